@@ -1,0 +1,163 @@
+"""Arguments and results as JSON through pydantic types. Never pickle: a row is not code."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import PydanticSerializationError
+
+from asyncsched._errors import ArgumentError, ConfigurationError, shorten
+from asyncsched._jobs import type_hints
+
+
+class Codec:
+    """Writes a call of one function as a JSON object by parameter name, and reads it back."""
+
+    def __init__(self, func: Callable[..., Any], job: str, signature: inspect.Signature) -> None:
+        self._job = job
+        self._signature = signature
+        hints = type_hints(func)
+        fields: dict[str, Any] = {}
+        self._fields: dict[str, inspect.Parameter] = {}
+        for number, parameter in enumerate(signature.parameters.values()):
+            # Aliases, because a parameter may be called `copy` or `_x`, which a model's field may not.
+            field = f"p{number}"
+            kind = _annotation(parameter, hints.get(parameter.name, Any))
+            default = ... if parameter.default is parameter.empty else parameter.default
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                default = ()
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                default = {}
+            fields[field] = (kind, Field(default, alias=parameter.name))
+            self._fields[field] = parameter
+        try:
+            self._model = create_model(
+                f"arguments of {job}",
+                __config__=ConfigDict(extra="forbid", ser_json_inf_nan="strings"),
+                **fields,
+            )
+            self._result = _adapter(_stripped(hints.get("return", Any)))
+        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as error:
+            raise ConfigurationError(
+                f"job {job!r}: JSON cannot carry its parameters or result "
+                f"({str(error).splitlines()[0]}); use types that pydantic knows, "
+                "or Provide for what is opened for each attempt"
+            ) from None
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Return the call as JSON; only what was given, so that a changed default takes effect."""
+        bound = self._signature.bind(*args, **kwargs).arguments
+        try:
+            made = self._model.model_validate(bound)
+            return str(made.model_dump_json(by_alias=True, exclude_unset=True))
+        except ValidationError as error:
+            raise ArgumentError(f"job {self._job!r}: {_first(error)}") from None
+        except (PydanticSerializationError, ValueError) as error:
+            raise ArgumentError(
+                f"job {self._job!r}: {self._unserialisable(bound)} cannot be written as JSON: "
+                f"{shorten(str(error), 120)}"
+            ) from None
+
+    def decode(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the call that ``text`` describes."""
+        try:
+            made = self._model.model_validate_json(text)
+        except ValidationError as error:
+            raise ArgumentError(
+                f"job {self._job!r}: the stored arguments do not fit: {_first(error)}"
+            ) from None
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for field, parameter in self._fields.items():
+            if field not in made.model_fields_set and parameter.kind is not parameter.POSITIONAL_ONLY:
+                continue
+            value = getattr(made, field)
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                args.extend(value)
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                kwargs.update(value)
+            elif parameter.kind is parameter.KEYWORD_ONLY:
+                kwargs[parameter.name] = value
+            elif self._has_varargs() or parameter.kind is parameter.POSITIONAL_ONLY:
+                args.append(value)
+            else:
+                kwargs[parameter.name] = value
+        return tuple(args), kwargs
+
+    def encode_result(self, value: Any) -> str:
+        """Return a result as JSON.
+
+        Raises:
+            ArgumentError: JSON cannot carry it.
+
+        """
+        try:
+            return self._result.dump_json(value, warnings="error").decode()
+        except (PydanticSerializationError, ValueError) as error:
+            raise ArgumentError(
+                f"job {self._job!r}: its result {shorten(repr(value))} cannot be written as JSON: "
+                f"{shorten(str(error), 160)}"
+            ) from None
+
+    def decode_result(self, text: str) -> Any:
+        """Return the result that was written, as the type the function declares."""
+        try:
+            return self._result.validate_json(text)
+        except ValidationError as error:
+            raise ArgumentError(
+                f"job {self._job!r}: the stored result does not fit: {_first(error)}"
+            ) from None
+
+    def _has_varargs(self) -> bool:
+        return any(p.kind is p.VAR_POSITIONAL for p in self._fields.values())
+
+    def _unserialisable(self, bound: dict[str, Any]) -> str:
+        for name, value in bound.items():
+            try:
+                TypeAdapter(Any).dump_json(value)
+            except (PydanticSerializationError, ValueError):
+                return f"argument {name!r}"
+        return "an argument"
+
+
+def _annotation(parameter: inspect.Parameter, hint: Any) -> Any:
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return tuple[hint, ...]
+    if parameter.kind is parameter.VAR_KEYWORD:
+        return dict[str, hint]
+    return hint
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="strings"))
+    except PydanticUserError:  # a model or a dataclass has a configuration of its own
+        return TypeAdapter(kind)
+
+
+def _stripped(hint: Any) -> Any:
+    """Return a return annotation without metadata that is no pydantic's business."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else (None if hint is None else hint)
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in detail["loc"]) or "arguments"
+    return f"argument {place!r}: {detail['msg']}"
+
+
+# pydantic looks for its plugins at the first schema, which reads files: here, at import, and not
+# when a scheduler starts in its event loop.
+TypeAdapter(int)

@@ -1,0 +1,355 @@
+"""The loop: sleep until something is due, plan, claim, start.
+
+One sleeper for the earliest due time. What was not due after all is slept for again, so an early
+wake-up never runs a slot twice; no sleep is longer than 30 s, so a step of the wall clock, a
+suspend or a resume is noticed within that.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from asyncsched._clock import LONGEST_NAP, Now
+from asyncsched._errors import StoreUnavailable
+from asyncsched._events import ClockStepped, SchedulePaused, SlotsSkipped
+from asyncsched._instants import SECOND, Instant, to_datetime
+from asyncsched._jobs import Runnable, arguments_of
+from asyncsched._ledger import Claim, Claimed, Fenced, Firing, RunRecord, ScheduleRecord, Stretch, Verdict
+from asyncsched._plan import Slot, passed, plan, replanned
+
+if TYPE_CHECKING:
+    from asyncsched._clock import Timeline
+    from asyncsched._hub import Hub
+    from asyncsched._ids import RunIds
+    from asyncsched._runner import Runner
+    from asyncsched._seats import Seats
+    from asyncsched._spawn import Backend, Sleeper
+    from asyncsched._timers import Timers
+    from asyncsched.abc import Clock, Store
+
+logger = logging.getLogger("asyncsched.scheduler")
+
+AT_ONCE = 64
+"""How many firings and starts one turn of the loop does before others get their turn: about 1 ms."""
+
+IN_ONE_WRITE = 256
+"""The same under a durable store, where every turn is a transaction that is waited for."""
+
+_STEP = SECOND
+"""A wall clock that moved this much against the monotonic one was stepped."""
+
+
+class Engine:
+    """Keeps the schedules of one store on time."""
+
+    def __init__(
+        self,
+        store: Store,
+        timeline: Timeline,
+        clock: Clock,
+        hub: Hub,
+        backend: Backend,
+        sleeper: Sleeper,
+        timers: Timers,
+        seats: Seats,
+        ids: RunIds,
+        jobs: Mapping[str, Runnable],
+        holder: int,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._timeline = timeline
+        self._clock = clock
+        self._hub = hub
+        self._backend = backend
+        self._sleeper = sleeper
+        self._timers = timers
+        self._seats = seats
+        self._ids = ids
+        self._jobs = jobs
+        self._at_once = IN_ONE_WRITE if store.durable else AT_ONCE
+        self.holder = holder
+        self._stopping = stopping
+        self.runner: Runner
+        self.schedules: dict[str, ScheduleRecord] = {}
+        self._heaps: dict[bool, list[tuple[Instant, str, int]]] = {False: [], True: []}
+        self._offset = self._drift(timeline.now())
+        self._looked = timeline.now().steady
+        self._checked = not store.durable  # there, a wrong clock may have left something
+        # A clock that tells of its steps need not be looked at for them: a month of virtual time has
+        # 86,400 naps.
+        on_step: Callable[[Callable[[], None]], Callable[[], None]] | None = getattr(clock, "on_step", None)
+        self._nap = LONGEST_NAP if on_step is None else inf
+        self._unheard: Callable[[], object] = (lambda: None) if on_step is None else on_step(sleeper.wake)
+        self._hinted = True
+        self._closing = False
+        self._failures = 0
+        self.works = False
+        self._wall: Instant | None = None  # when the store's earliest pending run is ready,
+        self._steady: Instant | None = None  # on each timeline
+        seats.on_free(self.hint)
+
+    # ── what others tell it ──────────────────────────────────────────────────────────────────
+
+    def hint(self) -> None:
+        """Something may be due earlier than was known. From the loop's thread."""
+        self._hinted = True
+        self._sleeper.wake()
+
+    def added(self, run: RunRecord) -> None:
+        """Hear of a pending run; wake only if it is earlier than what is slept for."""
+        if run.ready_at is None:
+            return
+        known = self._steady if run.steady else self._wall
+        if known is None or run.ready_at < known:
+            if run.steady:
+                self._steady = run.ready_at
+            else:
+                self._wall = run.ready_at
+            self._sleeper.wake()
+
+    def follow(self, records: Iterable[ScheduleRecord]) -> None:
+        """Take these schedules as they stand now."""
+        for record in records:
+            self.schedules[record.id] = record
+            if record.next_due is not None and not record.dormant:
+                heappush(self._heaps[record.steady], (record.next_due, record.id, record.revision))
+
+    def forget(self, id: str) -> None:
+        """Fire this schedule no more."""
+        self.schedules.pop(id, None)
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._closing = True
+        self._unheard()
+        self._sleeper.wake()
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────
+
+    async def serve(self) -> None:
+        """Run until :meth:`close`. A failure of one turn is logged, and the next turn comes."""
+        while not self._closing:
+            try:
+                busy = await self._turn()
+            except Exception as error:
+                await self._back_off(error)
+                continue
+            self._failures = 0
+            if busy:
+                await self._backend.pause()
+            elif not self._closing:
+                await self._sleeper.until(self._wake_at(self._timeline.now()))
+
+    async def _back_off(self, error: Exception) -> None:
+        """After a turn that failed: go on a little later, and later still while the store is away."""
+        away = isinstance(error, (StoreUnavailable, Fenced))
+        if not away:
+            logger.error("a turn of the scheduler failed; it goes on in a second", exc_info=error)
+        elif not self._failures:
+            logger.warning("nothing is begun while the store does not take it: %s", error)
+        pause = min(0.1 * 2**self._failures, 2.0) if away else 1.0
+        self._failures = min(self._failures + 1, 10)
+        self._hinted = True
+        until = self._clock.monotonic() + pause
+        while not self._closing and self._clock.monotonic() < until:
+            await self._sleeper.until(until)
+
+    async def _turn(self) -> bool:
+        """Do what is due now. Returns whether more is due already."""
+        self._timers.run_due(self._clock.monotonic())
+        now = self._timeline.now()
+        await self._notice_step(now)
+        if self._stopping():
+            return False
+        firings = self._firings(now)
+        if not (firings or self._hinted or _due(self._wall, now.wall) or _due(self._steady, now.steady)):
+            return False
+        self._hinted = False
+        claim = Claim(self.holder, firings, self._seats.free, self._at_once, self._jobs)
+        claimed = await self._store.claim(claim, now)
+        self._take(claimed)
+        if claimed.more:
+            self._hinted = True  # what is left is ready: no due time will say so again
+        later = _due(claimed.next_wall, now.wall) or _due(claimed.next_steady, now.steady)
+        return claimed.more or later or len(firings) >= self._at_once
+
+    def _take(self, claimed: Claimed) -> None:
+        """Start what was won, and know what comes next."""
+        self._wall, self._steady = claimed.next_wall, claimed.next_steady
+        self.follow(claimed.schedules)
+        for run in claimed.runs:
+            if run.holder != self.holder:
+                continue  # we were declared dead while the answer was on its way
+            self._seats.take(run.executor)
+            self.runner.start(run, self._jobs[run.job])
+        for run_id, why in claimed.asked:
+            self.runner.cancel(run_id, why)
+        for run in claimed.dropped:
+            self.runner.ended(run, self._jobs[run.job].job if run.job in self._jobs else None)
+        if claimed.skipped and self._hub.wants(SlotsSkipped):
+            for stretch in claimed.skipped:
+                self._hub.emit(_skipped(stretch, self._timeline.now()))
+
+    def done(self, run: RunRecord, verdict: Verdict | None) -> None:
+        """Hear that an attempt has ended: its seat is free, and its schedule may have been paused."""
+        self._seats.give_back(run.executor)
+        record = None if verdict is None else verdict.paused
+        if record is not None:
+            self.follow((record,))
+            if self._hub.wants(SchedulePaused):
+                at = to_datetime(self._timeline.now().wall)
+                self._hub.emit(SchedulePaused(at, record.id, record.note, record.by))
+
+    # ── what is due ──────────────────────────────────────────────────────────────────────────
+
+    def _firings(self, now: Now) -> list[Firing]:
+        firings: list[Firing] = []
+        for steady, at in ((False, now.wall), (True, now.steady)):
+            heap = self._heaps[steady]
+            while heap and heap[0][0] <= at and len(firings) < self._at_once:
+                _, id, revision = heappop(heap)
+                record = self.schedules.get(id)
+                if record is None or record.revision != revision or record.dormant:
+                    continue  # it has changed since; its new entry is in the heap
+                runnable = self._jobs.get(record.job)
+                if runnable is not None and (firing := self._fire(record, runnable, at, now)):
+                    firings.append(firing)
+        return firings
+
+    def _fire(self, record: ScheduleRecord, runnable: Runnable, at: Instant, now: Now) -> Firing | None:
+        job = runnable.job
+        try:
+            planned = plan(record, job.misfire, at)
+            arguments = arguments_of(record, job) if job.limits else None
+            permits = job.permits(arguments) if arguments is not None else ()
+        except Exception:
+            # A user's trigger that raises must stop nobody else's. It is tried again at the next nap.
+            logger.exception("schedule %r: its trigger failed; it is asked again in 30 s", record.id)
+            heappush(
+                self._heaps[record.steady], (at + round(LONGEST_NAP * SECOND), record.id, record.revision)
+            )
+            return None
+        runs = [self._run(record, runnable, slot, permits, now) for slot in planned.run]
+        lost = planned.lost and Stretch(record.id, *planned.lost[:3], "missed", planned.lost.exact)
+        slot, due = planned.upcoming or (None, None)
+        return Firing(
+            record.id, record.revision, runs, lost, planned.cursor, slot, due, job.overlap, len(runs) > 1
+        )
+
+    def _run(
+        self, record: ScheduleRecord, runnable: Runnable, slot: Slot, permits: Any, now: Now
+    ) -> RunRecord:
+        job = runnable.job
+        return RunRecord(
+            self._ids.next(now.wall),
+            job.name,
+            slot.due,
+            executor=job.executor,
+            schedule=record.id,
+            origin="schedule",
+            slot=slot.slot,
+            steady=record.steady,
+            priority=job.priority,
+            arguments=record.arguments,
+            tags=job.tags + record.tags if record.tags else job.tags,
+            permits=permits,
+            max_attempts=job.attempts,
+            created_at=now.wall,
+        )
+
+    # ── when to wake ─────────────────────────────────────────────────────────────────────────
+
+    def _wake_at(self, now: Now) -> float:
+        """Return the loop's time at which to look again."""
+        naps = [self._nap]
+        if self._hinted and not self._stopping():
+            return 0.0
+        if not self._stopping():
+            for steady, at, pending in ((False, now.wall, self._wall), (True, now.steady, self._steady)):
+                heap = self._heaps[steady]
+                if heap:
+                    naps.append((heap[0][0] - at) / SECOND)
+                if pending is not None and pending > at:
+                    naps.append((pending - at) / SECOND)
+        monotonic = self._clock.monotonic()
+        # Due times are whole microseconds, and so is the wake: a float's last bit would make it late.
+        deadline = round(monotonic + max(0.0, min(naps)), 6)
+        timer = self._timers.peek()
+        return deadline if timer is None else min(deadline, timer)
+
+    def _drift(self, now: Now) -> int:
+        return now.wall - round(self._clock.monotonic() * SECOND)
+
+    async def _notice_step(self, now: Now) -> None:
+        """Plan the schedules of the wall clock again when it was moved, and once at the start."""
+        by = self._drift(now) - self._offset
+        since, self._looked = self._looked, now.steady
+        first, stepped = not self._checked, not -_STEP < by < _STEP
+        if not (first or stepped):
+            return
+        # Between the last look and now the clock was moved; who is told of it looked at once.
+        unseen = 0 if first or self._nap == inf else now.steady - since
+        names = await self._replan_all(now, unseen)
+        self._checked = True
+        self._offset += by
+        if first:
+            return  # what the store's clock says was not known before
+        log = logger.warning if names else logger.info
+        log("the wall clock was moved by %+.3f s; %d schedules were planned again", by / SECOND, len(names))
+        if self._hub.wants(ClockStepped):
+            self._hub.emit(ClockStepped(to_datetime(now.wall), timedelta(microseconds=by), names))
+
+    async def _replan_all(self, now: Now, unseen: int) -> tuple[str, ...]:
+        """Forget due times that a wrong clock had put too far ahead; return whose they were."""
+        changed = []
+        for record in list(self.schedules.values()):
+            if record.steady or record.paused:
+                continue
+            again = self._replanned(record, now.wall)
+            if again is None:
+                continue
+            stands = await self._store.put_schedule(again, record.revision, now)
+            self.follow((stands,))
+            changed.append(record.id)
+            lost = again.cursor < record.cursor and passed(again, now.wall - unseen, now.wall)
+            if lost and stands.revision == record.revision + 1:
+                stretch = Stretch(record.id, *lost[:3], "missed", lost.exact)
+                await self._store.release(record.id, stretch, now)
+        heap = self._heaps[False]
+        if len(heap) > 2 * len(self.schedules) + 64:
+            heap[:] = [entry for entry in heap if self._current(entry)]
+            heapify(heap)
+        return tuple(changed)
+
+    def _replanned(self, record: ScheduleRecord, now: Instant) -> ScheduleRecord | None:
+        try:
+            return replanned(record, now)
+        except Exception:  # a user's trigger that raises must stop nobody else's
+            logger.exception("schedule %r: its trigger failed; what was planned holds", record.id)
+            return None
+
+    def _current(self, entry: tuple[Instant, str, int]) -> bool:
+        record = self.schedules.get(entry[1])
+        return record is not None and record.revision == entry[2]
+
+
+def _due(at: Instant | None, now: Instant) -> bool:
+    return at is not None and at <= now
+
+
+def _skipped(stretch: Stretch, now: Now) -> SlotsSkipped:
+    return SlotsSkipped(
+        to_datetime(now.wall),
+        stretch.schedule,
+        to_datetime(stretch.first),
+        to_datetime(stretch.last),
+        stretch.count,
+        stretch.exact,
+        stretch.reason,
+    )

@@ -1,0 +1,318 @@
+"""What a job is: a function, how it is run, and how its arguments are checked and written down."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from asyncsched._errors import ArgumentError, ConfigurationError, shorten, shown
+from asyncsched._ledger import NO_ARGUMENTS, Arguments, Permit, RunRecord, ScheduleRecord
+from asyncsched._models import Misfire
+
+if typing.TYPE_CHECKING:
+    from asyncsched._codec import Codec
+    from asyncsched.abc import Call, Executor
+
+
+_NO_KWARGS: dict[str, Any] = {}  # one for all: an empty dict takes 64 bytes, and there are many runs
+
+
+class RetryRule(Protocol):
+    """Decides whether, and after how long, another attempt begins."""
+
+    @property
+    def attempts(self) -> int: ...
+
+    def delay_for(self, run_id: int, attempt: int, error: BaseException, elapsed: int, /) -> int | None: ...
+
+
+class PermitRule(Protocol):
+    """Says which place of the limiter a run needs."""
+
+    @property
+    def by(self) -> str | None: ...
+
+    def permit(self, job: str, arguments: Mapping[str, Any], /) -> Permit: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """What is run and how; known to the code alone."""
+
+    name: str
+    func: Callable[..., Any]
+    executor: str
+    timeout: int | None = None  # microseconds, per attempt
+    retry: RetryRule | None = None
+    overlap: str = "skip"
+    misfire: Misfire = field(default_factory=Misfire)
+    limits: tuple[PermitRule, ...] = ()
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+    policies: tuple[Any, ...] = ()
+    pause_after: int = 0
+    each_instance: bool = False
+    carry: Mapping[str, Any] = field(default_factory=dict)
+    signature: Signature = field(repr=False)
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts a run has at most."""
+        return 1 if self.retry is None else self.retry.attempts
+
+    def permits(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> tuple[Permit, ...]:
+        """Return the places that a run with these arguments needs, in the order they are taken."""
+        if not self.limits:
+            return ()
+        named = self.signature.named(arguments) if any(rule.by for rule in self.limits) else {}
+        return tuple(sorted(rule.permit(self.name, named) for rule in self.limits))
+
+
+class Runnable:
+    """A job made ready: its chain of policies around its executor, built once."""
+
+    __slots__ = ("call", "executor", "in_loop", "job")
+
+    def __init__(self, job: Job, call: Call, executor: Executor) -> None:
+        self.job = job
+        self.call = call
+        self.executor = executor
+        self.in_loop: bool = getattr(executor, "in_loop", False)
+
+
+class Signature:
+    """A job's parameters without those that are provided: checks calls, and writes them as JSON."""
+
+    def __init__(self, func: Callable[..., Any], job: str) -> None:
+        self._func = func
+        self._job = job
+        try:
+            self._whole = inspect.signature(func)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"job {job!r}: the parameters of {shorten(repr(func))} cannot be read ({error}); "
+                "wrap it in a function of your own"
+            ) from None
+        self.provided = _provided(func, self._whole, job)
+        kept = [p for p in self._whole.parameters.values() if p.name not in self.provided]
+        self.signature = self._whole.replace(parameters=kept)
+        self._least, self._most, self._plain = _arity(kept)
+        self._codec: Codec | None = None
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Arguments:
+        """Return the arguments if the function takes them.
+
+        Raises:
+            ArgumentError: too few, too many, or of unknown names.
+
+        """
+        if type(args) is not tuple:
+            if not isinstance(args, list | tuple):
+                raise ArgumentError(f"job {self._job!r}: args must be a tuple or a list, not {shown(args)}")
+            args = tuple(args)
+        if not kwargs and self._plain and self._least <= len(args) <= self._most:
+            return (args, _NO_KWARGS) if args else NO_ARGUMENTS
+        if kwargs is not None and not isinstance(kwargs, Mapping):
+            raise ArgumentError(f"job {self._job!r}: kwargs must be a dict, not {shown(kwargs)}")
+        given = dict(kwargs or {})
+        try:
+            self.signature.bind(*args, **given)
+        except TypeError as error:
+            raise ArgumentError(
+                f"job {self._job!r} does not take these arguments: {error}; "
+                f"its signature is {self._job}{self.signature}"
+            ) from None
+        return args, given
+
+    def canonical(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> Arguments:
+        """Return the same call in the one way to write it, so that two calls can be compared."""
+        bound = self.signature.bind(*arguments[0], **arguments[1])
+        return bound.args, bound.kwargs
+
+    def merged(
+        self, given: Arguments, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the call ``given`` with some of its arguments replaced.
+
+        Raises:
+            ArgumentError: the function does not take them.
+
+        """
+        try:
+            new = self.signature.bind_partial(*args, **kwargs).arguments
+            try:
+                old = self.decode(given) if isinstance(given, str) else given
+                bound = self.signature.bind(*old[0], **old[1])
+            except TypeError:  # it was written for another signature: then everything must be new
+                bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(
+                f"job {self._job!r} does not take these arguments: {error}; "
+                f"its signature is {self._job}{self.signature}"
+            ) from None
+        for name, value in new.items():
+            extra = self.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+            bound.arguments[name] = {**bound.arguments.get(name, {}), **value} if extra else value
+        return bound.args, bound.kwargs
+
+    def named(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> dict[str, Any]:
+        """Return the arguments by name, defaults filled in."""
+        bound = self.signature.bind(*arguments[0], **arguments[1])
+        bound.apply_defaults()
+        return bound.arguments
+
+    def encode(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> str:
+        """Return the arguments as a JSON object by parameter name.
+
+        Raises:
+            ArgumentError: JSON cannot carry one of them; it is named.
+
+        """
+        return self._coder().encode(*arguments)
+
+    def decode(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments that :meth:`encode` wrote.
+
+        Raises:
+            ArgumentError: the text is not what this signature can take.
+
+        """
+        return self._coder().decode(text)
+
+    def prepare(self) -> None:
+        """Build the codec now, so that a type JSON cannot carry is refused at declaration."""
+        self._coder()
+
+    def encode_result(self, value: Any) -> str:
+        """Return the job's return value as JSON."""
+        return self._coder().encode_result(value)
+
+    def decode_result(self, text: str) -> Any:
+        """Return the value that :meth:`encode_result` wrote."""
+        return self._coder().decode_result(text)
+
+    def _coder(self) -> Codec:
+        if self._codec is None:
+            from asyncsched._codec import Codec  # pydantic models, built only where they are needed
+
+            self._codec = Codec(self._func, self._job, self.signature)
+        return self._codec
+
+
+def arguments_of(run: RunRecord | ScheduleRecord, job: Job) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a run's or schedule's arguments, read back from JSON where they were written so."""
+    return job.signature.decode(run.arguments) if isinstance(run.arguments, str) else run.arguments
+
+
+def type_hints(func: Callable[..., Any]) -> dict[str, Any]:
+    """Return the resolved annotations of a function, ``Annotated`` kept; those that fail, left out."""
+    target: Any = func
+    while isinstance(target, functools.partial):
+        target = target.func
+    if not inspect.isroutine(target) and not isinstance(target, type):
+        target = type(target).__call__
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except Exception:  # an annotation that only a type checker can resolve is no reason to refuse a job
+        found = {}
+        for name, hint in getattr(target, "__annotations__", {}).items():
+            try:
+                found[name] = _resolved(name, hint, target)
+            except Exception:
+                continue
+        return found
+
+
+def _resolved(name: str, hint: Any, target: Any) -> Any:
+    """Return one annotation on its own, so that one that fails does not hide the others."""
+    holder = type("holder", (), {"__annotations__": {name: hint}})
+    names = {**getattr(target, "__globals__", {}), **_closed_over(target)}
+    return typing.get_type_hints(holder, names, names, include_extras=True)[name]
+
+
+def _closed_over(target: Any) -> dict[str, Any]:
+    names = getattr(getattr(target, "__code__", None), "co_freevars", ())
+    found = {}
+    for name, cell in zip(names, getattr(target, "__closure__", None) or (), strict=False):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # it is assigned later
+            continue
+    return found
+
+
+def _provided(func: Callable[..., Any], signature: inspect.Signature, job: str) -> dict[str, Any]:
+    """Return the parameters that carry something with an ``enter`` in their ``Annotated``."""
+    if not any("Annotated" in str(p.annotation) or p.annotation for p in signature.parameters.values()):
+        return {}
+    found = {}
+    hints = type_hints(func)
+    for name, parameter in signature.parameters.items():
+        if name not in hints and isinstance(parameter.annotation, str) and "Provide(" in parameter.annotation:
+            raise ConfigurationError(
+                f"job {job!r}: the annotation of {name!r}, {shorten(parameter.annotation, 120)}, cannot be resolved; "
+                "what it names must be found in the function's module"
+            )
+    for name, hint in hints.items():
+        for item in getattr(hint, "__metadata__", ()):
+            if name in signature.parameters and callable(getattr(item, "enter", None)):
+                found[name] = item
+    return found
+
+
+def _arity(parameters: list[inspect.Parameter]) -> tuple[int, float, bool]:
+    """Return least and most positional arguments, and whether they alone can make a call."""
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    least = sum(p.default is p.empty for p in positional)
+    many = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    plain = not any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters)
+    return least, float("inf") if many else len(positional), plain
+
+
+def is_async(func: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine: a coroutine function, a partial of one, or such an object."""
+    while isinstance(func, functools.partial):
+        func = func.func
+    if inspect.iscoroutinefunction(func):
+        return True
+    return not inspect.isroutine(func) and inspect.iscoroutinefunction(type(func).__call__)
+
+
+def name_of(func: Callable[..., Any]) -> str:
+    """Return the name a job gets unless it is given one."""
+    target: Any = func
+    while isinstance(target, functools.partial):
+        target = target.func
+    name = getattr(target, "__name__", None) or type(target).__name__
+    return str(name)
+
+
+def check_function(func: object, what: str) -> None:
+    """Refuse what cannot be a job's function, saying what to do instead.
+
+    Raises:
+        ConfigurationError: a coroutine object, a generator function, a class, or nothing callable.
+
+    """
+    if inspect.iscoroutine(func):
+        func.close()
+        raise ConfigurationError(
+            f"{what}: got a coroutine object; pass the function itself and its arguments, without calling it"
+        )
+    if not callable(func):
+        raise ConfigurationError(
+            f"{what}: {shorten(repr(func))} is not a function; pass the function itself and its arguments, "
+            "without calling it"
+        )
+    target: Any = func
+    while isinstance(target, functools.partial):
+        target = target.func
+    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+        raise ConfigurationError(
+            f"{what}: {name_of(func)!r} is a generator function, which nobody would iterate; "
+            "use a plain function and current_run().progress() to tell what is done"
+        )

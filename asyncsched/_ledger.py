@@ -1,0 +1,362 @@
+"""The rows of the ledger, and what is asked of it in one transaction.
+
+Mutable slots objects: they are made for every run, and a frozen value costs ten times as much.
+Users never see them; ``_views`` turns them into the frozen values of ``_models``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from asyncsched._instants import MINUTE, Instant
+
+if TYPE_CHECKING:
+    from asyncsched._models import ErrorInfo, Progress
+    from asyncsched.abc import InstantTrigger
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]] | str
+"""By reference in memory; as JSON text in a store, and in memory under ``strict``."""
+
+NO_ARGUMENTS: Arguments = ((), {})
+
+
+class Permit(NamedTuple):
+    """A place that a run needs before it may begin: one row of the limiter.
+
+    ``most`` is how many may hold it at once. A rate's permit has ``interval`` set instead: the
+    emission interval of the GCRA in microseconds, ``most`` being the burst.
+    """
+
+    key: str
+    most: int
+    interval: int = 0
+    drop: bool = False
+
+
+class PastAttempt(NamedTuple):
+    """One attempt that has ended; times are wall instants."""
+
+    number: int
+    started_at: Instant
+    finished_at: Instant
+    state: str
+    why: str
+    error: ErrorInfo | None
+
+
+class RunRecord:
+    """One run.
+
+    ``due`` is the promise from which lateness counts; ``ready_at`` is when it may begin, ``None``
+    while it waits for the permit or the schedule named by ``waits_for``. Both stand on the steady
+    timeline where ``steady`` is set. ``rank`` orders what is ready: one point of priority is worth
+    a minute of waiting, so nothing starves.
+    """
+
+    __slots__ = (
+        "arguments", "asked", "attempt", "attempts", "carried", "created_at", "due", "error",
+        "executor", "finished_at", "holder", "id", "job", "key", "key_ttl", "late",
+        "max_attempts", "origin", "permits", "priority", "progress", "queue", "rank", "ready_at",
+        "reference", "result", "schedule", "slot", "started_at", "state", "steady", "tags",
+        "ticket", "waits_for", "why",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        id: int,
+        job: str,
+        due: Instant,
+        *,
+        executor: str = "loop",
+        schedule: str | None = None,
+        origin: str = "once",
+        slot: Instant | None = None,
+        steady: bool = False,
+        priority: int = 0,
+        arguments: Arguments = NO_ARGUMENTS,
+        key: str | None = None,
+        key_ttl: int = 0,
+        tags: tuple[str, ...] = (),
+        permits: tuple[Permit, ...] = (),
+        max_attempts: int = 1,
+        created_at: Instant = 0,
+        carried: dict[str, Any] | None = None,
+    ) -> None:
+        self.id = id
+        self.job = job
+        self.schedule = schedule
+        self.origin = origin
+        self.slot = slot
+        self.due = due
+        self.steady = steady
+        self.ready_at: Instant | None = due
+        self.priority = priority
+        # The same number where it can be: a million pending runs hold 32 bytes less each.
+        self.rank = due - priority * MINUTE if priority else due
+        self.waits_for: str | None = None
+        self.executor = executor
+        self.arguments = arguments
+        self.key = key
+        self.key_ttl = key_ttl
+        self.tags = tags
+        self.permits = permits
+        self.max_attempts = max_attempts
+        self.state = "pending"
+        self.attempt = 0
+        self.holder = 0
+        self.asked: str | None = None  # why its holder is to cancel it
+        self.created_at = created_at
+        self.started_at: Instant | None = None
+        self.finished_at: Instant | None = None
+        self.late: int | None = None
+        self.why = ""
+        self.error: ErrorInfo | None = None
+        self.result: Any = None
+        self.progress: Progress | None = None
+        self.attempts: list[PastAttempt] | None = None
+        self.carried = carried
+        self.reference: str | None = None  # the id an engine elsewhere gave it
+        self.queue: Any = None  # in memory: the queue it stands in,
+        self.ticket = 0  # and which entry there is its valid one
+
+    @property
+    def live(self) -> bool:
+        """Whether it has no outcome yet."""
+        return self.state == "pending" or self.state == "running"
+
+    def __repr__(self) -> str:
+        return f"<RunRecord {self.job} {self.id:032x} {self.state} attempt {self.attempt}>"
+
+
+@dataclass(slots=True)
+class ScheduleRecord:
+    """One schedule.
+
+    ``cursor`` is the last slot that was settled: every slot up to it has its record. ``next_slot``
+    is the next one, ``next_due`` the same with jitter; both ``None`` when the trigger has ended,
+    and not looked at while ``paused``.
+    """
+
+    id: str
+    job: str
+    trigger: InstantTrigger
+    anchor: Instant
+    cursor: Instant
+    next_slot: Instant | None = None
+    next_due: Instant | None = None
+    steady: bool = False
+    arguments: Arguments = NO_ARGUMENTS
+    jitter: int = 0
+    tags: tuple[str, ...] = ()
+    spec: str | None = None  # the trigger as JSON, where it can be written down
+    fingerprint: str = ""
+    declared: bool = False
+    declared_by: int = 0
+    orphaned: bool = False  # declared once, and by no instance that lives and knows the job
+    rescheduled: bool = False
+    paused: bool = False
+    paused_at: Instant | None = None
+    note: str = ""
+    by: str = ""
+    revision: int = 0
+    edition: int = 1  # counts the changes of the trigger
+    edition_since: Instant = 0
+    failures: int = 0  # in a row
+    created_at: Instant = 0
+
+    @property
+    def dormant(self) -> bool:
+        """Whether it is not to be fired: paused, orphaned, or with a trigger that is not known here."""
+        return self.paused or self.orphaned or getattr(self.trigger, "foreign", False)
+
+
+@dataclass(slots=True)
+class Stretch:
+    """Slots of a schedule that got no run. ``exact`` is False where ``count`` is only a least."""
+
+    schedule: str
+    first: Instant
+    last: Instant
+    count: int
+    reason: str
+    exact: bool = True
+
+
+class JobPause(NamedTuple):
+    """Why, by whom and since when nothing of a job is begun."""
+
+    note: str
+    by: str
+    since: Instant
+
+
+class Firing:
+    """A due schedule moving on: valid only while its row stands at ``revision``."""
+
+    __slots__ = (
+        "chained", "cursor", "next_due", "next_slot", "overlap", "revision", "runs", "schedule",
+        "stretch",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        schedule: str,
+        revision: int,
+        runs: list[RunRecord],
+        stretch: Stretch | None,
+        cursor: Instant,
+        next_slot: Instant | None,
+        next_due: Instant | None,
+        overlap: str,
+        chained: bool,
+    ) -> None:
+        self.schedule = schedule
+        self.revision = revision
+        self.runs = runs
+        self.stretch = stretch
+        self.cursor = cursor
+        self.next_slot = next_slot
+        self.next_due = next_due
+        self.overlap = overlap
+        self.chained = chained  # a catch-up: its runs go behind one another
+
+
+@dataclass(slots=True)
+class Claim:
+    """What one instance asks for in one transaction."""
+
+    holder: int
+    firings: list[Firing]
+    free: dict[str, int]
+    most: int = 256
+    jobs: Collection[str] | None = None
+
+
+@dataclass(slots=True)
+class Claimed:
+    """What it got.
+
+    ``next_wall`` and ``next_steady`` are when the earliest pending run becomes ready on each
+    timeline; ``more`` says that something is ready already. ``asked`` names runs of ours that we
+    are to cancel, and why.
+    """
+
+    runs: list[RunRecord] = field(default_factory=list)
+    schedules: list[ScheduleRecord] = field(default_factory=list)
+    skipped: list[Stretch] = field(default_factory=list)
+    asked: list[tuple[int, str]] = field(default_factory=list)
+    dropped: list[RunRecord] = field(default_factory=list)
+    next_wall: Instant | None = None
+    next_steady: Instant | None = None
+    more: bool = False
+
+
+class Verdict:
+    """How an attempt ended: with an outcome, or ``pending`` again at ``ready_at``.
+
+    ``attempt`` is how the attempt itself ended where that differs: ``failed``, ``timed_out``,
+    ``snoozed`` or ``released``. The store puts the schedule's row into ``paused`` if this verdict
+    was the failure that paused it.
+    """
+
+    __slots__ = ("attempt", "error", "pause_after", "paused", "ready_at", "result", "spent", "state", "why")
+
+    def __init__(
+        self,
+        state: str,
+        why: str = "",
+        *,
+        result: Any = None,
+        error: ErrorInfo | None = None,
+        ready_at: Instant | None = None,
+        spent: bool = True,
+        pause_after: int = 0,
+        attempt: str = "",
+    ) -> None:
+        self.attempt = attempt or state
+        self.state = state
+        self.why = why
+        self.result = result
+        self.error = error
+        self.ready_at = ready_at
+        self.spent = spent
+        self.pause_after = pause_after
+        self.paused: ScheduleRecord | None = None
+
+
+class Added(NamedTuple):
+    """What became of a run that was to be added: itself, or the one that holds its key."""
+
+    run: RunRecord
+    created: bool
+    conflict: bool = False
+
+
+@dataclass(slots=True)
+class RunQuery:
+    """Which runs are asked for; every field that is given must match."""
+
+    job: str | None = None
+    schedule: str | None = None
+    states: Collection[str] | None = None
+    origin: str | None = None
+    key: str | None = None
+    tag: str | None = None
+    slot: Instant | None = None
+    start: Instant | None = None
+    end: Instant | None = None
+    limit: int = 100
+    before: tuple[Instant, int] | None = None  # due time and id, to page on
+
+
+class Fenced(Exception):
+    """The instance has been declared dead: what it runs is no longer its own."""
+
+
+class InstanceRecord(NamedTuple):
+    """One running scheduler, as the others see it.
+
+    ``seat`` numbers the instances in the order of their start: the newest has the word about what
+    the code declares. ``beat`` counts up while it lives.
+    """
+
+    incarnation: int
+    host: str
+    pid: int
+    version: str
+    role: str
+    jobs: frozenset[str]
+    schedules: frozenset[str]
+    seat: int = 0
+    started_at: Instant = 0
+    beat: int = 0
+    beat_at: Instant = 0
+
+
+class Watch(NamedTuple):
+    """What an instance wants to hear: changes since the numbers it saw last, and of some runs."""
+
+    holder: int
+    signal: Any
+    version: int
+    runs: Collection[int] = ()
+    fully: bool = False  # whether or not anything has changed
+
+
+@dataclass(slots=True)
+class Seen:
+    """What it hears.
+
+    ``signal`` differs from the last one when there may be something to claim. ``ids`` are all
+    schedules there are, given only when some have gone; ``runs`` are tokens that change with a run.
+    """
+
+    signal: Any
+    version: int
+    beats: list[tuple[int, int]]
+    schedules: list[ScheduleRecord] = field(default_factory=list)
+    ids: set[str] | None = None
+    asked: list[tuple[int, str]] = field(default_factory=list)
+    runs: dict[int, Any] = field(default_factory=dict)

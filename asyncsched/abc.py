@@ -1,0 +1,298 @@
+"""Every seam on one page: what a part must be able to do to take its place.
+
+Implementations stand in the folders of the same plural name; the engine knows only these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from asyncsched._clock import Now
+    from asyncsched._context import CurrentRun
+    from asyncsched._events import Event
+    from asyncsched._instants import Instant
+    from asyncsched._ledger import (
+        Added,
+        Claim,
+        Claimed,
+        InstanceRecord,
+        JobPause,
+        RunQuery,
+        RunRecord,
+        ScheduleRecord,
+        Seen,
+        Stretch,
+        Verdict,
+        Watch,
+    )
+
+
+@runtime_checkable
+class Trigger(Protocol):
+    """When. Pure and stateless: the same question has the same answer for ever."""
+
+    def next(self, after: datetime, /) -> datetime | None:
+        """Return the first due time strictly after ``after`` (aware), or ``None``."""
+        ...
+
+
+class InstantTrigger(Protocol):
+    """A trigger that speaks instants: what ours are, and what a user's is wrapped into."""
+
+    def next_instant(self, after: Instant) -> Instant | None:
+        """Return the first instant strictly after ``after``, or ``None``."""
+        ...
+
+    def previous_instant(self, before: Instant) -> Instant | None:
+        """Return the last instant at or before ``before``, or ``None``."""
+        ...
+
+
+class Clock(Protocol):
+    """The one door to time. ``SystemClock`` is the machine's; ``asyncsched.testing`` has a virtual one.
+
+    One that can tell of its own steps has an ``on_step(call)``, which returns what takes that back.
+    """
+
+    def wall(self) -> Instant:
+        """Return the wall time in microseconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return the event loop's time in seconds."""
+        ...
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Return a context in which work goes on outside the loop: virtual time must wait for it."""
+        ...
+
+
+Call = Callable[["CurrentRun"], Awaitable[Any]]
+"""One attempt of a run: what a policy wraps, and what is left inside is the executor's."""
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Wraps the execution of every attempt. The first of a list is the outermost."""
+
+    def wrap(self, call: Call, /) -> Call:
+        """Return a call that does what this policy adds around ``call``."""
+        ...
+
+
+class Observer(Protocol):
+    """Hears every event. A plain call must not block; an ``async`` one gets a bounded queue."""
+
+    def __call__(self, event: Event, /) -> object:
+        """Hear of ``event``. What it returns is ignored; what it raises is logged."""
+        ...
+
+
+class Executor(Protocol):
+    """Where functions run. Entered by the scheduler at start and left at its end."""
+
+    capacity: int
+    """How many attempts may run at once; what exceeds it stays pending."""
+
+    async def __aenter__(self) -> Executor: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+    def check(self, func: Callable[..., Any], job: str) -> None:
+        """Raise ``ConfigurationError`` at declaration if ``func`` cannot run here."""
+        ...
+
+    def run(
+        self, run: CurrentRun, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Awaitable[Any]:
+        """Call the function and return its value, or raise what it raised.
+
+        Cancelling this call ends the attempt as far as this kind of executor can.
+        """
+        ...
+
+
+class Store(Protocol):
+    """The ledger of schedules and runs.
+
+    Every write is one transaction. ``now`` comes in from the caller: a scheduler with a virtual
+    clock *is* the cluster's clock. A write shields itself from cancellation once it was handed over.
+    """
+
+    durable: bool
+    """Whether it outlives the process: arguments go through JSON, and instances share it."""
+
+    async def open(self, hint: Callable[[], None]) -> None:
+        """Open the store; call ``hint`` (from the loop) whenever something earlier may be due."""
+        ...
+
+    async def close(self) -> None:
+        """Close it. Idempotent."""
+        ...
+
+    async def schedules(self, ids: Collection[str] | None = None) -> list[ScheduleRecord]:
+        """Return all schedules, or those of the given ids that exist."""
+        ...
+
+    async def put_schedule(self, record: ScheduleRecord, revision: int, now: Now) -> ScheduleRecord:
+        """Insert (``revision`` 0) or replace the row if it stands at ``revision``.
+
+        Returns the row as it stands afterwards: the caller's if it won, else the one to look at.
+        """
+        ...
+
+    async def remove_schedule(self, id: str, now: Now) -> bool:
+        """Remove the row; runs that exist stay. Returns whether it was there."""
+        ...
+
+    async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
+        """Put pending runs into the ledger, keys respected; one answer each, in order.
+
+        With ``replace``, a pending run that holds the key takes over the new time and arguments.
+        """
+        ...
+
+    async def claim(self, claim: Claim, now: Now) -> Claimed:
+        """Move due schedules on, make their runs, and take what is ready and there is room for."""
+        ...
+
+    async def record(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
+        """End the current attempt. Returns False, and changes nothing, if we no longer hold it."""
+        ...
+
+    async def note(self, run: RunRecord, now: Now) -> None:
+        """Write a held run's progress."""
+        ...
+
+    async def cancel(self, run_id: int, why: str, now: Now) -> RunRecord | None:
+        """End a pending run, or ask its holder to cancel it. Returns the row, or ``None``."""
+        ...
+
+    async def move(self, run_id: int, due: Instant, steady: bool, now: Now) -> RunRecord | None:
+        """Give a pending run another due time. Returns the row as it stands, or ``None``."""
+        ...
+
+    async def pause_job(self, job: str, pause: JobPause | None, now: Now) -> None:
+        """Stop to begin runs of a job, or begin them again."""
+        ...
+
+    async def paused_jobs(self) -> dict[str, JobPause]:
+        """Return the paused jobs, with why and by whom."""
+        ...
+
+    async def release(self, schedule: str, lost: Stretch | None, now: Now) -> None:
+        """Let the waiting runs of a schedule that was resumed go on, and write down its pause."""
+        ...
+
+    async def run(self, run_id: int) -> RunRecord | None:
+        """Return one run, or ``None``."""
+        ...
+
+    async def slot(self, schedule: str, slot: Instant) -> RunRecord | None:
+        """Return the run of a slot's own, or ``None``."""
+        ...
+
+    async def runs(self, query: RunQuery) -> list[RunRecord]:
+        """Return the runs that match, newest due first."""
+        ...
+
+    async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
+        """Return the stretches of a schedule that touch ``start`` to ``end``, oldest first."""
+        ...
+
+    async def prune(self, now: Now) -> int:
+        """Drop what the history's bounds no longer keep. Returns how many runs went."""
+        ...
+
+
+class ReadTrigger(Protocol):
+    """Makes the trigger of a schedule's row."""
+
+    def __call__(self, id: str, spec: str | None, anchor: Instant, /) -> InstantTrigger:
+        """Return the trigger that ``spec`` describes, or the code's own where there is no text of it."""
+        ...
+
+
+class ClusterStore(Store, Protocol):
+    """A ledger that several instances share: what a ``durable`` store can, beyond the above.
+
+    An instance is a row with a counter of beats. A run's holder is (incarnation, attempt), and
+    :meth:`Store.claim` raises ``Fenced`` for an incarnation whose row is gone.
+    """
+
+    timeout: float
+    """Seconds that a call waits for an answer before it raises ``StoreUnavailable``."""
+    lease: float
+    """Seconds for which a beat must stand still before its instance is declared dead."""
+    beat_every: float
+    poll_every: float
+    doubtful: bool
+    """Whether an answer was lost, so that a run may be held that nobody knows of; until :meth:`sure`."""
+
+    stirred: Callable[[bool, Set[int] | None], None]
+    """Set by whoever looks; called, from the loop, where the store hears by itself that others wrote:
+    with whether there may be something to do, and which runs have changed (``None``: perhaps any).
+    Then, and if one of the runs is waited for, it is worth a :meth:`look` before the next poll."""
+
+    def prepare(self, clock: Clock, triggers: ReadTrigger) -> None:
+        """Take the scheduler's clock, and what reads triggers. Before ``open``."""
+        ...
+
+    async def time(self) -> Instant:
+        """Return the store's time, by which the whole cluster goes."""
+        ...
+
+    async def join(self, instance: InstanceRecord, now: Now) -> InstanceRecord:
+        """Add a living instance; one without a seat gets the newest."""
+        ...
+
+    async def beat(self, incarnation: int, now: Now) -> bool:
+        """Count one beat. Returns False if the instance was declared dead."""
+        ...
+
+    async def look(self, watch: Watch) -> Seen | None:
+        """Return what has changed, or ``None`` if nothing has."""
+        ...
+
+    async def bury(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:
+        """Declare dead whose beat still stands at ``beat``, fencing all its runs in the same write.
+
+        Returns how many runs got which state, or ``None`` if it lives or was buried before.
+        """
+        ...
+
+    async def sweep(self, now: Now) -> dict[str, int]:
+        """Fence the runs that are held by no instance."""
+        ...
+
+    async def held(self, incarnation: int) -> dict[int, Instant]:
+        """Return the runs that an instance holds, each with when its attempt began."""
+        ...
+
+    async def let_go(self, incarnation: int, held: Mapping[int, Instant] | None, now: Now) -> dict[str, int]:
+        """Make runs pending again that are held since then, no attempt spent; ``None`` means all."""
+        ...
+
+    async def leave(self, incarnation: int, now: Now) -> None:
+        """Take out an instance that ends."""
+        ...
+
+    async def instances(self) -> list[InstanceRecord]:
+        """Return the living instances, oldest first."""
+        ...
+
+    def sure(self) -> None:
+        """Hear that all that is held is known."""
+        ...

@@ -1,0 +1,22 @@
+"""Where functions run: in the event loop, in threads, in processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asyncsched.executors.loop import LoopExecutor as LoopExecutor
+from asyncsched.executors.thread import ThreadExecutor as ThreadExecutor
+
+if TYPE_CHECKING:
+    from asyncsched.executors.process import ProcessExecutor as ProcessExecutor
+
+__all__ = ("LoopExecutor", "ProcessExecutor", "ThreadExecutor")
+
+
+def __getattr__(name: str) -> Any:
+    # Processes bring subprocess, socket and pickle along: only for whoever uses them.
+    if name == "ProcessExecutor":
+        from asyncsched.executors.process import ProcessExecutor
+
+        return ProcessExecutor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

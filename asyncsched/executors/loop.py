@@ -1,0 +1,67 @@
+"""Coroutines, in the event loop that the scheduler lives in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self, cast
+
+from asyncsched._context import CurrentRun
+from asyncsched._errors import ConfigurationError
+from asyncsched.executors._functions import is_coroutine_function, refuse_generator
+
+
+class LoopExecutor:
+    """Runs coroutine functions in the event loop.
+
+    Cancelling a run cancels its coroutine, which may clean up and await while it does.
+
+    Args:
+        capacity: how many attempts may be under way at once.
+        name: what messages call it.
+
+    """
+
+    in_loop = True
+    """Whether functions run in the event loop, and can block it."""
+
+    def __init__(self, capacity: int = 1000, *, name: str = "loop") -> None:
+        if capacity < 1:
+            raise ConfigurationError(f"capacity must be at least 1, not {capacity}")
+        self.capacity = capacity
+        self.name = name
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        return None
+
+    def check(self, func: Callable[..., Any], job: str) -> None:
+        """Refuse what is no coroutine function.
+
+        Raises:
+            ConfigurationError: ``func`` would block the event loop, or is a generator function.
+
+        """
+        refuse_generator(func, job)
+        if not is_coroutine_function(func):
+            raise ConfigurationError(
+                f"job {job!r} is a plain function, which would block the event loop; leave executor= out "
+                f'(it then runs in a thread), or declare it with "async def"'
+            )
+
+    def run(
+        self, run: CurrentRun, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Coroutine[Any, Any, Any]:
+        """Return the coroutine of the call: no frame of ours stands between it and its task."""
+        return cast("Coroutine[Any, Any, Any]", func(*args, **kwargs))
+
+    def __repr__(self) -> str:
+        return f"<LoopExecutor {self.name!r} capacity {self.capacity}>"

@@ -1,0 +1,333 @@
+"""Plain functions, in threads of our own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import copy_context
+from queue import SimpleQueue
+from types import CoroutineType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from anyio.lowlevel import cancel_shielded_checkpoint
+
+from asyncsched._clock import SystemClock
+from asyncsched._context import CurrentRun
+from asyncsched._errors import ConfigurationError, SchedulerClosed, SchedulerStateError
+from asyncsched._port import Future, Port, current_port
+from asyncsched.executors._from_thread import Bridge
+from asyncsched.executors._functions import refuse_unless_sync, returned_awaitable
+
+if TYPE_CHECKING:
+    from asyncsched.abc import Clock
+
+logger = logging.getLogger("asyncsched.executors")
+
+
+class _Call:
+    """One attempt on its way through a thread."""
+
+    __slots__ = ("args", "context", "error", "func", "future", "job", "kwargs", "result")
+
+    def __init__(
+        self,
+        job: str,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        future: Future,
+    ) -> None:
+        self.job = job
+        self.func = func
+        self.args = args
+        self.kwargs = kwargs
+        self.future = future
+        self.context = copy_context()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class _Worker(threading.Thread):
+    """A daemon thread that takes calls until it is told to go, or was abandoned."""
+
+    def __init__(self, pool: ThreadExecutor, name: str, bridge: Bridge) -> None:
+        super().__init__(name=name, daemon=True)
+        self.pool = pool
+        self.bridge = bridge
+
+    def run(self) -> None:
+        self.bridge.enter()
+        pool = self.pool
+        take = pool._queue.get
+        waiting, running, answer = pool._waiting, pool._running, pool._answer
+        while (call := take()) is not None:
+            # Taking a call out of a dict is atomic: thread and loop agree on who was first.
+            running[call] = self
+            if waiting.pop(call, None) is None:
+                del running[call]
+                continue  # cancelled while it was waiting
+            try:
+                call.result = call.context.run(call.func, *call.args, **call.kwargs)
+            except BaseException as error:
+                call.error = error
+            if running.pop(call, None) is None:
+                return  # abandoned
+            answer(call)
+            del call  # an idle thread keeps nothing alive
+
+
+class ThreadExecutor:
+    """Runs plain functions in a pool of daemon threads of its own.
+
+    A thread cannot be killed. Cancelling a run that has begun abandons its thread: the run ends at
+    once and its place is free, while the function goes on until it returns. Long functions look at
+    ``current_run().cancelled`` (or call ``anyio.from_thread.check_cancelled()``) now and then.
+
+    The function runs in a copy of its run's context, so ``current_run()`` and context variables
+    work, and so do ``anyio.from_thread.run`` and ``run_sync``.
+
+    Args:
+        capacity: how many attempts may be under way at once.
+        name: what messages and threads are called.
+        switch_interval: seconds after which a busy thread makes way for the event loop while jobs are
+            running here (``sys.setswitchinterval``); ``None`` leaves the interpreter's setting alone.
+
+    """
+
+    cancellable = False
+    """Whether cancelling a run ends its function, too."""
+
+    def __init__(
+        self,
+        capacity: int = min(32, (os.cpu_count() or 1) + 4),
+        *,
+        name: str = "thread",
+        switch_interval: float | None = 0.0005,
+    ) -> None:
+        if capacity < 1:
+            raise ConfigurationError(f"capacity must be at least 1, not {capacity}")
+        self.capacity = capacity
+        self.name = name
+        self._clock: Clock = SystemClock()
+        self._switch_interval = switch_interval
+        self._port: Port | None = None
+        self._workers: set[_Worker] = set()
+        self._lost: dict[_Worker, str] = {}
+        self._started = 0
+        self._busy = 0
+        self._waiting: dict[_Call, bool] = {}
+        self._running: dict[_Call, _Worker] = {}
+        self._queue: SimpleQueue[_Call | None] = SimpleQueue()
+        self._answers: deque[_Call] = deque()
+        self._woken = False
+        self._outside: AbstractContextManager[None] | None = None
+
+    def use_clock(self, clock: Clock) -> None:
+        """Tell ``clock`` from now on when work goes on in threads."""
+        self._clock = clock
+
+    @property
+    def busy(self) -> int:
+        """How many attempts are under way or waiting for a thread."""
+        return self._busy
+
+    @property
+    def threads(self) -> int:
+        """How many threads the pool has, idle ones included and abandoned ones not."""
+        return len(self._workers)
+
+    @property
+    def abandoned(self) -> int:
+        """How many threads still run a function whose run has ended."""
+        self._lost = {worker: job for worker, job in self._lost.items() if worker.is_alive()}
+        return len(self._lost)
+
+    def check(self, func: Callable[..., Any], job: str) -> None:
+        """Refuse coroutine functions and generator functions.
+
+        Raises:
+            ConfigurationError: it names the job and says what to do.
+
+        """
+        refuse_unless_sync(func, job, "thread")
+
+    async def __aenter__(self) -> Self:
+        if self._port is not None:
+            raise SchedulerStateError(f"thread executor {self.name!r} has been started already")
+        self._port = current_port()
+        self._queue = SimpleQueue()
+        self._woken = False
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        self._port = None
+        for call in [*self._waiting, *self._running]:  # none, unless a run was not ended before
+            call.error = SchedulerClosed(f"job {call.job!r} was ended: its executor was closed")
+            self._leave(call)
+            if not call.future.done():
+                call.future.set_result(None)
+        workers, self._workers = self._workers, set()
+        for _ in workers:
+            self._queue.put(None)
+        while any(worker.is_alive() for worker in workers):
+            await cancel_shielded_checkpoint()  # they are idle, and gone in microseconds
+        if left := self.abandoned:
+            logger.warning(
+                "thread executor %r leaves %d thread%s behind that cannot be killed: %s",
+                self.name,
+                left,
+                "" if left == 1 else "s",
+                ", ".join(sorted(self._lost.values())),
+            )
+
+    async def run(
+        self, run: CurrentRun, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call ``func`` in a thread and return its value, or raise what it raised.
+
+        Raises:
+            ConfigurationError: it returned a coroutine.
+            SchedulerClosed: the executor is not open.
+
+        """
+        port = self._port
+        if port is None:
+            raise SchedulerClosed(f"thread executor {self.name!r} is not open")
+        self._grow(port, 1)
+        future = port.future()
+        call = _Call(run.job, func, args, kwargs, future)
+        self._busy += 1
+        if self._outside is None:
+            self._go_out()
+        self._waiting[call] = True
+        self._queue.put(call)
+        try:
+            await future
+        except BaseException:
+            self._leave(call)
+            raise
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._come_back()
+        if call.error is not None:
+            try:
+                raise call.error
+            finally:
+                del call, future  # the traceback refers to this frame
+        result = call.result
+        if isinstance(result, CoroutineType) or (result is not None and hasattr(type(result), "__await__")):
+            raise returned_awaitable(run.job, result)
+        return result
+
+    def _grow(self, port: Port, more: int) -> None:
+        """Start a thread if there is work for it, with ``more`` calls to come."""
+        workers = self._workers
+        if len(workers) >= self.capacity or len(workers) >= len(self._waiting) + len(self._running) + more:
+            return
+        self._started += 1
+        worker = _Worker(self, f"asyncsched-{self.name}-{self._started}", Bridge(port.token))
+        try:
+            worker.start()
+        except RuntimeError:  # the system has no room for another
+            if not workers:
+                raise
+        else:
+            workers.add(worker)
+
+    def _answer(self, call: _Call) -> None:
+        """Hand a finished call to the loop. Called by threads; one wake-up serves all that are ready."""
+        self._answers.append(call)
+        if not self._woken:
+            self._woken = True
+            port = self._port
+            if port is not None:
+                try:
+                    port.call_soon(self._collect)
+                except RuntimeError:
+                    return  # the loop is over, and with it whoever waited
+
+    def _collect(self) -> None:
+        # First the flag, then the calls: what comes in between wakes the loop once more, for nothing.
+        self._woken = False
+        answers = self._answers
+        while answers:
+            future = answers.popleft().future
+            if not future.done():
+                future.set_result(None)
+
+    def _leave(self, call: _Call) -> None:
+        """Give a cancelled call up: out of the queue if it has not begun, else with its thread."""
+        if self._waiting.pop(call, None) is not None:
+            return
+        worker = self._running.pop(call, None)
+        if worker is None:
+            return  # it has just finished
+        worker.bridge.cancel(getattr(call.future, "raise_cancel", None))
+        self._workers.discard(worker)
+        self._lost[worker] = f"{call.job!r} in {worker.name}"
+        if self._port is not None:
+            self._grow(self._port, 0)  # whoever waits shall not wait for a thread that is gone
+        logger.warning(
+            "job %r was ended but goes on in its thread, which cannot be killed (%d abandoned now); "
+            "have it look at current_run().cancelled",
+            call.job,
+            self.abandoned,
+        )
+
+    def _go_out(self) -> None:
+        self._outside = self._clock.hold()
+        self._outside.__enter__()
+        if self._switch_interval is not None:
+            _politeness.enter(self._switch_interval)
+
+    def _come_back(self) -> None:
+        outside, self._outside = self._outside, None
+        if outside is not None:
+            if self._switch_interval is not None:
+                _politeness.leave(self._switch_interval)
+            outside.__exit__(None, None, None)
+
+    def __repr__(self) -> str:
+        return f"<ThreadExecutor {self.name!r} capacity {self.capacity}, {self._busy} busy>"
+
+
+class _Politeness:
+    """Sets the interpreter's switch interval while it is wanted, and puts back what was found."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted: list[float] = []
+        self._found = self._set = 0.0
+
+    def enter(self, interval: float) -> None:
+        with self._lock:
+            if not self._wanted:
+                self._found = self._set = sys.getswitchinterval()
+            self._wanted.append(interval)
+            self._apply(min(self._found, *self._wanted))
+
+    def leave(self, interval: float) -> None:
+        with self._lock:
+            self._wanted.remove(interval)
+            self._apply(min([self._found, *self._wanted]))
+
+    def _apply(self, interval: float) -> None:
+        # Whoever changed it meanwhile meant it: then it is no longer ours to change.
+        if interval != self._set and abs(sys.getswitchinterval() - self._set) < 1e-5:
+            sys.setswitchinterval(interval)
+            self._set = interval
+
+
+_politeness = _Politeness()

@@ -1,0 +1,1 @@
+"""Who listens: the log always, metrics and traces for whoever uses them."""

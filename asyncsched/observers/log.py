@@ -1,0 +1,118 @@
+"""What a person reads in the log: failures, waits, skipped slots, clock steps and pauses."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from asyncsched._context import current_run
+from asyncsched._errors import SchedulerStateError
+from asyncsched._events import (
+    ClockStepped,
+    Event,
+    RunUnsuccessful,
+    RunWaits,
+    SchedulePaused,
+    SlotsSkipped,
+)
+from asyncsched._models import Run
+
+job_logger = logging.getLogger("asyncsched.job")
+logger = logging.getLogger("asyncsched.scheduler")
+
+
+def _fields(run: Run) -> dict[str, Any]:
+    return {"run_id": run.id, "job": run.job, "schedule": run.schedule, "attempt": run.attempt}
+
+
+class RunIdFilter(logging.Filter):
+    """Gives every log record the ``run_id``, ``job`` and ``attempt`` of the run it was written in.
+
+    Put it on a handler; outside a job, all three are ``"-"``. It works for whatever a job calls, in
+    coroutines and threads; what a job in a process logs arrives with its run's id as well.
+
+    Example:
+        >>> handler = logging.StreamHandler()
+        >>> handler.addFilter(RunIdFilter())
+        >>> handler.setFormatter(logging.Formatter("%(levelname)s %(job)s %(run_id)s %(message)s"))
+
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the fields that are not there yet; every record passes."""
+        try:
+            run = current_run()
+        except SchedulerStateError:
+            found: dict[str, Any] = {"run_id": "-", "job": "-", "attempt": "-"}
+        else:
+            found = {"run_id": run.id, "job": run.job, "attempt": run.attempt}
+        for name, value in found.items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True
+
+
+class LogObserver:
+    """Logs what is out of the ordinary, with run id and job as fields; successes make no line."""
+
+    wants = (RunUnsuccessful, RunWaits, SlotsSkipped, SchedulePaused, ClockStepped)
+
+    def __call__(self, event: Event) -> None:
+        """Write one line, and the job's own traceback under a failure."""
+        if isinstance(event, RunUnsuccessful):
+            self._unsuccessful(event.run)
+        elif isinstance(event, RunWaits):
+            self._waits(event.run)
+        elif isinstance(event, SlotsSkipped):
+            self._skipped(event)
+        elif isinstance(event, SchedulePaused):
+            # The scheduler's own pause is an alarm; a person's is what they wanted.
+            level = logging.ERROR if event.by == "asyncsched" else logging.INFO
+            who = event.by or "somebody"
+            logger.log(
+                level, "schedule %r was paused by %s: %s", event.schedule, who, event.note or "no note was given",
+                extra={"schedule": event.schedule},
+            )  # fmt: skip
+
+    def _skipped(self, event: SlotsSkipped) -> None:
+        first, last = event.first.isoformat(" "), event.last.isoformat(" ")
+        if event.count == 1 and event.exact:
+            text = f"its slot of {first} got no run"
+        else:
+            text = (
+                f"{'' if event.exact else 'more than '}{event.count} slots from {first} to {last} got no run"
+            )
+        logger.warning(
+            "schedule %r: %s: %s", event.schedule, text, event.reason, extra={"schedule": event.schedule}
+        )
+
+    def _unsuccessful(self, run: Run) -> None:
+        if run.state == "cancelled":
+            # By the end of the process it is work undone; otherwise somebody wanted it.
+            level = logging.WARNING if run.why == "shutdown" else logging.INFO
+            why = run.why or "cancelled"
+            job_logger.log(
+                level, "run %s of job %r was cancelled: %s", run.id, run.job, why, extra=_fields(run)
+            )
+            return
+        attempts = f" after {run.attempt} attempts" if run.attempt > 1 else ""
+        state = run.state.replace("_", " ")
+        what = f"{run.error_type}: {run.message}" if run.error_type else run.why
+        traceback = run.traceback.rstrip()
+        below = f"\n{traceback}" if "\n" in traceback else ""  # a single line says the same again
+        job_logger.error(
+            "run %s of job %r %s%s: %s%s", run.id, run.job, state, attempts, what, below, extra=_fields(run)
+        )
+
+    def _waits(self, run: Run) -> None:
+        when = run.ready_at.isoformat(" ", "seconds") if run.ready_at else "?"
+        if run.why == "retry":
+            job_logger.warning(
+                "run %s of job %r failed in attempt %d of %d, again at %s: %s: %s",
+                run.id, run.job, run.attempt, run.max_attempts, when, run.error_type, run.message,
+                extra=_fields(run),
+            )  # fmt: skip
+        else:
+            job_logger.info(
+                "run %s of job %r waits until %s: %s", run.id, run.job, when, run.why, extra=_fields(run)
+            )

@@ -1,0 +1,96 @@
+"""How many at once, and how many in a time. Both are rows of one limiter, kept by the store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from asyncsched._errors import ConfigurationError, shown
+from asyncsched._instants import DAY, HOUR, MINUTE, SECOND
+from asyncsched._ledger import Permit
+from asyncsched._models import check_int
+
+_UNITS = {"s": SECOND, "second": SECOND, "m": MINUTE, "min": MINUTE, "minute": MINUTE, "h": HOUR,
+          "hour": HOUR, "d": DAY, "day": DAY}  # fmt: skip
+_RATE = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{0,6})\s*([a-z]{1,6})\s*", re.ASCII)
+
+
+def _value_of(by: str, arguments: Mapping[str, Any]) -> str:
+    value = repr(arguments.get(by))
+    # The same on every instance, which hash() is not.
+    return value if len(value) <= 200 else blake2b(value.encode(), digest_size=16).hexdigest()
+
+
+def _check_by(by: object, what: str) -> None:
+    if by is not None and not (isinstance(by, str) and by.isidentifier()):
+        raise ConfigurationError(f"{what}: by must name an argument of the job, not {shown(by)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many runs of a job are running at once, over all instances. What exceeds it waits.
+
+    Args:
+        most: at least 1.
+        by: the name of an argument; then it is so many for each of its values.
+
+    """
+
+    most: int
+    by: str | None = None
+
+    def __post_init__(self) -> None:
+        check_int(self.most, "Limit: most", 1, 1_000_000)
+        _check_by(self.by, "Limit")
+
+    def permit(self, job: str, arguments: Mapping[str, Any]) -> Permit:
+        """Return the place that a run with these arguments needs."""
+        key = f"running:{job}" if self.by is None else f"running:{job}:{_value_of(self.by, arguments)}"
+        return Permit(key, self.most)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How many runs of a job begin in a time, over all instances: exact, by GCRA.
+
+    Args:
+        rate: such as ``"10/s"``, ``"100/min"``, ``"1/5min"`` or ``"5000/day"``. So many may begin
+            at once; then one more each ``time / count`` (ITU-T I.371, the generic cell rate).
+        by: the name of an argument; then it is so many for each of its values.
+        drop: whether a run over the rate ends as ``cancelled(rate_limited)`` instead of waiting.
+
+    """
+
+    rate: str
+    by: str | None = None
+    drop: bool = False
+
+    def __post_init__(self) -> None:
+        _check_by(self.by, "RateLimit")
+        if not isinstance(self.drop, bool):
+            raise ConfigurationError(f"RateLimit: drop must be True or False, not {shown(self.drop)}")
+        self._parsed()
+
+    def _parsed(self) -> tuple[int, int]:
+        match = _RATE.fullmatch(self.rate) if isinstance(self.rate, str) else None
+        unit = _UNITS.get(match[3]) if match else None
+        count = int(match[1]) if match else 0
+        times = int(match[2] or 1) if match else 0
+        if match is None or unit is None or not count or not times:
+            raise ConfigurationError(
+                'RateLimit: the rate is "count/time" such as "10/s", "100/min", "1/5min" or '
+                f'"5000/day", not {shown(self.rate)}'
+            )
+        interval = -(-times * unit // count)  # rounded up: never more than it says
+        if count > times * unit:
+            raise ConfigurationError(f"RateLimit: {shown(self.rate)} is more than one per microsecond")
+        return count, interval
+
+    def permit(self, job: str, arguments: Mapping[str, Any]) -> Permit:
+        """Return the place that a run with these arguments needs."""
+        key = f"rate:{job}" if self.by is None else f"rate:{job}:{_value_of(self.by, arguments)}"
+        count, interval = self._parsed()
+        return Permit(key, count, interval, self.drop)

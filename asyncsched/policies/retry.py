@@ -1,0 +1,103 @@
+"""When a failed attempt is followed by another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import blake2b
+from typing import Literal, get_args
+
+from asyncsched._errors import ConfigurationError, TryAgain, shown
+from asyncsched._instants import YEAR, to_micros
+from asyncsched._models import check_choice, check_int
+
+Backoff = Literal["constant", "linear", "exponential"]
+Jitter = Literal["full", "none"]
+On = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Begin again after a failure or a timeout. The wait is a pending row, held by nobody.
+
+    Args:
+        attempts: how many in all, the first included.
+        backoff: how the delay grows with the attempt: ``constant``, ``linear`` or ``exponential``
+            (doubling).
+        delay: seconds or ``timedelta`` before the second attempt.
+        max_delay: the longest delay; one hour by default.
+        max_elapsed: no attempt begins later than this after the first began; ``None``: no bound.
+        jitter: ``full`` draws the delay between nothing and its full length, so that those that
+            failed together do not come back together (AWS, "Exponential Backoff and Jitter").
+        on: the exceptions that are worth another attempt, or a function that decides. A timeout
+            comes as ``TimeoutError``; ``TryAgain`` is always worth one.
+
+    """
+
+    attempts: int
+    backoff: Backoff = "exponential"
+    delay: float | timedelta = 1
+    max_delay: float | timedelta = 3600
+    max_elapsed: float | timedelta | None = None
+    jitter: Jitter = "full"
+    on: On = Exception
+
+    def __post_init__(self) -> None:
+        check_int(self.attempts, "Retry: attempts", 1, 1_000_000)
+        check_choice(self.backoff, "Retry: backoff", get_args(Backoff))
+        check_choice(self.jitter, "Retry: jitter", get_args(Jitter))
+        for name in ("delay", "max_delay", "max_elapsed"):
+            value = getattr(self, name)
+            if value is not None and to_micros(value, f"Retry: {name}") < 0:
+                raise ConfigurationError(f"Retry: {name} must not be negative, not {value}")
+        if not _is_choice(self.on):
+            raise ConfigurationError(
+                "Retry: on must be an exception type, a tuple of them, or a function that "
+                f"takes the exception, not {shown(self.on)}"
+            )
+
+    def delay_for(self, run_id: int, attempt: int, error: BaseException, elapsed: int) -> int | None:
+        """Return how long to wait before the attempt after ``attempt``, or ``None`` for no more.
+
+        Args:
+            run_id: the run, from which the jitter is drawn.
+            attempt: the attempt that failed, from 1.
+            error: what it failed with.
+            elapsed: microseconds since the first attempt began.
+
+        """
+        if attempt >= self.attempts or not self._worth(error):
+            return None
+        delay = self._delay(run_id, attempt)
+        if isinstance(error, TryAgain) and error.delay is not None:
+            delay = to_micros(error.delay, "TryAgain: delay")
+        if self.max_elapsed is not None and elapsed + delay > to_micros(self.max_elapsed, "max_elapsed"):
+            return None
+        return delay
+
+    def _worth(self, error: BaseException) -> bool:
+        if isinstance(error, TryAgain):  # the job itself says so
+            return True
+        if isinstance(self.on, (tuple, type)):
+            return isinstance(error, self.on)
+        return bool(self.on(error))
+
+    def _delay(self, run_id: int, attempt: int) -> int:
+        base = to_micros(self.delay, "delay")
+        factor = {"constant": 1, "linear": attempt, "exponential": 1 << min(attempt - 1, 62)}[self.backoff]
+        delay = min(base * factor, to_micros(self.max_delay, "max_delay"), 100 * YEAR)
+        if self.jitter == "none":
+            return delay
+        digest = blake2b(f"{run_id}\0{attempt}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest) % (delay + 1)
+
+
+def _is_choice(on: object) -> bool:
+    if isinstance(on, tuple):
+        return bool(on) and all(_is_kind(kind) for kind in on)
+    return _is_kind(on) if isinstance(on, type) else callable(on)
+
+
+def _is_kind(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseException)

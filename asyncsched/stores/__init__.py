@@ -1,0 +1,65 @@
+"""The ledgers: memory here, the durable ones imported by whoever names them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from asyncsched._errors import ConfigurationError, shorten
+
+if TYPE_CHECKING:
+    from asyncsched.abc import Store
+
+
+def open_store(store: Any, namespace: str, timeout: float = 5.0) -> Callable[[], Store]:
+    """Return what makes the store of a scheduler at each of its starts.
+
+    Args:
+        store: ``None``, a URL, or a ``Store``.
+        namespace: which cluster's rows are seen, where several share a database.
+        timeout: seconds that a call to a store named by URL waits for an answer.
+
+    Raises:
+        ConfigurationError: the URL's scheme is unknown, its driver is not installed, or it is no store.
+
+    """
+    if store is None:
+        return _memory
+    if isinstance(store, str):
+        return _from_url(store, namespace, timeout)
+    if not callable(getattr(store, "claim", None)):
+        raise ConfigurationError(f"store must be None, a URL or a Store, not {shorten(repr(store))}")
+    return lambda: store
+
+
+def _memory() -> Store:
+    from asyncsched.stores.memory import MemoryStore
+
+    return MemoryStore()
+
+
+def _from_url(url: str, namespace: str, timeout: float) -> Callable[[], Store]:
+    scheme = url.partition(":")[0]
+    if scheme == "sqlite":
+        from asyncsched.stores.sqlite import SqliteStore, path_of
+
+        path = path_of(url)
+        return lambda: SqliteStore(path, namespace, timeout=timeout)
+    if scheme in ("postgresql", "postgres"):
+        if find_spec("psycopg") is None:
+            raise ConfigurationError(
+                'a PostgreSQL store needs psycopg; install it with pip install "asyncsched[postgres]"'
+            )
+        from asyncsched.stores.postgres import PostgresStore, conninfo
+
+        conninfo(url, timeout)  # what is wrong with it is told here, not at start
+        return lambda: PostgresStore(url, namespace, timeout=timeout)
+    if ":" not in url:
+        raise ConfigurationError(
+            f"store: {shorten(url)!r} is no URL; for a file, write {'sqlite:///' + url!r}"
+        )
+    raise ConfigurationError(
+        f"store: the scheme {shorten(scheme)!r} is not known; there are sqlite:///file.db and "
+        "postgresql://…, and None for memory"
+    )

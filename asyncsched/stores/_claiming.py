@@ -1,0 +1,267 @@
+"""The claim: due schedules move on, their runs appear, and what is ready is begun, in one transaction.
+
+The decisions are made in plain code over rows that the transaction has locked; they are those of the
+store in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace as copy
+from typing import Any, NamedTuple
+
+from asyncsched._clock import Now
+from asyncsched._instants import Instant
+from asyncsched._ledger import Claim, Claimed, Fenced, Firing, RunRecord, ScheduleRecord, Stretch
+from asyncsched._plan import admit
+from asyncsched.stores._adding import ask, finish_pending
+from asyncsched.stores._in_transaction import COMPLETED
+from asyncsched.stores._limits import Limits
+from asyncsched.stores._rows import new_run, read_stretch
+from asyncsched.stores._session import Session
+
+
+class Claiming(NamedTuple):
+    """A request to claim."""
+
+    claim: Claim
+    now: Now
+
+
+def claim(session: Session, request: Claiming) -> Claimed:
+    """Move due schedules on, make their runs, and take what is ready and there is room for.
+
+    Raises:
+        Fenced: the instance has been declared dead.
+
+    """
+    wanted, now = request
+    if session.one("alive", incarnation=wanted.holder) is None:
+        raise Fenced(f"instance {wanted.holder:x} has been declared dead")
+    claimed = Claimed()
+    if wanted.firings:
+        _fire(session, wanted, claimed, now)
+    _take(session, wanted, claimed, now.wall)
+    return claimed
+
+
+# ── schedules move on ────────────────────────────────────────────────────────────────────────────
+
+
+def _fire(session: Session, wanted: Claim, claimed: Claimed, now: Now) -> None:
+    ids = session.array(sorted(firing.schedule for firing in wanted.firings))
+    stand = {record.id: record for record in session.schedules("lock_schedules", ids=ids)}
+    won = []
+    for firing in wanted.firings:
+        record = stand.get(firing.schedule)
+        if record is None:
+            continue
+        if record.revision == firing.revision and not record.paused:
+            won.append((firing, record))
+            record = copy(
+                record, revision=firing.revision + 1, cursor=firing.cursor, next_slot=firing.next_slot,
+                next_due=firing.next_due,
+            )  # fmt: skip
+            stand[record.id] = record
+        claimed.schedules.append(record)
+    session.many(
+        "move_schedule",
+        [
+            (firing.cursor, firing.next_slot, firing.next_due, session.namespace, firing.schedule, firing.revision)
+            for firing, _ in won
+        ],
+    )  # fmt: skip
+    live = _live(session, [firing.schedule for firing, _ in won if firing.runs])
+    made: list[Any] = []
+    for firing, record in won:
+        before = record.cursor
+        if firing.stretch is not None:
+            claimed.skipped.append(skip(session, firing.stretch, before))
+        runs = _not_yet_run(session, firing, record)
+        for run in runs:
+            own = live.setdefault(firing.schedule, [])
+            made += _admit(session, run, firing, own, before, claimed, now)
+            before = run.slot if run.slot is not None else before
+    session.many("insert_run", made)
+
+
+def _live(session: Session, schedules: Sequence[str]) -> dict[str, list[RunRecord]]:
+    found: dict[str, list[RunRecord]] = {}
+    if schedules:
+        for run in session.runs("live", schedules=session.array(schedules)):
+            assert run.schedule is not None
+            found.setdefault(run.schedule, []).append(run)
+    return found
+
+
+def _not_yet_run(session: Session, firing: Firing, record: ScheduleRecord) -> Sequence[RunRecord]:
+    """Leave out slots that have a run: the clock was put back past them."""
+    if not firing.runs:
+        return ()
+    first = firing.runs[0].slot
+    done = {slot for (slot,) in session.all("slots_of", schedule=record.id, first=first)}
+    return [run for run in firing.runs if run.slot not in done] if done else firing.runs
+
+
+def _admit(
+    session: Session, run: RunRecord, firing: Firing, live: list[RunRecord], before: Instant,
+    claimed: Claimed, now: Now,
+) -> list[Any]:  # fmt: skip
+    """Return the row of a slot's run, if the overlap rule lets it have one."""
+    assert run.slot is not None
+    waiting = sum(other.waits_for == "overlap" for other in live)
+    decision = admit(firing.overlap, len(live), waiting, firing.chained)
+    if decision == "skip":
+        lost = Stretch(firing.schedule, run.slot, run.slot, 1, "overlap")
+        claimed.skipped.append(skip(session, lost, before))
+        return []
+    if decision == "replace":
+        _replace(session, live, claimed, now)
+        decision = "wait" if live else "run"
+    waits_for = "overlap" if decision == "wait" else None
+    # A copy: the caller's run is left alone, because this transaction may be begun again.
+    entered = RunRecord(run.id, run.job, run.due)
+    entered.waits_for = waits_for
+    live.append(entered)
+    return [new_run(session.namespace, run, session.write_id, waits_for)]
+
+
+def _replace(session: Session, live: list[RunRecord], claimed: Claimed, now: Now) -> None:
+    """Ask the running ones to end, and end those that have not begun."""
+    running = [run for run in live if run.state == "running"]
+    ask(session, running, "replaced")
+    for run in live:
+        if run.state == "pending":
+            finish_pending(session, run, "replaced", now.wall)
+            claimed.dropped.append(run)
+    live[:] = running
+
+
+def skip(session: Session, lost: Stretch, before: Instant | None) -> Stretch:
+    """Write down slots that get no run; those that follow on the newest stretch make it longer.
+
+    Args:
+        before: the last slot that was settled before; ``None``: it stands alone.
+
+    """
+    first, count, exact = lost.first, lost.count, lost.exact
+    if before is not None:
+        row = session.one("last_stretches", schedule=lost.schedule)
+        newest = None if row is None else read_stretch(row)
+        if newest is not None and newest.last == before and newest.reason == lost.reason:
+            first, count, exact = newest.first, newest.count + lost.count, newest.exact and lost.exact
+    session.run(
+        "insert_stretch", (lost.schedule, lost.last, count, lost.reason, int(exact), session.namespace, first)
+    )
+    return lost
+
+
+# ── runs begin ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _take(session: Session, wanted: Claim, claimed: Claimed, now: Instant) -> None:
+    candidates, claimed.next_wall, claimed.more = _candidates(session, wanted, now)
+    limits = Limits(session, candidates, now)
+    begun, waiting = [], []
+    for run in candidates:
+        shut = limits.take(run) if run.permits else ""
+        if not shut:
+            _begin(run, wanted.holder, now)
+            begun.append(run)
+        elif shut == "drop":
+            finish_pending(session, run, "rate_limited", now, limits)
+            claimed.dropped.append(run)
+        else:
+            waiting.append((shut, session.write_id(run.id)))
+    session.many("wait_for", waiting)
+    session.many(
+        "begin",
+        [(run.holder, run.attempt, run.started_at, run.late, session.write_id(run.id)) for run in begun],
+    )
+    woken, turn = limits.write()
+    if turn is not None and turn > now:
+        claimed.next_wall = turn if claimed.next_wall is None else min(claimed.next_wall, turn)
+    free_left = sum(wanted.free.values()) > len(begun)
+    claimed.more = claimed.more or (free_left and (woken > 0 or len(begun) < len(candidates)))
+    claimed.runs = begun
+    if wanted.firings:
+        claimed.asked = asked(session, wanted.holder)
+
+
+def _begin(run: RunRecord, holder: int, now: Instant) -> None:
+    run.state = "running"
+    run.holder = holder
+    run.attempt += 1
+    run.started_at = now
+    run.waits_for = run.asked = None
+    if run.late is None:
+        run.late = now - run.due
+
+
+def _candidates(
+    session: Session, wanted: Claim, now: Instant
+) -> tuple[list[RunRecord], Instant | None, bool]:
+    """Return what is ready by rank, as far as there is room; when the next is; and whether there is more."""
+    found: list[RunRecord] = []
+    upcoming: Instant | None = None
+    more = False
+    jobs = None
+    room = dict.fromkeys(wanted.free, 0)
+    for executor, priority, first, later in session.all(
+        "levels", executors=session.array(wanted.free), now=now
+    ):
+        if later is not None:
+            upcoming = later if upcoming is None else min(upcoming, later)
+        most = min(wanted.free[executor], wanted.most)
+        if first is None or most <= 0:
+            continue
+        if jobs is None:
+            jobs = session.array(wanted.jobs or ())
+        ready, woken = _ready(session, executor, priority, now, most, jobs)
+        more = more or woken or len(ready) == most
+        found += ready
+    found.sort(key=lambda run: (run.rank, run.id))
+    taken = []
+    for run in found:
+        if room[run.executor] < min(wanted.free[run.executor], wanted.most):
+            room[run.executor] += 1
+            taken.append(run)
+    more = more and any(room[name] < free for name, free in wanted.free.items() if free > 0)
+    return taken, upcoming, more
+
+
+def _ready(
+    session: Session, executor: str, priority: int, now: Instant, most: int, jobs: Any
+) -> tuple[list[RunRecord], bool]:
+    """Return the ready runs of one level, and put those aside that are paused or make no sense.
+
+    Returns:
+        Also whether that let others try.
+
+    """
+    rows = session.all("ready", executor=executor, priority=priority, now=now, most=most, jobs=jobs)
+    found, aside, parked = [], [], []
+    for row in rows:
+        try:
+            run = session.read(row)
+        except Exception as error:
+            session.quarantine.name("run", row[0], error)
+            aside.append(("quarantined", row[0]))
+            continue
+        if row[-1] or row[-2]:
+            parked.append(run)
+        else:
+            found.append(run)
+    session.many("wait_for", aside)
+    session.many("park", [(session.write_id(run.id),) for run in parked])
+    limits = Limits(session, parked, now)
+    for run in parked:
+        limits.leave(run)  # it does not take the place that it may have been woken for
+    woken, _ = limits.write()
+    return found, woken > 0
+
+
+def asked(session: Session, holder: int) -> list[tuple[int, str]]:
+    """Return which runs of a holder it is to cancel, and why."""
+    rows = session.all("asked", holder=holder)
+    return [(session.read_id(id), why) for id, why in rows if why != COMPLETED]

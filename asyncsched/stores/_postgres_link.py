@@ -1,0 +1,142 @@
+"""Connections to PostgreSQL, and what their errors mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import InvalidPassword
+
+from asyncsched._errors import (
+    ConfigurationError,
+    SchemaError,
+    StoreError,
+    StoreUnavailable,
+    shorten,
+)
+
+Connection = psycopg.Connection[Any]
+
+_TIMEOUTS = ("statement_timeout", "idle_in_transaction_session_timeout")
+# Short statements: compiling one takes longer than running it. And the statistics of a queue are
+# always old: by them a plan may read a whole table, while every statement here is a few probes of an
+# index.
+_PLANS = ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+_REPEATED = ("40001", "40P01")  # serialisation failure, deadlock
+_LOCKED = "55P03"
+_GOING = ("08", "57P", "53300")  # connection trouble, the server's shutdown, too many clients
+_REFUSED = ("22", "23", _LOCKED)  # data that cannot be, constraints, a row that somebody holds fast
+_CLOSED_DOOR = ("28", "3D")
+_OTHER_TABLES = ("42P01", "42703", "42804")  # no such table or column, another type
+# A failed attempt to connect carries no SQLSTATE, only what the server said.
+_SAID = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "is not permitted to log in",
+)
+
+
+def conninfo(url: str, timeout: float) -> str:
+    """Return the connection text of a store's URL, with what makes a dead network known in time.
+
+    Raises:
+        ConfigurationError: the URL cannot be read.
+
+    """
+    scheme, _, rest = url.partition("://")
+    plain = f"postgresql://{rest}" if rest and ("+" in scheme or scheme == "postgres") else url
+    try:
+        given = conninfo_to_dict(plain)
+    except psycopg.ProgrammingError as error:
+        raise ConfigurationError(
+            f"store: {shorten(_words(error), 120)}; give postgresql://user:password@host:port/database"
+        ) from None
+    defaults = {
+        "connect_timeout": max(2, round(timeout)),  # libpq takes no less
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(timeout * 1000),
+    }
+    return make_conninfo("", **{**defaults, **given})
+
+
+def connect(dsn: str, name: str, timeout: float) -> Connection:
+    """Return a new connection, in autocommit mode. Blocks."""
+    connection = psycopg.connect(dsn, autocommit=True, application_name=f"asyncsched {name}")
+    try:
+        millis = str(int(timeout * 1000))
+        given = {**dict.fromkeys(_TIMEOUTS, millis), **dict.fromkeys(_PLANS, "off")}
+        # Less than the callers' patience: whoever waits for a stranger's lock waits alone.
+        given["lock_timeout"] = str(int(timeout * 400))
+        settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in given.items())
+        connection.execute(f"SELECT {settings}".encode())
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def is_gone(error: BaseException, connection: Connection | None) -> bool:
+    """Whether an error means that the connection is of no use any more."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    state = error.sqlstate or ""
+    if connection is not None and (connection.closed or connection.broken):
+        return True
+    return state.startswith(_GOING) or (not state and isinstance(error, psycopg.OperationalError))
+
+
+def will_pass(error: BaseException) -> bool:
+    """Whether the same may succeed when it is tried again."""
+    if not isinstance(error, psycopg.Error) or is_shut_out(error):
+        return False
+    state = error.sqlstate or ""
+    return state.startswith((*_REPEATED, *_GOING)) or (
+        not state and isinstance(error, psycopg.OperationalError)
+    )
+
+
+def is_item(error: BaseException) -> bool:
+    """Whether an error is about what was written, not about the database."""
+    if not isinstance(error, psycopg.Error):
+        return not isinstance(error, (OSError, MemoryError))
+    return (error.sqlstate or "").startswith(_REFUSED) or isinstance(
+        error, (psycopg.DataError, psycopg.IntegrityError)
+    )
+
+
+def is_shut_out(error: psycopg.Error) -> bool:
+    """Whether the server knows us not: a wrong password or role, no such database."""
+    if isinstance(error, InvalidPassword) or (error.sqlstate or "").startswith(_CLOSED_DOOR):
+        return True
+    said = str(error)
+    return not error.sqlstate and (
+        any(words in said for words in _SAID) or (": FATAL:" in said and "does not exist" in said)
+    )
+
+
+def explain(error: BaseException) -> Exception:
+    """Return the error of ours that says the same."""
+    if not isinstance(error, psycopg.Error):
+        return error if isinstance(error, Exception) else StoreError(repr(error))
+    state, words = error.sqlstate or "", _words(error)
+    if is_shut_out(error):
+        return StoreError(f"PostgreSQL does not let us in: {words}")
+    if state == _LOCKED:
+        return StoreUnavailable("another transaction holds the same key or run, and does not end")
+    if state == "57014":
+        return StoreUnavailable(f"PostgreSQL took too long: {words}")
+    if state == "42501":
+        return StoreError(f"PostgreSQL refused: {words}; the role needs rights on the asyncsched tables")
+    if state in _OTHER_TABLES:
+        return SchemaError(f"the tables are not those of this version: {words}")
+    if will_pass(error) or state.startswith(("53", "25")):
+        return StoreUnavailable(f"PostgreSQL cannot at the moment: {words}")
+    return StoreError(f"PostgreSQL refused: {words}")
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,226 @@
+"""PostgreSQL as the SQL stores' operations see it: connections, transactions, ids, hints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from psycopg.types.numeric import Int8Dumper
+from psycopg.types.string import TextLoader
+
+from asyncsched._instants import Instant
+from asyncsched._ledger import RunRecord
+from asyncsched.stores import _postgres_link as link
+from asyncsched.stores._claiming import Claiming
+from asyncsched.stores._queries import load
+from asyncsched.stores._recording import Recording
+from asyncsched.stores._session import Params, Ruling, Session
+from asyncsched.stores._worker import Ask
+
+if TYPE_CHECKING:
+    from asyncsched.abc import ReadTrigger
+    from asyncsched.stores._rows import Quarantine
+
+_QUERIES = load("postgres")  # read at import, not inside the loop
+_NAMED = re.compile(r"(?<!:):([a-z_]\w*)")
+
+_MANY = 4
+"""From how many rows on one statement over arrays is quicker than one for each."""
+
+Committed = Callable[[bool, set[int]], None]
+
+
+@cache
+def adapt(sql: str) -> bytes:
+    """Return a statement with psycopg's placeholders for ``:name`` and ``?``."""
+    return _NAMED.sub(r"%(\1)s", sql).replace("?", "%s").encode()
+
+
+def _array(values: Iterable[Any]) -> str:
+    """Return an array as PostgreSQL reads it: psycopg's own way of writing one takes ten times as long."""
+    return "{" + ",".join([_item(value) for value in values]) + "}"
+
+
+def _item(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if type(value) is str:
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return str(value)
+
+
+class PostgresSession(Session):
+    """One connection, made when it is needed, and again after it was lost.
+
+    Args:
+        dsn: where to.
+        name: of the connection, as the server shows it.
+        timeout: seconds for one statement.
+        committed: hears, after COMMIT, whether others may have something to do, and what was changed.
+        beaten: hears the server's time with every beat.
+
+    """
+
+    def __init__(
+        self, dsn: str, name: str, timeout: float, namespace: str, triggers: ReadTrigger, quarantine: Quarantine,
+        committed: Committed = lambda work, runs: None, beaten: Callable[[Instant], None] = lambda at: None,
+    ) -> None:  # fmt: skip
+        super().__init__(namespace, _QUERIES, triggers, quarantine)
+        self._dsn = dsn
+        self._name = name
+        self._timeout = timeout
+        self._committed = committed
+        self._beaten = beaten
+        self._single = False  # the transaction is one statement
+        self._changed: set[int] = set()
+        # Commands without an answer of their own go out with the next one: every round trip hands
+        # over the interpreter's lock twice, which costs more than the trip.
+        self._before: list[bytes] = []
+        self._connection: link.Connection | None = None
+
+    def connect(self) -> None:
+        if self._connection is None:
+            made = link.connect(self._dsn, self._name, self._timeout)
+            made.adapters.register_loader("uuid", TextLoader)
+            # One type for all numbers: a statement is prepared once, not for each mix of their sizes.
+            made.adapters.register_dumper(int, Int8Dumper)
+            self._connection = made
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def execute(self, sql: str, params: Params = ()) -> Any:
+        connection = self._connection
+        assert connection is not None
+        if not self._before:
+            return connection.execute(adapt(sql), params or None)
+        before, self._before = self._before, []
+        with connection.pipeline():
+            for command in before:
+                connection.execute(command)
+            return connection.execute(adapt(sql), params or None)
+
+    def executemany(self, sql: str, rows: Sequence[Params]) -> int:
+        self._send()
+        assert self._connection is not None
+        with self._connection.cursor() as cursor:
+            cursor.executemany(adapt(sql), rows)
+            return cursor.rowcount
+
+    def _send(self) -> None:
+        before, self._before = self._before, []
+        assert self._connection is not None
+        for command in before:
+            self._connection.execute(command)
+
+    def many(self, name: str, rows: Sequence[Params]) -> int:
+        """Execute a statement for each row; many rows at once where there is a form for that."""
+        at_once = self.queries.get(f"{name}_all")
+        if at_once is None or len(rows) < _MANY:
+            return super().many(name, rows)
+        columns: Any = zip(*rows, strict=True)
+        count: int = self.execute(at_once, [_array(column) for column in columns]).rowcount
+        return count
+
+    def run(self, name: str, params: Params) -> int:
+        cursor = self.execute(self.queries[name], params)
+        if name == "beat" and (row := cursor.fetchone()) is not None:
+            self._beaten(row[0])
+        count: int = cursor.rowcount
+        return count
+
+    def begin(self) -> None:
+        self._single = False
+        self._changed = set()
+        self._before = [b"BEGIN"]
+
+    def commit(self) -> None:
+        if not self._single:
+            self.execute("COMMIT")
+        if self._signal or self._changed:
+            self._committed(self._signal, self._changed)
+
+    def savepoint(self) -> None:
+        self._before.append(b"SAVEPOINT item")
+
+    def release(self) -> None:
+        self._before.append(b"RELEASE SAVEPOINT item")
+
+    def go_back(self) -> None:
+        self._before += [b"ROLLBACK TO SAVEPOINT item", b"RELEASE SAVEPOINT item"]
+        self._version = None
+
+    def rollback(self) -> None:
+        self._before = []
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.rollback()
+        except Exception:
+            self.close()
+
+    def judge(self, error: BaseException) -> Ruling:
+        if link.is_gone(error, self._connection):
+            self.close()
+        if link.will_pass(error):
+            return "again"
+        return "refused" if link.is_item(error) else "unavailable"
+
+    def explain(self, error: BaseException) -> Exception:
+        return link.explain(error)
+
+    def read_id(self, value: Any) -> int:
+        return int(value.replace("-", ""), 16)
+
+    def changed(self, runs: Iterable[RunRecord]) -> None:
+        self._changed.update(run.id for run in runs)
+
+    def tell_others(self) -> None:
+        """Nothing here: a notification inside the transaction would make all commits wait in one line."""
+
+    def hold(self, schedules: Iterable[str | None]) -> None:
+        ids = sorted({id for id in schedules if id is not None})
+        if ids:
+            self.all("hold_schedules", ids=self.array(ids))
+
+    def cut(self, asks: list[Ask]) -> list[list[Ask]]:
+        """Return what may share a transaction: what takes its locks in one order."""
+        alone = [[ask] for ask in asks if ask.kind in ("beat", "call")]
+        shared = [ask for ask in asks if ask.kind not in ("beat", "call")]
+        if any(ask.kind == "record" and ask.request.run.permits for ask in shared):
+            # Limits come last, in the order of their keys: those given back, or those taken.
+            claims = [ask for ask in shared if ask.kind == "claim"]
+            shared = [ask for ask in shared if ask.kind != "claim"]
+            return [*alone, *filter(None, (shared, claims))]
+        return [*alone, shared] if shared else alone
+
+    def begin_with(self, asks: Sequence[Ask]) -> None:
+        """Lock what comes first in the order of locks: instances, then schedules by id."""
+        if len(asks) == 1 and asks[0].kind == "beat":
+            self._single, self._before = True, []
+        schedules = set(_schedules_of(asks))
+        if schedules:
+            for ask in asks:
+                if isinstance(ask.request, Claiming):
+                    self.one("alive", incarnation=ask.request.claim.holder)
+            self.hold(schedules)
+
+    def time(self) -> Instant | None:
+        row = self.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
+        return int(row[0])
+
+
+def _schedules_of(asks: Sequence[Ask]) -> Iterable[str | None]:
+    for ask in asks:
+        if isinstance(ask.request, Claiming):
+            yield from (firing.schedule for firing in ask.request.claim.firings)
+        elif isinstance(ask.request, Recording):
+            run = ask.request.run
+            if run.origin == "schedule" and ask.request.verdict.state != "pending":
+                yield run.schedule

@@ -1,0 +1,229 @@
+"""Runs go out: operations that end attempts, for who holds them and for who has died."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from asyncsched._clock import Now
+from asyncsched._instants import MINUTE, Instant
+from asyncsched._ledger import PastAttempt, RunRecord, ScheduleRecord, Verdict
+from asyncsched.stores._in_transaction import COMPLETED
+from asyncsched.stores._limits import Limits
+from asyncsched.stores._rows import attempts_json, error_json, progress_json, text
+from asyncsched.stores._session import Session
+
+ATTEMPTS_KEPT = 200
+FAILURES = frozenset({"failed", "timed_out", "lost"})
+
+
+class Recording(NamedTuple):
+    """A request to end the current attempt of a run that the caller holds."""
+
+    run: RunRecord
+    verdict: Verdict
+    now: Now
+    completing: bool = False  # its success may have been written by the job's own transaction
+
+
+class Recorded(NamedTuple):
+    """What became of it.
+
+    ``verdict`` is another one where the run was asked to end before it could wait again; ``woken``
+    says that something else may begin now; ``paused`` is the schedule that failed too often.
+    """
+
+    held: bool
+    verdict: Verdict
+    woken: bool
+    paused: ScheduleRecord | None
+
+
+def record(session: Session, requests: Sequence[Recording]) -> list[Recorded]:
+    """End attempts, all at once where nothing is in the way."""
+    judged = [_minding_asks(session, request) for request in requests]
+    rows = [_row(session, request.run, request.verdict, request.now) for request in judged]
+    if len(rows) > 1:
+        session.savepoint()
+        if session.many("record", rows) == len(rows):
+            session.release()
+            held, applied = [True] * len(rows), judged
+        else:
+            session.go_back()
+            held, applied = _one_by_one(session, judged, rows)
+    else:
+        held, applied = _one_by_one(session, judged, rows)
+    session.changed(one.run for one in applied)
+    woken = False
+    paused: dict[int, ScheduleRecord] = {}
+    if applied:
+        woken, paused = settle(session, [(one.run, one.verdict) for one in applied], applied[0].now.wall)
+    return [
+        Recorded(
+            ours, request.verdict, woken or request.verdict.state == "pending", paused.get(request.run.id)
+        )
+        for ours, request in zip(held, judged, strict=True)
+    ]
+
+
+def _one_by_one(
+    session: Session, judged: Sequence[Recording], rows: Sequence[Any]
+) -> tuple[list[bool], list[Recording]]:
+    held, applied = [], []
+    for request, row in zip(judged, rows, strict=True):
+        if session.run("record", row) == 1:
+            applied.append(request)
+            held.append(True)
+        else:
+            held.append(_was_ours(session, request))
+    return held, applied
+
+
+def _was_ours(session: Session, request: Recording) -> bool:
+    """Whether the same was written before, and only its answer was lost."""
+    stands = session.a_run("run", id=session.write_id(request.run.id))
+    return (
+        stands is not None
+        and (stands.holder, stands.started_at) == (request.run.holder, request.run.started_at)
+        and stands.state == request.verdict.state
+        and len(stands.attempts or ()) == len(past_attempts(request.run, request.verdict, 0) or ())
+    )
+
+
+def _minding_asks(session: Session, request: Recording) -> Recording:
+    """A run that was asked to end does not wait again, and what its own transaction says is so."""
+    if request.verdict.state != "pending" and not request.completing:
+        return request
+    stands = session.a_run("lock_run", id=session.write_id(request.run.id))
+    if stands is None or stands.asked is None or stands.holder != request.run.holder:
+        return request
+    verdict = request.verdict
+    if stands.asked == COMPLETED:
+        return request._replace(verdict=Verdict("succeeded", result=verdict.result))
+    if verdict.state != "pending":
+        return request
+    return request._replace(
+        verdict=Verdict("cancelled", stands.asked, error=verdict.error, attempt=verdict.attempt)
+    )
+
+
+def past_attempts(run: RunRecord, verdict: Verdict, now: Instant) -> list[PastAttempt] | None:
+    """Return the attempts that a run has behind it once this one has ended."""
+    if verdict.state == "succeeded" and run.attempts is None:
+        return None
+    assert run.started_at is not None
+    past = PastAttempt(run.attempt, run.started_at, now, verdict.attempt, verdict.why, verdict.error)
+    kept = [*(run.attempts or ()), past]
+    if len(kept) > ATTEMPTS_KEPT:  # one that snoozes for ever: its first attempt and its newest stay
+        del kept[1]
+    return kept
+
+
+def _row(session: Session, run: RunRecord, verdict: Verdict, now: Now) -> Any:
+    again = verdict.state == "pending"
+    ready_at = verdict.ready_at if again else None
+    return (
+        verdict.state, text(verdict.why), error_json(verdict.error), verdict.result,
+        attempts_json(past_attempts(run, verdict, now.wall)), progress_json(run.progress),
+        run.attempt - (0 if verdict.spent or not again else 1),
+        ready_at, run.rank if ready_at is None else ready_at - run.priority * MINUTE,
+        None if again else now.wall, again or (verdict.state == "succeeded" and run.key_ttl > 0),
+        session.write_id(run.id), run.holder, run.attempt, run.started_at,
+    )  # fmt: skip
+
+
+def settle(
+    session: Session, ended: Sequence[tuple[RunRecord, Verdict]], now: Instant
+) -> tuple[bool, dict[int, ScheduleRecord]]:
+    """Free the places of attempts that have ended, and let others go on.
+
+    Returns:
+        Whether any does, and the schedules that failed too often, by the run that was the last straw.
+
+    """
+    schedules: dict[str, None] = {}
+    paused: dict[int, ScheduleRecord] = {}
+    limited = [run for run, _ in ended if run.permits]
+    for run, verdict in ended:
+        if run.origin == "schedule" and run.schedule is not None and verdict.state != "pending":
+            schedules[run.schedule] = None
+            record = _count_failures(session, run, run.schedule, verdict, now)
+            if record is not None:
+                paused[run.id] = record
+    woken = session.many("wake_chain", [(session.namespace, id) for id in schedules])
+    if limited:
+        limits = Limits(session, limited, now)
+        for run in limited:
+            limits.give_back(run)
+        woken += limits.write()[0]
+    if woken:
+        session.signal()
+    return woken > 0, paused
+
+
+def _count_failures(
+    session: Session, run: RunRecord, schedule: str, verdict: Verdict, now: Instant
+) -> ScheduleRecord | None:
+    """Count failures in a row; return the schedule if that pauses it."""
+    if verdict.state == "succeeded":
+        session.run("succeeded", (session.namespace, schedule))
+    elif verdict.state in FAILURES:
+        session.run("failed", (session.write_id(run.id), session.namespace, schedule))
+        most = verdict.pause_after
+        if most and session.one("failing", id=schedule, most=most):
+            session.do("pause_failing", id=schedule, most=most, now=now, version=session.version())
+            found = session.schedules("schedules_by_id", ids=session.array((schedule,)))
+            return found[0] if found else None
+    return None
+
+
+class Noting(NamedTuple):
+    """A request to write a held run's progress."""
+
+    run: RunRecord
+
+
+def note(session: Session, requests: Sequence[Noting]) -> list[None]:
+    """Write the progress of runs."""
+    rows = [
+        (progress_json(run.progress), session.write_id(run.id), run.holder, run.attempt, run.started_at)
+        for (run,) in requests
+    ]
+    session.many("note", rows)
+    session.changed(run for (run,) in requests)
+    return [None] * len(requests)
+
+
+# ── those whose holder is gone ───────────────────────────────────────────────────────────────────
+
+
+def fence(session: Session, runs: Sequence[RunRecord], why: str, now: Now, spent: bool) -> Counter[str]:
+    """Take runs from a holder that is gone: pending again if they may begin again, else ``lost``.
+
+    Args:
+        why: kept with the run.
+        now: when it is.
+        spent: whether the attempt counts; if it does not, the run may begin again in any case.
+
+    """
+    session.hold(run.schedule for run in runs if run.origin == "schedule")
+    ended = []
+    for run in runs:
+        if run.asked == COMPLETED:
+            verdict = Verdict("succeeded")
+        elif run.asked is not None:
+            verdict = Verdict("cancelled", run.asked, attempt="lost")
+        elif not spent or run.attempt < run.max_attempts:
+            verdict = Verdict("pending", why, ready_at=now.wall, spent=spent, attempt="lost")
+        else:
+            verdict = Verdict("lost", why)
+        if session.run("record", _row(session, run, verdict, now)):
+            if verdict.state == "pending":
+                session.do("fence", id=session.write_id(run.id))
+            ended.append((run, verdict))
+    settle(session, ended, now.wall)
+    session.changed(run for run, _ in ended)
+    if ended:
+        session.signal()
+    return Counter(verdict.state for _, verdict in ended)

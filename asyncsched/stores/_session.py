@@ -1,0 +1,213 @@
+"""A connection in its own thread that speaks named queries: what the SQL stores' operations are given.
+
+What differs between databases stands here and in the ``.sql`` files; ``sqlite`` and ``postgres``
+fill it in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from asyncsched._instants import Instant
+from asyncsched._ledger import RunRecord, ScheduleRecord
+from asyncsched.stores._rows import Quarantine, read_run, read_schedule
+
+if TYPE_CHECKING:
+    from asyncsched.abc import ReadTrigger
+    from asyncsched.stores._worker import Ask
+
+Ruling = Literal["again", "unavailable", "refused"]
+"""What an error means: try the same again; the database cannot at the moment; this item is wrong."""
+
+Params = Mapping[str, Any] | Sequence[Any]
+
+
+class Session:
+    """One connection. Used by one thread.
+
+    Args:
+        namespace: whose rows are seen.
+        queries: SQL by name.
+        triggers: makes a trigger of what a schedule's row says.
+        quarantine: hears of rows that make no sense.
+
+    """
+
+    def __init__(
+        self, namespace: str, queries: Mapping[str, str], triggers: ReadTrigger, quarantine: Quarantine
+    ) -> None:
+        self.namespace = namespace
+        self.queries = queries
+        self.triggers = triggers
+        self.quarantine = quarantine
+        self._signal = False
+        self._version: int | None = None
+
+    # ── what a database fills in ─────────────────────────────────────────────────────────────
+
+    def connect(self) -> None:
+        """Open the connection, if it is not open."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the connection; never raises."""
+        raise NotImplementedError
+
+    def execute(self, sql: str, params: Params = ()) -> Any:
+        """Execute one statement and return its cursor."""
+        raise NotImplementedError
+
+    def executemany(self, sql: str, rows: Sequence[Params]) -> int:
+        """Execute one statement for each row; return how many rows of the table it touched in all."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """Begin a transaction that will write."""
+        raise NotImplementedError
+
+    def rollback(self) -> None:
+        """Undo the transaction; never raises, and drops a connection that is of no use any more."""
+        raise NotImplementedError
+
+    def judge(self, error: BaseException) -> Ruling:
+        """Return what an error means."""
+        raise NotImplementedError
+
+    def explain(self, error: BaseException) -> Exception:
+        """Return the error of ours that says the same."""
+        raise NotImplementedError
+
+    def array(self, values: Iterable[Any]) -> Any:
+        """Return several values as one parameter."""
+        return json.dumps(list(values))
+
+    def adapted(self, sql: str) -> str:
+        """Return SQL with ``:name`` parameters as the driver wants it."""
+        return sql
+
+    def write_id(self, run_id: int) -> Any:
+        """Return a run's id as the database has it."""
+        return f"{run_id:032x}"
+
+    def read_id(self, value: Any) -> int:
+        """Return a run's id from what the database has."""
+        if len(value) != 32:
+            raise ValueError("a run's id has 32 hexadecimal digits")
+        return int(value, 16)
+
+    def tell_others(self) -> None:
+        """Say, inside the transaction, that others may have something to do."""
+        self.run("signal", {"namespace": self.namespace})
+
+    # ── and what it may fill in, where writers do not wait for one another ──────────────────────
+
+    def cut(self, asks: list[Ask]) -> list[list[Ask]]:
+        """Return which requests share a transaction, in order."""
+        return [asks]
+
+    def begin_with(self, asks: Sequence[Ask]) -> None:
+        """Lock what a transaction's requests need first."""
+
+    def hold(self, schedules: Iterable[str | None]) -> None:
+        """Lock schedules, before any run."""
+
+    def changed(self, runs: Iterable[RunRecord]) -> None:
+        """Hear which runs a transaction changes: others can be told of them by name."""
+
+    # ── transactions ─────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Begin a transaction, connecting first where need be."""
+        self._signal, self._version = False, None
+        self.connect()
+        self.begin()
+
+    def commit(self) -> None:
+        """Tell others if there is something to tell, and commit."""
+        if self._signal:
+            self.tell_others()
+        self.execute("COMMIT")
+
+    def savepoint(self) -> None:
+        """Mark a point that can be gone back to."""
+        self.execute("SAVEPOINT item")
+
+    def release(self) -> None:
+        """Keep what was done since the savepoint."""
+        self.execute("RELEASE SAVEPOINT item")
+
+    def go_back(self) -> None:
+        """Undo what was done since the savepoint."""
+        self.execute("ROLLBACK TO SAVEPOINT item")
+        self.execute("RELEASE SAVEPOINT item")
+        self._version = None
+
+    def signal(self) -> None:
+        """Remember that others may have something to do once this is committed."""
+        self._signal = True
+
+    def version(self) -> int:
+        """Return the number of this transaction's change of schedules."""
+        self.signal()
+        if self._version is None:
+            self._version = self.one("version")[0]
+        assert self._version is not None
+        return self._version
+
+    # ── named queries ────────────────────────────────────────────────────────────────────────
+
+    def all(self, name: str, **params: Any) -> list[Any]:
+        """Return all rows of a query; the namespace goes in by itself."""
+        params["namespace"] = self.namespace
+        found: list[Any] = self.execute(self.queries[name], params).fetchall()
+        return found
+
+    def one(self, name: str, **params: Any) -> Any:
+        """Return the first row of a query, or ``None``."""
+        params["namespace"] = self.namespace
+        return self.execute(self.queries[name], params).fetchone()
+
+    def run(self, name: str, params: Params) -> int:
+        """Execute a statement; return how many rows it touched."""
+        count: int = self.execute(self.queries[name], params).rowcount
+        return count
+
+    def do(self, name: str, **params: Any) -> int:
+        """Do the same with named parameters; the namespace goes in by itself."""
+        params["namespace"] = self.namespace
+        return self.run(name, params)
+
+    def many(self, name: str, rows: Sequence[Params]) -> int:
+        """Execute a statement for each row; return how many rows of the table it touched."""
+        if not rows:
+            return 0
+        if len(rows) == 1:
+            return self.run(name, rows[0])
+        return self.executemany(self.queries[name], rows)
+
+    # ── records ──────────────────────────────────────────────────────────────────────────────
+
+    def read(self, row: Sequence[Any]) -> RunRecord:
+        """Return the run of a row."""
+        return read_run(row, self.read_id)
+
+    def runs(self, name: str, **params: Any) -> list[RunRecord]:
+        """Return the runs of a query, without those that make no sense."""
+        rows = self.all(name, **params)
+        return self.quarantine.readable("run", rows, self.read)
+
+    def a_run(self, name: str, **params: Any) -> RunRecord | None:
+        """Return the run of a query, or ``None``."""
+        found = self.runs(name, **params)
+        return found[0] if found else None
+
+    def schedules(self, name: str, **params: Any) -> list[ScheduleRecord]:
+        """Return the schedules of a query, without those that make no sense."""
+        rows = self.all(name, **params)
+        return self.quarantine.readable("schedule", rows, lambda row: read_schedule(row, self.triggers))
+
+    def time(self) -> Instant | None:
+        """Return the database's own time, or ``None`` where it has none."""
+        return None

@@ -1,0 +1,429 @@
+"""What the SQL stores share: the ``Store`` protocol as requests to two threads.
+
+The seams, for who adds a database beside SQLite:
+
+* ``sql/<dialect>/0001_*.sql`` and on: the schema; the other ``.sql`` files: the named queries, with
+  the same names and results for every database. ``_queries`` reads them; ``load(dialect, adapt)``
+  can rewrite ``:name`` and ``?`` into what a driver wants.
+* ``_session.Session``: one connection in its thread. A database fills in ``connect``, ``close``,
+  ``execute``, ``executemany``, ``begin``, ``rollback``, ``judge`` (is an error to be tried again, is
+  the database away, or is this item wrong), ``explain`` (the error as ours), ``array``, ``write_id``
+  and ``read_id``, ``tell_others`` (inside the transaction), ``time`` where it has one of its own.
+* operations (``_adding``, ``_claiming``, ``_recording``, ``_members``, and the small ones here): plain
+  code over a ``Session``, the same for all. Each may be begun again after an error, so it changes
+  nothing but the database, and the order in which it locks rows is always: instance, schedules by
+  id, runs, limits by key.
+* ``_worker`` and ``_writer``: the thread, and group commit. Nothing in them knows a database.
+* :class:`SqlStore`: made by a subclass that gives two sessions (``_make_session``), prepares the
+  schema (``_prepare``, in the writer's thread), and says how it hears of others (``_look``).
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any
+
+from asyncsched._clock import Now, SystemClock
+from asyncsched._errors import SchedulerStateError, StoreUnavailable
+from asyncsched._instants import MINUTE, Instant
+from asyncsched._ledger import (
+    Added,
+    Claim,
+    Claimed,
+    InstanceRecord,
+    JobPause,
+    RunQuery,
+    RunRecord,
+    ScheduleRecord,
+    Seen,
+    Stretch,
+    Verdict,
+    Watch,
+)
+from asyncsched.stores import _members as members
+from asyncsched.stores import _tending as tending
+from asyncsched.stores._adding import Adding, Cancelling, Moving, add, cancel, move
+from asyncsched.stores._claiming import Claiming, claim
+from asyncsched.stores._in_transaction import COMPLETED, execute, in_style
+from asyncsched.stores._queries import load
+from asyncsched.stores._recording import Noting, Recording, note, past_attempts, record
+from asyncsched.stores._rows import Quarantine, new_run
+from asyncsched.stores._session import Session
+from asyncsched.stores._worker import Worker
+from asyncsched.stores._writer import Operation, Reader, Writer, each
+
+if TYPE_CHECKING:
+    from asyncsched.abc import Clock, ReadTrigger
+
+logger = logging.getLogger("asyncsched.store")
+
+_OPERATIONS: dict[str, Operation] = {
+    "beat": each(members.beat),
+    "call": each(lambda session, request: request(session)),
+    "add": add,
+    "note": note,
+    "record": record,
+    "claim": each(claim),
+}
+
+
+class SqlStore:
+    """A ledger in a database.
+
+    Args:
+        namespace: whose rows are seen; schedulers of one namespace are one cluster.
+        timeout: seconds that a call waits for an answer.
+        lease: seconds for which an instance's beat must stand still before another declares it dead.
+        beat: seconds between two beats.
+        poll: seconds between two looks at what others did.
+
+    All instances of one cluster must agree on the last three.
+
+    """
+
+    durable = True
+    dialect: str
+    """The database, as SQLAlchemy calls it."""
+    folder: str
+    """Where its SQL stands."""
+    paramstyle: str
+    """How its driver marks parameters, in the words of PEP 249."""
+
+    def __init__(
+        self, namespace: str = "default", *, timeout: float = 5.0, lease: float = 15.0, beat: float = 5.0,
+        poll: float = 0.25,
+    ) -> None:  # fmt: skip
+        self.namespace = namespace
+        self.timeout = timeout
+        self.lease = lease
+        self.beat_every = beat
+        self.poll_every = poll
+        self.bounds = tending.Bounds()
+        self.clock: Clock = SystemClock()
+        self._triggers: ReadTrigger = _unread
+        self.stirred: Callable[[bool, Set[int] | None], None] = lambda work, runs: None
+        self._hint: Callable[[], None] = lambda: None
+        self._completing: set[int] = set()  # runs whose success may stand in a transaction of their own
+        self._writer: Worker | None = None
+        self._reader: Worker | None = None
+        self._group: Writer | None = None
+
+    def prepare(self, clock: Clock, triggers: ReadTrigger) -> None:
+        """Take the clock, and what makes a trigger of a schedule's row. Before ``open``."""
+        self.clock = clock
+        self._triggers = triggers
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the store from answering, in words; ``""`` while it is well."""
+        return self._writer.trouble if self._writer is not None else "it is closed"
+
+    # ── what a database fills in ─────────────────────────────────────────────────────────────
+
+    def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
+        """Return a connection that is not open yet."""
+        raise NotImplementedError
+
+    def _prepare(self, session: Session) -> None:
+        """Create or check the schema, waiting at most the timeout. In the writer's thread."""
+        raise NotImplementedError
+
+    def _look(self, session: Session, watch: Watch) -> Seen | None:
+        """Return what has changed since the last look, ``None`` if nothing has. In the reader's thread."""
+        return members.look(session, watch)
+
+    # ── a life ───────────────────────────────────────────────────────────────────────────────
+
+    async def open(self, hint: Callable[[], None]) -> None:
+        self._hint = hint
+        quarantine = Quarantine()
+        writing, reading = (self._make_session(quarantine, writes) for writes in (True, False))
+        self._group = Writer(writing, _OPERATIONS)
+        # Opening may wait for others that migrate, each for its own timeout.
+        opener = Worker(
+            "asyncsched-open", self._open_in_thread(writing), _nothing, self.timeout * 3, self.clock
+        )
+        try:
+            await opener.ask("open", None)
+        finally:
+            await opener.close()
+        self._writer = self._group.worker = Worker(
+            "asyncsched-writer", self._group.serve, writing.close, self.timeout, self.clock
+        )
+        self._reader = Worker(
+            "asyncsched-reader", Reader(reading).serve, reading.close, self.timeout, self.clock
+        )
+
+    def _open_in_thread(self, session: Session) -> Callable[[list[Any]], None]:
+        def serve(asks: list[Any]) -> None:
+            for ask in asks:
+                try:
+                    self._prepare(session)
+                except Exception as error:
+                    ask.error = session.explain(error)
+                finally:
+                    session.close()
+
+        return serve
+
+    async def close(self) -> None:
+        writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
+        self._hint = lambda: None
+        if self._group is not None:
+            self._group.wake()
+        for worker in (writer, reader):
+            if worker is not None:
+                await worker.close()
+
+    async def _write(self, kind: str, request: Any, weight: int = 1, urgent: bool = False) -> Any:
+        if self._writer is None:
+            raise StoreUnavailable("the store is not open")
+        return await self._writer.ask(kind, request, weight, urgent)
+
+    async def _call(self, operation: Callable[..., Any], *args: Any) -> Any:
+        return await self._write("call", lambda session: operation(session, *args))
+
+    async def _read(self, request: Callable[[Session], Any]) -> Any:
+        if self._reader is None:
+            raise StoreUnavailable("the store is not open")
+        return await self._reader.ask("read", request)
+
+    # ── schedules ────────────────────────────────────────────────────────────────────────────
+
+    async def schedules(self, ids: Collection[str] | None = None) -> list[ScheduleRecord]:
+        def read(session: Session) -> list[ScheduleRecord]:
+            if ids is None:
+                return session.schedules("schedules")
+            return session.schedules("schedules_by_id", ids=session.array(ids))
+
+        found: list[ScheduleRecord] = await self._read(read)
+        return found
+
+    async def put_schedule(self, record: ScheduleRecord, revision: int, now: Now) -> ScheduleRecord:
+        stands: ScheduleRecord | None = await self._call(tending.put_schedule, record, revision)
+        if stands is None:
+            record.revision = revision + 1
+            return record
+        return stands
+
+    async def remove_schedule(self, id: str, now: Now) -> bool:
+        gone: bool = await self._call(tending.remove_schedule, id)
+        self._hint()
+        return gone
+
+    async def release(self, schedule: str, lost: Stretch | None, now: Now) -> None:
+        await self._call(tending.release, schedule, lost)
+        self._hint()
+
+    async def pause_job(self, job: str, pause: JobPause | None, now: Now) -> None:
+        await self._call(tending.pause_job, job, pause)
+        self._hint()
+
+    async def paused_jobs(self) -> dict[str, JobPause]:
+        found: dict[str, JobPause] = await self._read(tending.paused_jobs)
+        return found
+
+    # ── runs ─────────────────────────────────────────────────────────────────────────────────
+
+    async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
+        added: list[Added] = await self._write("add", Adding(runs, now, replace), len(runs))
+        return added
+
+    # ── in the user's own transaction ────────────────────────────────────────────────────────
+
+    def statement(self, run: RunRecord) -> tuple[str, tuple[Any, ...]]:
+        """Return the INSERT that puts a run into the ledger, with its parameters in the driver's style."""
+        session = self._make_session(Quarantine(), False)
+        row = tuple(new_run(self.namespace, run, session.write_id))
+        return in_style(load(self.folder)["insert_run"], self.paramstyle), row
+
+    def add_in(self, connection: Any, run: RunRecord, now: Now) -> Any:
+        """Put a run into the ledger in the transaction that ``connection`` is in.
+
+        Returns:
+            How many runs were added: 0 where another holds the key. Awaitable on async connections.
+
+        """
+        queries, session = load(self.folder), self._make_session(Quarantine(), False)
+        statements = self._announcing()
+        if run.key is not None:
+            statements.append((queries["drop_old_key"], (self.namespace, run.job, run.key, now.wall)))
+        statements.append((queries["insert_run"], new_run(self.namespace, run, session.write_id)))
+        return execute(connection, self.dialect, statements)
+
+    def _announcing(self) -> list[Any]:
+        """Return statements that tell the others when the user's transaction commits."""
+        return []
+
+    def complete_in(self, run: RunRecord, connection: Any, now: Now) -> Any:
+        """Write a held run's success in the transaction that ``connection`` is in.
+
+        Returns:
+            ``None``; awaitable on async connections.
+
+        Raises:
+            SchedulerStateError: the run is no longer held here, so the transaction must not commit.
+
+        """
+        session = self._make_session(Quarantine(), False)
+        params = (COMPLETED, session.write_id(run.id), run.holder, run.attempt)
+        self._completing.add(run.id)
+        done = execute(connection, self.dialect, [(load(self.folder)["complete"], params)])
+        return _checked_later(done, run) if inspect.isawaitable(done) else _checked(done, run)
+
+    async def claim(self, claim: Claim, now: Now) -> Claimed:
+        jobs = sorted(claim.jobs) if claim.jobs is not None else ()
+        asked = Claim(claim.holder, claim.firings, dict(claim.free), claim.most, jobs)
+        claimed: Claimed = await self._write("claim", Claiming(asked, now), 4 * len(claim.firings) + 64)
+        return claimed
+
+    async def record(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
+        completing = run.id in self._completing
+        answer = await self._write("record", Recording(run, verdict, now, completing))
+        self._completing.discard(run.id)
+        if answer.held:
+            _apply(run, answer.verdict, now)
+        verdict.paused = answer.paused
+        if answer.woken:
+            self._hint()
+        held: bool = answer.held
+        return held
+
+    async def note(self, run: RunRecord, now: Now) -> None:
+        await self._write("note", Noting(run))
+
+    async def cancel(self, run_id: int, why: str, now: Now) -> RunRecord | None:
+        run: RunRecord | None = await self._call(cancel, Cancelling(run_id, why, now))
+        self._hint()
+        return run
+
+    async def move(self, run_id: int, due: Instant, steady: bool, now: Now) -> RunRecord | None:
+        run: RunRecord | None = await self._call(move, Moving(run_id, due, now))
+        return run
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────
+
+    async def run(self, run_id: int) -> RunRecord | None:
+        run: RunRecord | None = await self._read(lambda one: one.a_run("run", id=one.write_id(run_id)))
+        return run
+
+    async def slot(self, schedule: str, slot: Instant) -> RunRecord | None:
+        run: RunRecord | None = await self._read(
+            lambda session: session.a_run("slot", schedule=schedule, slot=slot)
+        )
+        return run
+
+    async def runs(self, query: RunQuery) -> list[RunRecord]:
+        found: list[RunRecord] = await self._read(lambda session: tending.runs(session, query))
+        return found
+
+    async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
+        found: list[Stretch] = await self._read(
+            lambda session: tending.stretches(session, schedule, start, end)
+        )
+        return found
+
+    async def prune(self, now: Now) -> int:
+        total = 0
+        after = -(1 << 62)
+        horizons: tending.Horizons = await self._read(
+            lambda one: tending.horizons(one, self.bounds, now.wall)
+        )
+        while (gone := await self._call(tending.prune, horizons, after)) is not None:
+            total += gone
+        await self._call(tending.sweep_small, now.wall)
+        return total
+
+    # ── the cluster ──────────────────────────────────────────────────────────────────────────
+
+    async def time(self) -> Instant:
+        """Return the store's time: the host's wall clock, or the virtual clock's."""
+        return self.clock.wall()
+
+    async def join(self, instance: InstanceRecord, now: Now) -> InstanceRecord:
+        joined: InstanceRecord = await self._call(members.join, members.Joining(instance, now))
+        return joined
+
+    async def beat(self, incarnation: int, now: Now) -> bool:
+        alive: bool = await self._write("beat", members.Beating(incarnation, now), urgent=True)
+        return alive
+
+    async def look(self, watch: Watch) -> Seen | None:
+        seen: Seen | None = await self._read(lambda session: self._look(session, watch))
+        return seen
+
+    async def bury(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:
+        fenced: dict[str, int] | None = await self._call(
+            members.bury, members.Burying(incarnation, beat, now)
+        )
+        return fenced
+
+    async def sweep(self, now: Now) -> dict[str, int]:
+        fenced: dict[str, int] = await self._call(members.sweep, now)
+        return fenced
+
+    async def held(self, incarnation: int) -> dict[int, Instant]:
+        held: dict[int, Instant] = await self._read(
+            lambda session: {run.id: run.started_at for run in session.runs("held", holder=incarnation)}
+        )
+        return held
+
+    async def let_go(self, incarnation: int, held: Mapping[int, Instant] | None, now: Now) -> dict[str, int]:
+        known = None if held is None else dict(held)
+        fenced: dict[str, int] = await self._call(
+            members.release_held, members.Releasing(incarnation, known, now)
+        )
+        return fenced
+
+    async def leave(self, incarnation: int, now: Now) -> None:
+        await self._call(members.leave, incarnation)
+
+    async def instances(self) -> list[InstanceRecord]:
+        found: list[InstanceRecord] = await self._read(members.instances)
+        return found
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a write's answer was lost, so that something may be held that nobody knows of."""
+        return self._writer is not None and self._writer.late
+
+    def sure(self) -> None:
+        """Hear that all that is held is known."""
+        if self._writer is not None:
+            self._writer.late = False
+
+
+def _apply(run: RunRecord, verdict: Verdict, now: Now) -> None:
+    """Bring the holder's own record to where the row stands."""
+    run.attempts = past_attempts(run, verdict, now.wall)
+    run.state, run.why, run.error, run.result = verdict.state, verdict.why, verdict.error, verdict.result
+    run.asked = None
+    run.ready_at = verdict.ready_at if verdict.state == "pending" else None
+    if verdict.state == "pending":
+        assert verdict.ready_at is not None
+        run.rank = verdict.ready_at - run.priority * MINUTE
+        run.attempt -= 0 if verdict.spent else 1
+    else:
+        run.finished_at = now.wall
+
+
+def _checked(count: int, run: RunRecord) -> None:
+    if count != 1:
+        raise SchedulerStateError(
+            f"run {run.id:032x} of job {run.job!r} is no longer held by this instance: another may have begun "
+            "it again, so roll the transaction back"
+        )
+
+
+async def _checked_later(count: Any, run: RunRecord) -> None:
+    _checked(await count, run)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _unread(id: str, spec: str | None, anchor: Instant) -> Any:
+    raise SchedulerStateError("the store was not prepared: nothing says how triggers are read")

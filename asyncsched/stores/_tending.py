@@ -1,0 +1,160 @@
+"""Schedules, pauses, lists and pruning: the small operations of the SQL stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from asyncsched._instants import DAY, Instant
+from asyncsched._ledger import JobPause, RunQuery, RunRecord, ScheduleRecord, Stretch
+from asyncsched.stores._claiming import skip
+from asyncsched.stores._rows import read_stretch, schedule_row, text
+from asyncsched.stores._session import Session
+
+PRUNED_AT_ONCE = 500
+"""How many runs one transaction drops, so that others get their turn."""
+
+KEPT_PER_SCHEDULE = 20
+STRETCHES_KEPT = 1000
+DEAD_LETTERS = 30 * DAY
+
+
+# ── schedules ────────────────────────────────────────────────────────────────────────────────────
+
+
+def put_schedule(session: Session, record: ScheduleRecord, revision: int) -> ScheduleRecord | None:
+    """Insert or replace a schedule's row; return the row that stands if the revision was another."""
+    stands = session.schedules("lock_schedules", ids=session.array((record.id,)))
+    if (stands[0].revision if stands else 0) != revision:
+        return stands[0] if stands else record
+    key = (session.namespace, record.id)
+    values = list(schedule_row(record, session.version()))
+    values[_REVISION] = revision + 1
+    if revision:
+        session.run("update_schedule", (*values, *key, revision))
+    elif not session.run("insert_schedule", (*values, *key)):
+        return session.schedules("schedules_by_id", ids=session.array((record.id,)))[0]
+    return None
+
+
+_REVISION = 18
+"""Where ``schedule_row`` has the revision."""
+
+
+def remove_schedule(session: Session, id: str) -> bool:
+    """Remove a schedule's row, and let its runs go on that waited for a resume."""
+    session.do("wake_schedule", schedule=id)
+    session.signal()
+    if not session.do("remove_schedule", id=id):
+        return False
+    session.do("remove_stretches", id=id)
+    session.version()
+    session.do("dropped")
+    return True
+
+
+def release(session: Session, schedule: str, lost: Stretch | None) -> None:
+    """Let the waiting runs of a schedule that was resumed go on, and write down its pause."""
+    if lost is not None:
+        skip(session, lost, None)
+    session.do("wake_schedule", schedule=schedule)
+    session.signal()
+
+
+def pause_job(session: Session, job: str, pause: JobPause | None) -> None:
+    """Stop to begin runs of a job, or begin them again."""
+    if pause is not None:
+        session.do("pause_job", job=job, note=text(pause.note), by=text(pause.by), since=pause.since)
+    else:
+        session.do("resume_job", job=job)
+        session.do("wake_job", job=job)
+    session.signal()
+
+
+def paused_jobs(session: Session) -> dict[str, JobPause]:
+    """Return the paused jobs."""
+    return {job: JobPause(*rest) for job, *rest in session.all("paused_jobs")}
+
+
+def stretches(session: Session, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
+    """Return the stretches of a schedule that touch a time, oldest first."""
+    rows = session.all("stretches", schedule=schedule, start=start, end=end)
+    return session.quarantine.readable("stretch of", rows, read_stretch)
+
+
+# ── lists ────────────────────────────────────────────────────────────────────────────────────────
+
+_CONDITIONS = {
+    "job": "r.job = :job",
+    "schedule": "r.schedule = :schedule",
+    "origin": "r.origin = :origin",
+    "key": 'r."key" = :key',
+    "slot": "r.slot = :slot",
+    "start": "r.due >= :start",
+    "end": "r.due <= :end",
+}
+
+
+def runs(session: Session, query: RunQuery) -> list[RunRecord]:
+    """Return the runs that match, newest due first."""
+    params: dict[str, Any] = {"limit": query.limit, "namespace": session.namespace}
+    where = []
+    for name, condition in _CONDITIONS.items():
+        value = getattr(query, name)
+        if value is not None:
+            params[name] = value
+            where.append(condition)
+    if query.states is not None:
+        params["states"] = session.array(query.states)
+        where.append(session.queries["where_states"])
+    if query.tag is not None:
+        params["tag"] = query.tag
+        where.append(session.queries["where_tag"])
+    if query.before is not None:
+        params["before_due"], params["before"] = query.before[0], session.write_id(query.before[1])
+        where.append("(r.due < :before_due OR (r.due = :before_due AND r.id < :before))")
+    sql = session.queries["runs"].replace("{where}", "".join(f" AND {one}" for one in where))
+    rows = session.execute(session.adapted(sql), params).fetchall()
+    return session.quarantine.readable("run", rows, session.read)
+
+
+# ── the history's bounds ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class Bounds:
+    """How much history is kept. Whatever they say, the last 20 runs and the last failure of each
+    schedule stay, and dead letters for 30 days.
+    """
+
+    age: int = 7 * DAY
+    count: int = 100_000
+
+
+class Horizons(NamedTuple):
+    """What ended before is dropped: runs, and dead letters."""
+
+    runs: Instant
+    dead_letters: Instant
+
+
+def horizons(session: Session, bounds: Bounds, now: Instant) -> Horizons:
+    """Return up to when finished runs are too many or too old."""
+    row = session.one("oldest_kept", count=bounds.count)
+    aged = now - bounds.age
+    return Horizons(max(aged, row[0]) if row else aged, now - DEAD_LETTERS)
+
+
+def prune(session: Session, upto: Horizons, after: Instant) -> int | None:
+    """Drop some of what the bounds no longer keep; ``None`` when there is nothing left."""
+    gone = session.do(
+        "prune", horizon=upto.runs, dead_horizon=upto.dead_letters, after=after, kept=KEPT_PER_SCHEDULE,
+        most=PRUNED_AT_ONCE,
+    )  # fmt: skip
+    return gone or None
+
+
+def sweep_small(session: Session, now: Instant) -> None:
+    """Drop stretches that are too many, and limits that say nothing any more."""
+    session.do("prune_stretches", kept=STRETCHES_KEPT)
+    session.do("sweep_limits", now=now)

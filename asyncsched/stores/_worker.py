@@ -1,0 +1,260 @@
+"""A thread that owns one connection, and how the event loop asks it for something.
+
+Whoever asks hands a request over and parks; the thread takes all that waits, answers it, and wakes
+the loop once for the whole lot. Nothing in the loop ever blocks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import Context
+from queue import SimpleQueue
+from typing import Any
+
+import anyio
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
+
+from asyncsched._errors import StoreUnavailable
+from asyncsched._port import Future, Port, current_port
+from asyncsched.abc import Clock
+
+AT_ONCE = 512
+"""How many requests are answered in one go, so that waking their callers takes the loop no longer than 1 ms."""
+
+WEIGHT = 2048
+"""How many rows one go writes, so that a beat never waits for more than 50 ms."""
+
+
+class Ask:
+    """One request on its way: answered with a result or an error, exactly once."""
+
+    __slots__ = (
+        "done",
+        "error",
+        "expires",
+        "kind",
+        "lost",
+        "request",
+        "result",
+        "urgent",
+        "waiter",
+        "weight",
+    )
+
+    def __init__(self, kind: str, request: Any, weight: int, urgent: bool) -> None:
+        self.kind = kind
+        self.request = request
+        self.weight = weight
+        self.urgent = urgent
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.done = False
+        self.lost = False  # nobody waits for it any more, though it may still be done
+        self.expires = 0.0
+        self.waiter: Future | None = None
+
+    def settle(self) -> None:
+        """Wake who waits for it. In the loop's thread."""
+        self.done = True
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+class Worker:
+    """The thread and its queue.
+
+    Args:
+        name: what the thread is called.
+        serve: called in the thread with some requests; fills in their results and errors.
+        end: called in the thread when it ends.
+        timeout: seconds after which a caller is told that there is no answer.
+        clock: whose virtual time waits for the thread.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        serve: Callable[[list[Ask]], None],
+        end: Callable[[], None],
+        timeout: float,
+        clock: Clock,
+    ) -> None:
+        self._serve = serve
+        self._end = end
+        self._timeout = timeout
+        self._clock = clock
+        self._port: Port = current_port()
+        self._queue: deque[Ask] = deque()
+        self._wake: SimpleQueue[bool] = SimpleQueue()
+        self._under_way: dict[Ask, None] = {}
+        self._watching = False
+        self._outside: AbstractContextManager[None] | None = None
+        self._context = Context()
+        self._closing = False
+        self.late = False
+        """Whether a caller was sent away without an answer since this was last reset."""
+        self.trouble = ""
+        """What keeps the thread from answering, in words; for errors and health pages."""
+        self._ended = self._port.future()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    # ── in the loop ──────────────────────────────────────────────────────────────────────────
+
+    async def ask(self, kind: str, request: Any, weight: int = 1, urgent: bool = False) -> Any:
+        """Have the thread do something that takes about ``weight`` rows, and return its answer.
+
+        Cancelled before the thread took it: nothing happened. Afterwards the answer is waited for.
+
+        Raises:
+            StoreUnavailable: there was no answer in time.
+
+        """
+        await checkpoint_if_cancelled()
+        if self._closing:
+            raise StoreUnavailable("the store has been closed")
+        ask = Ask(kind, request, weight, urgent)
+        self._hand_over(ask)
+        waiter = ask.waiter = self._port.future()
+        try:
+            await waiter
+        except BaseException:
+            if not ask.done and not self._withdraw(ask):
+                with anyio.CancelScope(shield=True):
+                    await self._wait_out(ask)
+            raise
+        if ask.error is not None:
+            try:
+                raise ask.error
+            finally:
+                del ask  # the traceback refers to this frame
+        return ask.result
+
+    async def _wait_out(self, ask: Ask) -> None:
+        """Wait for the answer whatever happens: asyncio's own ``cancel()`` minds no shield."""
+        while not ask.done:
+            waiter = ask.waiter = self._port.future()
+            try:
+                await waiter
+            except BaseException:
+                pass  # the cancellation that we are in already is what is raised in the end
+
+    def _hand_over(self, ask: Ask) -> None:
+        ask.expires = self._clock.monotonic() + self._timeout
+        if not self._under_way:
+            self._outside = self._clock.hold()
+            self._context.run(self._outside.__enter__)
+        self._under_way[ask] = None
+        if not self._watching:
+            self._watch()
+        if ask.urgent:
+            self._queue.appendleft(ask)
+        else:
+            self._queue.append(ask)
+        # The thread empties the queue before it sleeps: only the first needs to wake it.
+        if len(self._queue) == 1 or ask.urgent:
+            self._wake.put(True)
+
+    def _withdraw(self, ask: Ask) -> bool:
+        """Take a request back, unless the thread has taken it."""
+        try:
+            self._queue.remove(ask)
+        except (ValueError, IndexError):  # IndexError: the thread took something just now
+            return False
+        self._forget(ask)
+        return True
+
+    def _forget(self, ask: Ask) -> None:
+        if self._under_way.pop(ask, 0) is None and not self._under_way and self._outside is not None:
+            outside, self._outside = self._outside, None
+            self._context.run(outside.__exit__, None, None, None)
+
+    def _watch(self) -> None:
+        """Look after requests that get no answer: one timer for all, as long as there are any."""
+        first = next(iter(self._under_way), None)
+        self._watching = first is not None and not self._closing
+        if self._watching and first is not None:
+            self._port.call_at(first.expires, self._expire)
+
+    def _expire(self) -> None:
+        now = self._clock.monotonic()
+        for ask in [ask for ask in self._under_way if ask.expires <= now]:
+            begun = not self._withdraw(ask)
+            ask.error = StoreUnavailable(
+                f"the store gave no answer within {self._timeout:g} s"
+                + (f" ({self.trouble})" if self.trouble else "")
+                + ("; what was asked may have been done" if begun else "; nothing was done")
+            )
+            self._forget(ask)
+            if begun:
+                ask.lost = self.late = True
+            ask.settle()
+        self._watch()
+
+    def _collect(self, asks: list[Ask]) -> None:
+        for ask in asks:
+            if not ask.lost:
+                self._forget(ask)
+                ask.settle()
+
+    async def close(self) -> None:
+        """End the thread after what it has been given, and wait for that, at most the timeout."""
+        if self._closing:
+            return
+        self._closing = True
+        self._wake.put(False)
+        with anyio.CancelScope(shield=True), anyio.move_on_after(self._timeout):
+            with self._clock.hold():
+                await self._ended
+        while self._ended.done() and self._thread.is_alive():
+            await cancel_shielded_checkpoint()  # its last act was to say so: it is gone in microseconds
+        for ask in list(self._under_way):
+            ask.error = StoreUnavailable("the store was closed before it gave an answer")
+            ask.lost = True
+            self._forget(ask)
+            ask.settle()
+
+    # ── in the thread ────────────────────────────────────────────────────────────────────────
+
+    def take(self) -> list[Ask]:
+        """Take what waits, in order. In the thread."""
+        taken: list[Ask] = []
+        weight = 0
+        queue = self._queue
+        while queue and len(taken) < AT_ONCE and weight < WEIGHT:
+            try:
+                ask = queue.popleft()
+            except IndexError:  # withdrawn just now
+                break
+            taken.append(ask)
+            weight += ask.weight
+        return taken
+
+    def _run(self) -> None:
+        try:
+            go_on = True
+            while go_on:
+                go_on = self._wake.get()
+                while asks := self.take():
+                    self._answer(asks)
+        finally:
+            self._end()
+            self._call(lambda: None if self._ended.done() else self._ended.set_result(None))
+
+    def _answer(self, asks: list[Ask]) -> None:
+        try:
+            self._serve(asks)
+        except BaseException as error:
+            for ask in asks:
+                ask.error = ask.error or error
+        self._call(lambda: self._collect(asks))
+
+    def _call(self, callback: Callable[[], object]) -> None:
+        try:
+            self._port.call_soon(callback)
+        except RuntimeError:
+            pass  # the loop is over, and with it whoever waited

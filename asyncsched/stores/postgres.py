@@ -1,0 +1,147 @@
+"""The ledger in PostgreSQL: instances on any number of hosts, and nothing lost at ``kill -9``.
+
+One thread writes, with group commit; one reads; one hears and says what is new (``LISTEN`` and
+``NOTIFY``). Polling is the truth, a notification only makes it quicker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from asyncsched._clock import Now, SystemClock
+from asyncsched._instants import SECOND, Instant
+from asyncsched._ledger import Claim, Claimed, Seen, Watch
+from asyncsched._port import current_port
+from asyncsched.stores import _members as members
+from asyncsched.stores import _postgres_schema as schema
+from asyncsched.stores._postgres_hints import WORK, Hints, channel_of
+from asyncsched.stores._postgres_link import conninfo as conninfo
+from asyncsched.stores._postgres_session import PostgresSession
+from asyncsched.stores._queries import migrations
+from asyncsched.stores._rows import Quarantine
+from asyncsched.stores._session import Session
+from asyncsched.stores._sql import SqlStore
+
+_FRESH = 1.0
+"""Seconds for which the server's time need not be asked for again after a beat."""
+
+
+class PostgresStore(SqlStore):
+    """A ledger in a PostgreSQL database, for instances on any number of hosts.
+
+    The tables stand in the schema that is first on the connection's ``search_path``.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database?options``, as libpq reads it.
+        namespace, timeout, lease, beat, poll: see :class:`asyncsched.stores._sql.SqlStore`.
+        migrate: whether to make the tables, and to bring them up to date, at start.
+
+    Raises:
+        ConfigurationError: the URL cannot be read.
+
+    """
+
+    dialect = "postgresql"
+    folder = "postgres"
+    paramstyle = "format"
+
+    def __init__(
+        self, url: str, namespace: str = "default", *, poll: float = 1.0, migrate: bool = True, **options: Any
+    ) -> None:
+        super().__init__(namespace, poll=poll, **options)
+        self._dsn = conninfo(url, self.timeout)
+        self._migrates = migrate
+        self._hints: Hints | None = None
+        self._stirs = 0
+        self._time = (0, float("-inf"))  # the server's, and when it was heard
+        self._claims: tuple[Sequence[str], Sequence[str]] = ((), ())
+
+    def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
+        return PostgresSession(
+            self._dsn, "writer" if writes else "reader", self.timeout, self.namespace, self._triggers,
+            quarantine, self._committed, self._beaten,
+        )  # fmt: skip
+
+    def _prepare(self, session: Session) -> None:
+        schema.prepare(session, self.timeout, self._migrates)
+
+    async def open(self, hint: Callable[[], None]) -> None:
+        await super().open(hint)
+        port = current_port()
+
+        def heard(work: bool, runs: set[int] | None) -> None:
+            try:
+                port.call_soon(lambda: self._heard(work, runs))
+            except RuntimeError:
+                pass  # the loop is over
+
+        self._hints = Hints(self._dsn, self.timeout, channel_of(self.namespace), heard)
+
+    async def close(self) -> None:
+        hints, self._hints = self._hints, None
+        if hints is not None:
+            hints.stop()
+        await super().close()
+        if hints is not None:
+            await hints.ended(self.timeout)
+
+    def _announcing(self) -> list[Any]:
+        return [("SELECT pg_notify(?, ?)", (channel_of(self.namespace), WORK))]
+
+    def _committed(self, work: bool, runs: set[int]) -> None:
+        """Tell the others what was committed. In the writer's thread."""
+        if self._hints is not None:
+            self._hints.say(work, runs)
+
+    def _beaten(self, at: Instant) -> None:
+        """Hear the server's time with a beat. In the writer's thread."""
+        self._time = (at, time.monotonic())
+
+    def _heard(self, work: bool, runs: set[int] | None) -> None:
+        if work:
+            self._hint()
+        self.stirred(work, runs)
+
+    async def claim(self, claim: Claim, now: Now) -> Claimed:
+        self._claims = (tuple(claim.free), tuple(claim.jobs or ()))
+        return await super().claim(claim, now)
+
+    def _look(self, session: Session, watch: Watch) -> Seen | None:
+        executors, jobs = (session.array(names) for names in self._claims)
+        now = self._wall() or session.time()
+        (head, *beats) = sorted(
+            session.all("look", holder=watch.holder, now=now, executors=executors, jobs=jobs)
+        )
+        self._stirs += head[1]
+        return members.seen(session, watch, [(head[0], self._stirs, *head[2:]), *beats])
+
+    def _wall(self) -> Instant | None:
+        """Return the virtual clock's time, where that is the cluster's."""
+        return None if isinstance(self.clock, SystemClock) else self.clock.wall()
+
+    async def time(self) -> Instant:
+        """Return the server's time, or the virtual clock's."""
+        virtual = self._wall()
+        if virtual is not None:
+            return virtual
+        told, heard = self._time
+        elapsed = time.monotonic() - heard
+        if elapsed < _FRESH:
+            return told + round(elapsed * SECOND)
+        at: Instant = await self._read(lambda session: session.time())
+        return at
+
+    def __repr__(self) -> str:
+        return f"<PostgresStore namespace {self.namespace!r}>"
+
+
+def migration_sql(after: int = 0) -> str:
+    """Return the SQL that brings the tables up to date, for an app whose role may not run DDL.
+
+    Args:
+        after: the number of the last migration that was applied.
+
+    """
+    return "\n".join(schema.script(step) for step in migrations("postgres") if step.number > after)

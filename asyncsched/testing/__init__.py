@@ -1,0 +1,68 @@
+"""Tests in virtual time: a month of schedules in a second, on asyncio and trio.
+
+With pytest, three lines of ``conftest.py`` put every test marked ``anyio`` into virtual time, on both
+backends (:mod:`asyncsched.testing.plugin` has the fixtures, and does nothing until one is used)::
+
+    @pytest.fixture
+    def anyio_backend(virtual_anyio_backend):
+        return virtual_anyio_backend
+
+Then time passes when the test says so, and nothing waits for real::
+
+    from asyncsched.testing import assert_scheduled, drain, history, inline
+
+    async def test_the_digest_goes_out_on_working_days(virtual_clock):
+        scheduler = make_scheduler(clock=virtual_clock)
+        virtual_clock.set_wall(datetime(2026, 1, 2, 0, 0, tzinfo=UTC))     # a Friday
+        async with scheduler:
+            await virtual_clock.advance(timedelta(days=4))
+            assert await history(scheduler, send_digest) == [
+                ("send_digest", datetime(2026, 1, 2, 7, tzinfo=UTC), "succeeded"),
+                ("send_digest", datetime(2026, 1, 5, 7, tzinfo=UTC), "succeeded"),
+            ]
+
+    async def test_sign_up_sends_a_mail(virtual_clock):
+        async with make_scheduler(clock=virtual_clock) as scheduler:
+            await signup("ada@example.org")
+            await assert_scheduled(scheduler, send_email, args=["ada@example.org"], within=10)
+            await virtual_clock.advance(10)
+            assert outbox == ["ada@example.org"]
+
+Everybody's time is virtual, not only the scheduler's: ``anyio.sleep``, ``move_on_after``, timeouts,
+the backoff of retries. Threads and processes are waited for, never jumped over.
+
+- :class:`VirtualClock`: ``advance``, ``advance_to``, ``settle``; ``step``, ``set_wall``, ``suspend``
+  and ``block`` for clocks and machines that misbehave; ``run`` for tests without pytest.
+- :func:`history`: what ran, when, with what outcome.
+- :func:`assert_scheduled`, :func:`assert_not_scheduled`: what is going to run.
+- :func:`drain`: let everything run that is due now.
+- :func:`inline`: ``schedule_once`` runs at once, in a host's own tests also without a lifespan.
+- ``Scheduler(strict=True)``: arguments and results go through JSON in memory, too.
+
+Two schedulers share a ``VirtualClock`` as two processes share the wall clock. uvloop and freezegun do
+not go together with it, and it says so.
+"""
+
+from asyncsched.testing._drive import drain as drain
+from asyncsched.testing._drive import inline as inline
+from asyncsched.testing._look import Happened as Happened
+from asyncsched.testing._look import assert_not_scheduled as assert_not_scheduled
+from asyncsched.testing._look import assert_scheduled as assert_scheduled
+from asyncsched.testing._look import history as history
+from asyncsched.testing._virtual import VirtualClock as VirtualClock
+from asyncsched.testing._virtual import VirtualTimeError as VirtualTimeError
+from asyncsched.testing._virtual import virtual as virtual
+from asyncsched.testing._virtual import virtual_backend as virtual_backend
+
+__all__ = [
+    "Happened",
+    "VirtualClock",
+    "VirtualTimeError",
+    "assert_not_scheduled",
+    "assert_scheduled",
+    "drain",
+    "history",
+    "inline",
+    "virtual",
+    "virtual_backend",
+]

@@ -1,0 +1,43 @@
+"""The pytest plugin. Does nothing until one of its fixtures is asked for.
+
+For tests marked ``anyio``, on both backends, in ``conftest.py`` or in one test module::
+
+    @pytest.fixture
+    def anyio_backend(virtual_anyio_backend):
+        return virtual_anyio_backend
+
+or, to choose::
+
+    @pytest.fixture(params=["asyncio", "trio"])
+    def anyio_backend(request, virtual_clock):
+        return virtual_backend(request.param, virtual_clock)
+
+Then a test's ``anyio.sleep`` is virtual, and ``virtual_clock`` is the clock that it runs by.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from asyncsched.testing import VirtualClock
+
+
+@pytest.fixture
+def virtual_clock() -> VirtualClock:
+    """Return a fresh :class:`asyncsched.testing.VirtualClock` for this test."""
+    from asyncsched.testing import VirtualClock
+
+    return VirtualClock()
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def virtual_anyio_backend(request: pytest.FixtureRequest, virtual_clock: VirtualClock) -> Any:
+    """Return what an ``anyio_backend`` fixture is to return for virtual time, once for each backend."""
+    from asyncsched.testing import virtual_backend
+
+    if request.param == "trio":
+        pytest.importorskip("trio")
+    return virtual_backend(request.param, virtual_clock)

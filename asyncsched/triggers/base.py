@@ -1,0 +1,150 @@
+"""What every trigger of ours can do, once it can answer ``next_instant``."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from datetime import date, datetime, tzinfo
+from typing import TYPE_CHECKING
+
+from asyncsched._errors import TriggerError, shown
+from asyncsched._instants import Instant, to_datetime, to_instant
+
+if TYPE_CHECKING:
+    from asyncsched.triggers.combine import Except
+    from asyncsched.triggers.windows import Window
+
+Note = tuple[Instant, str]
+"""What the clock does to a schedule at an instant, in a sentence."""
+
+
+class Due(datetime):
+    """A due time in UTC: a ``datetime`` that can carry a note.
+
+    Attributes:
+        note: what the clock does there, such as "02:30 does not exist on 29 March, runs at
+            03:00", or ``""``.
+
+    """
+
+    note: str = ""
+
+    @classmethod
+    def at(cls, instant: Instant, note: str = "") -> Due:
+        """Return the due time of an instant."""
+        plain = to_datetime(instant)
+        made = cls.combine(plain.date(), plain.timetz())
+        made.note = note
+        return made
+
+
+class BaseTrigger:
+    """A set of instants, asked for by number and answered as datetimes.
+
+    A subclass is an immutable, hashable value with two methods over instants; the rest follows.
+    """
+
+    __slots__ = ()
+
+    def next_instant(self, after: Instant) -> Instant | None:
+        """Return the first instant strictly after ``after``, or ``None``."""
+        raise NotImplementedError
+
+    def previous_instant(self, before: Instant) -> Instant | None:
+        """Return the last instant at or before ``before``, or ``None``."""
+        raise NotImplementedError
+
+    def anchored(self, at: Instant) -> BaseTrigger:
+        """Return this trigger with its grid fixed at ``at``, where it has no start of its own."""
+        return self
+
+    def notes(self, start: Instant, end: Instant) -> list[Note]:
+        """Return what the clock changes between two instants do to this trigger, in order."""
+        return []
+
+    def describe(self) -> str:
+        """Return the trigger in plain English."""
+        raise NotImplementedError
+
+    def next(self, after: datetime) -> datetime | None:
+        """Return the first due time strictly after ``after``, in UTC, or ``None`` if there is none.
+
+        Raises:
+            ConfigurationError: ``after`` is naive.
+
+        """
+        found = self.next_instant(to_instant(after, "after"))
+        return None if found is None else to_datetime(found)
+
+    def previous(self, before: datetime) -> datetime | None:
+        """Return the last due time at or before ``before``, in UTC, or ``None`` if there is none.
+
+        Raises:
+            ConfigurationError: ``before`` is naive.
+
+        """
+        found = self.previous_instant(to_instant(before, "before"))
+        return None if found is None else to_datetime(found)
+
+    def upcoming(self, n: int, after: datetime) -> list[Due]:
+        """Return the next ``n`` due times strictly after ``after``, in UTC; fewer if they end.
+
+        Each is a ``datetime`` whose ``.note`` says what a clock change does there.
+
+        Raises:
+            TriggerError: ``n`` is not a whole number from 1 to 100,000.
+            ConfigurationError: ``after`` is naive.
+
+        Example:
+            >>> for at in Cron("30 2 * * *", timezone="Europe/Paris").upcoming(3, now):
+            ...     print(at, at.note)
+
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 100_000:
+            raise TriggerError(f"upcoming: n must be a whole number from 1 to 100000, not {shown(n)}")
+        start = at = to_instant(after, "after")
+        trigger = self.anchored(at)
+        found: list[Instant] = []
+        while len(found) < n and (following := trigger.next_instant(at)) is not None:
+            found.append(following)
+            at = following
+        notes = noted(found, trigger.notes(start + 1, at))
+        return [Due.at(slot, notes.get(slot, "")) for slot in found]
+
+    def except_(
+        self,
+        *windows: Window | date | tuple[datetime, datetime] | Iterable[date],
+        timezone: str | tzinfo | None = None,
+    ) -> Except:
+        """Return this trigger without the due times that fall into the given windows.
+
+        Args:
+            *windows: dates (whole local days, one by one or as an iterable of them), ``Window``
+                values (times of day), or pairs of aware datetimes, the end not included.
+            timezone: whose days and times of day they are; the trigger's own by default, UTC where
+                it has none.
+
+        Raises:
+            TriggerError: no window, or something that is none.
+
+        Example:
+            >>> Cron("0 7 * * *", timezone="Europe/Paris").except_(date(2026, 12, 25))
+            >>> Interval(minutes=5).except_(Window(time(22), time(6)), timezone="Europe/Paris")
+
+        """
+        from asyncsched.triggers.combine import Except
+
+        return Except(self, windows, timezone)
+
+
+def noted(slots: list[Instant], notes: list[Note]) -> dict[Instant, str]:
+    """Return each slot's note: a note stands at the first slot at or after its instant.
+
+    What happens after the last slot is said there, so that no note is lost. ``slots`` is sorted.
+    """
+    texts: dict[Instant, list[str]] = {}
+    for at, sentence in notes if slots else ():
+        slot = slots[min(bisect_left(slots, at), len(slots) - 1)]
+        if sentence not in texts.setdefault(slot, []):
+            texts[slot].append(sentence)
+    return {slot: "; ".join(sentences) for slot, sentences in texts.items()}

@@ -1,0 +1,270 @@
+"""Triggers made of triggers: a union, and a set with windows of local time cut out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, timedelta, tzinfo
+from typing import Any
+
+from asyncsched._errors import TriggerError
+from asyncsched._instants import (
+    FIRST_INSTANT,
+    LAST_INSTANT,
+    YEAR,
+    Instant,
+    to_datetime,
+    to_zone,
+    zone_from_name,
+    zone_name,
+)
+from asyncsched._plan import as_instants
+from asyncsched.triggers.base import BaseTrigger, Note
+from asyncsched.triggers.windows import Window as Window
+from asyncsched.triggers.windows import (
+    whole_day,
+    window_from_json,
+    window_in_words,
+    window_text,
+    window_to_json,
+    windows_of,
+)
+
+_HORIZON = 4 * YEAR
+_SHOWN = 3
+"""How many windows a description names; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class AnyOf(BaseTrigger):
+    """Due whenever one of its triggers is; instants that coincide count once.
+
+    Args:
+        *triggers: triggers, also of your own kind: objects with ``next(after)``.
+
+    Raises:
+        TriggerError: none at all, or something that is no trigger.
+
+    Example:
+        >>> AnyOf(Cron("0 9 * * mon-fri"), Cron("0 11 * * sat,sun"))
+
+    """
+
+    triggers: tuple[Any, ...]
+
+    def __init__(self, *triggers: Any) -> None:
+        if not triggers:
+            raise TriggerError("AnyOf: give at least one trigger")
+        object.__setattr__(self, "triggers", tuple(as_instants(trigger, "AnyOf") for trigger in triggers))
+
+    def anchored(self, at: Instant) -> AnyOf:
+        """Return the union with every part anchored at ``at``."""
+        return AnyOf(*(anchored(trigger, at) for trigger in self.triggers))
+
+    def next_instant(self, after: Instant) -> Instant | None:
+        """Return the earliest of the parts' next instants."""
+        found = [at for trigger in self.triggers if (at := trigger.next_instant(after)) is not None]
+        return min(found, default=None)
+
+    def previous_instant(self, before: Instant) -> Instant | None:
+        """Return the latest of the parts' previous instants."""
+        found = [at for trigger in self.triggers if (at := trigger.previous_instant(before)) is not None]
+        return max(found, default=None)
+
+    def notes(self, start: Instant, end: Instant) -> list[Note]:
+        """Return what the clock does to the parts' slots between two instants."""
+        return sorted(note for trigger in self.triggers for note in notes_of(trigger, start, end))
+
+    def describe(self) -> str:
+        """Return it in plain English."""
+        return ", or ".join(trigger.describe() for trigger in self.triggers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what :meth:`from_json` reads."""
+        from asyncsched.triggers import trigger_to_json
+
+        return {"any_of": [trigger_to_json(trigger) for trigger in self.triggers]}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> AnyOf:
+        """Return the trigger that ``to_json`` wrote."""
+        from asyncsched.triggers import trigger_from_json
+
+        return cls(*(trigger_from_json(part) for part in data["any_of"]))
+
+    def __repr__(self) -> str:
+        return f"AnyOf({', '.join(map(repr, self.triggers))})"
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class Except(BaseTrigger):
+    """A trigger without the due times that fall into windows of local time.
+
+    Made by ``trigger.except_(…)``, which says what a window is. A due time is left out if the local
+    clock then shows a time inside a window: in a repeated hour in both passes.
+
+    Args:
+        trigger: what is due otherwise.
+        windows: dates, ``Window`` values, or pairs of aware datetimes.
+        timezone: whose local time it is; the trigger's own by default, UTC where it has none.
+
+    Raises:
+        TriggerError: no window, something that is none, or parts in several zones and none given.
+
+    """
+
+    trigger: Any
+    windows: tuple[Any, ...]
+    timezone: tzinfo = field(compare=False)
+    _zone_name: str
+    _days: frozenset[date] = field(compare=False)
+    _others: tuple[Any, ...] = field(compare=False)
+
+    def __init__(self, trigger: Any, windows: Iterable[Any], timezone: str | tzinfo | None = None) -> None:
+        inner = as_instants(trigger, "except_")
+        kept = tuple(windows_of(windows))
+        if not kept:
+            raise TriggerError("except_: give at least one date, Window or pair of datetimes")
+        zone = to_zone(_zone_of(inner) if timezone is None else timezone)
+        put = object.__setattr__  # as every frozen dataclass does
+        put(self, "trigger", inner)
+        put(self, "windows", kept)
+        put(self, "timezone", zone)
+        put(self, "_zone_name", zone_name(zone))
+        put(self, "_days", frozenset(window for window in kept if isinstance(window, date)))
+        put(self, "_others", tuple(window for window in kept if not isinstance(window, date)))
+
+    def anchored(self, at: Instant) -> Except:
+        """Return the same with the inner trigger anchored."""
+        return Except(anchored(self.trigger, at), self.windows, self.timezone)
+
+    def next_instant(self, after: Instant) -> Instant | None:
+        """Return the first instant after ``after`` outside every window; looks 4 years ahead."""
+        found: Instant | None = self.trigger.next_instant(after)
+        while found is not None and (held := self._held(found)) is not None:
+            if held[1] - after > _HORIZON:
+                return None
+            found = self.trigger.next_instant(max(found, held[1] - 1))
+        return found
+
+    def previous_instant(self, before: Instant) -> Instant | None:
+        """Return the last instant at or before ``before`` outside every window; looks 4 years back."""
+        found: Instant | None = self.trigger.previous_instant(before)
+        while found is not None and (held := self._held(found)) is not None:
+            if before - held[0] > _HORIZON:
+                return None
+            found = self.trigger.previous_instant(held[0] - 1)
+        return found
+
+    def _held(self, at: Instant) -> tuple[Instant, Instant] | None:
+        """Return a stretch around the instant that lies in a window as a whole, its end excluded."""
+        for window in self._others:
+            if isinstance(window, tuple) and window[0] <= at < window[1]:
+                return window
+        offset = self._offset(at)
+        local = (to_datetime(_within(at)) + offset).replace(tzinfo=None)
+        bounds = whole_day(local) if local.date() in self._days else None
+        for window in self._others if bounds is None else ():
+            if isinstance(window, Window) and (bounds := window.around(local)):
+                break
+        if bounds is None:
+            return None
+        first = at - (local - bounds[0]) // _MICROSECOND
+        last = at + (bounds[1] - local) // _MICROSECOND
+        # Local time runs evenly only as far as the offset stays the same; beyond that it is asked again.
+        if self._offset(first) != offset:
+            first = self._change(at, first)
+        if self._offset(last - 1) != offset:
+            last = self._change(at, last - 1)
+        return first, last
+
+    def _offset(self, at: Instant) -> timedelta:
+        return to_datetime(_within(at)).astimezone(self.timezone).utcoffset() or timedelta()
+
+    def _change(self, here: Instant, there: Instant) -> Instant:
+        """Return the first instant of the later offset, where it changes between the two."""
+        offset = self._offset(here)
+        forward = there > here
+        while abs(there - here) > 1:
+            middle = (here + there) // 2
+            if self._offset(middle) == offset:
+                here = middle
+            else:
+                there = middle
+        return there if forward else here
+
+    def notes(self, start: Instant, end: Instant) -> list[Note]:
+        """Return what the clock does to the slots that are left."""
+        return [note for note in notes_of(self.trigger, start, end) if self._held(note[0]) is None]
+
+    def describe(self) -> str:
+        """Return it in plain English."""
+        named = [window_in_words(window) for window in self.windows[:_SHOWN]]
+        if len(self.windows) > _SHOWN:
+            named.append(f"{len(self.windows) - _SHOWN} more")
+        listed = ", ".join(named[:-1]) + " and " + named[-1] if len(named) > 1 else named[0]
+        zone = "" if _zone_name_of(self.trigger) == self._zone_name else f" ({self._zone_name})"
+        return f"{self.trigger.describe()}, except {listed}{zone}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what :meth:`from_json` reads."""
+        from asyncsched.triggers import trigger_to_json
+
+        return {
+            "except": trigger_to_json(self.trigger),
+            "windows": [window_to_json(window) for window in self.windows],
+            "timezone": self._zone_name,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Except:
+        """Return the trigger that ``to_json`` wrote."""
+        from asyncsched.triggers import trigger_from_json
+
+        windows = [window_from_json(window) for window in data["windows"]]
+        return cls(trigger_from_json(data["except"]), windows, zone_from_name(data["timezone"]))
+
+    def __repr__(self) -> str:
+        windows = ", ".join(window_text(window) for window in self.windows)
+        return f"{self.trigger!r}.except_({windows}, timezone={self._zone_name!r})"
+
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def anchored(trigger: Any, at: Instant) -> Any:
+    """Return the trigger with its grid fixed at ``at``, where it has one to fix."""
+    return trigger.anchored(at) if isinstance(trigger, BaseTrigger) else trigger
+
+
+def notes_of(trigger: object, start: Instant, end: Instant) -> list[Note]:
+    """Return a trigger's notes, where it is one that has any to give."""
+    return trigger.notes(start, end) if isinstance(trigger, BaseTrigger) else []
+
+
+def _within(at: Instant) -> Instant:
+    return min(max(at, FIRST_INSTANT), LAST_INSTANT)
+
+
+def _zone_of(trigger: Any) -> tzinfo:
+    """Return the zone that a trigger's own times are in."""
+    zones = {zone_name(zone): zone for zone in _zones(trigger)}
+    if len(zones) > 1:
+        raise TriggerError(
+            f"except_: the parts are in several zones ({', '.join(sorted(zones))}); "
+            "say with timezone= whose local time the windows are",
+            field="timezone",
+        )
+    return next(iter(zones.values()), UTC)
+
+
+def _zones(trigger: Any) -> Iterator[tzinfo]:
+    zone = getattr(trigger, "timezone", None)
+    if isinstance(trigger, BaseTrigger) and isinstance(zone, tzinfo):
+        yield zone
+    for part in trigger.triggers if isinstance(trigger, AnyOf) else ():
+        yield from _zones(part)
+
+
+def _zone_name_of(trigger: Any) -> str | None:
+    return next((zone_name(zone) for zone in _zones(trigger)), None)

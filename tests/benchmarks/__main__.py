@@ -1,0 +1,43 @@
+"""Run the benchmarks and print their table: ``python -m tests.benchmarks [--quick] [scenario ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.benchmarks._all import SCENARIOS
+from tests.benchmarks._bench import evaluate, machine, run, table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is asked for and print what came out."""
+    parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("scenario", nargs="*", help=f"any of {', '.join(SCENARIOS)}; all by default")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", dest="mode", action="store_const", const="quick", help="smaller, one round")
+    size.add_argument(
+        "--smoke", dest="mode", action="store_const", const="smoke", help="only to see that it works"
+    )
+    parser.add_argument("--rounds", type=int, help="how often each system is run")
+    options = parser.parse_args(arguments)
+    mode = options.mode or "full"
+    unknown = set(options.scenario) - set(SCENARIOS)
+    if unknown:
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
+
+    lines = []
+    print(machine())
+    for name in options.scenario or SCENARIOS:
+        scenario = SCENARIOS[name]
+        rounds = options.rounds or (scenario.rounds if mode == "full" else 1)
+        print(f"\n{name}: {scenario.workload} ({rounds} rounds)", flush=True)
+        found = evaluate(scenario, run(scenario, mode, rounds))
+        lines += found
+        print(table(found), flush=True)
+    print("\nratio: median over the rounds of ours / theirs in the same round; spread: least to greatest\n")
+    print(table(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

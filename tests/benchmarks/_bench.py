@@ -1,0 +1,172 @@
+"""What a benchmark is, and how it is run: every system in a fresh process, by turns, medians of ratios.
+
+Absolute times on a shared machine differ two- to fourfold from hour to hour. So the systems of a
+scenario run one after another in each round, in an order that rotates, and what counts is the median
+over the rounds of *ours divided by theirs in the same round*.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from os import cpu_count, getloadavg
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+OURS = "asyncsched"
+
+Metrics = dict[str, float]
+
+
+class Size(NamedTuple):
+    """How much one process of a scenario does."""
+
+    n: int
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table: a metric of ours, alone or over that of another system.
+
+    ``over`` is ``(system, metric)``. ``goal`` and ``beyond`` are upper bounds on what is printed,
+    lower ones with ``at_least``; ``row`` is the line of performance.md, ``""`` where it has none.
+    """
+
+    row: str
+    what: str
+    metric: str
+    goal: float | None = None
+    beyond: float | None = None
+    over: tuple[str, str] | None = None
+    system: str = OURS
+    unit: str = ""
+    at_least: bool = False
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One workload for several systems."""
+
+    name: str
+    workload: str
+    systems: Mapping[str, Callable[[Size], Metrics]]
+    figures: tuple[Figure, ...]
+    full: Size
+    quick: Size
+    smoke: Size
+    rounds: int = 5
+    timeout: float = 300.0
+    sizes: dict[str, Size] = field(init=False)
+
+    def __post_init__(self) -> None:
+        sizes = {"full": self.full, "quick": self.quick, "smoke": self.smoke}
+        object.__setattr__(self, "sizes", sizes)
+
+
+Rounds = list[dict[str, Metrics]]
+"""What the systems measured, round by round."""
+
+
+def run(scenario: Scenario, mode: str, rounds: int) -> Rounds:
+    """Run every system in a process of its own, by turns, ``rounds`` times."""
+    names = list(scenario.systems)
+    done = []
+    for number in range(rounds):
+        turn = number % len(names)
+        order = names[turn:] + names[:turn]
+        done.append({name: _in_child(scenario, name, mode) for name in order})
+        print(".", end="", file=sys.stderr, flush=True)
+    return done
+
+
+def _in_child(scenario: Scenario, system: str, mode: str) -> Metrics:
+    command = [sys.executable, "-m", "tests.benchmarks.child", scenario.name, system, mode]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=scenario.timeout)
+    if child.returncode:
+        raise RuntimeError(f"{scenario.name}: {system} failed:\n{child.stderr[-2000:]}")
+    metrics: Metrics = json.loads(child.stdout.splitlines()[-1])
+    return metrics
+
+
+class Line(NamedTuple):
+    """A figure as it came out."""
+
+    figure: Figure
+    ours: float
+    theirs: float | None
+    value: float  # the ratio, or ours where nothing is divided
+    spread: tuple[float, float]  # least and greatest over the rounds
+
+
+def evaluate(scenario: Scenario, rounds: Rounds) -> list[Line]:
+    """Return the figures of a scenario from what its rounds measured."""
+    lines = []
+    for figure in scenario.figures:
+        ours = [one[figure.system][figure.metric] for one in rounds]
+        if figure.over is None:
+            lines.append(Line(figure, median(ours), None, median(ours), (min(ours), max(ours))))
+            continue
+        system, metric = figure.over
+        theirs = [one[system][metric] for one in rounds]
+        ratios = [mine / other if other else float("inf") for mine, other in zip(ours, theirs, strict=True)]
+        lines.append(Line(figure, median(ours), median(theirs), median(ratios), (min(ratios), max(ratios))))
+    return lines
+
+
+def verdict(line: Line) -> str:
+    """Return ``beyond``, ``goal``, ``missed``, or ``""`` where nothing was promised."""
+    figure = line.figure
+    sign = -1 if figure.at_least else 1
+    for name, bound in (("beyond", figure.beyond), ("goal", figure.goal)):
+        if bound is not None and line.value * sign <= bound * sign:
+            return name
+    return "" if figure.goal is None else "missed"
+
+
+def machine() -> str:
+    """Describe where this was measured."""
+    peers = ", ".join(f"{name} {version(name)}" for name in ("anyio", "apscheduler", "trio"))
+    load = " ".join(f"{one:.1f}" for one in getloadavg())
+    return (
+        f"{cpu_count()} CPUs ({platform.machine()}), {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}, {peers}; load {load}"
+    )
+
+
+HEADINGS = ("row", "figure", "ours", "theirs", "ratio", "spread", "goal", "beyond", "reached")
+
+
+def table(lines: list[Line]) -> str:
+    """Return the figures as a table in Markdown."""
+    rows = [HEADINGS, *(_cells(line) for line in lines)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
+    text = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+            for row in rows]  # fmt: skip
+    text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(text)
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    figure = line.figure
+    bound = "≥" if figure.at_least else "≤"
+    unit = f" {figure.unit}" if figure.unit else ""
+    ratio = f"{line.value:.3g} ×" if figure.over else ""
+    return (
+        figure.row,
+        figure.what,
+        f"{line.ours:.3g}{unit}",
+        f"{line.theirs:.3g}{unit}" if line.theirs is not None else "",
+        ratio,
+        f"{line.spread[0]:.3g}–{line.spread[1]:.3g}",
+        f"{bound} {figure.goal:g}" if figure.goal is not None else "",
+        f"{bound} {figure.beyond:g}" if figure.beyond is not None else "",
+        verdict(line),
+    )

@@ -1,0 +1,57 @@
+"""The benchmarks themselves work. What they measure is never tested: a timed test is a coin toss."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks.__main__ import main
+from tests.benchmarks._all import SCENARIOS
+from tests.benchmarks._bench import Figure, Scenario, Size, evaluate, table, verdict
+
+
+def _scenario(*figures: Figure) -> Scenario:
+    nothing = Size(0)
+    return Scenario("it", "nothing", {}, figures, nothing, nothing, nothing)
+
+
+def test_a_smoke_run_measures_every_system_and_prints_every_figure(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--smoke", "suspend"]) == 0
+    printed = capsys.readouterr().out
+    for figure in SCENARIOS["suspend"].figures:
+        assert figure.what in printed
+
+
+def test_a_scenario_that_does_not_exist_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["nonsense"])
+    assert "no such scenario: nonsense" in capsys.readouterr().err
+
+
+def test_a_figure_refers_only_to_systems_of_its_scenario() -> None:
+    for scenario in SCENARIOS.values():
+        for figure in scenario.figures:
+            assert figure.system in scenario.systems
+            assert figure.over is None or figure.over[0] in scenario.systems
+
+
+def test_a_ratio_is_the_median_of_the_ratios_within_each_round() -> None:
+    scenario = _scenario(Figure("", "it", "cost", over=("other", "cost")))
+    rounds = [{"asyncsched": {"cost": ours}, "other": {"cost": theirs}}
+              for ours, theirs in ((1.0, 2.0), (30.0, 10.0), (4.0, 4.0))]  # fmt: skip
+    (line,) = evaluate(scenario, rounds)
+    assert line.value == 1.0
+    assert line.spread == (0.5, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "reached"),
+    [(0.2, False, "beyond"), (0.4, False, "goal"), (0.6, False, "missed"), (0.6, True, "beyond")],
+)
+def test_a_verdict_says_which_bound_was_reached(value: float, at_least: bool, reached: str) -> None:
+    bounds = (0.5, 0.55) if at_least else (0.5, 0.3)
+    scenario = _scenario(Figure("", "it", "cost", *bounds, at_least=at_least))
+    (line,) = evaluate(scenario, [{"asyncsched": {"cost": value}}])
+    assert verdict(line) == reached
+    assert reached in table([line])

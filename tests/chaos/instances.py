@@ -1,0 +1,410 @@
+"""Several instances in one thread: the real keeper over the real transactions, with faults at each step.
+
+Nothing here waits: a store's call is done at once in its own transaction on one SQLite connection, so
+that the keeper's coroutines run by being sent ``None``, in whatever order the test wants. Each
+instance has a monotonic clock of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from asyncsched._clock import Now, SystemClock
+from asyncsched._engine import Engine
+from asyncsched._errors import StoreUnavailable
+from asyncsched._instants import SECOND, Instant
+from asyncsched._keeper import Keeper
+from asyncsched._ledger import (
+    Claim,
+    Fenced,
+    Firing,
+    InstanceRecord,
+    Permit,
+    RunRecord,
+    ScheduleRecord,
+    Verdict,
+    Watch,
+)
+from asyncsched.stores import _members as members
+from asyncsched.stores import _tending as tending
+from asyncsched.stores._adding import Adding, add
+from asyncsched.stores._claiming import Claiming, claim
+from asyncsched.stores._recording import Recording, record
+from asyncsched.stores._rows import Quarantine
+from asyncsched.stores.sqlite import SqliteStore
+from asyncsched.triggers import trigger_from_json, trigger_to_json
+from asyncsched.triggers.interval import Interval
+
+PERIOD = 3 * SECOND
+LIMIT = Permit("k", 2)
+EPOCH = 1_700_000_000 * SECOND
+
+
+class Ledger:
+    """The one database, and the store's time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.at: Instant = EPOCH
+        self.up = True
+        self.numbers = 0
+        self.instances: dict[int, Instance] = {}
+        self.wrong: list[str] = []
+        triggers: Any = lambda id, spec, anchor: trigger_from_json(json.loads(spec)).anchored(anchor)  # noqa: E731
+        store = SqliteStore(folder / "l.db")
+        store.prepare(SystemClock(time.monotonic), triggers)
+        self.session = store._make_session(Quarantine(), True)
+        store._prepare(self.session)
+        self.session.execute("PRAGMA synchronous = OFF")  # nobody pulls the plug here
+        trigger = Interval(seconds=PERIOD // SECOND)
+        first = EPOCH + PERIOD
+        row = ScheduleRecord(
+            "s", "job", trigger.anchored(EPOCH), EPOCH, EPOCH - 1, first, first, arguments="{}",
+            spec=json.dumps(trigger_to_json(trigger)),
+        )  # fmt: skip
+        self.do(tending.put_schedule, row, 0)
+
+    @property
+    def now(self) -> Now:
+        return Now(self.at, self.at)
+
+    def do(self, operation: Callable[..., Any], *args: Any) -> Any:
+        """Do something in a transaction of its own."""
+        self.session.start()
+        try:
+            answer = operation(self.session, *args)
+        except BaseException:
+            self.session.rollback()
+            raise
+        self.session.commit()
+        return answer
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = self.session.execute(sql).fetchall()
+        return found
+
+    def next_id(self) -> int:
+        self.numbers += 1
+        return (self.at // 1000 << 80) | self.numbers
+
+    def buried(self, incarnation: int) -> None:
+        """Hear that an instance was declared dead: nobody may have heard of it for a lease, by its own fault.
+
+        Its last beat may have been due when it went away, and its next may be due when it is back.
+        """
+        dead = self.instances[incarnation // 1000]
+        least = dead.lease - dead.beat_every - dead.poll_every
+        if dead.awake and self.at - dead.back_at > SECOND:
+            self.wrong.append(f"instance {dead.number} lives and was declared dead")
+        if not dead.awake and dead.silent() < least:
+            self.wrong.append(f"instance {dead.number} was declared dead after {dead.silent()} s")
+
+    def close(self) -> None:
+        for instance in self.instances.values():
+            instance.close()
+        self.session.close()
+
+
+class Sleeper:
+    """A sleep that ends when its time is looked at and has come."""
+
+    def __init__(self) -> None:
+        self.deadline = 0.0
+
+    async def until(self, deadline: float) -> None:
+        self.deadline = deadline
+        await _Suspended()
+
+    def wake(self) -> None:
+        self.deadline = 0.0
+
+
+class _Suspended:
+    def __await__(self) -> Any:
+        yield self
+
+
+class Instance:
+    """One instance: its keeper, what it executes, and its way to the store."""
+
+    lease, beat_every, poll_every, timeout = 15.0, 5.0, 1.0, 5.0
+
+    def __init__(self, ledger: Ledger, number: int, offset: float) -> None:
+        self.ledger = ledger
+        ledger.instances[number] = self
+        self.number = number
+        self.offset = offset
+        self.cut_since: Instant | None = None  # since when it is frozen, cut off, or has crashed
+        self.back_at: Instant = 0
+        self.crashed = False
+        self.lose = ""  # the kind of the call whose answer will be lost
+        self.delayed: Any = None  # the answer to a claim that is on its way
+        self.over: list[tuple[RunRecord, Verdict]] = []
+        self.doubtful = False
+        self.stirred: Any = None
+        self.incarnations = 0
+        self._sleepers: list[Sleeper] = []
+        self._current = 0
+        self.next_call = ""  # what it is about to ask of the store
+        self._tasks: list[tuple[Coroutine[Any, Any, None], Sleeper]] = []
+        self.runner: Any = SimpleNamespace(
+            live={}, unrecorded={}, cancel=self._cancel,
+            start=lambda run, runnable: self.runner.live.setdefault(run.id, run),
+        )  # fmt: skip
+        self.engine: Any = SimpleNamespace(
+            holder=0, works=True, schedules={}, follow=self._follow, forget=lambda id: None, hint=lambda: None,
+            runner=self.runner, _jobs={"job": None}, _seats=SimpleNamespace(take=lambda executor: None),
+            _hub=SimpleNamespace(wants=lambda kind: False),
+        )  # fmt: skip
+        me = InstanceRecord(self._incarnation(), "host", number, "1", "both", frozenset({"job"}), frozenset())
+        here: Any = self
+        self.keeper = Keeper(
+            here, here, here, SimpleNamespace(waited_for=frozenset(), told=lambda id: None),  # type: ignore[arg-type]
+            here, self.engine, self.runner, me, self._incarnation, _members_changed,  # type: ignore[arg-type]
+        )  # fmt: skip
+        finish(self.keeper.join())
+        self.keeper.begin()
+
+    def _incarnation(self) -> int:
+        self.incarnations += 1
+        return self.number * 1000 + self.incarnations
+
+    def _follow(self, records: Any) -> None:
+        for one in records:
+            self.engine.schedules[one.id] = one
+
+    def _cancel(self, run_id: int, why: str) -> None:
+        assert why == "fenced"
+        del self.runner.live[run_id]
+
+    # ── the clock, the timeline and the backend that the keeper is given ─────────────────────
+
+    def monotonic(self) -> float:
+        return (self.ledger.at - EPOCH) / SECOND + self.offset
+
+    def hold(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def now(self) -> Now:
+        return self.ledger.now
+
+    def refresh(self, store_time: Instant, sent: float, received: float) -> None:
+        pass
+
+    def sleeper(self) -> Sleeper:
+        self._sleepers.append(Sleeper())
+        return self._sleepers[-1]
+
+    def spawn(self, task: Coroutine[Any, Any, None], context: object) -> None:
+        self._tasks.append((task, self._sleepers[len(self._tasks)]))
+
+    @property
+    def awake(self) -> bool:
+        return self.cut_since is None
+
+    def due(self) -> list[int]:
+        """Return which of its tasks have slept enough; who is away has none."""
+        if not self.awake:
+            return []
+        return [
+            index for index, (_, sleeper) in enumerate(self._tasks) if sleeper.deadline <= self.monotonic()
+        ]
+
+    def step(self, index: int, in_order: bool = True) -> None:
+        """Let one of its tasks go on until it waits again, for the store or for its time."""
+        self._current = index
+        if in_order:
+            self.receive()  # the answer to an earlier claim
+        self._tasks[index][0].send(None)
+
+    def close(self) -> None:
+        for task, _ in self._tasks:
+            task.close()
+
+    # ── the store, as the keeper sees it ─────────────────────────────────────────────────────
+
+    def ask(self, kind: str, operation: Callable[..., Any], *args: Any) -> Any:
+        """Have something done, or not, and hear of it, or not."""
+        if not self.awake or not self.ledger.up:
+            raise StoreUnavailable("it cannot be reached")
+        answer = self.ledger.do(operation, *args)
+        if self.lose == kind:
+            self.lose = ""
+            self.doubtful = self.doubtful or kind != "look"
+            raise StoreUnavailable("no answer")
+        return answer
+
+    async def call(self, kind: str, operation: Callable[..., Any], *args: Any) -> Any:
+        """Do the same for the keeper: before it is done, all others may take steps, and we may freeze."""
+        self._sleepers[self._current].deadline = 0.0
+        self.next_call = kind
+        await _Suspended()
+        self.next_call = ""
+        return self.ask(kind, operation, *args)
+
+    async def time(self) -> Instant:
+        return self.ledger.at
+
+    async def join(self, instance: InstanceRecord, now: Now) -> Any:
+        return await self.call("join", members.join, members.Joining(instance, now))
+
+    async def beat(self, incarnation: int, now: Now) -> Any:
+        return await self.call("beat", members.beat, members.Beating(incarnation, now))
+
+    async def look(self, watch: Watch) -> Any:
+        return await self.call("look", members.look, watch)
+
+    async def bury(self, incarnation: int, beat: int, now: Now) -> Any:
+        fenced = await self.call("bury", members.bury, members.Burying(incarnation, beat, now))
+        if fenced is not None:
+            self.ledger.buried(incarnation)
+        return fenced
+
+    async def held(self, incarnation: int) -> Any:
+        return await self.call(
+            "held", lambda one: {run.id: run.started_at for run in one.runs("held", holder=incarnation)}
+        )
+
+    async def let_go(self, incarnation: int, held: Mapping[int, Instant] | None, now: Now) -> Any:
+        return await self.call("let_go", members.release_held, members.Releasing(incarnation, held, now))
+
+    async def sweep(self, now: Now) -> Any:
+        return await self.call("sweep", members.sweep, now)
+
+    async def prune(self, now: Now) -> int:
+        return 0
+
+    async def instances(self) -> Any:
+        return await self.call("instances", members.instances)
+
+    def sure(self) -> None:
+        self.doubtful = False
+
+    # ── what its engine and its runner do ────────────────────────────────────────────────────
+
+    def claim(self, delayed: bool) -> None:
+        """Fire the schedule as it is known here, and take what is ready."""
+        if self.delayed is not None:
+            return
+        firings = [_firing(self.ledger, one) for one in self.engine.schedules.values()]
+        due = [one for one in firings if one.cursor <= self.ledger.at]
+        wanted = Claim(self.engine.holder, due, {"loop": 3}, jobs=("job",))
+        try:
+            self.delayed = self.ask("claim", claim, Claiming(wanted, self.ledger.now))
+        except (StoreUnavailable, Fenced):
+            return
+        if not delayed:
+            self.receive()
+
+    def receive(self) -> None:
+        """Take the answer to a claim, if it has come, as the engine does."""
+        claimed, self.delayed = self.delayed, None
+        if claimed is not None:
+            Engine._take(self.engine, claimed)
+
+    def finish(self, which: int, verdict: str) -> None:
+        """End an attempt that is executed here."""
+        if not self.runner.live:
+            return
+        run = self.runner.live.pop(sorted(self.runner.live)[which % len(self.runner.live)])
+        again = verdict == "snooze" or (verdict == "retry" and run.attempt < run.max_attempts)
+        self.over.append(
+            (
+                run,
+                Verdict(
+                    "pending", verdict, ready_at=self.ledger.at, spent=verdict == "retry", attempt=verdict
+                )
+                if again
+                else Verdict("succeeded"),
+            )
+        )
+        self._remember()
+
+    def record(self, which: int) -> None:
+        """Record one of those that have ended; without an answer, it will be repeated."""
+        if not self.over:
+            return
+        ended = self.over[which % len(self.over)]
+        try:
+            self.ask("record", record, [Recording(*ended, self.ledger.now)])
+        except StoreUnavailable:
+            return
+        self.over.remove(ended)
+        self._remember()
+
+    def add(self) -> None:
+        """Add a one-off that a limit holds back."""
+        run = RunRecord(
+            self.ledger.next_id(), "job", self.ledger.at, arguments="{}", permits=(LIMIT,), max_attempts=2
+        )
+        try:
+            self.ask("add", add, [Adding([run], self.ledger.now, False)])
+        except StoreUnavailable:
+            pass
+
+    def _remember(self) -> None:
+        self.runner.unrecorded = {run.id: run for run, _ in self.over}
+
+    # ── its fate ─────────────────────────────────────────────────────────────────────────────
+
+    def leave_us(self, crash: bool) -> None:
+        """Be frozen or cut off from now on, or crash."""
+        if self.awake:
+            self.cut_since = self.ledger.at
+        if crash:
+            self.crashed = True
+            self.runner.live, self.over, self.delayed = {}, [], None
+
+    def come_back(self) -> None:
+        if not self.awake and not self.crashed:
+            self.cut_since, self.back_at = None, self.ledger.at
+
+    def silent(self) -> float:
+        """Return for how many seconds nobody can have heard of it, or just could again."""
+        if self.awake:
+            return 0.0
+        assert self.cut_since is not None
+        return (self.ledger.at - self.cut_since) / SECOND
+
+
+async def _members_changed(me: int, living: object) -> None:
+    pass
+
+
+def _firing(ledger: Ledger, one: ScheduleRecord) -> Firing:
+    """Return the firing of the next slot, as whoever knows this row would make it."""
+    assert one.next_slot is not None
+    run = RunRecord(
+        ledger.next_id(), "job", one.next_slot, schedule=one.id, origin="schedule", slot=one.next_slot,
+        arguments="{}", max_attempts=2, permits=(LIMIT,),
+    )  # fmt: skip
+    after = one.next_slot + PERIOD
+    return Firing(one.id, one.revision, [run], None, one.next_slot, after, after, "allow", False)
+
+
+def finish(task: Coroutine[Any, Any, Any]) -> Any:
+    """Run something to its end."""
+    while True:
+        try:
+            task.send(None)
+        except StopIteration as done:
+            return done.value
+
+
+def pass_time(instances: list[Instance], seconds: float, dice: random.Random) -> None:
+    """Let time pass, and every task that is due take its steps, in any order."""
+    ledger = instances[0].ledger
+    end = ledger.at + round(seconds * SECOND)
+    while True:
+        while due := [(one, index) for one in instances for index in one.due()]:
+            one, index = dice.choice(due)
+            one.step(index)
+        if ledger.at >= end:
+            return
+        ledger.at = min(end, ledger.at + SECOND // 4)

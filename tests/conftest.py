@@ -1,0 +1,37 @@
+"""Every async test runs on asyncio and trio in virtual time, unless it says why it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import croniter  # noqa: F401  # imported on first use, which in a test would be inside the loop
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+import asyncsched._codec  # noqa: F401  # reads pydantic's plugins, which in a test would be inside the loop
+from asyncsched.testing import VirtualClock, virtual_backend
+
+pytest_plugins = ["tests.postgres"]
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest, virtual_clock: VirtualClock) -> Any:
+    if request.node.get_closest_marker("real_time"):
+        return request.param
+    return virtual_backend(request.param, virtual_clock)
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
+    """Fail a test in which our code blocks the event loop."""
+    if request.node.get_closest_marker("blocking_ok"):
+        yield None
+        return
+    with blockbuster_ctx("asyncsched") as guard:
+        # Reading a zone's small file, once and then cached, and what asyncio's own subprocesses do
+        # at fork: both are short, and have no other door.
+        guard.functions["os.stat"].can_block_in("zoneinfo/_tzpath.py", "find_tzfile")
+        guard.functions["io.BufferedReader.read"].can_block_in("zoneinfo/_common.py", "load_data")
+        guard.functions["os.read"].can_block_in("subprocess.py", "_execute_child")
+        yield guard

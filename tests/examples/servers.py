@@ -1,0 +1,74 @@
+"""Examples run as users run them: a process of their own, a free port, real requests."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, TypeVar
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 30.0
+T = TypeVar("T")
+
+
+@dataclass
+class Program:
+    """A running example and what it has printed so far."""
+
+    process: subprocess.Popen[bytes]
+    file: IO[bytes]
+    url: str = ""
+
+    @property
+    def output(self) -> str:
+        self.file.seek(0)
+        return self.file.read().decode()
+
+    def stop(self, signum: int = signal.SIGTERM) -> int:
+        """Send the signal and return the exit code."""
+        self.process.send_signal(signum)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def running(*arguments: str, serves: bool = True, **variables: str) -> Iterator[Program]:
+    """Run ``python -m …`` and, if it serves, wait until it says at which address."""
+    env = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
+    with (
+        TemporaryFile() as file,
+        subprocess.Popen(
+            [sys.executable, "-m", *arguments], cwd=ROOT, env=env, stdout=file, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        program = Program(process, file)
+        try:
+            if serves:
+                program.url = until(lambda: _address(program))
+            yield program
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def until(question: Callable[[], T | None]) -> T:
+    """Ask again and again until there is an answer; return it."""
+    deadline = time.monotonic() + PATIENCE
+    while not (answer := question()):
+        assert time.monotonic() < deadline, "no answer came in time"
+        time.sleep(0.05)
+    return answer
+
+
+def _address(program: Program) -> str | None:
+    assert program.process.poll() is None, program.output
+    found = re.search(r"(?:open|[Rr]unning on) (http://[\w.]+:\d+)", program.output)
+    return found and found[1]

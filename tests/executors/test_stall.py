@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncsched._context import _current
+from asyncsched._errors import ConfigurationError
+from asyncsched.executors import stall
+from asyncsched.executors.stall import StallWatcher
+from tests.executors.conftest import on_every_loop
+from tests.executors.helpers import attempts, new_run, until
+
+pytestmark = [
+    pytest.mark.real_time,  # what is measured is how long the loop really stands still
+    pytest.mark.blocking_ok,
+]
+
+Told = list[tuple[str | None, str | None, int, str]]
+
+
+class Watched:
+    def __init__(self) -> None:
+        self.told: Told = []
+        self.watcher = StallWatcher(0.05, on_stall=lambda *what: self.told.append(what))
+
+    async def run(self, func: Callable[[], Awaitable[Any]], job: str) -> str:
+        """Run ``func`` as a job that the watcher knows of; return the run's id."""
+        run = new_run(job)
+        async with attempts() as start:
+            start(self._run(run, func))
+        return run.id
+
+    async def _run(self, run: Any, func: Callable[[], Awaitable[Any]]) -> None:
+        _current.set(run)
+        self.watcher.busy()
+        try:
+            await func()
+        finally:
+            self.watcher.idle()
+
+
+@pytest.fixture
+async def watched() -> AsyncIterator[Watched]:
+    watched = Watched()
+    watched.watcher.start()
+    yield watched
+    watched.watcher.stop()
+
+
+async def blocks(seconds: float = 0.12) -> None:
+    await anyio.sleep(0.06)  # until the watcher has seen that something runs
+    time.sleep(seconds)
+
+
+@on_every_loop
+@pytest.mark.anyio
+async def test_a_job_that_blocks_the_loop_is_named_with_its_time_and_its_stack(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.watcher.register(functools.partial(blocks), "crunch")
+    run_id = await watched.run(blocks, "crunch")
+    await until(lambda: bool(watched.told))
+    (told,) = watched.told
+    job, told_id, milliseconds, stack = told
+    assert job == "crunch"
+    assert told_id == run_id or (sys.version_info < (3, 12) and told_id is None)
+    assert 60 < milliseconds < 1000
+    assert "time.sleep(seconds)" in stack
+    (record,) = [record for record in caplog.records if record.name == "asyncsched.stall"]
+    assert record.levelno == logging.WARNING
+    assert (
+        f"job 'crunch'{f' (run {told_id})' if told_id else ''} blocked the event loop for" in record.message
+    )
+    assert "time.sleep(seconds)" in record.message
+    assert (record.__dict__["job"], record.__dict__["run_id"]) == ("crunch", told_id)
+
+
+@on_every_loop
+@pytest.mark.anyio
+async def test_code_outside_any_job_is_told_of_differently_and_seldom(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.watcher.busy()
+    for n in range(2):
+        await blocks()
+        await until(lambda n=n: len(watched.told) > n)  # type: ignore[misc]
+    watched.watcher.idle()
+    assert [told[:2] for told in watched.told] == [(None, None)] * 2
+    texts = [record.message for record in caplog.records if record.name == "asyncsched.stall"]
+    assert len(texts) == 1
+    assert "outside any job" in texts[0]
+
+
+@on_every_loop
+@pytest.mark.anyio
+async def test_a_loop_that_waits_is_never_woken(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    await watched.run(functools.partial(anyio.sleep, 0.1), "settle in")
+    monkeypatch.setattr(watched.watcher._port, "call_soon", calls.append)
+    await watched.run(functools.partial(anyio.sleep, 0.2), "sleeper")
+    assert len(calls) <= 1  # one if it looked in the very moment in which the sleeper began
+
+
+@pytest.mark.anyio
+async def test_a_loop_that_is_busy_with_short_pieces_blames_nobody(watched: Watched) -> None:
+    async def short() -> None:
+        for _ in range(100):
+            time.sleep(0.002)
+            await anyio.sleep(0)
+
+    await watched.run(short, "polite")
+    await anyio.sleep(0.1)
+    assert watched.told == []
+
+
+@pytest.mark.anyio
+async def test_without_runs_the_watcher_sleeps_and_a_run_wakes_it(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stall, "LINGER", 0.05)
+    await until(lambda: watched.watcher._parked)
+    await watched.run(blocks, "early riser")
+    await until(lambda: bool(watched.told))
+    assert watched.told[0][0] == "early riser"
+    await until(lambda: watched.watcher._parked)
+
+
+@pytest.mark.anyio
+async def test_a_loop_that_does_not_come_back_is_told_of_before_it_does(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(stall, "STILL_BLOCKED", 0.1)
+    await watched.run(functools.partial(blocks, 0.2), "endless")
+    await until(lambda: bool(watched.told))
+    first, second = [record.message for record in caplog.records if record.name == "asyncsched.stall"]
+    assert "ms and still is" in first
+    assert "still is" not in second
+    assert len(watched.told) == 1
+
+
+@pytest.mark.anyio
+async def test_a_callback_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(*what: object) -> None:
+        raise ValueError("no")
+
+    watched = Watched()
+    watched.watcher._on_stall = fails
+    watched.watcher.start()
+    await watched.run(blocks, "crunch")
+    await until(lambda: "callback failed" in caplog.text)
+    watched.watcher.stop()
+
+
+@on_every_loop
+@pytest.mark.anyio
+async def test_a_watcher_can_be_stopped_at_any_time_and_started_again() -> None:
+    watcher = StallWatcher(0.05)
+    for _ in range(2):
+        watcher.start()
+        watcher.start()
+        watcher.busy()
+        await anyio.sleep(0.04)
+        watcher.idle()
+        watcher.stop()
+        watcher.stop()
+
+
+@pytest.mark.anyio
+async def test_a_watcher_that_is_not_enabled_starts_nothing() -> None:
+    watcher = StallWatcher(enabled=False)
+    watcher.start()
+    watcher.busy()
+    assert watcher._thread is None
+    watcher.idle()
+    watcher.stop()
+
+
+def test_a_threshold_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="threshold"):
+        StallWatcher(0)

@@ -1,0 +1,123 @@
+"""Real servers as subprocesses, on free ports of the loopback interface."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+SERVERS = {
+    "uvicorn-asyncio": ["uvicorn", "{app}", "--port", "{port}", "--loop", "asyncio"],
+    "uvicorn-uvloop": ["uvicorn", "{app}", "--port", "{port}", "--loop", "uvloop"],
+    "hypercorn-asyncio": ["hypercorn", "{app}", "--bind", "127.0.0.1:{port}", "-k", "asyncio"],
+    "hypercorn-trio": ["hypercorn", "{app}", "--bind", "127.0.0.1:{port}", "-k", "trio"],
+    "granian": ["granian", "{app}", "--interface", "asgi", "--port", "{port}"],
+}
+
+
+class Server:
+    """A server that runs, and the log that its app writes."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
+        self.process = process
+        self.log = log
+        self.url = f"http://127.0.0.1:{port}"
+        self.port = port
+        self.client = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
+
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def until_logged(self, line: str, times: int = 1, timeout: float = 10) -> None:
+        """Wait for a line of the app's log: the app is another process, so this looks again and again."""
+        until(
+            lambda: self.lines().count(line) >= times, timeout, f"{line!r} in {self.lines()}\n{self.output()}"
+        )
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def ended(self, timeout: float = 10) -> float:
+        """Wait until the process has ended; return after how many seconds."""
+        began = time.monotonic()
+        self.process.wait(timeout)
+        return time.monotonic() - began
+
+    def output(self) -> str:
+        return (self.log.parent / "output").read_text()
+
+
+def until(true: Callable[[], bool], timeout: float, what: str) -> None:
+    end = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < end, f"waited {timeout} s for {what}"
+        time.sleep(0.01)
+
+
+@contextmanager
+def serving(
+    kind: str, folder: Path, *options: str, app: str = "tests.servers.app:app", **environment: str
+) -> Iterator[Server]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [part.format(app=app, port=port) for part in SERVERS[kind]]
+    env = {**os.environ, "SERVER_LOG": str(folder / "log"), **environment}
+    with (folder / "output").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command, *options], env=env, stdout=output, stderr=output, text=True,
+            cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+    server = Server(process, port, folder / "log")
+    try:
+        yield server
+    finally:
+        server.client.close()
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_until_served(server: Server) -> None:
+    def answers() -> bool:
+        assert server.process.poll() is None, server.output()
+        try:
+            return server.client.get("/").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    until(answers, 20, "the server's first answer")
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start a server that ends with the test."""
+    with ExitStack() as stack:
+
+        def start(kind: str = "uvicorn-asyncio", *options: str, **environment: str) -> Server:
+            server = stack.enter_context(serving(kind, tmp_path, *options, **environment))
+            wait_until_served(server)
+            return server
+
+        yield start
+
+
+@pytest.fixture(scope="module", params=list(SERVERS))
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server of each kind, for all tests of a module."""
+    with serving(request.param, tmp_path_factory.mktemp(request.param)) as server:
+        wait_until_served(server)
+        yield server

@@ -1,0 +1,189 @@
+"""How a server's end and the scheduler's are joined. Real time and signals: servers are other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.servers.conftest import SERVERS, Server, serving, until
+
+pytestmark = pytest.mark.real_time
+
+Start = Callable[..., Server]
+CANCELLED = "event RunUnsuccessful long cancelled shutdown"
+RELEASED = "event RunWaits patient pending shutdown"
+
+
+def begin(server: Server, job: str, *args: float) -> None:
+    server.client.post(f"/later/{job}", json=args, params={"delay": 0})
+    server.until_logged(f"event RunStarted {job} running ")
+
+
+def hold(server: Server, seconds: float) -> threading.Thread:
+    """Keep a connection busy for so long."""
+
+    def request() -> None:
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(f"{server.url}/hold", params={"seconds": seconds}, timeout=30, trust_env=False)
+
+    thread = threading.Thread(target=request)
+    thread.start()
+    server.until_logged("holding")
+    return thread
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_run_without_retry_is_cancelled_and_one_with_retry_released(start: Start, kind: str) -> None:
+    server = start(kind)
+    begin(server, "long", 60)
+    begin(server, "patient")
+    server.signal()
+    took = server.ended()
+    lines = server.lines()
+    assert took < 0.5 + 1 + SLACK
+    assert CANCELLED in lines
+    assert RELEASED in lines
+    assert lines[-2:] == ["event SchedulerStopped   ", "shutdown"]
+
+
+SLACK = 1.0
+"""Seconds that a server and the interpreter take for themselves, on a machine that is busy."""
+
+
+@pytest.mark.parametrize("kind", ["uvicorn-asyncio", "hypercorn-trio"])
+def test_threads_and_processes_hold_no_server_up(start: Start, kind: str) -> None:
+    server = start(kind)
+    begin(server, "block")
+    begin(server, "burn")
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    assert children
+    server.signal()
+    assert server.ended() < 0.5 + 1 + SLACK
+    lines = server.lines()
+    assert "event RunUnsuccessful block cancelled shutdown" in lines
+    assert "event RunUnsuccessful burn cancelled shutdown" in lines
+    until(lambda: not any(map(alive, children)), 1, "the children's end")
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs: one that nobody waited for, as hypercorn's helper, stays listed after its end."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_run_that_ends_in_time_is_waited_for(start: Start) -> None:
+    server = start(SHUTDOWN_TIMEOUT="20")
+    begin(server, "long", 0.5)
+    server.signal()
+    assert server.ended() < 5
+    assert "event RunSucceeded long succeeded " in server.lines()
+
+
+def test_nothing_is_begun_from_the_signal_on_although_connections_are_open(start: Start) -> None:
+    server = start()
+    holding = hold(server, 1.0)
+    server.until_logged("tick")
+    server.signal()
+    time.sleep(0.1)  # the signal's way to the process, and a tick that had begun
+    ticks = server.lines().count("tick")
+    holding.join()
+    server.ended()
+    assert server.lines().count("tick") == ticks
+
+
+def test_it_ends_in_time_after_the_graceful_timeout_of_uvicorn(start: Start) -> None:
+    server = start("uvicorn-asyncio", "--timeout-graceful-shutdown", "1")
+    holding = hold(server, 20)
+    begin(server, "long", 60)
+    server.signal()
+    took = server.ended()
+    holding.join()
+    assert 1 <= took < 1 + 0.5 + 1 + SLACK
+    assert CANCELLED in server.lines()
+
+
+@pytest.mark.parametrize("kind", ["uvicorn-asyncio", "uvicorn-uvloop"])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_forced_end_cancels_at_once_and_records(start: Start, first: signal.Signals, kind: str) -> None:
+    server = start(kind, SHUTDOWN_TIMEOUT="60")
+    holding = hold(server, 3)
+    begin(server, "long", 60)
+    begin(server, "patient")
+    server.signal(first)
+    until(lambda: "Waiting for connections" in server.output(), 5, "uvicorn's waiting")
+    server.signal(signal.SIGINT)
+    took = server.ended()
+    holding.join()
+    assert took < 1 + SLACK
+    assert CANCELLED in server.lines()
+    assert RELEASED in server.lines()
+
+
+def test_a_signal_while_the_scheduler_waits_ends_its_patience(start: Start) -> None:
+    server = start(SHUTDOWN_TIMEOUT="60")
+    begin(server, "long", 60)
+    server.signal()
+    until(lambda: "Waiting for application shutdown" in server.output(), 5, "the lifespan's end")
+    server.signal(signal.SIGINT)
+    assert server.ended() < 1 + SLACK
+    assert CANCELLED in server.lines()
+    assert server.lines()[-1] == "shutdown"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_run_forever_ends_at_a_signal(tmp_path: Path, backend: str, number: signal.Signals) -> None:
+    process, log = alone(tmp_path, backend, "0.3")
+    process.send_signal(number)
+    assert process.wait(5) == 0
+    assert log()[-4:] == [
+        "sleeper ends", "event RunUnsuccessful sleeper cancelled shutdown", "event SchedulerStopped   ", "over",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_second_signal_ends_the_patience_of_run_forever(tmp_path: Path, backend: str) -> None:
+    process, log = alone(tmp_path, backend, "60")
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(3) == 0
+    assert "event RunUnsuccessful sleeper cancelled shutdown" in log()
+
+
+def alone(
+    folder: Path, backend: str, patience: str
+) -> tuple[subprocess.Popen[bytes], Callable[[], list[str]]]:
+    log = folder / "log"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.servers.alone", backend],
+        env={**os.environ, "SERVER_LOG": str(log), "SHUTDOWN_TIMEOUT": patience},
+        cwd=Path(__file__).parents[2],
+    )
+
+    def lines() -> list[str]:
+        return log.read_text().splitlines() if log.exists() else []
+
+    until(lambda: "sleeper begins" in lines(), 20, "the first run")
+    return process, lines
+
+
+@pytest.mark.parametrize("kind", ["uvicorn-asyncio", "hypercorn-trio", "granian"])
+def test_a_bad_configuration_fails_the_start_with_one_clear_error(tmp_path: Path, kind: str) -> None:
+    with serving(kind, tmp_path, ASYNCSCHED_ROLE="bogus") as server:
+        if kind == "uvicorn-asyncio":
+            server.ended(20)
+            assert server.process.returncode == 3
+        text = "role (ASYNCSCHED_ROLE) must be one of 'both', 'submit', 'run', 'off', not 'bogus'"
+        until(lambda: text in server.output(), 20, "the error")

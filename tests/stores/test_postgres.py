@@ -1,0 +1,558 @@
+"""What can happen to a ledger in PostgreSQL: outages, lost answers, strangers, and many rows."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+psycopg = pytest.importorskip("psycopg")
+
+from asyncsched import ConfigurationError, Retry, Scheduler, current_run
+from asyncsched._clock import SystemClock
+from asyncsched._errors import StoreError, StoreUnavailable
+from asyncsched._ledger import Permit, RunQuery, Verdict
+from asyncsched.stores import _postgres_schema as schema
+from asyncsched.stores._postgres_session import PostgresSession, adapt
+from asyncsched.stores._queries import load, migrations
+from asyncsched.stores.postgres import PostgresStore, migration_sql
+from asyncsched.testing import VirtualClock
+from asyncsched.testing.conformance import Stage
+from tests.postgres import LOCKED_ROLE, Server
+
+pytestmark = pytest.mark.anyio
+
+Edit = Callable[..., list[tuple[object, ...]]]
+
+
+@pytest.fixture
+def edit(pg_server: Server, pg_shared: str) -> Edit:
+    """Return what executes SQL behind the store's back."""
+    return lambda *statements: pg_server.run(*statements, database=pg_shared)
+
+
+@pytest.fixture
+async def stage(shared_dsn: str, virtual_clock: VirtualClock) -> AsyncIterator[Stage]:
+    async with Stage(lambda: PostgresStore(shared_dsn), virtual_clock) as stage:
+        yield stage
+
+
+# ── opening ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def failure(url: str, clock: Any, **options: Any) -> str:
+    store = PostgresStore(url, **options)
+    store.prepare(clock, lambda *_: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(StoreError) as caught:
+        await store.open(lambda: None)
+    await store.close()
+    return f"{type(caught.value).__name__}: {caught.value}"
+
+
+async def test_a_wrong_password_is_told_at_once(
+    pg_server: Server, pg_shared: str, virtual_clock: VirtualClock
+) -> None:
+    url = pg_server.dsn(pg_shared, user=LOCKED_ROLE, password="wrong")
+    if not pg_server.can_restart:
+        pytest.skip("this server is not ours: it may not ask for passwords")
+    began = time.monotonic()
+    assert "does not let us in" in await failure(url, virtual_clock)
+    assert time.monotonic() - began < 3
+
+
+async def test_a_database_that_does_not_exist_is_told_at_once(
+    pg_server: Server, virtual_clock: VirtualClock
+) -> None:
+    assert "does not let us in" in await failure(pg_server.dsn("nowhere"), virtual_clock)
+
+
+@pytest.mark.real_time  # an unreachable server is waited for in the machine's time
+async def test_a_server_that_is_away_is_waited_for_and_then_named() -> None:
+    said = await failure("postgresql:///x?host=/nowhere", SystemClock(), timeout=0.3)
+    assert said.startswith("StoreUnavailable")
+    assert "/nowhere" in said
+
+
+def test_a_url_that_cannot_be_read_is_refused_in_words() -> None:
+    with pytest.raises(ConfigurationError, match="postgresql://user:password@host"):
+        Scheduler("postgresql://host/db?nonsense=1")
+
+
+def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncsched.stores.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"asyncsched\[postgres\]"):
+        Scheduler("postgresql://host/db")
+    assert importlib.util.find_spec("psycopg") is not None
+
+
+async def test_a_newer_schema_is_refused(postgres_dsn: str, virtual_clock: VirtualClock) -> None:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(migration_sql())
+        connection.execute("insert into asyncsched_schema values (99, 'from the future')")
+    said = await failure(postgres_dsn, virtual_clock)
+    assert said.startswith("SchemaError")
+    assert "has schema 99" in said
+
+
+async def test_tables_of_our_name_that_are_not_ours_are_refused(
+    postgres_dsn: str, virtual_clock: VirtualClock
+) -> None:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute("create table asyncsched_runs (id int)")
+    assert "are not of asyncsched" in await failure(postgres_dsn, virtual_clock)
+
+
+async def test_where_the_app_may_not_run_ddl_the_sql_is_printed_and_applied_by_hand(
+    postgres_dsn: str, virtual_clock: VirtualClock
+) -> None:
+    said = await failure(postgres_dsn, virtual_clock, migrate=False)
+    assert "migration_sql()" in said
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute(migration_sql())
+    async with Stage(lambda: PostgresStore(postgres_dsn, migrate=False), virtual_clock) as stage:
+        await stage.add(stage.run())
+
+
+async def test_all_that_open_a_fresh_database_at_once_agree(
+    postgres_dsn: str, virtual_clock: VirtualClock
+) -> None:
+    async def open_one() -> None:
+        async with Stage(lambda: PostgresStore(postgres_dsn), virtual_clock) as stage:
+            await stage.add()
+
+    async with anyio.create_task_group() as group:
+        for _ in range(6):
+            group.start_soon(open_one)
+
+
+@pytest.mark.parametrize("number", range(len(migrations("postgres"))))
+async def test_each_earlier_schema_is_brought_up_to_date(
+    number: int, postgres_dsn: str, virtual_clock: VirtualClock
+) -> None:
+    with psycopg.connect(postgres_dsn) as connection:
+        for step in migrations("postgres")[:number]:
+            connection.execute(schema.script(step))
+    async with Stage(lambda: PostgresStore(postgres_dsn), virtual_clock) as stage:
+        await stage.add(stage.run())
+        found = await stage.store._read(lambda session: schema.plan(session))
+    assert found == []
+
+
+# ── answers that are lost ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def lose_next_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what makes the next COMMIT happen, and its answer never arrive."""
+    armed: list[bool] = []
+    original = PostgresSession.execute
+
+    def execute(self: PostgresSession, sql: str, params: Any = ()) -> Any:
+        cursor = original(self, sql, params)
+        if sql == "COMMIT" and armed:
+            armed.clear()
+            assert self._connection is not None
+            self._connection.close()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        return cursor
+
+    monkeypatch.setattr(PostgresSession, "execute", execute)
+    return lambda: armed.append(True)
+
+
+async def test_an_add_whose_answer_is_lost_is_not_doubled(
+    stage: Stage, lose_next_commit: Callable[[], None]
+) -> None:
+    lose_next_commit()
+    plain, keyed = stage.run(), stage.run(key="k")
+    (added,) = await stage.store.add((plain,), stage.now)
+    lose_next_commit()
+    (found,) = await stage.store.add((keyed,), stage.now)
+    assert (added.created, found.created) == (True, True)
+    assert len(await stage.store.runs(RunQuery())) == 2
+
+
+async def test_a_record_whose_answer_is_lost_is_held(
+    stage: Stage, lose_next_commit: Callable[[], None]
+) -> None:
+    await stage.add(stage.run(), stage.run(max_attempts=2))
+    for run in (await stage.claim()).runs:
+        lose_next_commit()
+        if run.max_attempts == 1:
+            assert await stage.end(run)
+        else:
+            assert await stage.store.record(run, Verdict("pending", "retry", ready_at=stage.at), stage.now)
+    assert sorted(run.state for run in await stage.store.runs(RunQuery())) == ["pending", "succeeded"]
+
+
+async def test_a_claim_whose_answer_is_lost_leaves_a_doubt(
+    stage: Stage, lose_next_commit: Callable[[], None]
+) -> None:
+    await stage.add(run := stage.run())
+    assert not stage.store.doubtful
+    lose_next_commit()
+    assert (await stage.claim()).runs == []
+    assert stage.store.doubtful
+    held = await stage.store.held(1)
+    assert list(held) == [run.id]
+    await stage.store.let_go(1, held, stage.now)
+    assert [(one.id, one.attempt) for one in (await stage.claim()).runs] == [(run.id, 1)]
+
+
+@pytest.mark.real_time  # the scheduler finds out by its beats what it holds and does not know
+async def test_a_run_that_was_begun_by_a_lost_claim_is_begun_again(
+    shared_dsn: str, lose_next_commit: Callable[[], None]
+) -> None:
+    scheduler = Scheduler(PostgresStore(shared_dsn, beat=0.2, lease=2), stall_threshold=None)
+
+    @scheduler.job()
+    async def job() -> int:
+        return current_run().attempt
+
+    async with scheduler:
+        await anyio.sleep(0.3)
+        handle = await scheduler.schedule_once(job, delay=0.3)
+        lost = threading.Event()
+        with anyio.move_on_after(0.25):
+            await anyio.sleep_forever()
+        lose_next_commit()
+        lost.set()
+        assert await handle.result(10) == 1
+
+
+# ── outages ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_cut_connection_is_made_again_and_nobody_notices(
+    stage: Stage, pg_server: Server, pg_shared: str
+) -> None:
+    await stage.add(stage.run())
+    for _ in range(3):
+        await anyio.to_thread.run_sync(pg_server.cut_connections, pg_shared)
+        await stage.add(stage.run())
+        assert await stage.store.runs(RunQuery())
+    assert len((await stage.claim()).runs) == 4
+
+
+@asynccontextmanager
+async def outage(server: Server) -> AsyncIterator[None]:
+    await anyio.to_thread.run_sync(server.stop)
+    try:
+        yield
+    finally:
+        await anyio.to_thread.run_sync(server.start)
+
+
+@pytest.mark.real_time  # a server that is down is found out about in the machine's time
+async def test_in_an_outage_what_runs_goes_on_and_afterwards_all_does(
+    shared_dsn: str, pg_server: Server
+) -> None:
+    scheduler = Scheduler(PostgresStore(shared_dsn, timeout=0.5, beat=0.2, lease=1), stall_threshold=None)
+    ended: list[str] = []
+    gate = anyio.Event()
+
+    @scheduler.job()
+    async def long() -> str:
+        await gate.wait()
+        ended.append("long")
+        return "kept"
+
+    @scheduler.job()
+    async def short() -> str:
+        return "new"
+
+    async with scheduler:
+        handle = await scheduler.schedule_once(long)
+        with anyio.fail_after(10):
+            while (await handle.status()).state != "running":
+                await anyio.sleep(0.02)
+        async with outage(pg_server):
+            with pytest.raises(StoreUnavailable):
+                await scheduler.schedule_once(short)
+            gate.set()
+            await anyio.sleep(1.2)  # longer than the lease: nobody is declared dead for it
+            assert ended == ["long"]
+        assert await handle.result(10) == "kept"
+        with anyio.fail_after(10):
+            while True:
+                try:
+                    again = await scheduler.schedule_once(short, key="k")
+                    break
+                except StoreUnavailable:
+                    await anyio.sleep(0.05)
+        assert await again.result(10) == "new"
+        assert (await handle.status()).attempt == 1
+
+
+@pytest.mark.real_time  # a restart takes the server its time
+async def test_a_restart_under_load_loses_and_doubles_nothing(shared_dsn: str, pg_server: Server) -> None:
+    scheduler = Scheduler(PostgresStore(shared_dsn, beat=0.3, lease=3), stall_threshold=None)
+    began: list[str] = []
+
+    @scheduler.job(retry=Retry(3, delay=0))
+    async def job(number: int) -> int:
+        began.append(current_run().id)
+        return number
+
+    accepted: list[Any] = []
+
+    async def load(writer: int) -> None:
+        for number in range(30):
+            with anyio.CancelScope():
+                try:
+                    accepted.append(await scheduler.schedule_once(job, number, key=f"{writer} {number}"))
+                except StoreUnavailable:
+                    pass
+            await anyio.sleep(0.01)
+
+    async with scheduler:
+        async with anyio.create_task_group() as group:
+            for writer in range(8):
+                group.start_soon(load, writer)
+            for _ in range(2):
+                await anyio.sleep(0.15)
+                await anyio.to_thread.run_sync(pg_server.restart)
+        for handle in accepted:
+            await handle.result(20)
+    assert len(accepted) == 8 * 30
+    assert len(set(began)) >= len(accepted)
+
+
+def pair(dsn: str, poll: float) -> list[Scheduler]:
+    """Return one scheduler that takes work, and one that runs it."""
+    return [
+        Scheduler(PostgresStore(dsn, poll=poll), role=role, stall_threshold=None)
+        for role in ("submit", "run")
+    ]
+
+
+@pytest.mark.real_time  # notifications travel in the machine's time
+async def test_without_notifications_polling_goes_on_and_they_come_back(
+    shared_dsn: str, pg_server: Server, pg_shared: str
+) -> None:
+    submits, runs = pair(shared_dsn, poll=0.3)
+
+    for scheduler in (submits, runs):
+
+        @scheduler.job()
+        async def job() -> str:
+            return "done"
+
+    def cut() -> None:
+        pg_server.run(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'asyncsched hints'"
+        )
+
+    async with submits, runs:
+        await anyio.to_thread.run_sync(cut)
+        handle = await submits.schedule_once("job")
+        assert await handle.result(5) == "done"
+        heard = "select count(*) from pg_stat_activity where application_name = 'asyncsched hints'"
+        with anyio.fail_after(10):
+            while await anyio.to_thread.run_sync(lambda: pg_server.run(heard)) != [(2,)]:
+                await anyio.sleep(0.05)
+
+
+@pytest.mark.real_time  # notifications travel in the machine's time
+async def test_other_instances_hear_of_results_cancels_and_progress_at_once(shared_dsn: str) -> None:
+    submits, runs = pair(shared_dsn, poll=30)
+    for scheduler in (submits, runs):
+
+        @scheduler.job()
+        async def quick() -> str:
+            return "done"
+
+        @scheduler.job()
+        async def slow() -> None:
+            current_run().progress(1, 2)
+            await anyio.sleep(60)
+
+    async with submits, runs:
+        await anyio.sleep(0.3)
+        took = []
+        for _ in range(5):
+            began = time.monotonic()
+            assert await (await submits.schedule_once("quick")).result(5) == "done"
+            took.append(time.monotonic() - began)
+        handle = await submits.schedule_once("slow")
+        with anyio.fail_after(5):
+            async with aclosing(handle.updates()) as updates:
+                assert (await anext(updates)).total == 2
+        began = time.monotonic()
+        assert await handle.cancel()
+        took.append(time.monotonic() - began)
+    # Two notifications each; the median, because the machine may be busy with other things.
+    assert sorted(took)[len(took) // 2] < 0.2
+
+
+class SkewedClock(SystemClock):
+    """A machine whose wall clock is wrong."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__()
+        self._by = seconds * 1_000_000
+
+    def wall(self) -> int:
+        return super().wall() + self._by
+
+
+@pytest.mark.real_time  # the server's time is the machine's
+async def test_nodes_whose_clocks_are_ten_minutes_apart_run_each_slot_once_and_on_time(
+    shared_dsn: str,
+) -> None:
+    late: list[float] = []
+    slots: list[Any] = []
+
+    def make(skew: int) -> Scheduler:
+        scheduler = Scheduler(shared_dsn, clock=SkewedClock(skew), stall_threshold=None)
+
+        @scheduler.interval(seconds=0.2)
+        async def tick() -> None:
+            due = current_run().scheduled_for
+            slots.append(due)
+            late.append(time.time() - due.timestamp())
+
+        return scheduler
+
+    async with make(-600), make(0), make(600):
+        await anyio.sleep(2.1)
+    assert 7 <= len(slots) == len(set(slots))
+    assert min(late) > -0.01
+    assert sorted(late)[len(late) // 2] < 0.2
+
+
+# ── rows ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_run_that_was_edited_into_nonsense_is_left_out_and_the_others_go_on(
+    stage: Stage, edit: Edit, caplog: pytest.LogCaptureFixture
+) -> None:
+    await stage.add(bad := stage.run(), good := stage.run())
+    await anyio.to_thread.run_sync(
+        edit, f"update asyncsched_runs set tags = 'no json' where id = '{bad.id:032x}'"
+    )
+    assert [run.id for run in (await stage.claim()).runs] == [good.id]
+    assert (await stage.claim()).runs == []
+    assert "is left out" in caplog.text
+
+
+async def test_a_text_that_the_database_cannot_hold_is_the_error_of_its_caller_alone(stage: Stage) -> None:
+    errors: list[BaseException] = []
+
+    async def add(**more: Any) -> None:
+        try:
+            await stage.add(stage.run(**more))
+        except Exception as error:
+            errors.append(error)
+
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(lambda bad: add(key="\0") if bad else add(), number == 7)
+    assert len(await stage.store.runs(RunQuery())) == 19
+    assert [type(error) for error in errors] == [StoreError]
+
+
+async def test_texts_go_in_and_come_out_as_they_were(stage: Stage) -> None:
+    odd = 'a "quoted" \\ {back,slash} NULL \u2028 é 🐘 %s :name ?'
+    runs = [stage.run(arguments=f'{{"n":{number}}}', key=f"{odd}{number}") for number in range(8)]
+    plain = [stage.run(tags=(odd, "null", "")) for _ in range(8)]
+    await stage.add(*runs)
+    await stage.add(*plain)
+    for run in (await stage.claim(free=100)).runs:
+        await stage.end(run, "failed", why=odd)
+    found = {run.id: run for run in await stage.store.runs(RunQuery())}
+    assert all(found[run.id].key == run.key for run in runs)
+    assert all((found[run.id].tags, found[run.id].why) == (run.tags, odd) for run in plain)
+
+
+async def test_two_batches_that_want_the_same_limits_do_not_block_one_another(
+    stage: Stage, shared_dsn: str
+) -> None:
+    second = await stage.another()
+    await stage.join(second, 2)
+
+    async def busy(store: Any, holder: int) -> None:
+        for number in range(15):
+            permits = [Permit(f"limit {(number + shift * holder) % 4}", 2) for shift in (0, 1)]
+            await stage.store.add((stage.run(permits=tuple(dict.fromkeys(permits))),), stage.now)
+            claimed = await stage.claim(holder=holder, store=store)
+            for run in claimed.runs:
+                assert await store.record(run, Verdict("succeeded"), stage.now)
+
+    began = time.monotonic()
+    async with anyio.create_task_group() as group:
+        group.start_soon(busy, stage.store, 1)
+        group.start_soon(busy, second, 2)
+    assert time.monotonic() - began < 15
+    while runs := (await stage.claim(free=50)).runs:
+        for run in runs:
+            await stage.end(run)
+    assert {run.state for run in await stage.store.runs(RunQuery())} == {"succeeded"}
+
+
+# ── plans ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def many_rows(pg_server: Server) -> Any:
+    """Return a connection to a ledger of 200,000 runs, 40,000 of them waiting for a limit."""
+    name = pg_server.create_database()
+    with psycopg.connect(pg_server.dsn(name), autocommit=True) as connection:
+        connection.execute(migration_sql())
+        connection.execute("insert into asyncsched_ledger (namespace) values ('default')")
+        connection.execute(
+            """insert into asyncsched_runs (
+                id, namespace, job, due, executor, origin, schedule, slot, ready_at, "rank", priority, waits_for,
+                arguments, key_ttl, max_attempts, state, created_at, finished_at, holder
+            ) select gen_random_uuid(), 'default', 'job' || i % 20, i, 'loop',
+                case when i % 3 = 0 then 'schedule' else 'once' end, 's' || i % 20000, i,
+                case when i % 5 = 1 then i end, i, i % 3, case when i % 5 = 0 then 'limit' end, '{}', 0, 1,
+                case when i % 5 < 2 then 'pending' when i % 100 = 2 then 'running' else 'succeeded' end,
+                1, case when i % 5 >= 2 and i % 100 <> 2 then i end, i % 7
+            from generate_series(1, 200000) as i"""
+        )
+        yield connection
+    pg_server.drop_database(name)
+
+
+PARAMETERS: dict[str, Any] = {
+    "namespace": "default", "executor": "loop", "executors": '["loop", "thread"]', "priority": 1, "now": 100_000,
+    "jobs": '["job1", "job2", "job3"]', "most": 256, "holder": 5, "keys": '["limit"]', "key": "limit", "at": 5,
+    "waits_for": None, "schedules": '["s1", "s2"]', "schedule": "s1", "ids": '["s1"]', "first": 1, "id": "0" * 32,
+    "incarnation": 3, "job": "job1", "slot": 5,
+}  # fmt: skip
+CLAIM_PATH = (
+    "alive", "lock_schedules", "hold_schedules", "live", "slots_of", "levels", "ready", "limits", "wake_head", "asked",
+    "look", "run", "lock_run", "slot", "key_holder",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_no_statement_of_the_claim_path_reads_a_whole_table(
+    many_rows: Any, plans: str, analyzed: bool
+) -> None:
+    if analyzed:
+        many_rows.execute("analyze")
+    for setting in ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
+        many_rows.execute(f"set {setting} = off")
+    many_rows.execute(f"set plan_cache_mode = {plans}")
+    for name in CLAIM_PATH:
+        with many_rows.transaction(force_rollback=True):
+            explain = b"explain (analyze, buffers, format json) " + adapt(load("postgres")[name])
+            ((plan,),) = many_rows.execute(explain, PARAMETERS).fetchall()
+        top = plan[0]["Plan"]
+        assert "Seq Scan" not in str([node for node in nodes(top) if node.get("Actual Rows", 0) > 100]), name
+        assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 2500, (name, plan)
+
+
+def nodes(plan: dict[str, Any]) -> Any:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)

@@ -1,0 +1,149 @@
+"""How attempts in threads and processes end at a timeout or a cancel, seen from the scheduler.
+
+Threads and processes live in the machine's own time, so these tests do too; each takes a few tenths of a second.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from asyncsched import RunIdFilter, Scheduler, current_run
+from asyncsched.executors import ThreadExecutor
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_time, pytest.mark.blocking_ok]
+
+
+@pytest.fixture
+def stop() -> Iterator[threading.Event]:
+    """Lets go of whatever thread a test has left hanging."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+async def test_a_thread_that_outlives_its_timeout_frees_its_place_and_is_counted(
+    stop: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads = ThreadExecutor(1)
+    scheduler = Scheduler(executors={"thread": threads}, shutdown_timeout=0)
+
+    @scheduler.interval(seconds=0.3, timeout=0.1)
+    def hangs() -> None:
+        stop.wait()
+
+    @scheduler.job()
+    def quick() -> str:
+        return "has the place"
+
+    async with scheduler:
+        while not await scheduler.runs(job="hangs", state="timed_out"):
+            await anyio.sleep(0.02)
+        assert threads.abandoned == 1
+        assert await (await scheduler.schedule_once(quick)).result(timeout=1) == "has the place"
+        while len(await scheduler.runs(job="hangs")) < 2:  # a hung run never stops its schedule
+            await anyio.sleep(0.02)
+    assert any("'hangs' was ended but goes on in its thread" in r.getMessage() for r in caplog.records)
+
+
+async def test_a_thread_is_asked_to_end_and_can_look(stop: threading.Event) -> None:
+    scheduler = Scheduler()
+    seen: list[bool] = []
+
+    @scheduler.job(timeout=0.1)
+    def polite() -> None:
+        run = current_run()
+        while not run.cancelled:
+            time.sleep(0.005)
+        seen.append(run.cancelled)
+        stop.set()
+
+    async with scheduler:
+        assert (await (await scheduler.schedule_once(polite)).wait()).state == "timed_out"
+        await anyio.to_thread.run_sync(stop.wait, 1)
+    assert seen == [True]
+
+
+async def test_a_thread_can_extend_its_timeout_and_report_progress() -> None:
+    scheduler = Scheduler()
+
+    @scheduler.job(timeout=0.2)
+    def longer() -> str:
+        current_run().extend_timeout(5)
+        for _ in current_run().track(range(4)):
+            time.sleep(0.1)
+        return current_run().id
+
+    async with scheduler:
+        handle = await scheduler.schedule_once(longer)
+        heard = [update.done async for update in handle.updates()]
+        assert await handle.result() == handle.id
+    assert heard[-1] == 4
+
+
+def sleeps_for_ever(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def logs_and_tells() -> str:
+    current_run().progress(1, 2, "half")
+    logging.getLogger("app").warning("from the process")
+    return current_run().id
+
+
+async def test_a_process_is_killed_at_its_timeout(tmp_path: Path) -> None:
+    scheduler = Scheduler()
+    scheduler.job(executor="process", timeout=0.3)(sleeps_for_ever)
+    path = tmp_path / "pid"
+    async with scheduler:
+        run = await (await scheduler.schedule_once(sleeps_for_ever, str(path))).wait(timeout=20)
+        assert (run.state, run.error_type) == ("timed_out", "TimeoutError")
+        pid = int(path.read_text())
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+async def test_a_process_is_killed_by_a_cancel_that_waits_for_its_end(tmp_path: Path) -> None:
+    scheduler = Scheduler()
+    scheduler.job(executor="process")(sleeps_for_ever)
+    path = tmp_path / "pid"
+    async with scheduler:
+        handle = await scheduler.schedule_once(sleeps_for_ever, str(path))
+        while not path.exists() or not path.read_text():
+            await anyio.sleep(0.02)
+        assert await handle.cancel()
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.read_text()), 0)
+
+
+async def test_a_job_in_a_process_knows_its_run_and_its_logs_carry_it() -> None:
+    records: list[logging.LogRecord] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    handler = Keep()
+    handler.addFilter(RunIdFilter())
+    app = logging.getLogger("app")
+    app.addHandler(handler)
+    scheduler = Scheduler()
+    scheduler.job(executor="process")(logs_and_tells)
+    try:
+        async with scheduler:
+            handle = await scheduler.schedule_once(logs_and_tells)
+            assert await handle.result() == handle.id
+            progress = (await handle.status()).progress
+    finally:
+        app.removeHandler(handler)
+    assert progress is not None and (progress.done, progress.total, progress.message) == (1, 2, "half")
+    (record,) = [r for r in records if r.getMessage() == "from the process"]
+    assert (record.run_id, record.job) == (handle.id, "logs_and_tells")  # type: ignore[attr-defined]

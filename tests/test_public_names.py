@@ -1,0 +1,120 @@
+"""What is public: the names of ``asyncsched``, each documented, and what importing them brings along."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import asyncsched
+
+NAMES = [name for name in vars(asyncsched) if not name.startswith("_")]
+PUBLIC = [name for name in NAMES if not inspect.ismodule(getattr(asyncsched, name))]
+
+CONTRACT = """
+AnyOf At Cron Discard Interval Limit Misfire Provide RateLimit Retry Run RunCancelled RunFailed RunHandle
+RunLost RunTimedOut Schedule Scheduler SchedulerClosed Snooze StoreUnavailable TryAgain current_run
+"""
+"""The names that the contract of the library speaks of."""
+
+
+def test_every_name_of_the_contract_is_there() -> None:
+    assert set(CONTRACT.split()) <= set(PUBLIC)
+
+
+@pytest.mark.parametrize("module", ["_errors", "_events"])
+def test_every_error_and_event_has_its_public_name(module: str) -> None:
+    where = importlib.import_module(f"asyncsched.{module}")
+    made = {name for name, value in vars(where).items() if getattr(value, "__module__", "") == where.__name__}
+    assert {name for name in made if inspect.isclass(getattr(where, name))} <= set(PUBLIC)
+
+
+def test_names_are_exported_as_themselves_and_sorted() -> None:
+    tree = ast.parse(Path(asyncsched.__file__).read_text())
+    lines = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    exported = [(alias.name, alias.asname) for node in lines for alias in node.names]
+    assert all(name == asname for name, asname in exported)
+    assert sorted(asname or "" for _, asname in exported) == sorted(PUBLIC)
+    modules = [node.module or "" for node in lines]
+    assert modules == sorted(modules)
+
+
+def test_a_star_import_gives_the_public_names() -> None:
+    found: dict[str, Any] = {}
+    exec("from asyncsched import *", found)
+    assert set(PUBLIC) <= set(found)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_thing_is_documented(name: str) -> None:
+    thing = getattr(asyncsched, name)
+    assert (inspect.getdoc(thing) or "").strip()
+    if inspect.isclass(thing):
+        assert list(undocumented(thing)) == []
+
+
+def undocumented(cls: type) -> list[str]:
+    """Return the public methods and properties of a class of ours that have no docstring of their own."""
+    found = []
+    for base in cls.__mro__:
+        if not base.__module__.startswith("asyncsched"):
+            continue
+        for name, member in vars(base).items():
+            function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+            if name.startswith("_") or not inspect.isfunction(function):
+                continue
+            if not inspect.getdoc(getattr(cls, name)):
+                found.append(f"{base.__name__}.{name}")
+    return found
+
+
+@pytest.mark.parametrize("room", ["abc", "asgi", "executors", "stores", "testing", "triggers", "policies"])
+def test_a_public_room_is_documented(room: str) -> None:
+    module = importlib.import_module(f"asyncsched.{room}")
+    assert module.__doc__
+    for name in getattr(module, "__all__", ()):
+        assert inspect.getdoc(getattr(module, name)), name
+
+
+HEAVY = {
+    "fastapi": "only asyncsched.asgi's dependency needs it",
+    "starlette": "only asyncsched.asgi and the dashboard need it",
+    "jinja2": "only the dashboard needs it",
+    "sqlite3": "only the SQLite store needs it",
+    "psycopg": "only the PostgreSQL store needs it",
+    "pydantic": "only arguments that go through JSON need it",
+    "trio": "only who runs on it needs it",
+    "uvloop": "the same",
+    "subprocess": "only the process executor needs it",
+    "multiprocessing": "nobody needs it",
+    "pickle": "only the process executor needs it",
+    "cloudpickle": "the same",
+    "pytest": "only asyncsched.testing's plugin needs it",
+    "httpx": "only examples and tests need it",
+    "croniter": "only a cron expression needs it",
+}
+"""What ``import asyncsched`` must not bring along, and who needs it."""
+
+
+def test_importing_it_brings_nothing_heavy_along() -> None:
+    # asyncio itself imports subprocess; only what comes on top of it counts.
+    code = (
+        "import asyncio, anyio, sys; before = set(sys.modules); import asyncsched; "
+        f"print(*sorted(({set(HEAVY)!r} & set(sys.modules)) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", ["nonsense", "currentscheduler"])
+def test_an_unknown_name_is_an_attribute_error(name: str) -> None:
+    from asyncsched import asgi
+
+    with pytest.raises(AttributeError, match=name):
+        getattr(asgi, name)
