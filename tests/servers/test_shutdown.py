@@ -122,11 +122,12 @@ def test_a_forced_end_cancels_at_once_and_records(start: Start, first: signal.Si
     server.signal(first)
     until(lambda: "Waiting for connections" in server.output(), 5, "uvicorn's waiting")
     server.signal(signal.SIGINT)
-    took = server.ended()
+    forced = time.monotonic()
+    server.until_logged(CANCELLED)
+    server.until_logged(RELEASED)
+    assert time.monotonic() - forced < 1 + SLACK
+    server.ended()  # from Python 3.12 on asyncio's servers wait for their connections, forced or not
     holding.join()
-    assert took < 1 + SLACK
-    assert CANCELLED in server.lines()
-    assert RELEASED in server.lines()
 
 
 def test_a_signal_while_the_scheduler_waits_ends_its_patience(start: Start) -> None:

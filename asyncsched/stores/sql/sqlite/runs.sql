@@ -130,19 +130,13 @@ UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 6000
 WHERE namespace = :namespace AND waits_for = 'paused' AND ready_at IS NULL AND job = :job;
 
 -- name: wake_chain
--- Let the first of a schedule's runs that wait for others go on, if none before it is left.
+-- Let the next run of a schedule go on, if it waits and no live run is before it.
 UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 60000000
 WHERE id = (
     SELECT r.id FROM asyncsched_runs AS r
-    WHERE r.namespace = ?1 AND r.schedule = ?2 AND r.origin = 'schedule'
-        AND r.state IN ('pending', 'running') AND r.waits_for = 'overlap'
+    WHERE r.namespace = ? AND r.schedule = ? AND r.origin = 'schedule' AND r.state IN ('pending', 'running')
     ORDER BY r.due, r.id LIMIT 1
-) AND NOT EXISTS (
-    SELECT 1 FROM asyncsched_runs AS r
-    WHERE r.namespace = ?1 AND r.schedule = ?2 AND r.origin = 'schedule'
-        AND r.state IN ('pending', 'running') AND r.waits_for IS NOT 'overlap'
-        AND (r.due, r.id) < (asyncsched_runs.due, asyncsched_runs.id)
-);
+) AND state = 'pending' AND waits_for = 'overlap';
 
 -- name: live
 -- The runs of some schedules' own that have no outcome.
