@@ -30,7 +30,7 @@ def uvloop_has_opened_its_own_files() -> None:
     uvloop.new_event_loop().close()
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 3.0) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
     """Wait, in real time because threads and processes end in it, until the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -133,7 +133,7 @@ class Holding:
         self.held -= 1
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait, in real time because threads and processes live in it, until the condition holds."""
     with anyio.fail_after(seconds):
         while not condition():

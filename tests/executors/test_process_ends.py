@@ -8,6 +8,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -255,18 +257,27 @@ PARENT = """
 """
 
 
-def script(tmp_path: Path, text: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+@contextmanager
+def script(tmp_path: Path, text: str, *args: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that is killed, and its workers with it, if the test has not ended it."""
     path = tmp_path / "app.py"
     path.write_text(textwrap.dedent(text))
     environment = {**os.environ, "PYTHONPATH": ROOT}
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(path), *args],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         **options,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                for worker in psutil.Process(process.pid).children(recursive=True):
+                    worker.kill()
+                process.kill()
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
