@@ -27,9 +27,9 @@ CLOCKS = {
     "executors._process_link": "how long a process has to answer and to die, a matter of the machine's own time",
     "executors.stall": "how long the machine's own loop stands still, which its clock cannot tell",
     "stores._postgres_hints": "how long a thread sleeps between two looks at a connection",
-    "stores._postgres_schema": "how long a thread waits for another's migration",
+    "stores._schema": "how long a thread waits for a database that is locked or away",
+    "stores._sqlite_file": "how long a thread waits for a file's lock",
     "stores.postgres": "how old the server's last answer is",
-    "stores.sqlite": "how long a thread waits for a file's lock",
     "testing._asyncio_loop": "how long virtual time may stand still for real work",
     "testing._trio_clock": "the same for trio",
 }

@@ -29,6 +29,8 @@ _NAMED = re.compile(r"(?<!:):([a-z_]\w*)")
 _MANY = 4
 """From how many rows on one statement over arrays is quicker than one for each."""
 
+_LOCK = 0x6173796E63736368  # "asyncsch": one lock of the database, whatever the namespace
+
 Committed = Callable[[bool, set[int]], None]
 
 
@@ -63,6 +65,9 @@ class PostgresSession(Session):
         beaten: hears the server's time with every beat.
 
     """
+
+    dialect = "postgres"
+    elsewhere = "another database, or another schema by ?options=-csearch_path%3Dname"
 
     def __init__(
         self, dsn: str, name: str, timeout: float, namespace: str, triggers: ReadTrigger, quarantine: Quarantine,
@@ -133,6 +138,14 @@ class PostgresSession(Session):
             self._beaten(row[0])
         count: int = cursor.rowcount
         return count
+
+    def script(self, sql: str) -> None:
+        self._send()
+        assert self._connection is not None
+        self._connection.execute(sql.encode())
+
+    def lock_schema(self) -> None:
+        self.execute("SELECT pg_advisory_xact_lock(:lock)", {"lock": _LOCK})
 
     def begin(self) -> None:
         self._single = False

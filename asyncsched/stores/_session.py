@@ -35,6 +35,15 @@ class Session:
 
     """
 
+    dialect: str
+    """The folder of its SQL."""
+    place = "the database"
+    """Where its tables are, for errors;"""
+    elsewhere = "another database"
+    """what is said of another such place;"""
+    example = "postgresql://…"
+    """and a store's URL that leads there."""
+
     def __init__(
         self, namespace: str, queries: Mapping[str, str], triggers: ReadTrigger, quarantine: Quarantine
     ) -> None:
@@ -101,7 +110,21 @@ class Session:
         """Say, inside the transaction, that others may have something to do."""
         self.run("signal", {"namespace": self.namespace})
 
+    def script(self, sql: str) -> None:
+        """Execute the statements of a migration."""
+        raise NotImplementedError
+
     # ── and what it may fill in, where writers do not wait for one another ──────────────────────
+
+    def exists(self) -> bool:
+        """Whether there is a database at all, where opening would make one."""
+        return True
+
+    def set_up(self) -> None:
+        """Have the database as it must be before there are tables."""
+
+    def lock_schema(self) -> None:
+        """Have others that would make tables wait for the end of the transaction."""
 
     def cut(self, asks: list[Ask]) -> list[list[Ask]]:
         """Return which requests share a transaction, in order."""

@@ -78,8 +78,10 @@ class SqlStore:
         lease: seconds for which an instance's beat must stand still before another declares it dead.
         beat: seconds between two beats.
         poll: seconds between two looks at what others did.
+        migrate: whether to make the tables, and bring them up to date, at start; see
+            :mod:`asyncsched.stores.migrations` for where that is not allowed.
 
-    All instances of one cluster must agree on the last three.
+    All instances of one cluster must agree on lease, beat and poll.
 
     """
 
@@ -93,13 +95,14 @@ class SqlStore:
 
     def __init__(
         self, namespace: str = "default", *, timeout: float = 5.0, lease: float = 15.0, beat: float = 5.0,
-        poll: float = 0.25,
+        poll: float = 0.25, migrate: bool = True,
     ) -> None:  # fmt: skip
         self.namespace = namespace
         self.timeout = timeout
         self.lease = lease
         self.beat_every = beat
         self.poll_every = poll
+        self.migrates = migrate
         self.bounds = tending.Bounds()
         self.clock: Clock = SystemClock()
         self._triggers: ReadTrigger = _unread

@@ -15,11 +15,10 @@ from asyncsched._instants import SECOND, Instant
 from asyncsched._ledger import Claim, Claimed, Seen, Watch
 from asyncsched._port import current_port
 from asyncsched.stores import _members as members
-from asyncsched.stores import _postgres_schema as schema
+from asyncsched.stores import _schema as schema
 from asyncsched.stores._postgres_hints import WORK, Hints, channel_of
 from asyncsched.stores._postgres_link import conninfo as conninfo
 from asyncsched.stores._postgres_session import PostgresSession
-from asyncsched.stores._queries import migrations
 from asyncsched.stores._rows import Quarantine
 from asyncsched.stores._session import Session
 from asyncsched.stores._sql import SqlStore
@@ -35,8 +34,7 @@ class PostgresStore(SqlStore):
 
     Args:
         url: ``postgresql://user:password@host:port/database?options``, as libpq reads it.
-        namespace, timeout, lease, beat, poll: see :class:`asyncsched.stores._sql.SqlStore`.
-        migrate: whether to make the tables, and to bring them up to date, at start.
+        namespace, timeout, lease, beat, poll, migrate: see :class:`asyncsched.stores._sql.SqlStore`.
 
     Raises:
         ConfigurationError: the URL cannot be read.
@@ -47,12 +45,9 @@ class PostgresStore(SqlStore):
     folder = "postgres"
     paramstyle = "format"
 
-    def __init__(
-        self, url: str, namespace: str = "default", *, poll: float = 1.0, migrate: bool = True, **options: Any
-    ) -> None:
+    def __init__(self, url: str, namespace: str = "default", *, poll: float = 1.0, **options: Any) -> None:
         super().__init__(namespace, poll=poll, **options)
         self._dsn = conninfo(url, self.timeout)
-        self._migrates = migrate
         self._hints: Hints | None = None
         self._stirs = 0
         self._time = (0, float("-inf"))  # the server's, and when it was heard
@@ -65,7 +60,7 @@ class PostgresStore(SqlStore):
         )  # fmt: skip
 
     def _prepare(self, session: Session) -> None:
-        schema.prepare(session, self.timeout, self._migrates)
+        schema.prepare(session, self.timeout, self.migrates)
 
     async def open(self, hint: Callable[[], None]) -> None:
         await super().open(hint)
@@ -135,13 +130,3 @@ class PostgresStore(SqlStore):
 
     def __repr__(self) -> str:
         return f"<PostgresStore namespace {self.namespace!r}>"
-
-
-def migration_sql(after: int = 0) -> str:
-    """Return the SQL that brings the tables up to date, for an app whose role may not run DDL.
-
-    Args:
-        after: the number of the last migration that was applied.
-
-    """
-    return "\n".join(schema.script(step) for step in migrations("postgres") if step.number > after)

@@ -18,10 +18,10 @@ from asyncsched import ConfigurationError, Retry, Scheduler, current_run
 from asyncsched._clock import SystemClock
 from asyncsched._errors import StoreError, StoreUnavailable
 from asyncsched._ledger import Permit, RunQuery, Verdict
-from asyncsched.stores import _postgres_schema as schema
 from asyncsched.stores._postgres_session import PostgresSession, adapt
-from asyncsched.stores._queries import load, migrations
-from asyncsched.stores.postgres import PostgresStore, migration_sql
+from asyncsched.stores._queries import load
+from asyncsched.stores.migrations import sql
+from asyncsched.stores.postgres import PostgresStore
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
 from tests.postgres import LOCKED_ROLE, Server
@@ -91,34 +91,6 @@ def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
     assert importlib.util.find_spec("psycopg") is not None
 
 
-async def test_a_newer_schema_is_refused(postgres_dsn: str, virtual_clock: VirtualClock) -> None:
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute(migration_sql())
-        connection.execute("insert into asyncsched_schema values (99, 'from the future')")
-    said = await failure(postgres_dsn, virtual_clock)
-    assert said.startswith("SchemaError")
-    assert "has schema 99" in said
-
-
-async def test_tables_of_our_name_that_are_not_ours_are_refused(
-    postgres_dsn: str, virtual_clock: VirtualClock
-) -> None:
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute("create table asyncsched_runs (id int)")
-    assert "are not of asyncsched" in await failure(postgres_dsn, virtual_clock)
-
-
-async def test_where_the_app_may_not_run_ddl_the_sql_is_printed_and_applied_by_hand(
-    postgres_dsn: str, virtual_clock: VirtualClock
-) -> None:
-    said = await failure(postgres_dsn, virtual_clock, migrate=False)
-    assert "migration_sql()" in said
-    with psycopg.connect(postgres_dsn) as connection:
-        connection.execute(migration_sql())
-    async with Stage(lambda: PostgresStore(postgres_dsn, migrate=False), virtual_clock) as stage:
-        await stage.add(stage.run())
-
-
 async def test_all_that_open_a_fresh_database_at_once_agree(
     postgres_dsn: str, virtual_clock: VirtualClock
 ) -> None:
@@ -129,19 +101,6 @@ async def test_all_that_open_a_fresh_database_at_once_agree(
     async with anyio.create_task_group() as group:
         for _ in range(6):
             group.start_soon(open_one)
-
-
-@pytest.mark.parametrize("number", range(len(migrations("postgres"))))
-async def test_each_earlier_schema_is_brought_up_to_date(
-    number: int, postgres_dsn: str, virtual_clock: VirtualClock
-) -> None:
-    with psycopg.connect(postgres_dsn) as connection:
-        for step in migrations("postgres")[:number]:
-            connection.execute(schema.script(step))
-    async with Stage(lambda: PostgresStore(postgres_dsn), virtual_clock) as stage:
-        await stage.add(stage.run())
-        found = await stage.store._read(lambda session: schema.plan(session))
-    assert found == []
 
 
 # ── answers that are lost ────────────────────────────────────────────────────────────────────────
@@ -504,7 +463,7 @@ def many_rows(pg_server: Server) -> Any:
     """Return a connection to a ledger of 200,000 runs, 40,000 of them waiting for a limit."""
     name = pg_server.create_database()
     with psycopg.connect(pg_server.dsn(name), autocommit=True) as connection:
-        connection.execute(migration_sql())
+        connection.execute(sql("postgresql://", after=0))
         connection.execute("insert into asyncsched_ledger (namespace) values ('default')")
         connection.execute(
             """insert into asyncsched_runs (

@@ -1,6 +1,9 @@
 -- The ledger: schedules, runs and instances of every namespace in this database.
 -- Times are microseconds of cluster time since 1970-01-01 UTC.
 
+-- Which of these files were applied: each adds a row when it is.
+CREATE TABLE asyncsched_schema (number integer PRIMARY KEY, name text NOT NULL);
+
 -- One row per namespace. `version` counts the changes of schedules and job pauses, `dropped` is the
 -- version of the last removal, `seats` numbers the instances in the order of their start.
 CREATE TABLE asyncsched_ledger (

@@ -1,7 +1,3 @@
--- name: found
--- Make a namespace known.
-INSERT INTO asyncsched_ledger (namespace) VALUES (:namespace) ON CONFLICT DO NOTHING;
-
 -- name: signal
 -- Say that there may be something to do for others.
 UPDATE asyncsched_ledger SET signal = signal + 1 WHERE namespace = :namespace;
@@ -49,10 +45,6 @@ SELECT -1::bigint, CASE WHEN EXISTS (
 FROM asyncsched_ledger AS l WHERE l.namespace = :namespace
 UNION ALL
 SELECT i.incarnation, i.beat, i.seat, 0 FROM asyncsched_instances AS i WHERE i.namespace = :namespace;
-
--- name: ledger
--- Whether a namespace is known.
-SELECT 1 FROM asyncsched_ledger WHERE namespace = :namespace;
 
 -- name: instances
 -- The instances that live, oldest first.

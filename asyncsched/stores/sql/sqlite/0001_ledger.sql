@@ -1,6 +1,9 @@
 -- The ledger: schedules, runs and instances of every namespace in this file.
 -- Times are microseconds of cluster time since 1970-01-01 UTC; run ids are 32 hexadecimal digits.
 
+-- Which of these files were applied: each adds a row when it is.
+CREATE TABLE asyncsched_schema (number INTEGER PRIMARY KEY, name TEXT NOT NULL);
+
 -- One row per namespace. `signal` counts writes that may give others something to do, `version` the
 -- changes of schedules and job pauses, `dropped` is the version of the last removal, `seats` numbers
 -- the instances in the order of their start.

@@ -1,7 +1,3 @@
--- name: found
--- Make a namespace known.
-INSERT INTO asyncsched_ledger (namespace) VALUES (:namespace) ON CONFLICT DO NOTHING;
-
 -- name: signal
 -- Say that there may be something to do for others.
 UPDATE asyncsched_ledger SET signal = signal + 1 WHERE namespace = :namespace;
@@ -56,7 +52,3 @@ WHERE namespace = :namespace AND incarnation = :incarnation AND beat = :beat;
 -- name: leave
 -- Take an instance out that ends.
 DELETE FROM asyncsched_instances WHERE namespace = :namespace AND incarnation = :incarnation;
-
--- name: ledger
--- Whether a namespace is known.
-SELECT 1 FROM asyncsched_ledger WHERE namespace = :namespace;

@@ -1,0 +1,85 @@
+"""What a database lacks, and the SQL for it: for an app that may not make tables itself.
+
+By itself a store makes its tables at start, and brings them up to date. Opened with ``migrate=False``
+it does not, and says what is missing; then somebody who may applies what :func:`sql` returns, in one
+transaction::
+
+    python -c "from asyncsched.stores.migrations import sql; print(sql('postgresql://…'))" | psql -1 …
+
+Both calls block, and are for scripts, not for an event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from asyncsched._errors import ConfigurationError
+from asyncsched.stores import _schema as schema
+from asyncsched.stores import open_store
+from asyncsched.stores._queries import Migration as Migration
+from asyncsched.stores._queries import migrations
+from asyncsched.stores._rows import Quarantine
+
+if TYPE_CHECKING:
+    from asyncsched.stores._sql import SqlStore
+
+__all__ = ["Migration", "plan", "sql"]
+
+
+def plan(url: str) -> list[Migration]:
+    """Return what would be applied to a database, oldest first; nothing is changed.
+
+    Args:
+        url: of the store, as ``Scheduler`` takes it.
+
+    Raises:
+        ConfigurationError: the URL names no database.
+        SchemaError: its tables are newer than this version of asyncsched, or not ours.
+        StoreUnavailable: it cannot be reached.
+
+    """
+    session = _store(url)._make_session(Quarantine(), False)
+    if not session.exists():
+        return list(migrations(session.dialect))
+    try:
+        session.connect()
+        return list(schema.missing(session))
+    except Exception as error:
+        raise session.explain(error) from error
+    finally:
+        session.close()
+
+
+def sql(url: str, after: int | None = None) -> str:
+    """Return the SQL that brings a database up to date; ``""`` where nothing is missing.
+
+    It writes down, too, which migrations were applied, so that the app then accepts the tables.
+    Execute it in one transaction.
+
+    Args:
+        url: of the store, as ``Scheduler`` takes it.
+        after: the number of the last migration that was applied (0: none was); then the database is
+            not asked, and need not be reachable. ``None``: it is asked.
+
+    Raises:
+        ConfigurationError, SchemaError, StoreUnavailable: as :func:`plan`.
+
+    Example:
+        >>> print(sql("sqlite:///jobs.db", after=0))
+
+    """
+    steps: Sequence[Migration]
+    if after is None:
+        steps = plan(url)
+    else:
+        steps = [step for step in migrations(_store(url).folder) if step.number > after]
+    return schema.script(steps)
+
+
+def _store(url: str) -> SqlStore:
+    if not isinstance(url, str):
+        raise ConfigurationError(
+            "migrations: give the URL of a database, such as postgresql://… or sqlite:///…"
+        )
+    return cast("SqlStore", open_store(url, "default")())
