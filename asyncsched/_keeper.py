@@ -132,7 +132,8 @@ class Keeper:
             began = self._clock.monotonic()
             try:
                 await self._beat()
-                pause = self._store.beat_every
+                in_doubt = self._store.doubtful or self._suspects
+                pause = min(1.0, self._store.beat_every) if in_doubt else self._store.beat_every
                 self._well()
             except StoreError as error:
                 self._say_ill(error)

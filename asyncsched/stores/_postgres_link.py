@@ -18,6 +18,7 @@ from asyncsched._errors import (
 
 Connection = psycopg.Connection[Any]
 
+_NAME = "asyncsched"
 _TIMEOUTS = ("statement_timeout", "idle_in_transaction_session_timeout")
 # Short statements: compiling one takes longer than running it. And the statistics of a queue are
 # always old: by them a plan may read a whole table, while every statement here is a few probes of an
@@ -65,7 +66,7 @@ def conninfo(url: str, timeout: float) -> str:
 
 def connect(dsn: str, name: str, timeout: float) -> Connection:
     """Return a new connection, in autocommit mode. Blocks."""
-    connection = psycopg.connect(dsn, autocommit=True, application_name=f"asyncsched {name}")
+    connection = psycopg.connect(dsn, autocommit=True, application_name=f"{_NAME} {name}")
     try:
         millis = str(int(timeout * 1000))
         given = {**dict.fromkeys(_TIMEOUTS, millis), **dict.fromkeys(_PLANS, "off")}
@@ -77,6 +78,51 @@ def connect(dsn: str, name: str, timeout: float) -> Connection:
         connection.close()
         raise
     return connection
+
+
+_LIVING = (
+    "unnest(%s::int[], %s::text[]) AS ghost(pid, start) JOIN pg_stat_activity AS a ON a.pid = ghost.pid "
+    "AND extract(epoch FROM a.backend_start)::text = ghost.start AND a.usename = current_user"
+)
+# What has begun to commit is not stopped by it: its process ends when it has committed.
+_END = "SELECT ghost.pid, ghost.start, pg_terminate_backend(a.pid) FROM {living}"
+
+
+class Ghosts:
+    """Lost connections whose server process may live on, and may commit yet what it was last told to.
+
+    The server's process of a connection that was cut notices it only when it wants to answer. Until it
+    is gone nobody knows what it has done.
+    """
+
+    def __init__(self) -> None:
+        self._there: set[tuple[int, str]] = set()  # a process of the server: its number, and since when
+
+    def __bool__(self) -> bool:
+        return bool(self._there)
+
+    def add(self, ghost: tuple[int, str]) -> None:
+        """Note the server's process of a connection that was lost."""
+        self._there.add(ghost)
+
+    def see_off(self, connection: Connection) -> None:
+        """End those that are still there, and forget those that are gone."""
+        asked = list(self._there)
+        if not asked:
+            return
+        found = connection.execute(
+            _END.format(living=_LIVING).encode(), ([pid for pid, _ in asked], [start for _, start in asked])
+        )
+        self._there.difference_update(set(asked) - {(pid, start) for pid, start, *_ in found})
+
+
+def server_process(connection: Connection) -> tuple[int, str]:
+    """Return which process of the server serves a connection."""
+    row = connection.execute(
+        "SELECT pid, extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 def is_gone(error: BaseException, connection: Connection | None) -> bool:

@@ -63,6 +63,7 @@ class PostgresSession(Session):
         timeout: seconds for one statement.
         committed: hears, after COMMIT, whether others may have something to do, and what was changed.
         beaten: hears the server's time with every beat.
+        ghosts: of lost connections, what the server may still have of them.
 
     """
 
@@ -72,6 +73,7 @@ class PostgresSession(Session):
     def __init__(
         self, dsn: str, name: str, timeout: float, namespace: str, triggers: ReadTrigger, quarantine: Quarantine,
         committed: Committed = lambda work, runs: None, beaten: Callable[[Instant], None] = lambda at: None,
+        ghosts: link.Ghosts | None = None,
     ) -> None:  # fmt: skip
         super().__init__(namespace, _QUERIES, triggers, quarantine)
         self._dsn = dsn
@@ -79,12 +81,14 @@ class PostgresSession(Session):
         self._timeout = timeout
         self._committed = committed
         self._beaten = beaten
+        self._ghosts = ghosts
         self._single = False  # the transaction is one statement
         self._changed: set[int] = set()
         # Commands without an answer of their own go out with the next one: every round trip hands
         # over the interpreter's lock twice, which costs more than the trip.
         self._before: list[bytes] = []
         self._connection: link.Connection | None = None
+        self._server: tuple[int, str] | None = None
 
     def connect(self) -> None:
         if self._connection is None:
@@ -93,11 +97,25 @@ class PostgresSession(Session):
             # One type for all numbers: a statement is prepared once, not for each mix of their sizes.
             made.adapters.register_dumper(int, Int8Dumper)
             self._connection = made
+            if self._ghosts is not None:
+                self._server = link.server_process(made)
+                self.see_off()
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._server = self._connection, None, None
         if connection is not None:
             connection.close()
+
+    def _lose(self) -> None:
+        """Let go of a connection that is of no use; what it was about may still be done."""
+        if self._server is not None and self._ghosts is not None:
+            self._ghosts.add(self._server)
+        self.close()
+
+    def see_off(self) -> None:
+        """Have the server end what it may still have of connections that were lost."""
+        if self._ghosts and self._connection is not None:
+            self._ghosts.see_off(self._connection)
 
     def execute(self, sql: str, params: Params = ()) -> Any:
         connection = self._connection
@@ -176,11 +194,11 @@ class PostgresSession(Session):
         try:
             connection.rollback()
         except Exception:
-            self.close()
+            self._lose()
 
     def judge(self, error: BaseException) -> Ruling:
         if link.is_gone(error, self._connection):
-            self.close()
+            self._lose()
         if link.will_pass(error):
             return "again"
         return "refused" if link.is_item(error) else "unavailable"

@@ -17,6 +17,7 @@ from asyncsched._port import current_port
 from asyncsched.stores import _members as members
 from asyncsched.stores import _schema as schema
 from asyncsched.stores._postgres_hints import WORK, Hints, channel_of
+from asyncsched.stores._postgres_link import Ghosts
 from asyncsched.stores._postgres_link import conninfo as conninfo
 from asyncsched.stores._postgres_session import PostgresSession
 from asyncsched.stores._rows import Quarantine
@@ -49,6 +50,7 @@ class PostgresStore(SqlStore):
         super().__init__(namespace, poll=poll, **options)
         self._dsn = conninfo(url, self.timeout)
         self._hints: Hints | None = None
+        self._ghosts = Ghosts()
         self._stirs = 0
         self._time = (0, float("-inf"))  # the server's, and when it was heard
         self._claims: tuple[Sequence[str], Sequence[str]] = ((), ())
@@ -56,7 +58,7 @@ class PostgresStore(SqlStore):
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
         return PostgresSession(
             self._dsn, "writer" if writes else "reader", self.timeout, self.namespace, self._triggers,
-            quarantine, self._committed, self._beaten,
+            quarantine, self._committed, self._beaten, self._ghosts,
         )  # fmt: skip
 
     def _prepare(self, session: Session) -> None:
@@ -127,6 +129,15 @@ class PostgresStore(SqlStore):
             return told + round(elapsed * SECOND)
         at: Instant = await self._read(lambda session: session.time())
         return at
+
+    async def held(self, incarnation: int) -> dict[int, Instant]:
+        # First: what a ghost commits after it was seen is seen the next time.
+        await self._read(PostgresSession.see_off)
+        return await super().held(incarnation)
+
+    def sure(self) -> None:
+        if not self._ghosts:
+            super().sure()
 
     def __repr__(self) -> str:
         return f"<PostgresStore namespace {self.namespace!r}>"

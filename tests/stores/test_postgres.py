@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -183,6 +184,60 @@ async def test_a_run_that_was_begun_by_a_lost_claim_is_begun_again(
         lose_next_commit()
         lost.set()
         assert await handle.result(10) == 1
+
+
+@pytest.mark.real_time  # a server that is slow to commit is so in its own time
+@pytest.mark.parametrize("may_end_it", [True, False])
+async def test_a_claim_that_is_committed_after_its_connection_was_cut_is_begun_again(
+    shared_dsn: str, edit: Edit, may_end_it: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's process hears of the cut only when it wants to answer, and commits before that."""
+    sleepy = (
+        "create sequence claims",
+        "create function slow_commit() returns trigger language plpgsql as $$ "
+        "begin if nextval('claims') = 1 then perform pg_sleep(2); end if; return null; end $$",
+        "create constraint trigger slow_commit after update of holder on asyncsched_runs deferrable "
+        "initially deferred for each row execute function slow_commit()",
+    )
+    awake = (
+        "drop trigger slow_commit on asyncsched_runs", "drop function slow_commit", "drop sequence claims"
+    )  # fmt: skip
+    if not may_end_it:  # as where what is slow is the disk, or a replica that is waited for
+        only_look = "SELECT ghost.pid, ghost.start FROM {living}"
+        monkeypatch.setattr("asyncsched.stores._postgres_link._END", only_look)
+    store = PostgresStore(shared_dsn, beat=0.2, lease=5, poll=0.2)
+    scheduler = Scheduler(store, stall_threshold=None)
+    began: list[float] = []
+
+    @scheduler.job()
+    async def job() -> int:
+        began.append(time.monotonic())
+        return current_run().attempt
+
+    async with scheduler:
+        await anyio.to_thread.run_sync(edit, *sleepy)
+        try:
+            handle = await scheduler.schedule_once(job)
+            await anyio.sleep(0.4)  # its claim is being committed
+            cut = time.monotonic()
+            cut_off(store)
+            assert await handle.result(8) == 1
+            with anyio.fail_after(5):
+                while store.doubtful:  # until the server's process is gone, and all that it did is known
+                    await anyio.sleep(0.05)
+        finally:
+            await anyio.to_thread.run_sync(edit, *awake)
+    assert len(began) == 1
+    assert (began[0] - cut < 1.2) is may_end_it
+
+
+def cut_off(store: PostgresStore) -> None:
+    """Cut the writer's connection on our side of the network alone."""
+    assert store._group is not None
+    session: Any = store._group._session
+    fd = socket.fromfd(session._connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
+    fd.shutdown(socket.SHUT_RDWR)
+    fd.close()
 
 
 # ── outages ──────────────────────────────────────────────────────────────────────────────────────
