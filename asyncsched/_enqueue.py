@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
 
+from anyio.lowlevel import checkpoint
+
 from asyncsched._errors import (
     ArgumentError,
     ConfigurationError,
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+_ONE_TURN = 64
+"""How many items of a batch are looked at before others get their turn: about 1 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +220,14 @@ class Enqueue:
     async def schedule_many(
         self, items: Sequence[Once], *, over: timedelta | float | None = None
     ) -> list[RunHandle[Any]]:
-        """Schedule many one-offs in one transaction.
+        """Schedule many one-offs at once.
+
+        Up to 100 are one transaction. More are written in several, in order, so that nothing else
+        waits for them: if the call is cancelled in between, or the store fails, the first of them
+        exist. With a ``key`` on each, repeating the call is safe.
 
         Args:
-            items: ``Once`` values.
+            items: ``Once`` values; all are checked before the first is written.
             over: a stretch of time to spread those over that have no time of their own, evenly.
 
         Returns:
@@ -226,6 +235,7 @@ class Enqueue:
 
         Raises:
             KeyConflict: a key belongs to a run with other arguments; nothing else is undone by it.
+            StoreUnavailable: the store did not take the rest in time.
 
         """
         machine = self._running()
@@ -240,7 +250,9 @@ class Enqueue:
         loose = sum(item.delay is None and item.at is None for item in items) if spread else 0
         runs: list[RunRecord] = []
         number = 0
-        for item in items:
+        for turn, item in enumerate(items, 1):
+            if turn % _ONE_TURN == 0:
+                await checkpoint()
             job = self._job_for(item.func, machine)
             if job.each_instance:
                 raise ConfigurationError(
@@ -258,7 +270,12 @@ class Enqueue:
         for one in added:  # all of them, before a conflict is told: the others are not undone by it
             if one.run.state == "pending":
                 line.engine.added(one.run)
-        return [self._handle(line, run, one) for run, one in zip(runs, added, strict=True)]
+        handles = []
+        for run, one in zip(runs, added, strict=True):
+            handles.append(self._handle(line, run, one))
+            if len(handles) % _ONE_TURN == 0:
+                await checkpoint()
+        return handles
 
     @overload
     def schedule_once_sync(

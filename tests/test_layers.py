@@ -29,6 +29,7 @@ CLOCKS = {
     "stores._postgres_hints": "how long a thread sleeps between two looks at a connection",
     "stores._schema": "how long a thread waits for a database that is locked or away",
     "stores._sqlite_file": "how long a thread waits for a file's lock",
+    "stores._worker": "how long a thread took to write a batch",
     "stores.postgres": "how old the server's last answer is",
     "testing._asyncio_loop": "how long virtual time may stand still for real work",
     "testing._trio_clock": "the same for trio",

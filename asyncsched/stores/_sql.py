@@ -51,7 +51,7 @@ from asyncsched.stores._queries import load
 from asyncsched.stores._recording import Noting, Recording, note, past_attempts, record
 from asyncsched.stores._rows import Quarantine, new_run
 from asyncsched.stores._session import Session
-from asyncsched.stores._worker import Worker
+from asyncsched.stores._worker import LEAST, Worker
 from asyncsched.stores._writer import Operation, Reader, Writer, each
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ _OPERATIONS: dict[str, Operation] = {
     "record": record,
     "claim": each(claim),
 }
+
+
+_KEYED = 4
+"""How many rows a run with a key counts for: it is looked for first."""
 
 
 class SqlStore:
@@ -231,7 +235,12 @@ class SqlStore:
     # ── runs ─────────────────────────────────────────────────────────────────────────────────
 
     async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
-        added: list[Added] = await self._write("add", Adding(runs, now, replace), len(runs))
+        added: list[Added] = []
+        each = _KEYED if any(run.key is not None for run in runs) else 1
+        while len(added) < len(runs):  # in portions, so that no beat waits for a large batch
+            portion = LEAST if self._writer is None else max(LEAST, self._writer.most // each)
+            some = runs[len(added) : len(added) + portion]
+            added += await self._write("add", Adding(some, now, replace), each * len(some))
         return added
 
     # ── in the user's own transaction ────────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ the loop once for the whole lot. Nothing in the loop ever blocks.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -24,8 +25,14 @@ from asyncsched.abc import Clock
 AT_ONCE = 512
 """How many requests are answered in one go, so that waking their callers takes the loop no longer than 1 ms."""
 
+HOLD = 0.05
+"""Seconds that one go takes at most, so that a beat never waits for longer."""
+
 WEIGHT = 2048
-"""How many rows one go writes, so that a beat never waits for more than 50 ms."""
+"""How many rows one go writes at most: fewer, where those of the last ones took longer than that;"""
+
+LEAST = 100
+"""and this many in any case."""
 
 
 class Ask:
@@ -95,6 +102,8 @@ class Worker:
         self._outside: AbstractContextManager[None] | None = None
         self._context = Context()
         self._closing = False
+        self.most = WEIGHT
+        """How many rows one go writes at present."""
         self.late = False
         """Whether a caller was sent away without an answer since this was last reset."""
         self.trouble = ""
@@ -225,7 +234,7 @@ class Worker:
         taken: list[Ask] = []
         weight = 0
         queue = self._queue
-        while queue and len(taken) < AT_ONCE and weight < WEIGHT:
+        while queue and len(taken) < AT_ONCE and weight < self.most:
             try:
                 ask = queue.popleft()
             except IndexError:  # withdrawn just now
@@ -246,12 +255,20 @@ class Worker:
             self._call(lambda: None if self._ended.done() else self._ended.set_result(None))
 
     def _answer(self, asks: list[Ask]) -> None:
+        began = time.monotonic()
         try:
             self._serve(asks)
         except BaseException as error:
             for ask in asks:
                 ask.error = ask.error or error
+        self._pace(sum(ask.weight for ask in asks), time.monotonic() - began)
         self._call(lambda: self._collect(asks))
+
+    def _pace(self, rows: int, took: float) -> None:
+        """Learn from one go how many rows the next may write: fewer at once, more little by little."""
+        if rows >= LEAST:
+            fitting = int(rows * HOLD / max(took, 1e-6))
+            self.most = max(LEAST, min(fitting, 2 * self.most, WEIGHT))
 
     def _call(self, callback: Callable[[], object]) -> None:
         try:

@@ -131,8 +131,12 @@ class PostgresStore(SqlStore):
         return at
 
     async def held(self, incarnation: int) -> dict[int, Instant]:
-        # First: what a ghost commits after it was seen is seen the next time.
-        await self._read(PostgresSession.see_off)
+        def see_off(session: Session) -> None:
+            assert isinstance(session, PostgresSession)
+            session.see_off()
+
+        # First: what a ghost commits after this look is seen at the next.
+        await self._read(see_off)
         return await super().held(incarnation)
 
     def sure(self) -> None:

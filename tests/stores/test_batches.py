@@ -1,0 +1,144 @@
+"""No beat waits behind a batch, however large: over both databases."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncsched._clock import SystemClock
+from asyncsched._errors import StoreUnavailable
+from asyncsched._ledger import RunQuery
+from asyncsched.stores import _sql
+from asyncsched.stores._adding import Adding
+from asyncsched.stores._worker import HOLD, LEAST, WEIGHT
+from asyncsched.stores.sqlite import SqliteStore
+from asyncsched.testing import VirtualClock
+from asyncsched.testing.conformance import Stage
+
+pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def stage(
+    request: pytest.FixtureRequest, tmp_path: Path, virtual_clock: VirtualClock
+) -> AsyncIterator[Stage]:
+    if request.param == "sqlite":
+        make: Any = lambda: SqliteStore(tmp_path / "ledger.db", timeout=30)  # noqa: E731
+    else:
+        pytest.importorskip("psycopg")
+        from asyncsched.stores.postgres import PostgresStore
+
+        dsn = request.getfixturevalue("shared_dsn")
+        make = lambda: PostgresStore(dsn, timeout=30)  # noqa: E731
+    real = request.node.get_closest_marker("real_time") is not None
+    async with Stage(make, SystemClock() if real else virtual_clock) as stage:
+        yield stage
+
+
+@pytest.fixture
+def portions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return how many runs each transaction added."""
+    sizes: list[int] = []
+    add = _sql._OPERATIONS["add"]
+
+    def counting(session: Any, requests: Any) -> list[Any]:
+        sizes.append(sum(len(request.runs) for request in requests if isinstance(request, Adding)))
+        return add(session, requests)
+
+    monkeypatch.setitem(_sql._OPERATIONS, "add", counting)
+    return sizes
+
+
+def slow_down(monkeypatch: pytest.MonkeyPatch, seconds_per_run: float) -> None:
+    """Have each run that is added take so long."""
+    add = _sql._OPERATIONS["add"]
+
+    def slow(session: Any, requests: Any) -> list[Any]:
+        time.sleep(seconds_per_run * sum(len(request.runs) for request in requests))
+        return add(session, requests)
+
+    monkeypatch.setitem(_sql._OPERATIONS, "add", slow)
+
+
+async def test_a_large_batch_is_written_in_portions_and_in_order(portions: list[int], stage: Stage) -> None:
+    await stage.store.add(runs := [stage.run() for _ in range(5000)], stage.now)
+    assert sum(portions) == 5000
+    assert max(portions) <= WEIGHT
+    added = await stage.store.add(runs, stage.now)  # repeated as after a lost answer, it changes nothing
+    assert [one.run.id for one in added] == [run.id for run in runs]
+    assert len(await stage.store.runs(RunQuery(limit=10_000))) == 5000
+
+
+async def test_a_small_batch_is_one_transaction(portions: list[int], stage: Stage) -> None:
+    await stage.store.add([stage.run(key=f"k{number}") for number in range(LEAST)], stage.now)
+    assert portions == [LEAST]
+
+
+async def test_portions_follow_what_a_row_takes(
+    portions: list[int], stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_down(monkeypatch, 0.0002)  # 250 rows are 50 ms
+    await stage.store.add([stage.run() for _ in range(5000)], stage.now)
+    assert all(size < 3 * HOLD / 0.0002 for size in portions[1:])
+    assert len(portions) > 10
+    monkeypatch.undo()  # and again more, as soon as it is quick again
+    for _ in range(8):
+        await stage.store.add([stage.run() for _ in range(2 * LEAST)], stage.now)
+    assert stage.store._writer.most > 500
+
+
+@pytest.mark.real_time  # how long a beat waits is a matter of the machine's time
+async def test_a_beat_does_not_wait_for_a_batch_of_a_hundred_thousand(stage: Stage) -> None:
+    runs = [stage.run() for _ in range(100_000)]
+    took: list[float] = []
+    ended = anyio.Event()
+
+    async def beat() -> None:
+        while not ended.is_set():
+            began = time.perf_counter()
+            assert await stage.store.beat(1, stage.now)
+            took.append(time.perf_counter() - began)
+            await anyio.sleep(0.02)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(beat)
+        began = time.perf_counter()
+        await stage.store.add(runs, stage.now)
+        whole = time.perf_counter() - began
+        ended.set()
+    took.sort()
+    print(
+        f"\n{whole:.2f} s; beats: {len(took)}, half within {took[len(took) // 2] * 1e3:.0f} ms, all {took[-1] * 1e3:.0f} ms"
+    )
+    assert len(took) > 10
+    # A busy machine is given its time; in one transaction the longest would be all of it.
+    assert took[len(took) // 2] < 0.1
+    assert took[-1] < max(0.3, whole / 4)
+
+
+async def test_cancelled_between_two_portions_the_first_of_them_are_there(stage: Stage) -> None:
+    with anyio.CancelScope() as scope:
+        write = stage.store._write
+
+        async def write_and_cancel(*args: Any, **more: Any) -> Any:
+            answer = await write(*args, **more)
+            scope.cancel()
+            return answer
+
+        stage.store._write = write_and_cancel
+        runs = [stage.run() for _ in range(3 * WEIGHT)]
+        await stage.store.add(runs, stage.now)
+    assert scope.cancelled_caught
+    found = {run.id for run in await stage.store.runs(RunQuery(limit=10_000))}
+    assert found == {run.id for run in runs[:WEIGHT]}
+
+
+async def test_a_batch_that_the_store_does_not_take_is_said_to_be_in_doubt(stage: Stage) -> None:
+    await stage.store.close()
+    with pytest.raises(StoreUnavailable):
+        await stage.store.add([stage.run() for _ in range(200)], stage.now)
