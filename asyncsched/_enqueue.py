@@ -24,7 +24,8 @@ from asyncsched._instants import to_micros
 from asyncsched._jobs import Job
 from asyncsched._ledger import Added, RunQuery, RunRecord
 from asyncsched._models import check_int
-from asyncsched._registry import Registry, tags_of
+from asyncsched._options import tags_of
+from asyncsched._registry import Registry
 from asyncsched._views import run_id_text
 
 if TYPE_CHECKING:

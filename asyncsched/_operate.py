@@ -17,8 +17,9 @@ from asyncsched._ledger import JobPause, RunQuery, ScheduleRecord, Stretch
 from asyncsched._line import Line
 from asyncsched._look import EVERYTHING
 from asyncsched._models import Schedule
+from asyncsched._options import check_id, jitter_of
 from asyncsched._plan import as_instants, resumed
-from asyncsched._registry import Declared, check_id, jitter_of
+from asyncsched._registry import Declared
 from asyncsched._views import schedule_view
 from asyncsched.abc import Trigger
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -134,11 +134,17 @@ def as_instants(trigger: Any, what: str) -> InstantTrigger:
         speaking: InstantTrigger = trigger
         return speaking
     if not callable(getattr(trigger, "next", None)) or isinstance(trigger, type):
-        raise TriggerError(
-            f"{what}: {shown(trigger)} is no trigger; give an Interval, Cron, At, AnyOf, "
-            "or an object with next(after) -> datetime | None"
-        )
+        raise TriggerError(f"{what}: {shown(trigger)} is no trigger; {_instead_of(trigger)}")
     return UserTrigger(trigger)
+
+
+def _instead_of(trigger: object) -> str:
+    if isinstance(trigger, str):
+        return f'write Cron("{shorten(trigger)}")'
+    if isinstance(trigger, (int, float, timedelta)) and not isinstance(trigger, bool):
+        seconds = trigger.total_seconds() if isinstance(trigger, timedelta) else trigger
+        return f"write Interval(seconds={seconds:g})"
+    return "give an Interval, Cron, At, AnyOf, or an object with next(after) -> datetime | None"
 
 
 def jittered(schedule: str, slot: Instant, jitter: int, trigger: InstantTrigger) -> Instant:
