@@ -418,7 +418,7 @@ def _carried(job: Job, as_json: bool) -> dict[str, Any]:
     if as_json:
         for name, value in carried.items():
             try:
-                carried[name] = json.loads(json.dumps(value))
+                carried[name] = json.loads(json.dumps(value, allow_nan=False))
             except (TypeError, ValueError, RecursionError):
                 raise ArgumentError(
                     f"job {job.name!r}: carry: the context variable {name!r} is {shown(value)}, which JSON "
