@@ -12,6 +12,7 @@ from asyncsched._instants import Instant, to_instant
 from asyncsched._jobs import Job, arguments_of
 from asyncsched._ledger import Permit, RunQuery, RunRecord, ScheduleRecord
 from asyncsched._look import EVERYTHING, Looking, states_of
+from asyncsched._plan import asking
 from asyncsched._views import run_id_text
 
 if TYPE_CHECKING:
@@ -97,15 +98,16 @@ class ByHand(Looking):
                 query = RunQuery(schedule=record.id, origin=origin, limit=EVERYTHING)
                 done.update(run.slot for run in await line.store.runs(query) if run.slot is not None)
         slots: list[Instant] = []
-        at = record.trigger.next_instant(first - 1)
-        while at is not None and at <= last:
-            if at not in done:
-                slots.append(at)
-            if len(slots) > _BACKFILL_LIMIT:
-                raise ConfigurationError(
-                    f"backfill of {record.id!r}: more than {_BACKFILL_LIMIT} slots; take a shorter stretch of time"
-                )
-            at = record.trigger.next_instant(at)
+        with asking(record.id):
+            at = record.trigger.next_instant(first - 1)
+            while at is not None and at <= last and len(slots) <= _BACKFILL_LIMIT:
+                if at not in done:
+                    slots.append(at)
+                at = record.trigger.next_instant(at)
+        if len(slots) > _BACKFILL_LIMIT:
+            raise ConfigurationError(
+                f"backfill of {record.id!r}: more than {_BACKFILL_LIMIT} slots; take a shorter stretch of time"
+            )
         return slots
 
     async def cancel_many(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from math import isfinite
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import (
+    BaseModel,
     ConfigDict,
     Field,
     PydanticSchemaGenerationError,
@@ -20,6 +23,19 @@ from pydantic_core import PydanticSerializationError
 
 from asyncsched._errors import ArgumentError, ConfigurationError, shorten
 from asyncsched._jobs import type_hints
+
+_NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
+
+
+_BY_POSITION = "*"
+
+
+class _Call(BaseModel):
+    """A call by the names of its parameters, and how many of them were given by position."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+
+    by_position: int = Field(0, alias=_BY_POSITION)
 
 
 class Codec:
@@ -43,11 +59,7 @@ class Codec:
             fields[field] = (kind, Field(default, alias=parameter.name))
             self._fields[field] = parameter
         try:
-            self._model = create_model(
-                f"arguments of {job}",
-                __config__=ConfigDict(extra="forbid", ser_json_inf_nan="strings"),
-                **fields,
-            )
+            self._model = create_model(f"arguments of {job}", __base__=_Call, **fields)
             self._result = _adapter(_stripped(hints.get("return", Any)))
         except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as error:
             raise ConfigurationError(
@@ -59,9 +71,14 @@ class Codec:
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return the call as JSON; only what was given, so that a changed default takes effect."""
         bound = self._signature.bind(*args, **kwargs).arguments
+        if args:
+            bound[_BY_POSITION] = len(args)
         try:
             made = self._model.model_validate(bound)
-            return str(made.model_dump_json(by_alias=True, exclude_unset=True))
+            text = str(made.model_dump_json(by_alias=True, exclude_unset=True))
+            if _boundless(made):
+                self._refuse_lost_numbers(made, text)
+            return text
         except ValidationError as error:
             raise ArgumentError(f"job {self._job!r}: {_first(error)}") from None
         except (PydanticSerializationError, ValueError) as error:
@@ -69,6 +86,20 @@ class Codec:
                 f"job {self._job!r}: {self._unserialisable(bound)} cannot be written as JSON: "
                 f"{shorten(str(error), 120)}"
             ) from None
+
+    def _refuse_lost_numbers(self, made: BaseModel, text: str) -> None:
+        """Refuse a nan or inf that would come back as something else: JSON itself has no such number."""
+        try:
+            back = self._model.model_validate_json(text)
+            lost = [
+                parameter.name
+                for field, parameter in self._fields.items()
+                if _boundless(getattr(made, field)) != _boundless(getattr(back, field))
+            ]
+        except ValidationError as error:  # it came back as null, where a number is needed
+            lost = [str(error.errors()[0]["loc"][0])]
+        if lost:
+            raise ArgumentError(f"job {self._job!r}: argument {lost[0]!r}: {_NO_NUMBER}")
 
     def decode(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the call that ``text`` describes."""
@@ -81,18 +112,16 @@ class Codec:
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         for field, parameter in self._fields.items():
-            if field not in made.model_fields_set and parameter.kind is not parameter.POSITIONAL_ONLY:
-                continue
             value = getattr(made, field)
             if parameter.kind is parameter.VAR_POSITIONAL:
                 args.extend(value)
             elif parameter.kind is parameter.VAR_KEYWORD:
                 kwargs.update(value)
-            elif parameter.kind is parameter.KEYWORD_ONLY:
-                kwargs[parameter.name] = value
-            elif self._has_varargs() or parameter.kind is parameter.POSITIONAL_ONLY:
+            elif parameter.kind is parameter.POSITIONAL_ONLY or (
+                parameter.kind is parameter.POSITIONAL_OR_KEYWORD and len(args) < made.by_position
+            ):
                 args.append(value)
-            else:
+            elif field in made.model_fields_set:
                 kwargs[parameter.name] = value
         return tuple(args), kwargs
 
@@ -104,7 +133,10 @@ class Codec:
 
         """
         try:
-            return self._result.dump_json(value, warnings="error").decode()
+            text = self._result.dump_json(value, warnings="error").decode()
+            if (lost := _boundless(value)) and _boundless(self._result.validate_json(text)) != lost:
+                raise ValueError(_NO_NUMBER)
+            return text
         except (PydanticSerializationError, ValueError) as error:
             raise ArgumentError(
                 f"job {self._job!r}: its result {shorten(repr(value))} cannot be written as JSON: "
@@ -120,9 +152,6 @@ class Codec:
                 f"job {self._job!r}: the stored result does not fit: {_first(error)}"
             ) from None
 
-    def _has_varargs(self) -> bool:
-        return any(p.kind is p.VAR_POSITIONAL for p in self._fields.values())
-
     def _unserialisable(self, bound: dict[str, Any]) -> str:
         for name, value in bound.items():
             try:
@@ -130,6 +159,19 @@ class Codec:
             except (PydanticSerializationError, ValueError):
                 return f"argument {name!r}"
         return "an argument"
+
+
+def _boundless(value: Any) -> int:
+    """Return how many nan and inf there are in a value."""
+    if isinstance(value, float):
+        return not isfinite(value)
+    if isinstance(value, Mapping):
+        return sum(map(_boundless, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return sum(map(_boundless, value))
+    if isinstance(value, BaseModel) or is_dataclass(value):
+        return sum(map(_boundless, vars(value).values())) if hasattr(value, "__dict__") else 0
+    return 0
 
 
 def _annotation(parameter: inspect.Parameter, hint: Any) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, tzinfo
-from typing import Any, TypeVar, Unpack
+from typing import Any, Never, TypeVar, Unpack
 
-from asyncsched._errors import ConfigurationError, SchedulerStateError
+from asyncsched._errors import ConfigurationError, SchedulerStateError, shorten, shown
 from asyncsched._instants import to_zone
-from asyncsched._registry import Options, Registry
+from asyncsched._options import Options
+from asyncsched._registry import Registry
 from asyncsched.abc import Executor, Trigger
 from asyncsched.triggers import Cron, Interval
 
@@ -25,7 +26,7 @@ class Declarations:
 
     def interval(
         self,
-        *,
+        *unnamed: Never,
         weeks: float = 0,
         days: float = 0,
         hours: float = 0,
@@ -65,6 +66,7 @@ class Declarations:
             ... async def refresh_rates() -> None: ...
 
         """
+        _check_call(self.interval, "seconds=30", unnamed, options)
         trigger = Interval(
             weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds,
             start=start, end=end, immediate=immediate,
@@ -74,7 +76,7 @@ class Declarations:
     def cron(
         self,
         expression: str,
-        *,
+        *unnamed: Never,
         timezone: str | tzinfo | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
@@ -104,6 +106,8 @@ class Declarations:
             ... async def send_digest() -> int: ...
 
         """
+        wrong = unnamed if isinstance(expression, str) else (expression,)
+        _check_call(self.cron, '"0 7 * * *", timezone=…', wrong, options)
         zone = self._timezone if timezone is None else timezone
         trigger = Cron(expression, timezone=zone, start=start, end=end)
         return self._decorator(trigger, id, args, kwargs, jitter, options)
@@ -111,7 +115,7 @@ class Declarations:
     def job(
         self,
         trigger: Trigger | None = None,
-        *,
+        *unnamed: Never,
         jitter: float | timedelta | None = None,
         id: str | None = None,
         args: tuple[Any, ...] = (),
@@ -148,8 +152,8 @@ class Declarations:
             ConfigurationError: an option is wrong or contradicts another one.
 
         """
-        if callable(trigger) and not hasattr(trigger, "next"):
-            raise ConfigurationError("write @scheduler.job() with its parentheses")
+        bare = callable(trigger) and not hasattr(trigger, "next")
+        _check_call(self.job, "", (trigger,) if bare else unnamed, options)
         return self._decorator(trigger, id, args, kwargs, jitter, options)
 
     def _decorator(
@@ -170,3 +174,22 @@ class Declarations:
             return func
 
         return declare
+
+
+def _check_call(
+    decorator: Callable[..., Any], example: str, wrong: tuple[object, ...], options: Mapping[str, object]
+) -> None:
+    """Refuse what a decorator does not take: the bare function, what has no name, and unknown names."""
+    name = f"@scheduler.{decorator.__name__}"
+    if wrong:
+        if callable(wrong[0]):
+            raise ConfigurationError(f"write {name}({example}) with its parentheses")
+        raise ConfigurationError(f"write {name}({example}), not {shown(wrong[0])}")
+    known = sorted({*(decorator.__kwdefaults__ or ()), *Options.__annotations__})
+    for option in options:
+        if option not in known:
+            from difflib import get_close_matches  # only for this word of help
+
+            near = get_close_matches(option, known, 1)
+            hint = f"did you mean {near[0]}=?" if near else f"it has {', '.join(known)}"
+            raise ConfigurationError(f"{name} has no argument {shorten(option)!r}; {hint}")

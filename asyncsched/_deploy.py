@@ -15,10 +15,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from asyncsched._errors import ConfigurationError, TriggerError, shorten
+from asyncsched._errors import ConfigurationError, TriggerError
 from asyncsched._instants import Instant, to_datetime
 from asyncsched._ledger import InstanceRecord, ScheduleRecord, Stretch
-from asyncsched._plan import UserTrigger, first_slot, resumed
+from asyncsched._plan import UserTrigger, asking, first_slot, resumed
 from asyncsched.triggers import trigger_from_json, trigger_to_json
 
 if TYPE_CHECKING:
@@ -86,12 +86,8 @@ def new_schedule(
         edition_since=now.wall,
     )  # fmt: skip
     # An immediate interval's own anchor is a slot: what comes is looked for from just before it.
-    try:
+    with asking(record.id):
         record.next_slot, record.next_due = first_slot(record, at - 1) or (None, None)
-    except Exception as error:  # a trigger of the user's own
-        raise ConfigurationError(
-            f"schedule {declared.id!r}: its trigger failed: {type(error).__name__}: {shorten(str(error), 200)}"
-        ) from error
     if record.next_slot is None:
         raise ConfigurationError(
             f"schedule {declared.id!r}: its trigger never fires after {to_datetime(at)}; "

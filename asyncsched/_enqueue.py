@@ -26,7 +26,8 @@ from asyncsched._instants import to_micros
 from asyncsched._jobs import Job
 from asyncsched._ledger import Added, RunQuery, RunRecord
 from asyncsched._models import check_int
-from asyncsched._registry import Registry, tags_of
+from asyncsched._options import tags_of
+from asyncsched._registry import Registry
 from asyncsched._views import run_id_text
 
 if TYPE_CHECKING:
@@ -434,7 +435,7 @@ def _carried(job: Job, as_json: bool) -> dict[str, Any]:
     if as_json:
         for name, value in carried.items():
             try:
-                carried[name] = json.loads(json.dumps(value))
+                carried[name] = json.loads(json.dumps(value, allow_nan=False))
             except (TypeError, ValueError, RecursionError):
                 raise ArgumentError(
                     f"job {job.name!r}: carry: the context variable {name!r} is {shown(value)}, which JSON "

@@ -47,6 +47,16 @@ def shown(value: object) -> str:
         return f"<{shorten(type(value).__name__)}>"
 
 
+def told(error: BaseException, limit: int = 200) -> str:
+    """Return an exception's type and at most ``limit`` characters of its text, whatever it is."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception as broken:
+        text = f"its text raised {type(broken).__name__}"
+    return f"{name}: {shorten(text, limit)}" if text else name
+
+
 class AsyncSchedError(Exception):
     """Base of every error that asyncsched raises."""
 

@@ -7,6 +7,7 @@ from asyncsched._instants import SECOND, Instant, to_datetime
 from asyncsched._jobs import Job
 from asyncsched._ledger import RunRecord, ScheduleRecord, Stretch
 from asyncsched._models import Explanation, Run
+from asyncsched._plan import asking
 from asyncsched._views import run_view
 from asyncsched.abc import Store
 
@@ -45,7 +46,12 @@ async def explain_slot(
 
 
 def _is_slot(record: ScheduleRecord, at: Instant) -> bool:
-    return record.trigger.next_instant(at - 1) == at
+    return _next(record, at - 1) == at
+
+
+def _next(record: ScheduleRecord, after: Instant) -> Instant | None:
+    with asking(record.id):
+        return record.trigger.next_instant(after)
 
 
 def _first_known(record: ScheduleRecord) -> Instant:
@@ -103,7 +109,7 @@ def _lost(record: ScheduleRecord, at: Instant, stretch: Stretch) -> Explanation:
 
 
 def _no_slot(record: ScheduleRecord, at: Instant) -> Explanation:
-    following = record.trigger.next_instant(at)
+    following = _next(record, at)
     after = f"; the next one after it is {to_datetime(following).isoformat(' ')}" if following else ""
     if at < record.edition_since:
         after = f", which is of {to_datetime(record.edition_since).isoformat(' ')}{after}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from asyncsched._errors import ArgumentError, ConfigurationError, shorten, shown
+from asyncsched._functions import unpartial
 from asyncsched._ledger import NO_ARGUMENTS, Arguments, Permit, RunRecord, ScheduleRecord
 from asyncsched._models import Misfire
 
@@ -210,9 +210,7 @@ def arguments_of(run: RunRecord | ScheduleRecord, job: Job) -> tuple[tuple[Any, 
 
 def type_hints(func: Callable[..., Any]) -> dict[str, Any]:
     """Return the resolved annotations of a function, ``Annotated`` kept; those that fail, left out."""
-    target: Any = func
-    while isinstance(target, functools.partial):
-        target = target.func
+    target = unpartial(func)
     if not inspect.isroutine(target) and not isinstance(target, type):
         target = type(target).__call__
     try:
@@ -271,48 +269,3 @@ def _arity(parameters: list[inspect.Parameter]) -> tuple[int, float, bool]:
     many = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     plain = not any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters)
     return least, float("inf") if many else len(positional), plain
-
-
-def is_async(func: Callable[..., Any]) -> bool:
-    """Whether calling it gives a coroutine: a coroutine function, a partial of one, or such an object."""
-    while isinstance(func, functools.partial):
-        func = func.func
-    if inspect.iscoroutinefunction(func):
-        return True
-    return not inspect.isroutine(func) and inspect.iscoroutinefunction(type(func).__call__)
-
-
-def name_of(func: Callable[..., Any]) -> str:
-    """Return the name a job gets unless it is given one."""
-    target: Any = func
-    while isinstance(target, functools.partial):
-        target = target.func
-    name = getattr(target, "__name__", None) or type(target).__name__
-    return str(name)
-
-
-def check_function(func: object, what: str) -> None:
-    """Refuse what cannot be a job's function, saying what to do instead.
-
-    Raises:
-        ConfigurationError: a coroutine object, a generator function, a class, or nothing callable.
-
-    """
-    if inspect.iscoroutine(func):
-        func.close()
-        raise ConfigurationError(
-            f"{what}: got a coroutine object; pass the function itself and its arguments, without calling it"
-        )
-    if not callable(func):
-        raise ConfigurationError(
-            f"{what}: {shorten(repr(func))} is not a function; pass the function itself and its arguments, "
-            "without calling it"
-        )
-    target: Any = func
-    while isinstance(target, functools.partial):
-        target = target.func
-    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
-        raise ConfigurationError(
-            f"{what}: {name_of(func)!r} is a generator function, which nobody would iterate; "
-            "use a plain function and current_run().progress() to tell what is done"
-        )

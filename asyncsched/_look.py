@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
-from asyncsched._errors import ConfigurationError, UnknownRun, UnknownSchedule
+from asyncsched._errors import ConfigurationError, UnknownRun, UnknownSchedule, told
 from asyncsched._explain import explain_slot
 from asyncsched._instants import Instant, to_datetime, to_instant, to_micros
 from asyncsched._ledger import RunQuery, RunRecord, ScheduleRecord
@@ -29,6 +30,8 @@ from asyncsched.triggers.combine import notes_of
 if TYPE_CHECKING:
     from asyncsched._machine import Machine
     from asyncsched.abc import ClusterStore
+
+logger = logging.getLogger("asyncsched.scheduler")
 
 EVERYTHING = 1_000_000
 """More rows than any question asks for."""
@@ -181,6 +184,8 @@ class Looking:
     async def timeline(self, start: datetime, end: datetime, *, limit: int = 1000) -> list[Coming]:
         """Return the slots between two aware moments, in order, with notes where the clock changes.
 
+        A trigger of your own that raises hides no other's slots: the last of its schedule has a ``fault``.
+
         Args:
             limit: how many at most; the earliest are kept.
 
@@ -193,15 +198,7 @@ class Looking:
         for record in await self._running().main.store.schedules():
             if record.paused:
                 continue
-            slots: list[Instant] = []
-            at = record.trigger.next_instant(first - 1)
-            while at is not None and at <= last and len(slots) < limit:
-                slots.append(at)
-                at = record.trigger.next_instant(at)
-            notes = noted(slots, notes_of(record.trigger, first, last if at is None else min(at, last)))
-            coming += (
-                (at, Coming(to_datetime(at), record.id, record.job, notes.get(at, ""))) for at in slots
-            )
+            coming += _coming(record, first, last, limit)
         coming.sort(key=lambda one: (one[0], one[1].schedule))
         return [one for _, one in coming[:limit]]
 
@@ -226,6 +223,29 @@ class Looking:
         if found is None:
             raise UnknownRun(str(id), "it never was, or it has been pruned from the history")
         return found
+
+
+def _coming(
+    record: ScheduleRecord, first: Instant, last: Instant, limit: int
+) -> list[tuple[Instant, Coming]]:
+    """Return a schedule's slots, and behind them the fault of a trigger that raises."""
+    slots: list[Instant] = []
+    notes: dict[Instant, str] = {}
+    fault = ""
+    try:
+        at = record.trigger.next_instant(first - 1)
+        while at is not None and at <= last and len(slots) < limit:
+            slots.append(at)
+            at = record.trigger.next_instant(at)
+        notes = noted(slots, notes_of(record.trigger, first, last if at is None else min(at, last)))
+    except Exception as error:
+        logger.exception("timeline: schedule %r: its trigger failed", record.id)
+        fault = f"its trigger failed: {told(error)}"
+    found = [(at, Coming(to_datetime(at), record.id, record.job, notes.get(at, ""))) for at in slots]
+    if fault:
+        at = slots[-1] if slots else first
+        found.append((at, Coming(to_datetime(at), record.id, record.job, fault=fault)))
+    return found
 
 
 def run_number(id: object) -> int:

@@ -233,6 +233,8 @@ class Coming:
 
     Attributes:
         note: what the clock does to it, such as ``"02:30 does not exist on 29 March …"``, or ``""``.
+        fault: what the schedule's trigger raised when it was asked for what comes after ``at``, which is
+            no slot then; ``""`` for a slot.
 
     """
 
@@ -240,6 +242,7 @@ class Coming:
     schedule: str
     job: str
     note: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace as copy
 from datetime import timedelta
@@ -17,10 +18,13 @@ from asyncsched._ledger import JobPause, RunQuery, ScheduleRecord, Stretch
 from asyncsched._line import Line
 from asyncsched._look import EVERYTHING
 from asyncsched._models import Schedule
-from asyncsched._plan import as_instants, resumed
-from asyncsched._registry import Declared, check_id, jitter_of
+from asyncsched._options import check_id, jitter_of
+from asyncsched._plan import as_instants, asking, resumed
+from asyncsched._registry import Declared
 from asyncsched._views import schedule_view
 from asyncsched.abc import Trigger
+
+logger = logging.getLogger("asyncsched.scheduler")
 
 _TRIES = 20
 
@@ -165,7 +169,8 @@ class Operations(ByHand):
                 return
             now = line.timeline.now()
             at = now.steady if record.steady else now.wall
-            stretch, following = resumed(record, at)
+            with asking(id):
+                stretch, following = resumed(record, at)
             if stretch is not None:
                 lost.append(Stretch(record.id, *stretch[:3], "paused", stretch.exact))
                 record.cursor = stretch.last
@@ -307,7 +312,11 @@ def _since(record: ScheduleRecord, job_pause: JobPause | None, now: Instant) -> 
 
 def _lost_until(record: ScheduleRecord, now: Now) -> Stretch | None:
     """Return the slots that have come and got no run when a schedule's trigger is exchanged."""
-    lost, _ = resumed(record, now.steady if record.steady else now.wall)
+    try:
+        lost, _ = resumed(record, now.steady if record.steady else now.wall)
+    except Exception:  # exchanging it is how a trigger that raises is put right
+        logger.exception("schedule %r: the trigger that it had failed; what it lost is not known", record.id)
+        return None
     if lost is None:
         return None
     return Stretch(record.id, *lost[:3], "paused" if record.paused else "missed", lost.exact)

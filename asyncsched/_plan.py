@@ -6,13 +6,14 @@ Nothing here walks through the slots of an outage; it costs the same after a sec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asyncsched._errors import TriggerError, shorten, shown
+from asyncsched._errors import TriggerError, shorten, shown, told
 from asyncsched._instants import HOUR, SECOND, YEAR, Instant, to_datetime, to_instant
 from asyncsched._models import QUEUE_ALL_LIMIT
 
@@ -134,11 +135,31 @@ def as_instants(trigger: Any, what: str) -> InstantTrigger:
         speaking: InstantTrigger = trigger
         return speaking
     if not callable(getattr(trigger, "next", None)) or isinstance(trigger, type):
-        raise TriggerError(
-            f"{what}: {shown(trigger)} is no trigger; give an Interval, Cron, At, AnyOf, "
-            "or an object with next(after) -> datetime | None"
-        )
+        raise TriggerError(f"{what}: {shown(trigger)} is no trigger; {_instead_of(trigger)}")
     return UserTrigger(trigger)
+
+
+@contextmanager
+def asking(schedule: str) -> Iterator[None]:
+    """Have what a trigger raises named after its schedule: a user's own may raise anything.
+
+    Raises:
+        TriggerError: the trigger raised something; that is its cause.
+
+    """
+    try:
+        yield
+    except Exception as error:
+        raise TriggerError(f"schedule {schedule!r}: its trigger failed: {told(error)}") from error
+
+
+def _instead_of(trigger: object) -> str:
+    if isinstance(trigger, str):
+        return f'write Cron("{shorten(trigger)}")'
+    if isinstance(trigger, (int, float, timedelta)) and not isinstance(trigger, bool):
+        seconds = trigger.total_seconds() if isinstance(trigger, timedelta) else trigger
+        return f"write Interval(seconds={seconds:g})"
+    return "give an Interval, Cron, At, AnyOf, or an object with next(after) -> datetime | None"
 
 
 def jittered(schedule: str, slot: Instant, jitter: int, trigger: InstantTrigger) -> Instant:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from asyncsched._errors import told
 from asyncsched._instants import Instant, to_datetime
 from asyncsched._jobs import Job, arguments_of
 from asyncsched._ledger import InstanceRecord, RunRecord, ScheduleRecord
@@ -112,12 +113,11 @@ def schedule_view(record: ScheduleRecord, job: Job | None) -> Schedule:
     """Return the schedule as it stands; ``job`` is ``None`` where no code declares it any more."""
     args, kwargs = _arguments(record, job)
     trigger = getattr(record.trigger, "trigger", record.trigger)
-    describe = getattr(record.trigger, "describe", None)
     return Schedule(
         id=record.id,
         job=record.job,
         trigger=trigger if type(record.trigger).__name__ == "UserTrigger" else record.trigger,
-        describe=describe() if describe else repr(trigger),
+        describe=_description(record.trigger),
         next_due=None if record.paused else _at(record.next_due),
         paused=record.paused,
         note=record.note,
@@ -133,3 +133,13 @@ def schedule_view(record: ScheduleRecord, job: Job | None) -> Schedule:
         last_slot=_at(record.cursor) if record.revision > 1 else None,
         failures=record.failures,
     )
+
+
+def _description(trigger: Any) -> str:
+    describe = getattr(trigger, "describe", None)
+    try:
+        return str(describe()) if describe else repr(trigger)
+    except Exception as error:  # a trigger of the user's own hides nobody else's schedule
+        return (
+            f"{type(getattr(trigger, 'trigger', trigger)).__name__} whose description failed: {told(error)}"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,7 +41,8 @@ one, another = ContextVar[int]("same"), ContextVar[int]("same")
 @pytest.mark.parametrize(
     "options, text",
     [
-        ({"nmae": "x"}, "job 'job': there is no option 'nmae'; there are .*name"),
+        ({"nmae": "x"}, r"@scheduler.job has no argument 'nmae'; did you mean name=\?"),
+        ({"tz": "UTC"}, "@scheduler.job has no argument 'tz'; it has args, carry, .*timeout"),
         ({"name": ""}, "job 'job': name must be a printable text"),
         ({"name": 7}, "job 'job': name"),
         ({"name": "x" * 201}, "job 'job': name"),
@@ -159,11 +160,31 @@ def counting() -> Iterator[int]:
     yield 1
 
 
+async def streaming() -> AsyncIterator[int]:
+    yield 1
+
+
+class Thing:
+    async def method(self) -> None: ...
+
+    @classmethod
+    async def of_the_class(cls) -> None: ...
+
+    @staticmethod
+    async def of_nobody() -> None: ...
+
+
 @pytest.mark.parametrize(
     "func, text",
     [
         (counting, "'counting' is a generator function"),
         (functools.partial(counting), "'counting' is a generator function"),
+        (streaming, "'streaming' is a generator function"),
+        (Thing, "'Thing' is a class, and calling it would only make an object"),
+        (functools.partial(Thing), "'Thing' is a class"),
+        (Thing.method, r"'method' is a method without its object; .*scheduler.job\(\)\(thing.method\)"),
+        (Thing.__dict__["of_the_class"], "is not a function"),
+        (property(plain), "is not a function"),
         ("job", "'job' is not a function"),
         (None, "None is not a function"),
     ],
@@ -171,6 +192,47 @@ def counting() -> Iterator[int]:
 def test_what_cannot_be_a_job_is_refused_with_what_to_do_instead(func: Any, text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
         Scheduler().job()(func)
+
+
+@pytest.mark.parametrize(
+    "func",
+    [
+        Thing().method,
+        functools.partial(Thing.method, Thing()),
+        Thing.of_the_class,
+        Thing.of_nobody,
+        lambda self=None: self,
+    ],
+)
+def test_methods_with_their_object_partials_and_lambdas_can_be_jobs(func: Any) -> None:
+    assert Scheduler().job(name="it")(func) is func
+
+
+INTERVAL = r"write @scheduler.interval\(seconds=30\)"
+CRON = r'write @scheduler.cron\("0 7 \* \* \*", timezone=…\)'
+
+
+@pytest.mark.parametrize(
+    "write, text",
+    [
+        (lambda s: s.interval(job), INTERVAL + " with its parentheses"),
+        (lambda s: s.interval(30), INTERVAL + ", not 30"),
+        (lambda s: s.interval(second=30), "no argument 'second'; did you mean seconds=?"),
+        (lambda s: s.cron(job), CRON + " with its parentheses"),
+        (lambda s: s.cron(7), CRON + ", not 7"),
+        (lambda s: s.cron("@daily", "Europe/Paris"), CRON + ", not 'Europe/Paris'"),
+        (lambda s: s.cron("@daily", time_zone="UTC"), "no argument 'time_zone'; did you mean timezone=?"),
+        (lambda s: s.job(job), r"write @scheduler.job\(\) with its parentheses"),
+        (lambda s: s.job("0 7 * * *")(job), r'is no trigger; write Cron\("0 7 \* \* \*"\)'),
+        (lambda s: s.job(30)(job), r"30 is no trigger; write Interval\(seconds=30\)"),
+        (lambda s: s.job(timedelta(minutes=1))(job), r"is no trigger; write Interval\(seconds=60\)"),
+        (lambda s: s.job(Interval)(job), "is no trigger; give an Interval, Cron"),
+        (lambda s: Interval(30), r"Interval: write Interval\(seconds=30\), not Interval\(30\)"),
+    ],
+)
+def test_a_decorator_written_wrong_says_how_it_is_written(write: Any, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=text):
+        write(Scheduler())
 
 
 def test_a_coroutine_object_is_refused_and_closed() -> None:

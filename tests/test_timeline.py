@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from asyncsched import AnyOf, Coming, ConfigurationError, Cron, Interval, Scheduler
+from asyncsched import AnyOf, Coming, ConfigurationError, Cron, Interval, Scheduler, TriggerError
 from asyncsched.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -108,3 +108,60 @@ async def test_what_the_timeline_says_is_what_happens(
         await virtual_clock.advance(timedelta(days=3))
         ran = [(run.scheduled_for, run.schedule) for run in await scheduler.runs(limit=1000)]
     assert sorted(ran, key=lambda one: (one[0], one[1] or "")) == [(one.at, one.schedule) for one in told]
+
+
+class Fragile:
+    """Hourly, until it breaks."""
+
+    broken_from = datetime.max.replace(tzinfo=UTC)
+
+    def next(self, after: datetime) -> datetime:
+        if after >= self.broken_from:
+            raise ValueError("no calendar")
+        return after.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+
+    def describe(self) -> str:
+        raise OSError
+
+
+async def test_a_trigger_that_raises_shows_its_fault_and_hides_no_others(
+    scheduler: Scheduler, caplog: pytest.LogCaptureFixture
+) -> None:
+    fragile = Fragile()
+    async with scheduler:
+        await scheduler.add_schedule("work", fragile, id="fragile")
+        await scheduler.add_schedule("work", Interval(hours=1), id="hourly")
+        fragile.broken_from = T0 + timedelta(hours=1)
+        found = await scheduler.timeline(T0 + timedelta(minutes=1), T0 + timedelta(hours=2))
+        fragile.broken_from = T0 - timedelta(days=1)
+        (alone, *others) = await scheduler.timeline(T0 + timedelta(minutes=1), T0 + timedelta(hours=2))
+    fault = "its trigger failed: ValueError: no calendar"
+    assert found == [
+        Coming(T0 + timedelta(hours=1), "fragile", "work"),
+        Coming(T0 + timedelta(hours=1), "fragile", "work", fault=fault),
+        Coming(T0 + timedelta(hours=1), "hourly", "work"),
+        Coming(T0 + timedelta(hours=2), "hourly", "work"),
+    ]
+    assert alone == Coming(T0 + timedelta(minutes=1), "fragile", "work", fault=fault)
+    assert [one.schedule for one in others] == ["hourly", "hourly"]
+    assert "timeline: schedule 'fragile': its trigger failed" in caplog.text
+
+
+async def test_who_asks_for_a_schedule_whose_trigger_raises_is_told_so(scheduler: Scheduler) -> None:
+    fragile = Fragile()
+    failed = "schedule 'fragile': its trigger failed: ValueError: no calendar"
+    async with scheduler:
+        await scheduler.add_schedule("work", fragile, id="fragile", paused=True)
+        fragile.broken_from = T0 - timedelta(days=1)
+        with pytest.raises(TriggerError, match=failed):
+            await scheduler.explain("fragile", T0 + timedelta(hours=1))
+        with pytest.raises(TriggerError, match=failed):
+            await scheduler.backfill("fragile", T0 - timedelta(hours=1), T0)
+        with pytest.raises(TriggerError, match=failed):
+            await scheduler.resume("fragile")
+        (listed,) = await scheduler.schedules()
+        assert listed.describe == "Fragile whose description failed: OSError"
+        # Another trigger is how it is put right.
+        await scheduler.reschedule("fragile", Interval(hours=1))
+        await scheduler.resume("fragile")
+        assert [one.schedule for one in await scheduler.timeline(T0, T0 + timedelta(hours=1))] == ["fragile"]

@@ -10,7 +10,8 @@ from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from asyncsched._errors import ArgumentError, AsyncSchedError, ConfigurationError, shorten
-from asyncsched.executors._functions import refuse_unless_sync, unwrapped
+from asyncsched._functions import unpartial
+from asyncsched.executors._functions import refuse_unless_sync
 from asyncsched.executors._process_wire import ERROR, NOT_LOADED, NOT_RETURNED, VALUE, cloud, dumps
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def check(func: Callable[..., Any], job: str, main_is_a_file: bool) -> None:
     refuse_unless_sync(func, job, "process")
     if cloud() is not None:
         return
-    inner = unwrapped(func)
+    inner = unpartial(func)
     name = getattr(inner, "__qualname__", "")
     if "<lambda>" in name or "<locals>" in name:
         what = "a lambda" if "<lambda>" in name else f"defined inside another function ({shorten(name, 80)})"

@@ -8,7 +8,7 @@ from typing import Any, Self, cast
 
 from asyncsched._context import CurrentRun
 from asyncsched._errors import ConfigurationError
-from asyncsched.executors._functions import is_coroutine_function, refuse_generator
+from asyncsched._functions import check_function, is_coroutine_function
 
 
 class LoopExecutor:
@@ -50,7 +50,7 @@ class LoopExecutor:
             ConfigurationError: ``func`` would block the event loop, or is a generator function.
 
         """
-        refuse_generator(func, job)
+        check_function(func, f"job {job!r}")
         if not is_coroutine_function(func):
             raise ConfigurationError(
                 f"job {job!r} is a plain function, which would block the event loop; leave executor= out "

@@ -23,8 +23,8 @@ import anyio.lowlevel
 
 from asyncsched._context import CurrentRun, _current
 from asyncsched._errors import ConfigurationError
+from asyncsched._functions import unpartial
 from asyncsched._port import Port, current_port
-from asyncsched.executors._functions import unwrapped
 
 logger = logging.getLogger("asyncsched.stall")
 
@@ -101,7 +101,7 @@ class StallWatcher:
 
     def register(self, func: Callable[..., Any], job: str) -> None:
         """Remember whose code ``func`` is, for where the stack is all there is to go by."""
-        code = getattr(unwrapped(func), "__code__", None)
+        code = getattr(unpartial(func), "__code__", None)
         if code is not None:
             self._jobs[code] = job
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import isfinite
-from typing import Any
+from typing import Any, Never
 
 from asyncsched._errors import TriggerError, shown
 from asyncsched._instants import FIRST_INSTANT, LAST_INSTANT, YEAR, Instant, to_datetime, to_instant
@@ -60,7 +60,7 @@ class Interval(BaseTrigger):
 
     def __init__(
         self,
-        *,
+        *unnamed: Never,
         weeks: float = 0,
         days: float = 0,
         hours: float = 0,
@@ -70,6 +70,8 @@ class Interval(BaseTrigger):
         end: datetime | None = None,
         immediate: bool = False,
     ) -> None:
+        if unnamed:
+            raise TriggerError(f"Interval: write Interval(seconds=30), not Interval({shown(unnamed[0])})")
         if not isinstance(immediate, bool):
             raise TriggerError(
                 f"Interval: immediate must be True or False, not {shown(immediate)}", field="immediate"

@@ -65,7 +65,7 @@ def test_what_makes_a_coroutine_is_accepted(func: object) -> None:
         (functools.partial(plain), "plain function"),
         (generator, "generator"),
         (async_generator, "generator"),
-        (Doubler, "plain function"),
+        (Doubler, "is a class"),
     ],
 )
 def test_everything_else_is_refused_in_words(func: object, words: str) -> None:

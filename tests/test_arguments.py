@@ -1,0 +1,154 @@
+"""Arguments and results through JSON: what comes back is what was given, or the call is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from math import inf, nan
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from asyncsched import ArgumentError, Interval, RunFailed, Scheduler
+from asyncsched._jobs import Signature
+from asyncsched.stores.sqlite import SqliteStore
+from asyncsched.testing import VirtualClock
+
+pytestmark = pytest.mark.anyio
+
+Make = Callable[[], Scheduler]
+
+
+@pytest.fixture(params=["memory", "strict", "sqlite"])
+def make(request: pytest.FixtureRequest, tmp_path: Path, virtual_clock: VirtualClock) -> Make:
+    if request.param == "sqlite":
+        store = SqliteStore(tmp_path / "jobs.db", poll=600, beat=600, lease=1800, timeout=20)
+        return lambda: Scheduler(store, clock=virtual_clock)
+    return lambda: Scheduler(clock=virtual_clock, strict=request.param == "strict")
+
+
+through_json = pytest.mark.parametrize("make", ["strict", "sqlite"], indirect=True)
+
+
+class Reading(BaseModel):
+    value: float
+
+
+@dataclass
+class Point:
+    x: float
+    more: Any = None
+
+
+TRACE = ContextVar[Any]("trace")
+
+
+@through_json
+@pytest.mark.parametrize("number", [nan, inf, -inf])
+@pytest.mark.parametrize(
+    "args, kwargs, name",
+    [
+        (lambda n: (n,), lambda n: {}, "one"),
+        (lambda n: ({"deep": [1, (2, n)]},), lambda n: {}, "one"),
+        (lambda n: (Point(1, n),), lambda n: {}, "one"),
+        (lambda n: (1, n), lambda n: {}, "more"),
+        (lambda n: (), lambda n: {"kept": n, "model": Reading(value=n)}, "model"),
+    ],
+)
+async def test_a_number_that_json_does_not_have_is_refused_where_it_would_come_back_as_something_else(
+    make: Make, number: float, args: Any, kwargs: Any, name: str
+) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def take(one: Any = None, *more: Any, kept: float = 0, model: Reading | None = None) -> None: ...
+
+    async with scheduler:
+        with pytest.raises(ArgumentError, match=f"job 'take': argument '{name}': JSON has no nan or inf"):
+            await scheduler.schedule_once(take, *args(number), kwargs=kwargs(number))
+
+
+@pytest.mark.parametrize("number", [nan, inf, -inf])
+async def test_such_a_number_comes_back_where_it_is_annotated(make: Make, number: float) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def take(kept: float, points: list[Point], text: Any) -> list[float]:
+        return [kept, points[0].x]
+
+    async with scheduler:
+        run = await scheduler.schedule_once(take, number, [Point(number)], "NaN")
+        assert repr(await run.result()) == repr([number, number])
+        assert repr((await run.status()).args[2]) == "'NaN'"
+
+
+@through_json
+async def test_a_result_or_a_context_variable_with_such_a_number_is_refused_too(make: Make) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def measure() -> dict[str, Any]:
+        return {"value": nan}
+
+    @scheduler.job(carry=[TRACE])
+    async def traced() -> None: ...
+
+    async with scheduler:
+        with pytest.raises(RunFailed, match=r"job 'measure': its result .* JSON has no nan or inf"):
+            await (await scheduler.schedule_once(measure)).result()
+        TRACE.set(inf)
+        with pytest.raises(ArgumentError, match="carry: the context variable 'trace' is inf, which JSON"):
+            await scheduler.schedule_once(traced)
+
+
+async def test_a_run_shows_its_arguments_as_they_were_given_on_every_store(make: Make) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def mail(
+        to: str, /, subject: str = "Welcome", *more: int, urgent: bool = False, **rest: str
+    ) -> str:
+        return f"{to} {subject} {more} {urgent} {rest}"
+
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        (("ada",), {}),
+        (("ada", "Hello"), {}),
+        (("ada",), {"subject": "Hello", "urgent": True}),
+        (("ada", "Hello", 1, 2), {"urgent": True, "extra": "x", "self": "y"}),
+    ]
+    async with scheduler:
+        for args, kwargs in calls:
+            handle = await scheduler.schedule_once(mail, *args, kwargs=kwargs)
+            ended = await handle.wait()
+            assert (ended.args, ended.kwargs) == (args, kwargs)
+            assert ended.result == await mail(*args, **kwargs)
+        schedule = await scheduler.add_schedule(
+            mail, Interval(hours=1), args=("ada",), kwargs={"subject": "Hi"}
+        )
+        assert (schedule.args, schedule.kwargs) == (("ada",), {"subject": "Hi"})
+
+
+async def test_with_a_key_one_call_has_one_way_to_be_shown(make: Make) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def mail(to: str, subject: str = "Welcome") -> None: ...
+
+    async with scheduler:
+        first = await scheduler.schedule_once(mail, kwargs={"to": "ada"}, key="k", delay=5)
+        again = await scheduler.schedule_once(mail, "ada", key="k", delay=5)
+        assert not again.created
+        assert ((await first.status()).args, (await first.status()).kwargs) == (("ada",), {})
+
+
+async def test_a_changed_signature_takes_what_was_written_by_name() -> None:
+    def before(to: str, subject: str = "") -> None: ...
+    def after(flag: bool = False, to: str = "", subject: str = "") -> None: ...
+
+    text = Signature(before, "mail").encode((("ada", "Hi"), {}))
+    assert Signature(after, "mail").named(Signature(after, "mail").decode(text)) == {
+        "flag": False, "to": "ada", "subject": "Hi"
+    }  # fmt: skip
