@@ -146,7 +146,9 @@ class Runner:
             # A process that has to be started first says when the function itself begins.
             spare = START_UP if getattr(runnable.executor, "announces", False) else 0.0
             self.arm(live, runnable.job.timeout / SECOND + spare)
-        live.task = self._backend.spawn(self._attempt(live), self._context.copy())
+        task = self._backend.spawn(self._attempt(live), self._context.copy(), run.job)
+        if live.phase != "over":  # as it may be where a task begins at once
+            live.task = task
 
     async def _attempt(self, live: Live) -> None:
         value, error = None, None
@@ -266,6 +268,7 @@ class Runner:
 
     def _leave(self, live: Live) -> None:
         del self.live[live.run.id]
+        live.task = None  # it has the context that knows of us: a circle, if it stayed
         if live.runnable.in_loop:
             self._watcher.idle()
         if live.timer is not None:
