@@ -208,7 +208,6 @@ class ByHand(Looking):
             self._running().ids.next(now.wall), job.name, now.steady, executor=job.executor, schedule=record.id,
             origin=origin, slot=slot, steady=True, priority=job.priority, arguments=record.arguments,
             tags=job.tags + record.tags, permits=_permits(job, record), max_attempts=job.attempts,
-            created_at=now.wall,
         )  # fmt: skip
 
 

@@ -34,11 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asyncsched.scheduler")
 
-AT_ONCE = 64
-"""How many firings and starts one turn of the loop does before others get their turn: about 1 ms."""
-
-IN_ONE_WRITE = 256
-"""The same under a durable store, where every turn is a transaction that is waited for."""
+AT_ONCE = 256
+"""How many firings and starts one turn of the loop does before others get their turn: about 4 ms."""
 
 _STEP = SECOND
 """A wall clock that moved this much against the monotonic one was stepped."""
@@ -72,7 +69,6 @@ class Engine:
         self._seats = seats
         self._ids = ids
         self._jobs = jobs
-        self._at_once = IN_ONE_WRITE if store.durable else AT_ONCE
         self.holder = holder
         self._stopping = stopping
         self.runner: Runner
@@ -171,13 +167,13 @@ class Engine:
         if not (firings or self._hinted or _due(self._wall, now.wall) or _due(self._steady, now.steady)):
             return False
         self._hinted = False
-        claim = Claim(self.holder, firings, self._seats.free, self._at_once, self._jobs)
+        claim = Claim(self.holder, firings, self._seats.free, AT_ONCE, self._jobs)
         claimed = await self._store.claim(claim, now)
         self._take(claimed)
         if claimed.more:
             self._hinted = True  # what is left is ready: no due time will say so again
         later = _due(claimed.next_wall, now.wall) or _due(claimed.next_steady, now.steady)
-        return claimed.more or later or len(firings) >= self._at_once
+        return claimed.more or later or len(firings) >= AT_ONCE
 
     def _take(self, claimed: Claimed) -> None:
         """Start what was won, and know what comes next."""
@@ -212,7 +208,7 @@ class Engine:
         firings: list[Firing] = []
         for steady, at in ((False, now.wall), (True, now.steady)):
             heap = self._heaps[steady]
-            while heap and heap[0][0] <= at and len(firings) < self._at_once:
+            while heap and heap[0][0] <= at and len(firings) < AT_ONCE:
                 _, id, revision = heappop(heap)
                 record = self.schedules.get(id)
                 if record is None or record.revision != revision or record.dormant:
@@ -260,7 +256,6 @@ class Engine:
             tags=job.tags + record.tags if record.tags else job.tags,
             permits=permits,
             max_attempts=job.attempts,
-            created_at=now.wall,
         )
 
     # ── when to wake ─────────────────────────────────────────────────────────────────────────

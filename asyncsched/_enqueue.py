@@ -393,7 +393,6 @@ class Enqueue:
             tags=job.tags + tags_of(tags, f"job {job.name!r}") if tags else job.tags,
             permits=permits,
             max_attempts=job.attempts,
-            created_at=now.wall,
             carried=_carried(job, as_json) if job.carry else None,
         )
 

@@ -23,6 +23,7 @@ class RunIds:
         self.instance = self.incarnation()
         self._fixed = _VERSION_7 | _VARIANT | (self.instance << 30)
         self._count = 0
+        self._now = self._base = -1
 
     def incarnation(self) -> int:
         """Return a number for an instance that no other has; not 0."""
@@ -30,6 +31,13 @@ class RunIds:
 
     def next(self, now: Instant) -> int:
         """Return the next id at ``now``."""
-        self._count = (self._count + 1) & 0x3FFFFFFF
-        milli, micro = divmod(now, 1000)
-        return (milli << 80) | (micro << 66) | self._fixed | self._count
+        if now != self._now:
+            milli, micro = divmod(now, 1000)
+            self._now, self._base = now, (milli << 80) | (micro << 66) | self._fixed
+        self._count = count = (self._count + 1) & 0x3FFFFFFF
+        return self._base + count
+
+
+def moment_of(run_id: int) -> Instant:
+    """Return when an id was made."""
+    return (run_id >> 80) * 1000 + (run_id >> 66 & 0x3FF)

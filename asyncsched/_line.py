@@ -50,7 +50,7 @@ class Line:
         self.engine.runner = self.runner
         self.board = ProgressBoard(store, self.timeline, clock, machine.hub, backend)
         self.runner.progressed = self.board.changed
-        self.runner.on_end = lambda run: machine.registry.let_go(run.job)
+        self.runner.let_go = machine.registry.let_go
         self.desk = LineDesk(machine, self)
         self.keeper: Keeper | None = None
         self._deployment = Deployment(store, self.timeline, machine.registry)

@@ -8,12 +8,13 @@ from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from contextvars import copy_context
 from threading import get_ident
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio
 
+from asyncsched._chain import make_runnable
 from asyncsched._clock import SystemClock
-from asyncsched._errors import ConfigurationError, SchedulerClosed
+from asyncsched._errors import SchedulerClosed
 from asyncsched._events import LoopStalled, SchedulerStarted, SchedulerStopped
 from asyncsched._hub import Hub
 from asyncsched._ids import RunIds
@@ -21,13 +22,11 @@ from asyncsched._instants import to_datetime
 from asyncsched._jobs import Job, Runnable
 from asyncsched._line import Line, LineDesk
 from asyncsched._registry import Registry
-from asyncsched._runner import fill, invoke
 from asyncsched._seats import Seats
 from asyncsched._server import Server
 from asyncsched._spawn import Backend, current_backend
-from asyncsched.abc import Call, Clock, Executor, Store
+from asyncsched.abc import Clock, Executor, Store
 from asyncsched.executors.stall import StallWatcher
-from asyncsched.policies.provide import Providing
 
 T = TypeVar("T")
 
@@ -99,22 +98,7 @@ class Machine:
         known = self.runnables.get(job.name)
         if known is not None and known.job is job:
             return
-        executor = self.executors[job.executor]
-        call: Any = invoke(job, executor)
-        if job.signature.provided:
-            call = Providing(tuple(job.signature.provided.items()), fill).wrap(call)
-        for policy in reversed(job.policies):
-            try:
-                call = policy.wrap(call)
-            except Exception as error:
-                raise ConfigurationError(
-                    f"job {job.name!r}: policy {policy!r} raised at wrap: {error!r}"
-                ) from error
-            if not callable(call):
-                raise ConfigurationError(
-                    f"job {job.name!r}: policy {policy!r} returned {call!r} from wrap(call); return an async callable"
-                )
-        self.runnables[job.name] = runnable = Runnable(job, cast("Call", call), executor)
+        self.runnables[job.name] = runnable = make_runnable(job, self.executors[job.executor])
         if runnable.in_loop:
             self.watcher.register(job.func, job.name)
         if (self.main.store.durable or self.strict) and not job.each_instance:

@@ -1,15 +1,13 @@
-"""One run: from claimed to recorded, policies around it.
+"""One run: from claimed to recorded.
 
 An attempt is a task of its own with a context of its own. Whatever happens in it becomes a verdict
-in one place, :func:`judge`, and the verdict is recorded exactly once.
+in one place, :func:`asyncsched._outcome.judge`, and the verdict is recorded exactly once.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,21 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 
 from asyncsched._context import CurrentRun, _current
-from asyncsched._errors import (
-    ArgumentError,
-    ConfigurationError,
-    Discard,
-    SchedulerStateError,
-    Snooze,
-    StoreUnavailable,
-    TryAgain,
-    shown,
-)
+from asyncsched._errors import ConfigurationError, SchedulerStateError, StoreUnavailable, shown
 from asyncsched._events import RunStarted, RunSucceeded, RunUnsuccessful, RunWaits
-from asyncsched._instants import SECOND, to_datetime, to_micros
-from asyncsched._jobs import Job, Runnable, arguments_of
+from asyncsched._instants import SECOND, to_datetime
+from asyncsched._jobs import Job, Runnable
 from asyncsched._ledger import RunRecord, Verdict
-from asyncsched._models import ErrorInfo, Progress
+from asyncsched._models import Progress
+from asyncsched._outcome import NeverBegan, judge, leaf
 from asyncsched._views import run_view
 
 if TYPE_CHECKING:
@@ -49,11 +39,6 @@ GRACE = 5.0
 START_UP = 60.0
 """Seconds that an executor may take to start a worker, beyond the attempt's own timeout."""
 
-RESULT_LIMIT = 64 * 1024
-"""Bytes that a result may have as JSON."""
-
-_TRACEBACK_LIMIT = 64 * 1024
-
 
 class Watcher(Protocol):
     """Watches the event loop while attempts are executed in it."""
@@ -67,8 +52,7 @@ class Live:
     """An attempt that is being executed, and the link through which its code speaks to us."""
 
     __slots__ = (
-        "_runner", "abandoned", "asked", "current", "deadline", "phase", "provided", "run", "runnable",
-        "task", "timer",
+        "_runner", "abandoned", "asked", "deadline", "phase", "provided", "run", "runnable", "task", "timer",
     )  # fmt: skip
 
     def __init__(self, runner: Runner, run: RunRecord, runnable: Runnable) -> None:
@@ -82,8 +66,6 @@ class Live:
         self.phase = "new"  # then "executing", then "over"
         self.abandoned = False
         self.provided: dict[str, Any] | None = None
-        due = run.due if run.slot is None else run.slot
-        self.current = CurrentRun(run.id, run.job, due, run.attempt, run.key, self)
 
     # The link: called from the job's code, also from threads, so each is one assignment.
 
@@ -147,11 +129,12 @@ class Runner:
         self._watcher = watcher
         self.live: dict[int, Live] = {}
         self.progressed: Callable[[RunRecord], None] = lambda run: None
-        self.on_end: Callable[[RunRecord], None] = lambda run: None
+        self.let_go: Callable[[str], None] = lambda job: None
         self.given_up = 0
         self._idle: anyio.Event | None = None
         self.unrecorded: dict[int, RunRecord] = {}  # ended, and not yet in a durable store
         self._last_call = anyio.Event()
+        self._record = self._record_patiently if store.durable else store.record
 
     def start(self, run: RunRecord, runnable: Runnable) -> None:
         """Begin an attempt of a run that was claimed."""
@@ -163,7 +146,9 @@ class Runner:
             # A process that has to be started first says when the function itself begins.
             spare = START_UP if getattr(runnable.executor, "announces", False) else 0.0
             self.arm(live, runnable.job.timeout / SECOND + spare)
-        live.task = self._backend.spawn(self._attempt(live), self._context.copy())
+        task = self._backend.spawn(self._attempt(live), self._context.copy(), run.job)
+        if live.phase != "over":  # as it may be where a task begins at once
+            live.task = task
 
     async def _attempt(self, live: Live) -> None:
         value, error = None, None
@@ -174,7 +159,7 @@ class Runner:
             except BaseException as raised:
                 error = raised
         else:
-            error = _NeverBegan()
+            error = NeverBegan()
         live.phase = "over"
         if live.abandoned:
             return
@@ -192,30 +177,39 @@ class Runner:
 
     def _begin(self, live: Live) -> Awaitable[Any]:
         """Set the attempt's context up and return its call: no frame of ours stands around it."""
-        _current.set(live.current)
         run, job = live.run, live.runnable.job
+        # It refers to the attempt, never the other way round: a circle would be left to the collector.
+        current = CurrentRun(
+            run.id, run.job, run.due if run.slot is None else run.slot, run.attempt, run.key, live
+        )
+        _current.set(current)
         if run.carried:
             for name, value in run.carried.items():
                 if name in job.carry:
                     job.carry[name].set(value)
         if self._hub.wants(RunStarted):
             self._hub.emit(RunStarted(to_datetime(run.started_at or 0), run_view(run, job)))
-        call: Any = live.runnable.call(live.current)
+        call = live.runnable.call(current)
         if job.policies and not inspect.isawaitable(call):
             raise ConfigurationError(
                 f"job {job.name!r}: its policies ({', '.join(map(shown, job.policies))}) returned {shown(call)} "
                 "when the call was made; what wrap() returns must be an async function"
             )
-        return call  # type: ignore[no-any-return]
+        return call
 
     async def _settle(self, live: Live, value: Any, error: BaseException | None) -> None:
         """Record how the attempt ended, then tell whoever waits or listens."""
         run, job, now = live.run, live.runnable.job, self._timeline.now()
-        verdict = judge(live, value, error, now)
+        verdict = judge(job, run, live.asked, value, error, now)
         if isinstance(error, Exception):
             # Before it is recorded: a handle may see the record before we are told that it stands.
-            self._hub.keep(run.id, _leaf(error))
-        held = verdict is not None and await self._record(run, verdict, now)
+            self._hub.keep(run.id, leaf(error))
+        held = False
+        if verdict is not None:
+            try:
+                held = await self._record(run, verdict, now)
+            except Exception as refused:
+                self._give_up_record(run, verdict, refused)
         self._done(run, verdict)
         if not held:
             return
@@ -230,39 +224,36 @@ class Runner:
 
     def ended(self, run: RunRecord, job: Job | None) -> None:
         """Tell whoever waits or listens that a run has its outcome."""
-        self.on_end(run)
+        self.let_go(run.job)
         self._hub.ended(run.id)
         kind = RunSucceeded if run.state == "succeeded" else RunUnsuccessful
         if self._hub.wants(kind):
             self._hub.emit(kind(to_datetime(self._timeline.now().wall), run_view(run, job)))
 
-    async def _record(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
-        if not self._store.durable:
-            return await self._try_record(run, verdict, now)
+    async def _record_patiently(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
+        """Record in a store that may be away: the run is over, and only its outcome waits.
+
+        Raises:
+            StoreUnavailable: it was still away at the last call.
+
+        """
         self.unrecorded[run.id] = run
         pause = 0.1
         while True:
             try:
-                held = await self._try_record(run, verdict, now)
+                held = await self._store.record(run, verdict, now)
+            except StoreUnavailable:
+                if self._last_call.is_set():
+                    raise
+            except Exception:
+                del self.unrecorded[run.id]
+                raise
+            else:
                 del self.unrecorded[run.id]
                 return held
-            except StoreUnavailable as error:
-                if self._last_call.is_set():
-                    self._give_up_record(run, verdict, error)
-                    return False
-            # The store is away: the run is over, and only its outcome waits.
             with anyio.move_on_after(pause):
                 await self._last_call.wait()
             pause = min(2 * pause, 5.0)
-
-    async def _try_record(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
-        try:
-            return await self._store.record(run, verdict, now)
-        except StoreUnavailable:
-            raise
-        except Exception as error:
-            self._give_up_record(run, verdict, error)
-            return False
 
     def _give_up_record(self, run: RunRecord, verdict: Verdict, error: Exception) -> None:
         logger.error(
@@ -277,6 +268,7 @@ class Runner:
 
     def _leave(self, live: Live) -> None:
         del self.live[live.run.id]
+        live.task = None  # it has the context that knows of us: a circle, if it stayed
         if live.runnable.in_loop:
             self._watcher.idle()
         if live.timer is not None:
@@ -324,7 +316,7 @@ class Runner:
         logger.error(
             "job %r did not end after it was cancelled (%s): its slot is freed and its code, "
             "which swallows cancellation, is left to itself",
-            live.run.job, live.asked, extra={"run_id": live.current.id, "job": live.run.job},
+            live.run.job, live.asked, extra={"run_id": f"{live.run.id:032x}", "job": live.run.job},
         )  # fmt: skip
         error = TimeoutError(f"the attempt did not end within {GRACE:g} s of its cancellation")
         self._backend.spawn(self._settle(live, None, error), self._context.copy())
@@ -345,135 +337,3 @@ class Runner:
                 "this scheduler keeps its runs in memory"
             )
         return complete(live.run, connection, self._timeline.now())
-
-
-class _NeverBegan(Exception):
-    """The attempt was cancelled before its first step."""
-
-
-def judge(live: Live, value: Any, error: BaseException | None, now: Now) -> Verdict | None:
-    """Return how an attempt ended: the one place where values and exceptions become outcomes.
-
-    ``None`` means that nothing is to be recorded: another instance holds the run now.
-    """
-    if error is None and value is None and live.asked is None:
-        return Verdict("succeeded")  # nearly every run: there is nothing to decide
-    if live.asked == "fenced":
-        return None
-    try:
-        return _judged(live, value, error, now)
-    except Exception as broken:
-        # A retry rule of the user's own, or a delay that is none: the run fails with that, and
-        # what the attempt itself had raised stays in sight as its context.
-        broken.__context__ = error
-        job = live.runnable.job
-        logger.exception("job %r: what follows its attempt could not be decided", job.name)
-        return Verdict("failed", "retry", error=error_info(broken), pause_after=job.pause_after)
-
-
-def _judged(live: Live, value: Any, error: BaseException | None, now: Now) -> Verdict:
-    job, run, asked = live.runnable.job, live.run, live.asked
-    if asked == "timeout":
-        late = TimeoutError(
-            f"the attempt did not end within its timeout of {(job.timeout or 0) / SECOND:g} s"
-        )
-        late.__cause__ = error if isinstance(error, Exception) else None
-        return _failed(job, run, late, now, "timed_out")
-    if error is None:
-        return _succeeded(job, value, isinstance(run.arguments, str))
-    if asked is not None:
-        return _cancelled(job, asked, error, now)
-    return _raised(job, run, _leaf(error), now)
-
-
-def _succeeded(job: Job, value: Any, as_json: bool) -> Verdict:
-    if not as_json or value is None:
-        return Verdict("succeeded", result=value)
-    try:
-        text = job.signature.encode_result(value)
-        size = len(text.encode())
-        if size > RESULT_LIMIT:
-            raise ArgumentError(
-                f"job {job.name!r}: its result has {size} bytes as JSON, {RESULT_LIMIT} are kept; "
-                "write it somewhere and return where"
-            )
-    except ArgumentError as refused:
-        return Verdict("failed", "result", error=error_info(refused), pause_after=job.pause_after)
-    return Verdict("succeeded", result=text)
-
-
-def _cancelled(job: Job, why: str, error: BaseException, now: Now) -> Verdict:
-    if why == "shutdown" and (job.retry is not None or isinstance(error, _NeverBegan)):
-        return Verdict("pending", why, ready_at=now.steady, spent=False, attempt="released")
-    cleanup_failed = isinstance(error, Exception) and not isinstance(error, _NeverBegan)
-    return Verdict("cancelled", why, error=error_info(error) if cleanup_failed else None)
-
-
-def _raised(job: Job, run: RunRecord, error: BaseException, now: Now) -> Verdict:
-    if isinstance(error, Discard):
-        return Verdict("failed", error.reason, error=error_info(error), pause_after=job.pause_after)
-    if isinstance(error, Snooze):
-        delay = _delay(error.delay, f"job {job.name!r}: Snooze: delay")
-        return Verdict("pending", "snooze", ready_at=now.steady + delay, spent=False, attempt="snoozed")
-    if isinstance(error, TryAgain) and error.delay is not None:
-        _delay(error.delay, f"job {job.name!r}: TryAgain: delay")
-    return _failed(job, run, error, now, "failed")
-
-
-def _delay(delay: Any, what: str) -> int:
-    micros = to_micros(delay, what)
-    if micros < 0:
-        raise ConfigurationError(f"{what} must not be negative, not {delay}")
-    return micros
-
-
-def _failed(job: Job, run: RunRecord, error: BaseException, now: Now, state: str) -> Verdict:
-    info = error_info(error)
-    if job.retry is not None and run.attempt < job.attempts:
-        began = run.attempts[0].started_at if run.attempts else run.started_at
-        delay = job.retry.delay_for(run.id, run.attempt, error, now.wall - (began or now.wall))
-        if delay is not None:
-            return Verdict("pending", "retry", error=info, ready_at=now.steady + delay, attempt=state)
-    return Verdict(state, error=info, pause_after=job.pause_after)
-
-
-def _leaf(error: BaseException) -> BaseException:
-    """Return the only exception in a group of one: a job's own task group wraps what it raises."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
-def error_info(error: BaseException) -> ErrorInfo:
-    """Return an exception as text, its traceback beginning in the job's own code."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    frames = error.__traceback__
-    ours = sys.modules[__package__ or "asyncsched"].__path__[0]
-    while frames is not None and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(ours):
-        frames = frames.tb_next
-    try:
-        text = "".join(traceback.format_exception(kind, error, frames))
-        message = str(error)
-    except Exception as broken:  # an exception whose own text cannot be made
-        text = message = f"<{name} whose text raised {type(broken).__name__}>"
-    return ErrorInfo(name, message[:4096], text[-_TRACEBACK_LIMIT:])
-
-
-def invoke(job: Job, executor: Any) -> Any:
-    """Return the innermost call of a job's chain: the executor with the run's arguments."""
-
-    def call(current: CurrentRun) -> Any:
-        live: Any = current._link
-        args, kwargs = arguments_of(live.run, job)
-        if live.provided is not None:
-            kwargs = {**kwargs, **live.provided}
-        return executor.run(current, job.func, args, kwargs)
-
-    return call
-
-
-def fill(current: CurrentRun, values: dict[str, Any]) -> None:
-    """Give the attempt the values of its provided parameters."""
-    live: Any = current._link
-    live.provided = values

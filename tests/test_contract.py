@@ -38,7 +38,7 @@ from asyncsched import (
 from asyncsched._context import CurrentRun
 from asyncsched._models import OVERLAPS, QUEUE_ALL_LIMIT
 from asyncsched._options import Options
-from asyncsched._runner import RESULT_LIMIT
+from asyncsched._outcome import RESULT_LIMIT
 from asyncsched.executors.loop import LoopExecutor
 from asyncsched.executors.process import ProcessExecutor
 from asyncsched.executors.thread import ThreadExecutor

@@ -50,11 +50,10 @@ def sizes(scheduler: Scheduler) -> dict[str, int]:
     history = store._history
     return {
         "runs": len(store._runs),
-        "slots": sum(map(len, store._slots.values())),
-        "schedules with slots": len(store._slots),
-        "live": sum(map(len, store._live.values())),
-        "schedules with live runs": len(store._live),
-        "stretches": sum(map(len, store._stretches.values())),
+        "books": len(store._books),
+        "slots": sum(len(book.slots) for book in store._books.values()),
+        "live": sum(len(book.live) for book in store._books.values()),
+        "stretches": sum(len(book.stretches) for book in store._books.values()),
         "keys": len(store._keys),
         "parked": sum(map(len, store._parked.values())),
         "ready": sum(len(queue._heap) for queue in store._ready.values()),
@@ -183,10 +182,10 @@ async def test_schedules_that_come_and_go_leave_nothing(
         await virtual_clock.advance(3600)
         counted = sizes(scheduler)
     assert {name: size for name, size in counted.items() if size} == {
-        "runs": counted["history"], "slots": counted["slots"], "schedules with slots": counted["schedules with slots"],
+        "runs": counted["history"], "slots": counted["slots"], "books": counted["books"],
         "history": counted["history"], "jobs": 1, "runnables": 1,
     }  # fmt: skip
-    assert counted["runs"] <= 100 and counted["slots"] <= 100 and counted["schedules with slots"] <= 100
+    assert counted["runs"] <= 100 and counted["slots"] <= 100 and counted["books"] <= 100
 
 
 async def test_a_million_values_of_a_limit_do_not_stay(

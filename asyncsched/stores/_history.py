@@ -46,6 +46,8 @@ def is_dead_letter(run: RunRecord) -> bool:
 def size_of(run: RunRecord) -> int:
     """Return about how many bytes a finished run takes; of a result only what is its own."""
     size = _RECORD_BYTES
+    if run.result is None and run.rare is None and run.arguments.__class__ is tuple:
+        return size  # as nearly every run
     if run.result is not None:
         try:
             size += sys.getsizeof(run.result)
@@ -66,10 +68,10 @@ class History:
     def __init__(self, bounds: Bounds, forget: Callable[[RunRecord], None]) -> None:
         self._bounds = bounds
         self._forget = forget
-        # The size is kept beside the run: a result is the job's own object and may grow.
-        self._order: deque[tuple[RunRecord, int]] = deque()
+        # A run's size is kept as its place: its result is the job's own object, and may grow.
+        self._order: deque[RunRecord] = deque()
         self._bytes = 0
-        self._spared: dict[int, tuple[RunRecord, int]] = {}
+        self._spared: dict[int, RunRecord] = {}
         self._spared_bytes = 0
         self._sweep_at = _SWEEP
         self._recent: dict[str, _Recent] = {}
@@ -86,8 +88,8 @@ class History:
             known: whether its schedule exists, so that its last runs are to be kept in any case.
 
         """
-        size = size_of(run)
-        self._order.append((run, size))
+        run.place = size = size_of(run)
+        self._order.append(run)
         self._bytes += size
         if known and run.schedule is not None:
             self._remember(run, run.schedule)
@@ -108,11 +110,11 @@ class History:
         """Take the oldest out while there is too much: forgotten, or spared."""
         gone = 0
         while self._order and self._too_much(now):
-            run, size = self._order.popleft()
-            self._bytes -= size
+            run = self._order.popleft()
+            self._bytes -= run.place
             if self._keeps(run, now):
-                self._spared[run.id] = (run, size)
-                self._spared_bytes += size
+                self._spared[run.id] = run
+                self._spared_bytes += run.place
             else:
                 self._forget(run)
                 gone += 1
@@ -120,11 +122,11 @@ class History:
 
     def _sweep(self, now: Instant) -> int:
         """Forget the spared that nothing keeps any more, and the oldest dead letters if too many."""
-        over = [run for run, _ in self._spared.values() if not self._keeps(run, now)]
+        over = [run for run in self._spared.values() if not self._keeps(run, now)]
         for run in over:
             self._let_go(run)
         gone = len(over)
-        for run, _ in list(self._spared.values()):
+        for run in list(self._spared.values()):
             if len(self._spared) <= self._bounds.count and self._spared_bytes <= self._bounds.size:
                 break
             if not self._is_recent(run):
@@ -135,16 +137,14 @@ class History:
         return gone
 
     def _let_go(self, run: RunRecord) -> None:
-        self._spared_bytes -= self._spared.pop(run.id)[1]
+        self._spared_bytes -= self._spared.pop(run.id).place
         self._forget(run)
 
     def _too_much(self, now: Instant) -> bool:
-        bounds = self._bounds
-        return (
-            len(self._order) > bounds.count
-            or self._bytes > bounds.size
-            or (bool(self._order) and (self._order[0][0].finished_at or 0) < now - bounds.age)
-        )
+        bounds, order = self._bounds, self._order
+        if self._bytes > bounds.size or len(order) > bounds.count:
+            return True
+        return bool(order) and (order[0].finished_at or 0) < now - bounds.age
 
     def _keeps(self, run: RunRecord, now: Instant) -> bool:
         finished = run.finished_at or 0

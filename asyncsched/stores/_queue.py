@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from itertools import count
 
 from asyncsched._ledger import RunRecord
 
-_tickets = count(1)
-
 
 class RunQueue:
-    """Runs by a number. A run stands in one queue at most, and its ticket names its valid entry.
+    """Runs by a number, the older first where it is the same. A run stands in one queue at most.
 
-    The comparison of two entries stays in C: number first, then ticket, never the run.
+    An entry is valid while its run says that it stands here, by this number. The comparison of two
+    entries stays in C: number first, then the run's id, never the run.
     """
 
     __slots__ = ("_dead", "_heap")
@@ -29,16 +27,16 @@ class RunQueue:
         """Put a run in; the entry it has elsewhere goes stale."""
         if run.queue is not None:
             take_out(run)
-        run.ticket = ticket = next(_tickets)
         run.queue = self
-        heappush(self._heap, (at, ticket, run))
+        run.place = at
+        heappush(self._heap, (at, run.id, run))
 
     def peek(self) -> int | None:
         """Return the least number of a valid entry."""
         heap = self._heap
         while heap:
-            at, ticket, run = heap[0]
-            if run.ticket == ticket:
+            at, _, run = heap[0]
+            if run.queue is self and run.place == at:
                 return at
             heappop(heap)
             self._dead -= 1
@@ -48,15 +46,15 @@ class RunQueue:
         """Take out the run with the least number, if that is at most ``upto``."""
         heap = self._heap
         while heap:
-            at, ticket, run = heap[0]
-            if run.ticket != ticket:
+            at, _, run = heap[0]
+            if run.queue is not self or run.place != at:
                 heappop(heap)
                 self._dead -= 1
             elif upto is not None and at > upto:
                 return None
             else:
                 heappop(heap)
-                run.ticket, run.queue = 0, None
+                run.queue = None
                 return run
         return None
 
@@ -64,18 +62,15 @@ class RunQueue:
         """Hear that one entry went stale; rebuild when more than half are."""
         self._dead += 1
         if self._dead > 64 and self._dead * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].ticket == entry[1]]
+            # A run that came back by the number it had before has two entries that look valid: one is.
+            valid = {run.id: (at, run.id, run) for at, _, run in self._heap if run.queue is self and run.place == at}
+            self._heap = list(valid.values())
             heapify(self._heap)
             self._dead = 0
-
-    def runs(self) -> list[RunRecord]:
-        """Return the runs in order."""
-        return [run for _, ticket, run in sorted(self._heap) if run.ticket == ticket]
 
 
 def take_out(run: RunRecord) -> None:
     """Take a run out of the queue it stands in, if any."""
-    run.ticket = 0
     queue, run.queue = run.queue, None
     if queue is not None:
         queue.died()

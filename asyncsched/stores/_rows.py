@@ -82,19 +82,24 @@ def read_run(row: Sequence[Any], run_id: Callable[[Any], int]) -> RunRecord:
     run = RunRecord.__new__(RunRecord)
     (
         id, run.job, run.due, run.executor, run.schedule, run.origin, run.slot, run.ready_at, run.rank,
-        run.priority, run.waits_for, run.arguments, run.key, run.key_ttl, tags, permits,
-        run.max_attempts, run.state, run.attempt, run.holder, run.asked, run.created_at, run.started_at,
-        run.finished_at, run.late, run.why, error, run.result, progress, attempts, carried, run.reference,
+        run.priority, waits_for, run.arguments, key, key_ttl, tags, permits,
+        run.max_attempts, run.state, run.attempt, run.holder, asked, _, run.started_at,
+        run.finished_at, run.late, run.why, error, run.result, progress, attempts, carried, reference,
     ) = row[:RUN_WIDTH]  # fmt: skip
     run.id = run_id(id)
     run.steady = False
-    run.queue, run.ticket = None, 0
+    run.queue, run.place, run.rare = None, 0, None
     run.tags = tuple(_loads(tags)) if tags else _NO_TAGS
-    run.permits = tuple(Permit(*permit) for permit in _loads(permits)) if permits else ()
-    run.error = ErrorInfo(*_loads(error)) if error else None
-    run.progress = Progress(*_loads(progress)) if progress else None
-    run.attempts = [_past(one) for one in _loads(attempts)] if attempts else None
-    run.carried = _loads(carried) if carried else None
+    if key or key_ttl or permits or carried:
+        run.key, run.key_ttl = key, key_ttl
+        run.permits = tuple(Permit(*permit) for permit in _loads(permits)) if permits else ()
+        run.carried = _loads(carried) if carried else None
+    if waits_for or asked or reference:
+        run.waits_for, run.asked, run.reference = waits_for, asked, reference
+    if error or progress or attempts:
+        run.error = ErrorInfo(*_loads(error)) if error else None
+        run.progress = Progress(*_loads(progress)) if progress else None
+        run.attempts = [_past(one) for one in _loads(attempts)] if attempts else None
     if not (type(run.due) is type(run.priority) is type(run.attempt) is type(run.max_attempts) is int):
         raise ValueError("a time or a number is none")
     return run

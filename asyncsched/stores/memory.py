@@ -21,13 +21,12 @@ from asyncsched._ledger import (
     Verdict,
 )
 from asyncsched._plan import admit
+from asyncsched.stores._book import Book
 from asyncsched.stores._history import Bounds, History
 from asyncsched.stores._limiter import Limiter
 from asyncsched.stores._queue import RunQueue, take_out
 
-STRETCHES_KEPT = 1000
 ATTEMPTS_KEPT = 200
-_FAILURES = frozenset({"failed", "timed_out", "lost"})
 
 
 class MemoryStore:
@@ -41,13 +40,10 @@ class MemoryStore:
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._runs: dict[int, RunRecord] = {}
-        self._schedules: dict[str, ScheduleRecord] = {}
+        self._books: dict[str, Book] = {}  # of each schedule
         self._ready: dict[str, RunQueue] = {}
         self._later = {False: RunQueue(), True: RunQueue()}  # by timeline: wall, steady
         self._keys: dict[tuple[str, str], RunRecord] = {}
-        self._slots: dict[str, dict[Instant, RunRecord]] = {}
-        self._live: dict[str, dict[int, RunRecord]] = {}
-        self._stretches: dict[str, list[Stretch]] = {}
         self._paused_jobs: dict[str, JobPause] = {}
         self._parked: dict[tuple[str, str], dict[int, RunRecord]] = {}
         self._limiter = Limiter(self._may_try)
@@ -67,36 +63,46 @@ class MemoryStore:
     # ── schedules ────────────────────────────────────────────────────────────────────────────
 
     async def schedules(self, ids: Collection[str] | None = None) -> list[ScheduleRecord]:
-        if ids is None:
-            return list(self._schedules.values())
-        return [self._schedules[id] for id in ids if id in self._schedules]
+        books = self._books.values() if ids is None else [self._books[id] for id in ids if id in self._books]
+        return [book.record for book in books if book.record is not None]
 
     async def put_schedule(self, record: ScheduleRecord, revision: int, now: Now) -> ScheduleRecord:
         return self.put(record, revision)
 
     def put(self, record: ScheduleRecord, revision: int) -> ScheduleRecord:
         """Do what ``put_schedule`` does, for who cannot await."""
-        stands = self._schedules.get(record.id)
+        stands = self._record(record.id)
         if (0 if stands is None else stands.revision) != revision:
             assert stands is not None or revision
             return stands if stands is not None else record
         record.revision = revision + 1
-        self._schedules[record.id] = record
+        self._book(record.id).record = record
         return record
+
+    def _book(self, schedule: str) -> Book:
+        book = self._books.get(schedule)
+        if book is None:
+            book = self._books[schedule] = Book()
+        return book
+
+    def _record(self, schedule: str | None) -> ScheduleRecord | None:
+        book = self._books.get(schedule) if schedule is not None else None
+        return None if book is None else book.record
 
     async def remove_schedule(self, id: str, now: Now) -> bool:
         # Nobody can ask any more what became of its slots: only its runs stay, until they are pruned.
-        known = self._schedules.pop(id, None) is not None
+        book = self._book(id)
+        known, book.record = book.record is not None, None
+        book.stretches.clear()
         self._history.drop_schedule(id)
-        self._stretches.pop(id, None)
-        if not self._live.get(id, True):
-            del self._live[id]
+        if book.blank:
+            del self._books[id]
         self._release_parked(("schedule", id))
         return known
 
     async def release(self, schedule: str, lost: Stretch | None, now: Now) -> None:
         if lost is not None:
-            self._skip(lost, contiguous=False)
+            self._book(schedule).skip(lost)
         self._release_parked(("schedule", schedule))
 
     async def pause_job(self, job: str, pause: JobPause | None, now: Now) -> None:
@@ -158,8 +164,8 @@ class MemoryStore:
         if run.key is not None:
             self._keys[run.job, run.key] = run
         if run.origin == "schedule" and run.schedule is not None and run.slot is not None:
-            self._live.setdefault(run.schedule, {})[run.id] = run
-            self._slots.setdefault(run.schedule, {})[run.slot] = run
+            book = self._book(run.schedule)
+            book.live[run.id] = book.slots[run.slot] = run
 
     def _enqueue(self, run: RunRecord) -> None:
         assert run.ready_at is not None
@@ -215,8 +221,9 @@ class MemoryStore:
                 self._make_ready(run)
 
     def _fire(self, firing: Firing, claimed: Claimed, now: Now) -> None:
-        record = self._schedules.get(firing.schedule)
-        if record is None:
+        book = self._books.get(firing.schedule)
+        record = None if book is None else book.record
+        if book is None or record is None:
             return
         claimed.schedules.append(record)
         if record.revision != firing.revision or record.paused:
@@ -227,37 +234,38 @@ class MemoryStore:
         record.next_slot = firing.next_slot
         record.next_due = firing.next_due
         if firing.stretch is not None:
-            claimed.skipped.append(self._skip(firing.stretch, self._follows(firing.stretch, before)))
+            claimed.skipped.append(book.skip(firing.stretch, before))
         for run in firing.runs:
-            self._admit(run, firing, before, claimed, now)
-            before = run.slot if run.slot is not None else before
+            assert run.slot is not None
+            # The clock was put back past it where there is one: its record stands, it is not run twice.
+            if run.slot not in book.slots:
+                self._admit(run, book, firing, before, claimed, now)
+            before = run.slot
 
-    def _admit(self, run: RunRecord, firing: Firing, before: Instant, claimed: Claimed, now: Now) -> None:
+    def _admit(
+        self, run: RunRecord, book: Book, firing: Firing, before: Instant, claimed: Claimed, now: Now
+    ) -> None:
         assert run.slot is not None
-        if run.slot in self._slots.get(firing.schedule, ()):
-            return  # the clock was put back past it: its record stands, it is not run twice
-        live = self._live.get(firing.schedule)
         decision = "run"
-        if live:
-            waiting = sum(other.waits_for == "overlap" for other in live.values())
-            decision = admit(firing.overlap, len(live), waiting, firing.chained)
-        # What is admitted behind others waits for those before it only (see _let_next_go).
+        if book.live:
+            decision = admit(firing.overlap, len(book.live), book.waiting, firing.chained)
+        # What is admitted behind others waits for those before it only (see Book.next_to_go).
         if decision == "skip":
             lost = Stretch(firing.schedule, run.slot, run.slot, 1, "overlap")
-            claimed.skipped.append(self._skip(lost, self._follows(lost, before)))
+            claimed.skipped.append(book.skip(lost, before))
             return
         if decision == "replace":
-            self._replace(firing.schedule, claimed, now)
-            decision = "wait" if self._live.get(firing.schedule) else "run"
-        self._insert(run)
+            self._replace(book, claimed, now)
+            decision = "wait" if book.live else "run"
+        self._runs[run.id] = book.live[run.id] = book.slots[run.slot] = run
         if decision == "wait":
             run.waits_for, run.ready_at = "overlap", None
         else:
             self._make_ready(run)
 
-    def _replace(self, schedule: str, claimed: Claimed, now: Now) -> None:
+    def _replace(self, book: Book, claimed: Claimed, now: Now) -> None:
         """Ask the running ones to end, and end those that have not begun."""
-        for other in list(self._live[schedule].values()):
+        for other in list(book.live.values()):
             if other.state == "running":
                 self._ask(other, "replaced")
             else:
@@ -270,10 +278,10 @@ class MemoryStore:
         if run.job in self._paused_jobs:
             return self._park(("job", run.job), run, now)
         if run.schedule is not None and run.origin == "schedule":
-            record = self._schedules.get(run.schedule)
+            record = self._record(run.schedule)
             if record is not None and record.paused:
                 return self._park(("schedule", run.schedule), run, now)
-        if run.permits and not self._permitted(run, claimed, now):
+        if run.rare is not None and run.permits and not self._permitted(run, claimed, now):
             return False
         run.state = "running"
         run.holder = claim.holder
@@ -304,10 +312,11 @@ class MemoryStore:
     async def record(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
         if run.state != "running":
             return False
-        if verdict.state != "succeeded" or run.attempts is not None:
-            self._keep_attempt(run, verdict, now)
-        if run.permits:
-            self._limiter.give_back(run, now.steady)
+        if run.rare is not None or verdict.state != "succeeded":
+            if run.attempts is not None or verdict.state != "succeeded":
+                self._keep_attempt(run, verdict, now)
+            if run.permits:
+                self._limiter.give_back(run, now.steady)
         if verdict.state != "pending":
             self._finish(run, verdict, now)
         elif run.asked is not None:
@@ -343,57 +352,32 @@ class MemoryStore:
     def _finish(self, run: RunRecord, verdict: Verdict, now: Now) -> None:
         if run.state == "pending":
             self._unqueue(run, now)
-        run.waits_for = None
         run.ready_at = None
         run.state = verdict.state
         run.why = verdict.why
         run.result = verdict.result
-        run.error = verdict.error
         run.finished_at = now.wall
-        if run.key is not None and not (run.state == "succeeded" and run.key_ttl):
-            self._drop_key(run)
-        if run.origin == "schedule" and run.schedule is not None:
-            self._settle(run, run.schedule, verdict, now)
-        self._history.push(run, now.wall, run.schedule in self._schedules)
+        if run.rare is not None or verdict.error is not None:
+            run.waits_for = None
+            run.error = verdict.error
+            if run.key is not None and not (run.state == "succeeded" and run.key_ttl):
+                self._drop_key(run)
+        book = None
+        if run.schedule is not None:
+            book = self._books.get(run.schedule)
+            if book is not None and run.origin == "schedule":
+                self._settle(run, book, verdict, now)
+        self._history.push(run, now.wall, book is not None and book.record is not None)
 
-    def _settle(self, run: RunRecord, schedule: str, verdict: Verdict, now: Now) -> None:
+    def _settle(self, run: RunRecord, book: Book, verdict: Verdict, now: Now) -> None:
         """Let the next run of the schedule go on, and count failures in a row."""
-        live = self._live.get(schedule, {})
-        live.pop(run.id, None)
-        if live:
-            self._let_next_go(live)
-        record = self._schedules.get(schedule)
-        if record is None:
-            if not live:
-                self._live.pop(schedule, None)
-            return
-        if run.state == "succeeded":
-            record.failures = 0
-        elif run.state in _FAILURES:
-            record.failures += 1
-            if verdict.pause_after and record.failures >= verdict.pause_after and not record.paused:
-                record.paused = True
-                record.paused_at = now.wall
-                record.by = "asyncsched"
-                record.note = f"paused after {record.failures} failures in a row"
-                record.revision += 1
-                verdict.paused = record
-
-    def _let_next_go(self, live: dict[int, RunRecord]) -> None:
-        """Let the first of those that wait for others go on, if none of those before it is left.
-
-        Only those before it: under ``allow``, later slots begin while a catch-up's runs still wait
-        for one another, and must not hold them up.
-        """
-        waiting = [run for run in live.values() if run.waits_for == "overlap"]
-        if not waiting:
-            return
-        following = min(waiting, key=_by_due)
-        if all(run.waits_for == "overlap" or _by_due(run) > _by_due(following) for run in live.values()):
+        book.live.pop(run.id, None)
+        if book.live and (following := book.next_to_go()) is not None:
             following.waits_for = None
             following.ready_at = following.due
             self._enqueue(following)
             self._hint()
+        book.count(run, verdict, now.wall)
 
     def _drop_key(self, run: RunRecord) -> None:
         assert run.key is not None
@@ -451,7 +435,8 @@ class MemoryStore:
         return self._runs.get(run_id)
 
     async def slot(self, schedule: str, slot: Instant) -> RunRecord | None:
-        return self._slots.get(schedule, {}).get(slot)
+        book = self._books.get(schedule)
+        return None if book is None else book.slots.get(slot)
 
     async def runs(self, query: RunQuery) -> list[RunRecord]:
         found = [run for run in self._runs.values() if _matches(run, query)]
@@ -459,46 +444,22 @@ class MemoryStore:
         return found[: query.limit]
 
     async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
-        kept = self._stretches.get(schedule, ())
+        kept = self._books[schedule].stretches if schedule in self._books else ()
         return [stretch for stretch in kept if stretch.first <= end and stretch.last >= start]
 
     async def prune(self, now: Now) -> int:
         return self._history.prune(now.wall)
-
-    def _follows(self, stretch: Stretch, before: Instant) -> bool:
-        """Whether the stretch goes on from the schedule's newest one, with no run between."""
-        kept = self._stretches.get(stretch.schedule)
-        return bool(kept) and kept is not None and kept[-1].last == before
-
-    def _skip(self, stretch: Stretch, contiguous: bool) -> Stretch:
-        kept = self._stretches.setdefault(stretch.schedule, [])
-        if contiguous and kept[-1].reason == stretch.reason:
-            newest = kept[-1]
-            newest.last = stretch.last
-            newest.count += stretch.count
-            newest.exact = newest.exact and stretch.exact
-        else:
-            kept.append(Stretch(
-                stretch.schedule, stretch.first, stretch.last, stretch.count, stretch.reason, stretch.exact
-            ))  # fmt: skip
-            if len(kept) > STRETCHES_KEPT:
-                del kept[: STRETCHES_KEPT // 10]
-        return stretch
 
     def _forget(self, run: RunRecord) -> None:
         del self._runs[run.id]
         if run.key is not None:
             self._drop_key(run)
         if run.schedule is not None and run.slot is not None:
-            slots = self._slots.get(run.schedule)
-            if slots is not None and slots.get(run.slot) is run:
-                del slots[run.slot]
-                if not slots:
-                    del self._slots[run.schedule]
-
-
-def _by_due(run: RunRecord) -> tuple[Instant, int]:
-    return run.due, run.id
+            book = self._books.get(run.schedule)
+            if book is not None and book.slots.get(run.slot) is run:
+                del book.slots[run.slot]
+                if book.blank:
+                    del self._books[run.schedule]
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -92,7 +92,7 @@ class Stage:
         """Return a run that is to be added."""
         more.setdefault("arguments", '{"x":1}')
         number = (self.at // 1000 << 80) | next(self._ids)
-        return RunRecord(number, job, self.at + delay, created_at=self.at, **more)
+        return RunRecord(number, job, self.at + delay, **more)
 
     async def add(self, *runs: RunRecord, replace: bool = False) -> list[Any]:
         """Put runs into the ledger."""

@@ -1,0 +1,55 @@
+"""A job made ready to run: its policies around its executor, put together once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncsched._context import CurrentRun
+from asyncsched._errors import ConfigurationError
+from asyncsched._jobs import Job, Runnable, arguments_of
+from asyncsched.abc import Call, Executor
+from asyncsched.policies.provide import Providing
+
+
+def make_runnable(job: Job, executor: Executor) -> Runnable:
+    """Return the job with its chain; the first of its policies is the outermost.
+
+    Raises:
+        ConfigurationError: a policy fails to wrap, or gives back nothing callable.
+
+    """
+    call = _innermost(job, executor)
+    if job.signature.provided:
+        call = Providing(tuple(job.signature.provided.items()), _fill).wrap(call)
+    for policy in reversed(job.policies):
+        try:
+            call = policy.wrap(call)
+        except Exception as error:
+            raise ConfigurationError(
+                f"job {job.name!r}: policy {policy!r} raised at wrap: {error!r}"
+            ) from error
+        if not callable(call):
+            raise ConfigurationError(
+                f"job {job.name!r}: policy {policy!r} returned {call!r} from wrap(call); return an async callable"
+            )
+    return Runnable(job, call, executor)
+
+
+def _innermost(job: Job, executor: Executor) -> Call:
+    """Return what all policies stand around: the executor with the run's arguments."""
+    func, run = job.func, executor.run
+
+    def call(current: CurrentRun) -> Any:
+        live: Any = current._link
+        args, kwargs = arguments_of(live.run, job)
+        if live.provided is not None:
+            kwargs = {**kwargs, **live.provided}
+        return run(current, func, args, kwargs)
+
+    return call
+
+
+def _fill(current: CurrentRun, values: dict[str, Any]) -> None:
+    """Give the attempt the values of its provided parameters."""
+    live: Any = current._link
+    live.provided = values
