@@ -15,7 +15,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -109,7 +109,7 @@ class OwnServer(Server):
 
     can_restart = True
 
-    def __init__(self, binaries: Path) -> None:
+    def __init__(self, binaries: Path, **settings: str) -> None:
         self._user = {"user": "nobody", "group": "nogroup", "extra_groups": ()} if os.geteuid() == 0 else {}
         # Short, because a socket's path has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="aspg", dir="/tmp"))
@@ -121,7 +121,7 @@ class OwnServer(Server):
                 shutil.chown(self._folder, "nobody")
             self._folder.chmod(0o700)
             self._call("initdb", "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
-            self._configure()
+            self._configure(settings)
             self._guard = self._guarded()
             self.start()
         except BaseException:
@@ -141,8 +141,8 @@ class OwnServer(Server):
             shutil.copytree(libs, self._folder / libs.name, symlinks=True)
         return self._folder / "pg" / wheel.name / "bin"
 
-    def _configure(self) -> None:
-        settings = {**_SETTINGS, "unix_socket_directories": str(self._folder)}
+    def _configure(self, more: Mapping[str, str]) -> None:
+        settings = {**_SETTINGS, **more, "unix_socket_directories": str(self._folder)}
         with (self._data / "postgresql.conf").open("a") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         rules = self._data / "pg_hba.conf"
@@ -221,8 +221,11 @@ def find_binaries() -> Path:
     )
 
 
-def open_server() -> Server:
+def open_server(**settings: str) -> Server:
     """Return the server that tests run on.
+
+    Args:
+        **settings: of a server of our own, in place of those that make tests quick.
 
     Raises:
         NoServer: there is none.
@@ -231,7 +234,7 @@ def open_server() -> Server:
     dsn = os.environ.get("ASYNCSCHED_TEST_PG_DSN")
     if importlib.util.find_spec("psycopg") is None:
         raise NoServer("psycopg is not installed")
-    return Server(dsn) if dsn else OwnServer(find_binaries())
+    return Server(dsn) if dsn else OwnServer(find_binaries(), **settings)
 
 
 @pytest.fixture(scope="session")

@@ -5,21 +5,33 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tests.benchmarks import _peers
 from tests.benchmarks._all import SCENARIOS
 from tests.benchmarks._bench import evaluate, machine, run, table
+
+_LONG = [name for name, scenario in SCENARIOS.items() if scenario.long]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what is asked for and print what came out."""
     parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("scenario", nargs="*", help=f"any of {', '.join(SCENARIOS)}; all by default")
+    parser.add_argument(
+        "scenario", nargs="*", help=f"any of {', '.join(SCENARIOS)}; all but {', '.join(_LONG)} by default"
+    )
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", dest="mode", action="store_const", const="quick", help="smaller, one round")
     size.add_argument(
         "--smoke", dest="mode", action="store_const", const="smoke", help="only to see that it works"
     )
     parser.add_argument("--rounds", type=int, help="how often each system is run")
+    parser.add_argument(
+        "--install-peers",
+        action="store_true",
+        help="first install the peers that need an environment of their own",
+    )
     options = parser.parse_args(arguments)
+    if options.install_peers:
+        _peers.install()
     mode = options.mode or "full"
     unknown = set(options.scenario) - set(SCENARIOS)
     if unknown:
@@ -27,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     lines = []
     print(machine())
-    for name in options.scenario or SCENARIOS:
+    for name in options.scenario or [name for name in SCENARIOS if name not in _LONG]:
         scenario = SCENARIOS[name]
         rounds = options.rounds or (scenario.rounds if mode == "full" else 1)
         print(f"\n{name}: {scenario.workload} ({rounds} rounds)", flush=True)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import burst, enqueue, idle, imports, intervals, noop
+from tests.benchmarks import (
+    burst,
+    cluster,
+    enqueue,
+    hold,
+    idle,
+    imports,
+    intervals,
+    noop,
+    offload,
+    soak,
+    stores,
+)
 from tests.benchmarks._bench import Scenario
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
-    for module in (intervals, burst, enqueue, noop, imports, idle)
+    for module in (intervals, burst, enqueue, noop, offload, imports, idle, stores, hold, cluster, soak)
     for scenario in module.SCENARIOS
 }

@@ -8,10 +8,12 @@ over the rounds of *ours divided by theirs in the same round*.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from os import cpu_count, getloadavg
@@ -19,8 +21,12 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from tests.benchmarks import _peers
+
 ROOT = Path(__file__).parents[2]
 OURS = "asyncsched"
+DSN = "ASYNCSCHED_BENCHMARK_DSN"
+"""Where a child finds the database that was made for it."""
 
 Metrics = dict[str, float]
 
@@ -64,6 +70,8 @@ class Scenario:
     smoke: Size
     rounds: int = 5
     timeout: float = 300.0
+    long: bool = False  # only when it is named
+    postgres: bool = False  # each child gets an empty database on a server that loses nothing
     sizes: dict[str, Size] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,20 +84,61 @@ Rounds = list[dict[str, Metrics]]
 
 
 def run(scenario: Scenario, mode: str, rounds: int) -> Rounds:
-    """Run every system in a process of its own, by turns, ``rounds`` times."""
-    names = list(scenario.systems)
+    """Run every system that is here in a process of its own, by turns, ``rounds`` times."""
+    for name in scenario.systems:
+        if _peers.interpreter(name) is None:
+            print(f"{name} is not installed: {_peers.HOW}")
+    names = [name for name in scenario.systems if _peers.interpreter(name) is not None]
     done = []
-    for number in range(rounds):
-        turn = number % len(names)
-        order = names[turn:] + names[:turn]
-        done.append({name: _in_child(scenario, name, mode) for name in order})
-        print(".", end="", file=sys.stderr, flush=True)
+    with _databases(scenario) as database:
+        for number in range(rounds):
+            turn = number % len(names)
+            order = names[turn:] + names[:turn]
+            one = {}
+            for name in order:
+                with database() as environment:
+                    one[name] = _in_child(scenario, name, mode, environment)
+            done.append(one)
+            print(".", end="", file=sys.stderr, flush=True)
     return done
 
 
-def _in_child(scenario: Scenario, system: str, mode: str) -> Metrics:
-    command = [sys.executable, "-m", "tests.benchmarks.child", scenario.name, system, mode]
-    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=scenario.timeout)
+@contextmanager
+def _databases(scenario: Scenario) -> Iterator[Callable[[], AbstractContextManager[dict[str, str]]]]:
+    """Yield what makes a database for one child, and drops it: nothing to be done without a server."""
+    if not scenario.postgres:
+        yield lambda: nullcontext({})
+        return
+    from tests.postgres import open_server
+
+    server = open_server(fsync="on", full_page_writes="on", shared_buffers="256MB", max_wal_size="4GB")
+
+    @contextmanager
+    def database() -> Iterator[dict[str, str]]:
+        name = server.create_database()
+        try:
+            yield {DSN: server.dsn(name)}
+        finally:
+            server.drop_database(name)
+
+    try:
+        said = (f"{name} {server.run(f'show {name}')[0][0]}" for name in _PROMISES)
+        print(f"PostgreSQL for everyone: {', '.join(said)}")
+        yield database
+    finally:
+        server.close()
+
+
+_PROMISES = ("server_version", "fsync", "synchronous_commit")
+
+
+def _in_child(scenario: Scenario, system: str, mode: str, environment: Mapping[str, str]) -> Metrics:
+    python = _peers.interpreter(system) or sys.executable
+    command = [python, "-m", "tests.benchmarks.child", scenario.name, system, mode]
+    child = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True,
+        timeout=scenario.timeout,
+    )  # fmt: skip
     if child.returncode:
         raise RuntimeError(f"{scenario.name}: {system} failed:\n{child.stderr[-2000:]}")
     metrics: Metrics = json.loads(child.stdout.splitlines()[-1])
@@ -107,9 +156,11 @@ class Line(NamedTuple):
 
 
 def evaluate(scenario: Scenario, rounds: Rounds) -> list[Line]:
-    """Return the figures of a scenario from what its rounds measured."""
+    """Return the figures of a scenario from what its rounds measured, without those of absent peers."""
     lines = []
     for figure in scenario.figures:
+        if figure.over is not None and any(figure.over[0] not in one for one in rounds):
+            continue
         ours = [one[figure.system][figure.metric] for one in rounds]
         if figure.over is None:
             lines.append(Line(figure, median(ours), None, median(ours), (min(ours), max(ours))))
@@ -162,11 +213,15 @@ def _cells(line: Line) -> tuple[str, ...]:
     return (
         figure.row,
         figure.what,
-        f"{line.ours:.3g}{unit}",
-        f"{line.theirs:.3g}{unit}" if line.theirs is not None else "",
+        f"{_number(line.ours)}{unit}",
+        f"{_number(line.theirs)}{unit}" if line.theirs is not None else "",
         ratio,
-        f"{line.spread[0]:.3g}–{line.spread[1]:.3g}",
+        f"{_number(line.spread[0])}–{_number(line.spread[1])}",
         f"{bound} {figure.goal:g}" if figure.goal is not None else "",
         f"{bound} {figure.beyond:g}" if figure.beyond is not None else "",
         verdict(line),
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if 1000 <= value < float("inf") else f"{value:.3g}"

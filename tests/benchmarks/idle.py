@@ -1,12 +1,18 @@
-"""W8: how often an idle process is woken by its scheduler."""
+"""W8: how often an idle process is woken by its scheduler, and how often an idle scheduler asks its store."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from tests.benchmarks._bench import Figure, Metrics, Scenario, Size
+from tests.benchmarks._bench import DSN, Figure, Metrics, Scenario, Size
 from tests.benchmarks._measure import Cpu, aps3
 
 
@@ -50,6 +56,57 @@ def apscheduler(size: Size) -> Metrics:
     return asyncio.run(main())
 
 
+async def _statements(url: str, seconds: float, seen: list[Any]) -> Metrics:
+    from asyncsched import Scheduler
+
+    scheduler = Scheduler(url)
+    scheduler.cron("@yearly")(nothing)
+    async with scheduler:
+        await asyncio.sleep(2)
+        before = len(seen)
+        await asyncio.sleep(seconds)
+        return {"statements": (len(seen) - before) * 60 / seconds}
+
+
+def sqlite(size: Size) -> Metrics:
+    """Count the statements that SQLite's own trace hears of, without the looks at the file's version."""
+    seen: list[str] = []
+
+    class Traced(sqlite3.Connection):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.set_trace_callback(lambda sql: sql.startswith("PRAGMA data_version") or seen.append(sql))
+
+    with _replaced(sqlite3, "connect", lambda *args, **options: Traced(*args, **options)):
+        with tempfile.TemporaryDirectory() as folder:
+            return asyncio.run(_statements(f"sqlite:///{folder}/jobs.db", size.seconds, seen))
+
+
+def postgres(size: Size) -> Metrics:
+    """Count the statements that the driver is given."""
+    import psycopg
+
+    seen: list[Any] = []
+    plain = psycopg.Cursor.execute
+
+    def execute(cursor: Any, query: Any, *args: Any, **options: Any) -> Any:
+        seen.append(query)
+        return plain(cursor, query, *args, **options)
+
+    with _replaced(psycopg.Cursor, "execute", execute):
+        return asyncio.run(_statements(os.environ[DSN], size.seconds, seen))
+
+
+@contextmanager
+def _replaced(where: Any, name: str, value: Any) -> Iterator[None]:
+    plain = getattr(where, name)
+    setattr(where, name, value)
+    try:
+        yield
+    finally:
+        setattr(where, name, plain)
+
+
 SCENARIOS = (
     Scenario(
         "idle",
@@ -57,5 +114,19 @@ SCENARIOS = (
         {"asyncsched": ours, "aps3": apscheduler},
         (Figure("8b", "wake-ups per minute", "wakeups", 3),),
         Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1,
+    ),
+    Scenario(
+        "idle-sqlite",
+        "SQLite, one schedule that is not due for long: statements per minute, PRAGMA data_version not counted",
+        {"asyncsched": sqlite},
+        (Figure("8b", "SQLite, idle: statements per minute", "statements", 75),),
+        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1,
+    ),
+    Scenario(
+        "idle-postgres",
+        "PostgreSQL, one schedule that is not due for long: statements per minute",
+        {"asyncsched": postgres},
+        (Figure("8b", "PostgreSQL, idle: statements per minute", "statements", 75),),
+        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1, postgres=True,
     ),
 )  # fmt: skip

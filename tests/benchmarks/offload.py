@@ -1,7 +1,6 @@
-"""What it costs to hand a call to a thread and to a process, beside the standard library's executors.
+"""W4: what it costs to hand a call to a thread and to a process, beside the standard library's executors.
 
-``python -m tests.benchmarks.offload``: CPU time per call in this process and its workers, all threads
-together, both sides in turn in one run, medians of five. Only the ratios mean anything.
+CPU time per call in this process and its workers, all threads together.
 """
 
 from __future__ import annotations
@@ -9,39 +8,35 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import psutil
+from tests.benchmarks._bench import Figure, Metrics, Scenario, Size
 
-from asyncsched._context import CurrentRun
-from asyncsched.executors import ProcessExecutor, ThreadExecutor
-
-ROUNDS = 5
-RUN = CurrentRun(1, "noop", 0, 1, None, None)  # type: ignore[arg-type]
+THREADS, PROCESSES, LANES = 6, 2, 64
+SPIN = 0.001
 
 Once = Callable[[], Awaitable[Any]]
 
 
 def noop() -> None:
-    return None
+    """Be a call that does nothing."""
 
 
-def spin(seconds: float) -> float:
-    """Use CPU for so many seconds; return how many it were."""
-    begin = time.process_time()
-    while (used := time.process_time() - begin) < seconds:
+def spin() -> None:
+    """Be a call that uses a millisecond of CPU."""
+    began = time.process_time()
+    while time.process_time() - began < SPIN:
         pass
-    return used
 
 
 def cpu() -> float:
     """Return the CPU seconds of this process and its children, from the scheduler's own accounts."""
+    import psutil
+
     used = 0
     for pid in [os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))]:
         for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -49,68 +44,71 @@ def cpu() -> float:
     return used / 1e9
 
 
-async def lanes(count: int, once: Once, calls: int) -> None:
-    """Make ``calls`` calls, ``count`` of them under way at a time."""
-    left = calls
+async def cost(once: Once, lanes: int, calls: int) -> float:
+    """Return the CPU microseconds per call, ``lanes`` of them under way at a time."""
 
-    async def lane() -> None:
-        nonlocal left
-        while left > 0:
-            left -= 1
+    async def lane(share: int) -> None:
+        for _ in range(share):
             await once()
 
-    await asyncio.gather(*(lane() for _ in range(count)))
+    async def go(calls: int) -> None:
+        await asyncio.gather(*(lane(calls // lanes + 1) for _ in range(lanes)))
+
+    await go(max(50, calls // 20))
+    began = cpu()
+    await go(calls)
+    return (cpu() - began) / (calls // lanes + 1) / lanes * 1e6
 
 
-async def compare(title: str, sides: dict[str, Once], count: int, calls: int) -> dict[str, float]:
-    """Print and return the CPU microseconds per call of both sides; the first is the yardstick."""
-    costs: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(ROUNDS):
-        for name, once in sides.items():
-            await lanes(count, once, max(50, calls // 20))
-            begin = cpu()
-            await lanes(count, once, calls)
-            costs[name].append((cpu() - begin) / calls * 1e6)
-    result = {name: median(values) for name, values in costs.items()}
-    yardstick, ours = result.values()
-    figures = ", ".join(f"{name} {value:.1f} µs" for name, value in result.items())
-    print(f"{title}, {count} at a time: {figures}; ratio {ours / yardstick:.2f}", flush=True)
-    return result
+def _metrics(thread: float, process: float, busy: float) -> Metrics:
+    return {"thread_us": thread, "process_us": process, "useful": SPIN * 1e6 / busy}
 
 
-async def threads(count: int, capacity: int, calls: int) -> None:
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(capacity) as pool:
-        async with ThreadExecutor(capacity) as executor:
-            sides: dict[str, Once] = {
-                "run_in_executor": lambda: loop.run_in_executor(pool, noop),
-                "ThreadExecutor": lambda: executor.run(RUN, noop, (), {}),
-            }
-            await compare(f"thread no-op, {capacity} threads", sides, count, calls)
+def ours(size: Size) -> Metrics:
+    """Measure this library's executors."""
+    from asyncsched._context import CurrentRun
+    from asyncsched.executors import ProcessExecutor, ThreadExecutor
+
+    run = CurrentRun(1, "noop", 0, 1, None, None)  # type: ignore[arg-type]
+
+    async def main() -> Metrics:
+        async with ThreadExecutor(THREADS) as threads, ProcessExecutor(PROCESSES) as processes:
+            return _metrics(
+                await cost(lambda: threads.run(run, noop, (), {}), LANES, size.n),
+                await cost(lambda: processes.run(run, noop, (), {}), LANES, size.n // 5),
+                await cost(lambda: processes.run(run, spin, (), {}), PROCESSES, size.n // 20),
+            )
+
+    return asyncio.run(main())
 
 
-async def processes(
-    count: int, calls: int, func: Callable[..., Any] = noop, *args: Any, title: str = "process no-op"
-) -> dict[str, float]:
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        async with ProcessExecutor(2) as executor:
-            sides: dict[str, Once] = {
-                "ProcessPoolExecutor": lambda: asyncio.wrap_future(pool.submit(func, *args)),
-                "ProcessExecutor": lambda: executor.run(RUN, func, args, {}),
-            }
-            return await compare(f"{title}, 2 workers", sides, count, calls)
+def standard(size: Size) -> Metrics:
+    """Measure ``run_in_executor`` and ``ProcessPoolExecutor``."""
+
+    async def main() -> Metrics:
+        loop = asyncio.get_running_loop()
+        context = multiprocessing.get_context("spawn")
+        with ThreadPoolExecutor(THREADS) as threads, ProcessPoolExecutor(PROCESSES, context) as processes:
+            return _metrics(
+                await cost(lambda: loop.run_in_executor(threads, noop), LANES, size.n),
+                await cost(lambda: loop.run_in_executor(processes, noop), LANES, size.n // 5),
+                await cost(lambda: loop.run_in_executor(processes, spin), PROCESSES, size.n // 20),
+            )
+
+    return asyncio.run(main())
 
 
-async def main() -> None:
-    for count in (1, 6, 64):
-        await threads(count, 6, 10_000)
-    for count in (1, 2, 64):
-        await processes(count, 2_000)
-    costs = await processes(2, 500, spin, 0.001, title="process job of 1 ms CPU")
-    for name, cost in costs.items():
-        print(f"  useful CPU of {name}: {1000 / cost:.3f}")
-
-
-if __name__ == "__main__":
-    print(sys.version.split()[0], os.cpu_count(), "CPUs")
-    asyncio.run(main())
+SCENARIOS = (
+    Scenario(
+        "offload",
+        f"no-op calls in {THREADS} threads and {PROCESSES} processes, and calls of 1 ms CPU in processes",
+        {"asyncsched": ours, "standard": standard},
+        (
+            Figure("4c", "thread offload, CPU per no-op", "thread_us", 0.6, 0.2, ("standard", "thread_us"), unit="µs"),
+            Figure("4d", "process offload, CPU per no-op", "process_us", 1.0, 0.3, ("standard", "process_us"), unit="µs"),
+            Figure("4d", "process offload, useful CPU of 1 ms jobs", "useful", 0.93, 0.975, at_least=True),
+            Figure("", "the same, ProcessPoolExecutor", "useful", system="standard"),
+        ),
+        Size(10_000), Size(5_000), Size(400),
+    ),
+)  # fmt: skip

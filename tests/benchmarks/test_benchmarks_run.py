@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.benchmarks import _peers
 from tests.benchmarks.__main__ import main
 from tests.benchmarks._all import SCENARIOS
 from tests.benchmarks._bench import Figure, Scenario, Size, evaluate, table, verdict
+from tests.postgres import Server
 
 
 def _scenario(*figures: Figure) -> Scenario:
@@ -14,13 +18,43 @@ def _scenario(*figures: Figure) -> Scenario:
     return Scenario("it", "nothing", {}, figures, nothing, nothing, nothing)
 
 
+@pytest.mark.parametrize(
+    "name", ["suspend", "offload", "sqlite", "sqlite-one", "hold-sqlite", "idle-sqlite", "soak"]
+)
 def test_a_smoke_run_measures_every_system_and_prints_every_figure(
-    capsys: pytest.CaptureFixture[str],
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--smoke", "suspend"]) == 0
+    _without_peers(monkeypatch)
+    assert main(["--smoke", name]) == 0
+    _check_printed(name, capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", ["postgres", "hold-postgres", "idle-postgres", "cluster", "periodic"])
+def test_a_smoke_run_on_postgresql_says_what_the_server_promises(
+    name: str, pg_server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _without_peers(monkeypatch)
+    # The session's own server, which need not be durable to show that the benchmark works.
+    monkeypatch.setattr(pg_server, "close", lambda: None)
+    monkeypatch.setattr("tests.postgres.open_server", lambda **settings: pg_server)
+    assert main(["--smoke", name]) == 0
     printed = capsys.readouterr().out
-    for figure in SCENARIOS["suspend"].figures:
-        assert figure.what in printed
+    assert "fsync off, synchronous_commit on" in printed
+    _check_printed(name, printed)
+
+
+def _without_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whether they are installed is the machine's affair; the test is the same everywhere.
+    monkeypatch.setattr(_peers, "_FOLDER", Path("nowhere"))
+
+
+def _check_printed(name: str, printed: str) -> None:
+    scenario = SCENARIOS[name]
+    absent = {system for system in scenario.systems if _peers.interpreter(system) is None}
+    for system in absent:
+        assert f"{system} is not installed: {_peers.HOW}" in printed
+    for figure in scenario.figures:
+        assert (figure.what in printed) is (figure.over is None or figure.over[0] not in absent)
 
 
 def test_a_scenario_that_does_not_exist_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
