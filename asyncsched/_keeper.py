@@ -247,6 +247,7 @@ class Keeper:
             if seen.ids is not None:
                 for id in self._engine.schedules.keys() - seen.ids:
                     self._engine.forget(id)
+            self._engine.hint()  # what changed may be due before what is slept for
         if seen.signal != self._signal:
             self._signal = seen.signal
             self._engine.hint()
