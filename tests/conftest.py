@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
 import croniter  # noqa: F401  # imported on first use, which in a test would be inside the loop
+import hypothesis  # noqa: F401  # asks the collector when it is imported, which knows nothing of what is frozen
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
@@ -13,6 +15,25 @@ import asyncsched._codec  # noqa: F401  # reads pydantic's plugins, which in a t
 from asyncsched.testing import VirtualClock, virtual_backend
 
 pytest_plugins = ["tests.postgres"]
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was imported out of the collection after each test, which then takes next to no time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def garbage_is_found_here() -> Iterator[None]:
+    """Find what a test left open while it is the one to blame: its garbage would fail a later one."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def virtual_clock(request: pytest.FixtureRequest) -> VirtualClock:
+    """Virtual time that stands still for a database or a thread, also where the machine is busy with others."""
+    return VirtualClock() if request.node.get_closest_marker("hangs") else VirtualClock(patience=10)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -23,7 +44,7 @@ def anyio_backend(request: pytest.FixtureRequest, virtual_clock: VirtualClock) -
 
 
 @pytest.fixture(autouse=True)
-def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
+def no_blocking_calls(request: pytest.FixtureRequest, garbage_is_found_here: None) -> Iterator[BlockBuster | None]:
     """Fail a test in which our code blocks the event loop."""
     if request.node.get_closest_marker("blocking_ok"):
         yield None

@@ -104,8 +104,8 @@ class Flow:
         self.io_grace = io_grace
         self.driver: Driver | None = None
         self.settlers: list[Callable[[], object]] = []
-        self._lock = threading.Lock()
         self._thread = 0
+        # Other threads add and discard: each is one step of the dict, so that nobody waits for a lock.
         self._holds: dict[Hold, float] = {}
         self._children: list[tuple[Callable[[], int | None], float]] = []
         self._waited = 0.0  # real seconds spent waiting for holds: what patience is measured in
@@ -127,14 +127,12 @@ class Flow:
 
     def add(self, hold: Hold) -> None:
         """Count a hold that begins. From any thread."""
-        with self._lock:
-            self._holds[hold] = self._waited
+        self._holds[hold] = self._waited
 
     def discard(self, hold: Hold) -> None:
         """Count it no more, and wake a loop that waits for it in another thread."""
-        with self._lock:
-            self._holds.pop(hold, None)
-            driver = self.driver
+        self._holds.pop(hold, None)
+        driver = self.driver
         if driver is not None and threading.get_ident() != self._thread:
             driver.wake()
 
@@ -148,8 +146,7 @@ class Flow:
         return self._oldest() is not None
 
     def _oldest(self) -> float | None:
-        with self._lock:
-            oldest = next(iter(self._holds.values()), None)
+        oldest = next(iter(self._holds.copy().values()), None)
         if self._children:
             self._children = [child for child in self._children if child[0]() is None]
         if self._children:

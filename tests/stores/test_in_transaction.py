@@ -49,6 +49,7 @@ def scheduler(file: Path, virtual_clock: VirtualClock, ran: list[str]) -> Schedu
     return scheduler
 
 
+@pytest.mark.hangs
 async def test_the_run_exists_if_the_transaction_commits(
     scheduler: Scheduler, connection: sqlite3.Connection, ran: list[str]
 ) -> None:

@@ -118,6 +118,7 @@ async def test_a_file_that_is_locked_at_start_is_waited_for_and_then_named(
 # ── while it runs ────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.hangs
 async def test_a_stranger_who_holds_the_lock_is_waited_for(
     stage: Stage, edit: Callable[..., Any], virtual_clock: VirtualClock
 ) -> None:
@@ -131,6 +132,7 @@ async def test_a_stranger_who_holds_the_lock_is_waited_for(
         assert stage.store.trouble == ""
 
 
+@pytest.mark.hangs
 async def test_who_waits_too_long_is_told_why_and_it_recovers_without_a_restart(
     file: Path, virtual_clock: VirtualClock, edit: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,6 +223,7 @@ async def test_one_items_error_is_that_callers_alone(stage: Stage) -> None:
     assert len(errors) == 1
 
 
+@pytest.mark.hangs
 async def test_cancelled_before_the_thread_took_it_nothing_happened(
     stage: Stage, edit: Callable[..., Any]
 ) -> None:
@@ -239,6 +242,7 @@ async def test_cancelled_before_the_thread_took_it_nothing_happened(
         assert [run.id for run in await stage.store.runs(RunQuery())] == [first.id]
 
 
+@pytest.mark.hangs
 async def test_cancelled_afterwards_the_answer_is_waited_for(stage: Stage, edit: Callable[..., Any]) -> None:
     async with stage:
         edit("BEGIN IMMEDIATE")
