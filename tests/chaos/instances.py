@@ -11,7 +11,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -106,9 +106,12 @@ class Ledger:
             self.wrong.append(f"instance {dead.number} was declared dead after {dead.silent()} s")
 
     def close(self) -> None:
-        for instance in self.instances.values():
-            instance.close()
-        self.session.close()
+        """Close all that was begun, also if something of it fails at that."""
+        with ExitStack() as stack:
+            stack.callback(self.session.close)
+            for instance in self.instances.values():
+                for task, _ in instance.tasks:
+                    stack.callback(task.close)
 
 
 class Sleeper:
@@ -152,7 +155,7 @@ class Instance:
         self._sleepers: list[Sleeper] = []
         self._current = 0
         self.next_call = ""  # what it is about to ask of the store
-        self._tasks: list[tuple[Coroutine[Any, Any, None], Sleeper]] = []
+        self.tasks: list[tuple[Coroutine[Any, Any, None], Sleeper]] = []
         self.runner: Any = SimpleNamespace(
             live={}, unrecorded={}, cancel=self._cancel,
             start=lambda run, runnable: self.runner.live.setdefault(run.id, run),
@@ -202,7 +205,7 @@ class Instance:
         return self._sleepers[-1]
 
     def spawn(self, task: Coroutine[Any, Any, None], context: object) -> None:
-        self._tasks.append((task, self._sleepers[len(self._tasks)]))
+        self.tasks.append((task, self._sleepers[len(self.tasks)]))
 
     @property
     def awake(self) -> bool:
@@ -213,7 +216,7 @@ class Instance:
         if not self.awake:
             return []
         return [
-            index for index, (_, sleeper) in enumerate(self._tasks) if sleeper.deadline <= self.monotonic()
+            index for index, (_, sleeper) in enumerate(self.tasks) if sleeper.deadline <= self.monotonic()
         ]
 
     def step(self, index: int, in_order: bool = True) -> None:
@@ -221,11 +224,7 @@ class Instance:
         self._current = index
         if in_order:
             self.receive()  # the answer to an earlier claim
-        self._tasks[index][0].send(None)
-
-    def close(self) -> None:
-        for task, _ in self._tasks:
-            task.close()
+        self.tasks[index][0].send(None)
 
     # ── the store, as the keeper sees it ─────────────────────────────────────────────────────
 
