@@ -111,14 +111,14 @@ class Keeper:
             sleeper.wake()
 
     async def leave(self) -> None:
-        """Let go of what was never begun, and go."""
-        mine, now = self.me.incarnation, self._timeline.now()
+        """Go, and let go of what was never begun."""
+        known = self._runner.live.keys() | self._runner.unrecorded.keys()
         try:
-            if unknown := await self._unknown():
-                await self._store.let_go(mine, unknown, now)
-            await self._store.leave(mine, now)
+            await self._store.leave(self.me.incarnation, known, self._timeline.now())
         except StoreError as error:
             logger.warning("the store could not be told that this instance ends: %s", error)
+        except Exception:
+            logger.exception("the store could not be told that this instance ends")
 
     async def _refresh(self) -> None:
         sent = self._clock.monotonic()

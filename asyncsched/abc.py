@@ -290,8 +290,8 @@ class ClusterStore(Store, Protocol):
         """Make runs pending again that are held since then, no attempt spent; ``None`` means all."""
         ...
 
-    async def leave(self, incarnation: int, now: Now) -> None:
-        """Take out an instance that ends."""
+    async def leave(self, incarnation: int, known: Set[int], now: Now) -> None:
+        """Take out an instance that ends; what it holds beside the known runs becomes pending again."""
         ...
 
     async def instances(self) -> list[InstanceRecord]:
