@@ -42,6 +42,7 @@ from asyncsched._handle import RunHandle as RunHandle
 from asyncsched._models import Attempt as Attempt
 from asyncsched._models import Coming as Coming
 from asyncsched._models import Explanation as Explanation
+from asyncsched._models import Health as Health
 from asyncsched._models import Instance as Instance
 from asyncsched._models import Misfire as Misfire
 from asyncsched._models import Outcome as Outcome

@@ -13,7 +13,9 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from asyncsched._errors import StoreError
+from asyncsched._instants import to_datetime
 from asyncsched._ledger import InstanceRecord, Seen, Watch
+from asyncsched._models import Health
 
 if TYPE_CHECKING:
     from asyncsched._clock import ClusterTimeline
@@ -77,7 +79,10 @@ class Keeper:
         self._version = 0
         self._told: dict[int, Any] = {}
         self._suspects: dict[int, Instant] = {}
-        self._ill = False
+        self._blind = False  # the last look failed
+        self._trouble = ""
+        self._trouble_since: Instant | None = None
+        self._last_beat: Instant | None = None
 
     # ── a life ───────────────────────────────────────────────────────────────────────────────
 
@@ -106,14 +111,14 @@ class Keeper:
             sleeper.wake()
 
     async def leave(self) -> None:
-        """Let go of what was never begun, and go."""
-        mine, now = self.me.incarnation, self._timeline.now()
+        """Go, and let go of what was never begun."""
+        known = self._runner.live.keys() | self._runner.unrecorded.keys()
         try:
-            if unknown := await self._unknown():
-                await self._store.let_go(mine, unknown, now)
-            await self._store.leave(mine, now)
+            await self._store.leave(self.me.incarnation, known, self._timeline.now())
         except StoreError as error:
             logger.warning("the store could not be told that this instance ends: %s", error)
+        except Exception:
+            logger.exception("the store could not be told that this instance ends")
 
     async def _refresh(self) -> None:
         sent = self._clock.monotonic()
@@ -161,6 +166,7 @@ class Keeper:
         if self._missed or self._accepted is None or now - self._accepted > 2 * self._store.beat_every:
             self._steady_since = now
         self._accepted = now
+        self._last_beat = self._timeline.now().wall
         self._missed = False
 
     def _die(self) -> None:
@@ -214,10 +220,14 @@ class Keeper:
             began = self._clock.monotonic()
             try:
                 await self._look()
+                self._blind = False
             except StoreError as error:
+                self._blind = True
                 self._say_ill(error)
             except Exception:
                 logger.exception("a look at what other instances did failed; the next one comes")
+            if self._store.trouble:  # what it says itself is known before a beat has waited in vain
+                self._note_trouble(self._store.trouble)
             if not self._closing:
                 await self._looker.until(began + self._store.poll_every)
 
@@ -289,13 +299,27 @@ class Keeper:
 
     # ── how it is ────────────────────────────────────────────────────────────────────────────
 
+    def health(self) -> Health:
+        """Return what is wrong, if anything is."""
+        since = self._trouble_since
+        return Health(
+            self._trouble,
+            None if since is None else to_datetime(since),
+            None if self._last_beat is None else to_datetime(self._last_beat),
+        )
+
     def _say_ill(self, error: StoreError) -> None:
         self._missed = True
-        if not self._ill:
-            self._ill = True
+        if not self._trouble:
             logger.error("the store cannot be reached: %s; what runs goes on, and it is tried again", error)
+        self._note_trouble(str(error))
+
+    def _note_trouble(self, trouble: str) -> None:
+        if not self._trouble:
+            self._trouble_since = self._timeline.now().wall
+        self._trouble = trouble
 
     def _well(self) -> None:
-        if self._ill:
-            self._ill = False
+        if self._trouble and not (self._blind or self._store.trouble):
             logger.warning("the store answers again")
+            self._trouble, self._trouble_since = "", None

@@ -15,6 +15,7 @@ from asyncsched._models import (
     FINAL_STATES,
     Coming,
     Explanation,
+    Health,
     Instance,
     Pause,
     Run,
@@ -126,6 +127,19 @@ class Looking:
             return []
         store = cast("ClusterStore", machine.main.store)
         return [instance_view(record) for record in await store.instances()]
+
+    def health(self) -> Health:
+        """Return how this scheduler and its store are.
+
+        It asks nobody, so it answers at once, in an outage too: for a health check of the app.
+
+        Example:
+            >>> scheduler.health().ok
+            True
+
+        """
+        keeper = self._running().main.keeper
+        return Health() if keeper is None else keeper.health()
 
     async def dead_letters(
         self, *, job: str | None = None, schedule: str | None = None, tag: str | None = None,

@@ -192,13 +192,15 @@ class Machine:
             await self._let_finish(patience)
         except anyio.get_cancelled_exc_class() as error:
             cancelled = error
-        for step in (self._end_attempts, self._shut):
-            try:
-                with anyio.CancelScope(shield=True):
-                    await step()
-            except anyio.get_cancelled_exc_class() as error:  # asyncio's own cancel() minds no shield
-                cancelled = error
-        await self.backend.__aexit__(None, None, None)
+        try:
+            for step in (self._end_attempts, self._shut):
+                try:
+                    with anyio.CancelScope(shield=True):
+                        await step()
+                except anyio.get_cancelled_exc_class() as error:  # asyncio's own cancel() minds no shield
+                    cancelled = error
+        finally:
+            await self.backend.__aexit__(None, None, None)
         if cancelled is not None:
             raise cancelled
 
@@ -247,8 +249,10 @@ class Machine:
             self.hub.emit(SchedulerStopped(at, unfinished))
         self.hub.stop()
         await self.backend.join(_LAST_WORDS)
-        await self.main.leave()
-        await self._stack.aclose()
+        try:
+            await self.main.leave()
+        finally:
+            await self._stack.aclose()
 
     def _stop_lines(self) -> None:
         for line in self.lines:

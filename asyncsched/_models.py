@@ -208,6 +208,28 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class Health:
+    """How a scheduler and its store are, as far as this process knows.
+
+    Attributes:
+        trouble: what is wrong, in words; ``""`` while all is well.
+        since: since when, in UTC.
+        last_beat: when the store last took a sign of life of this instance; ``None`` in memory. Others
+            declare an instance dead that gives none for 15 s.
+
+    """
+
+    trouble: str = ""
+    since: datetime | None = None
+    last_beat: datetime | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.trouble
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """What became of one due time, and why.
 

@@ -241,6 +241,11 @@ class ClusterStore(Store, Protocol):
     doubtful: bool
     """Whether an answer was lost, so that a run may be held that nobody knows of; until :meth:`sure`."""
 
+    @property
+    def trouble(self) -> str:
+        """What keeps it from being written to, in words; ``""`` while it is well."""
+        ...
+
     stirred: Callable[[bool, Set[int] | None], None]
     """Set by whoever looks; called, from the loop, where the store hears by itself that others wrote:
     with whether there may be something to do, and which runs have changed (``None``: perhaps any).
@@ -285,8 +290,8 @@ class ClusterStore(Store, Protocol):
         """Make runs pending again that are held since then, no attempt spent; ``None`` means all."""
         ...
 
-    async def leave(self, incarnation: int, now: Now) -> None:
-        """Take out an instance that ends."""
+    async def leave(self, incarnation: int, known: Set[int], now: Now) -> None:
+        """Take out an instance that ends; what it holds beside the known runs becomes pending again."""
         ...
 
     async def instances(self) -> list[InstanceRecord]:

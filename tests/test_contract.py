@@ -83,6 +83,7 @@ CALLS: list[tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = [
         "id": NONE, "start": NONE, "end": NONE, "only_missed": True, "dry_run": False,
     }, {}),
     (Scheduler.run, {"id": NONE}, {}),
+    (Scheduler.health, {}, {}),
     (Scheduler.explain, {"schedule": NONE, "at": NONE}, {}),
     (Scheduler.timeline, {"start": NONE, "end": NONE}, {}),
     (RunHandle.result, {"timeout": None}, {}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 from asyncsched._clock import Now
@@ -84,9 +84,14 @@ def release_held(session: Session, request: Releasing) -> dict[str, int]:
     return dict(fence(session, runs, "released", request.now, False))
 
 
-def leave(session: Session, incarnation: int) -> None:
-    """Take an instance out that ends."""
+def leave(session: Session, incarnation: int, known: Set[int], now: Now) -> None:
+    """Take an instance out that ends, and let go of what it holds and does not know.
+
+    A claim of its own that is still being committed, its answer lost, is waited for.
+    """
     session.do("leave", incarnation=incarnation)
+    unknown = [run for run in session.runs("held", holder=incarnation) if run.id not in known]
+    fence(session, unknown, "released", now, False)
     session.signal()
 
 

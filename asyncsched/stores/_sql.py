@@ -389,8 +389,8 @@ class SqlStore:
         )
         return fenced
 
-    async def leave(self, incarnation: int, now: Now) -> None:
-        await self._call(members.leave, incarnation)
+    async def leave(self, incarnation: int, known: Set[int], now: Now) -> None:
+        await self._call(members.leave, incarnation, frozenset(known), now)
 
     async def instances(self) -> list[InstanceRecord]:
         found: list[InstanceRecord] = await self._read(members.instances)

@@ -184,6 +184,8 @@ class SqliteSession(Session):
             return StoreUnavailable(f"{self.path}: {lock_holder(self.path)} holds its lock")
         if code == sqlite3.SQLITE_FULL:
             return StoreUnavailable(f"{self.path}: the disk is full")
+        if code == sqlite3.SQLITE_IOERR:
+            return StoreUnavailable(f"{self.path}: {error}; look at the disk, and at limits on a file's size")
         if code == sqlite3.SQLITE_READONLY:
             return StoreUnavailable(f"{self.path} cannot be written to: the file or its folder is read-only")
         if code == sqlite3.SQLITE_CANTOPEN:

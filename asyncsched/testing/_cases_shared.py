@@ -165,11 +165,22 @@ async def a_repeated_write_does_not_end_the_next_attempt_of_the_same_holder(stag
 @case
 async def what_nobody_holds_is_swept_up(stage: Stage) -> None:
     await stage.join(stage.store, 2)
-    await stage.add(stage.run(max_attempts=2))
+    await stage.add(run := stage.run(max_attempts=2))
     await stage.claim(holder=2)
-    await stage.store.leave(2, stage.now)
+    await stage.store.leave(2, {run.id}, stage.now)
     assert await stage.store.sweep(stage.now) == {"pending": 1}
     assert await stage.store.sweep(stage.now) == {}
+
+
+@case
+async def who_leaves_lets_go_of_what_it_holds_and_does_not_know(stage: Stage) -> None:
+    await stage.join(stage.store, 2)
+    await stage.add(known := stage.run(), unknown := stage.run())
+    assert len((await stage.claim(holder=2)).runs) == 2
+    await stage.store.leave(2, {known.id}, stage.now)
+    assert (await stage.state(known), await stage.state(unknown)) == ("running", "pending")
+    (again,) = (await stage.claim()).runs
+    assert (again.id, again.attempt) == (unknown.id, 1)
 
 
 @case
@@ -180,7 +191,7 @@ async def instances_stand_in_the_order_of_their_start(stage: Stage) -> None:
     assert [one.incarnation for one in members] == [1, 9, 3, 7]
     kept = members[1]._replace(incarnation=10)
     await stage.store.join(kept, stage.now)
-    await stage.store.leave(9, stage.now)
+    await stage.store.leave(9, set(), stage.now)
     assert [one.incarnation for one in await stage.store.instances()] == [1, 10, 3, 7]
     assert members[0].jobs == {"job", "other"}
 

@@ -137,6 +137,7 @@ class Instance:
     """One instance: its keeper, what it executes, and its way to the store."""
 
     lease, beat_every, poll_every, timeout = 15.0, 5.0, 1.0, 5.0
+    trouble = ""
 
     def __init__(self, ledger: Ledger, number: int, offset: float) -> None:
         self.ledger = ledger

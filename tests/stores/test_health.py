@@ -1,0 +1,114 @@
+"""What a scheduler says of itself while its store is in trouble, over both databases."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncsched import Health, Scheduler, SchedulerStateError
+from asyncsched.stores.sqlite import SqliteStore
+from asyncsched.testing import VirtualClock
+from tests.postgres import Server
+
+pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]
+
+
+async def until(happened: Callable[[], object], seconds: float = 10) -> None:
+    with anyio.fail_after(seconds):
+        while not happened():
+            await anyio.sleep(0.02)
+
+
+@asynccontextmanager
+async def locked(file: Path) -> AsyncIterator[None]:
+    """Hold the file's write lock, as a stranger does."""
+    stranger = sqlite3.connect(file, isolation_level=None)
+    stranger.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        stranger.execute("ROLLBACK")
+        stranger.close()
+
+
+async def goes_ill_and_well(scheduler: Scheduler, trouble: Any, said: str) -> None:
+    gate = anyio.Event()
+
+    @scheduler.job()
+    async def long() -> str:
+        await gate.wait()
+        return "kept"
+
+    async with scheduler:
+        began = datetime.now(UTC)
+        assert scheduler.health().ok
+        handle = await scheduler.schedule_once(long)
+        with anyio.fail_after(5):
+            while (await handle.status()).state != "running":
+                await anyio.sleep(0.02)
+        async with trouble:
+            await until(lambda: not scheduler.health().ok)
+            ill = scheduler.health()
+            assert said in ill.trouble
+            assert ill.since is not None
+            assert ill.last_beat is not None
+            assert began - timedelta(seconds=1) < ill.last_beat <= ill.since + timedelta(seconds=1)
+            await anyio.sleep(0.5)
+            assert scheduler.health().since == ill.since
+            gate.set()
+        await until(lambda: scheduler.health().ok)
+        well = scheduler.health()
+        assert well.since is None
+        assert well.last_beat is not None
+        assert well.last_beat > ill.last_beat
+        assert await handle.result(5) == "kept"
+
+
+@pytest.mark.real_time  # a lock is waited for in the machine's time
+async def test_sqlite_says_what_is_wrong_and_since_when(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "ledger.db"
+    store = SqliteStore(file, timeout=1, beat=0.2, poll=0.1)
+    await goes_ill_and_well(Scheduler(store, stall_threshold=None), locked(file), "holds its lock")
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert any("cannot be written to" in line and "holds its lock" in line for line in lines)
+    assert "database is locked" not in caplog.text
+    assert "again" in caplog.text
+
+
+@pytest.mark.real_time  # a server that is down is found out about in the machine's time
+async def test_postgres_says_what_is_wrong_and_since_when(
+    shared_dsn: str, pg_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("psycopg")
+    from asyncsched.stores.postgres import PostgresStore
+
+    @asynccontextmanager
+    async def down() -> AsyncIterator[None]:
+        await anyio.to_thread.run_sync(pg_server.stop)
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(pg_server.start)
+
+    store = PostgresStore(shared_dsn, timeout=1, beat=0.2, poll=0.1)
+    await goes_ill_and_well(Scheduler(store, stall_threshold=None), down(), "PostgreSQL")
+    assert any(record.levelname == "ERROR" for record in caplog.records)
+    assert "again" in caplog.text
+
+
+async def test_in_memory_nothing_can_be_wrong(virtual_clock: VirtualClock) -> None:
+    scheduler = Scheduler(clock=virtual_clock)
+    with pytest.raises(SchedulerStateError):
+        scheduler.health()
+    async with scheduler:
+        assert scheduler.health() == Health()
+        assert scheduler.health().ok
