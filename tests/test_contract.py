@@ -305,7 +305,7 @@ async def test_a_handle_after_shutdown_answers_or_says_that_it_is_closed(
         handle = await scheduler.schedule_once(job, delay=1000)
     with pytest.raises(SchedulerClosed):
         await handle.result()
-    with pytest.raises(SchedulerClosed, match="the scheduler has been closed, and its (store|runs)"):
+    with pytest.raises(SchedulerClosed, match=r"the scheduler has been closed, and its (store|runs)"):
         await handle.reschedule(delay=5)
     if handle._desk._line.store.durable:  # type: ignore[attr-defined]
         for call in (handle.status, handle.cancel, handle.updates().__anext__):
