@@ -27,15 +27,12 @@ from asyncsched._jobs import type_hints
 _NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
 
 
-_BY_POSITION = "*"
-
-
 class _Call(BaseModel):
     """A call by the names of its parameters, and how many of them were given by position."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
-    by_position: int = Field(0, alias=_BY_POSITION)
+    by_position: int = Field(0, alias="*")
 
 
 class Codec:
@@ -72,7 +69,7 @@ class Codec:
         """Return the call as JSON; only what was given, so that a changed default takes effect."""
         bound = self._signature.bind(*args, **kwargs).arguments
         if args:
-            bound[_BY_POSITION] = len(args)
+            bound["*"] = len(args)
         try:
             made = self._model.model_validate(bound)
             text = str(made.model_dump_json(by_alias=True, exclude_unset=True))

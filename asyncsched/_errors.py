@@ -125,6 +125,14 @@ class UnknownRun(NotFound):
 
     what = "run"
 
+    def __init__(
+        self,
+        id: str,
+        hint: str = "it never was, it has been pruned from the history, or it is of an each_instance job "
+        "or a scope, whose runs only the handle knows that schedule_once gave back",
+    ) -> None:
+        super().__init__(id, hint)
+
 
 class ScheduleExists(AsyncSchedError, ValueError):
     """A schedule of that id exists; ``replace=True`` replaces it."""

@@ -79,7 +79,7 @@ class RunHandle(Generic[T_co]):
         if found is not None:
             self._record, self._uncommitted = found, False
         if self._record is None or (found is None and self._record.live and not self._uncommitted):
-            raise UnknownRun(self.id, "it never was, or it has been pruned from the history")
+            raise UnknownRun(self.id)
         return self._record
 
     async def _ended(self, timeout: float | timedelta | None) -> RunRecord:
@@ -156,7 +156,7 @@ class RunHandle(Generic[T_co]):
         """
         record = await self._desk.cancel(self._id, "cancelled")
         if record is None:
-            raise UnknownRun(self.id, "it never was, or it has been pruned from the history")
+            raise UnknownRun(self.id)
         record = await self._ended(None)
         return record.state == "cancelled"
 
@@ -177,7 +177,7 @@ class RunHandle(Generic[T_co]):
             raise ArgumentError("reschedule: give delay= or at=")
         record = await self._desk.move(self._id, self._desk.when(delay, at))
         if record is None:
-            raise UnknownRun(self.id, "it never was, or it has been pruned from the history")
+            raise UnknownRun(self.id)
         if record.state != "pending":
             raise NotCancellable(f"run {self.id} is {record.state}: only a pending run can be moved")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
@@ -123,12 +123,7 @@ class LineDesk:
         self._line = line
 
     async def look(self, run_id: int) -> RunRecord | None:
-        try:
-            return await self._line.store.run(run_id)
-        except StoreUnavailable:
-            if self.closed():
-                raise SchedulerClosed("the scheduler has been closed, and its store with it") from None
-            raise
+        return await self._answer(self._line.store.run(run_id))
 
     def job_of(self, name: str) -> Job | None:
         return self._machine.registry.jobs.get(name)
@@ -139,7 +134,7 @@ class LineDesk:
     async def cancel(self, run_id: int, why: str) -> RunRecord | None:
         before = await self.look(run_id)
         waited = before is not None and before.state == "pending"
-        record = await self._line.store.cancel(run_id, why, self._line.timeline.now())
+        record = await self._answer(self._line.store.cancel(run_id, why, self._line.timeline.now()))
         if record is not None and record.state == "running":
             self._line.runner.cancel(run_id, why)
         elif record is not None and waited:
@@ -147,7 +142,9 @@ class LineDesk:
         return record
 
     async def move(self, run_id: int, when: tuple[Instant, bool]) -> RunRecord | None:
-        record = await self._line.store.move(run_id, *when, self._line.timeline.now())
+        if self.closed():
+            raise _gone(self._line.store)
+        record = await self._answer(self._line.store.move(run_id, *when, self._line.timeline.now()))
         if record is not None and record.state == "pending":
             self._line.engine.added(record)
         return record
@@ -168,8 +165,26 @@ class LineDesk:
             raise ArgumentError("give delay= or at=, not both")
         return max(to_instant(at, "at"), now.wall), False
 
+    async def _answer(self, asked: Awaitable[RunRecord | None]) -> RunRecord | None:
+        """Return the store's answer, or say that it was closed with the scheduler."""
+        try:
+            return await asked
+        except StoreUnavailable:
+            if self.closed():
+                raise _gone(self._line.store) from None
+            raise
+
     def error_of(self, run_id: int) -> BaseException | None:
         return self._machine.hub.error_of(run_id)
 
     def closed(self) -> bool:
         return self._machine.hub.closed
+
+
+def _gone(store: Store) -> SchedulerClosed:
+    if not store.durable:
+        return SchedulerClosed("the scheduler has been closed, and its runs ended with it")
+    return SchedulerClosed(
+        "the scheduler has been closed, and its store with it; the run is kept there: when a scheduler runs "
+        "again, ask by its handle(run_id)"
+    )

@@ -235,7 +235,7 @@ class Looking:
     async def _run_record(self, id: str) -> RunRecord:
         found = await self._running().main.store.run(run_number(id))
         if found is None:
-            raise UnknownRun(str(id), "it never was, or it has been pruned from the history")
+            raise UnknownRun(str(id))
         return found
 
 

@@ -23,6 +23,9 @@ RESULT_LIMIT = 64 * 1024
 
 _TRACEBACK_LIMIT = 64 * 1024
 
+_AT_ONE_INSTANT = 100
+"""How often a run may begin at one and the same microsecond."""
+
 _SUCCEEDED = Verdict("succeeded")
 
 
@@ -52,13 +55,26 @@ def judge(
     if asked == "fenced":
         return None
     try:
-        return _judged(job, run, asked, value, error, now)
+        verdict = _judged(job, run, asked, value, error, now)
+        if verdict.state == "pending" and asked is None:
+            _refuse_to_spin(run, now)
+        return verdict
     except Exception as broken:
         # A retry rule of the user's own, or a delay that is none: the run fails with that, and
         # what the attempt itself had raised stays in sight as its context.
         broken.__context__ = error
         logger.exception("job %r: what follows its attempt could not be decided", job.name)
         return Verdict("failed", "retry", error=error_info(broken), pause_after=job.pause_after)
+
+
+def _refuse_to_spin(run: RunRecord, now: Now) -> None:
+    """Refuse to begin again and again at one instant: a virtual clock, which waits for that, never moves."""
+    past = run.attempts
+    if past is not None and len(past) >= _AT_ONE_INSTANT and past[-_AT_ONE_INSTANT].started_at == now.wall:
+        raise ConfigurationError(
+            f"job {run.job!r} began {_AT_ONE_INSTANT} times at the same instant, and time cannot pass before it "
+            "ends; give its Snooze, TryAgain or Retry a delay"
+        )
 
 
 def _judged(

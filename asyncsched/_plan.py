@@ -155,10 +155,10 @@ def asking(schedule: str) -> Iterator[None]:
 
 def _instead_of(trigger: object) -> str:
     if isinstance(trigger, str):
-        return f'write Cron("{shorten(trigger)}")'
+        return "write it as Cron(...)"
     if isinstance(trigger, (int, float, timedelta)) and not isinstance(trigger, bool):
         seconds = trigger.total_seconds() if isinstance(trigger, timedelta) else trigger
-        return f"write Interval(seconds={seconds:g})"
+        return f"write Interval(seconds={shown(seconds)})"
     return "give an Interval, Cron, At, AnyOf, or an object with next(after) -> datetime | None"
 
 

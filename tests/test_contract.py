@@ -306,9 +306,31 @@ async def test_a_handle_after_shutdown_answers_or_says_that_it_is_closed(
         handle = await scheduler.schedule_once(job, delay=1000)
     with pytest.raises(SchedulerClosed):
         await handle.result()
+    with pytest.raises(SchedulerClosed, match=r"the scheduler has been closed, and its (store|runs)"):
+        await handle.reschedule(delay=5)
     if handle._desk._line.store.durable:  # type: ignore[attr-defined]
-        for call in (handle.status, handle.cancel):
-            with pytest.raises(SchedulerClosed):
+        for call in (handle.status, handle.cancel, handle.updates().__anext__):
+            with pytest.raises(
+                SchedulerClosed, match=r"when a scheduler runs again, ask by its handle\(run_id\)"
+            ):
+                await call()
+
+
+@pytest.mark.anyio
+async def test_who_asks_by_id_for_what_only_one_instance_knows_is_told_so(
+    make: Callable[[], Scheduler],
+) -> None:
+    scheduler = make()
+
+    @scheduler.job(each_instance=True)
+    async def refresh() -> None: ...
+
+    async with scheduler:
+        id = (await scheduler.schedule_once(refresh)).id
+        for call in (scheduler.handle(id).result, scheduler.handle(id).cancel, lambda: scheduler.run(id)):
+            with pytest.raises(
+                UnknownRun, match="it is of an each_instance job or a scope, whose runs only the"
+            ):
                 await call()
 
 

@@ -251,7 +251,9 @@ def test_a_previous_that_lies_later_is_refused() -> None:
 
 @pytest.mark.parametrize("trigger", [None, 5, "0 7 * * *", object(), Cron, Every])
 def test_what_cannot_be_asked_is_no_trigger(trigger: Any) -> None:
-    with pytest.raises(TriggerError, match=r"it: .* is no trigger; (give an|write) (Interval|Cron)"):
+    with pytest.raises(
+        TriggerError, match=r"it: .* is no trigger; (give an|write|write it as) (Interval|Cron)"
+    ):
         as_instants(trigger, "it")
 
 

@@ -16,6 +16,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import Context
+from itertools import takewhile
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, cast
 
@@ -226,6 +227,9 @@ class StallWatcher:
         """Return the run whose context the loop is in, as its own frames have it at hand."""
         context: object = None
         for frame in frames:
+            if _ours(frame) and frame.f_code.co_name == "_attempt":  # which every loop has at hand
+                run = getattr(frame.f_locals.get("live"), "current", None)
+                return run if isinstance(run, CurrentRun) else None
             if frame.f_code.co_name == "_run":
                 context = getattr(frame.f_locals.get("self"), "_context", None)
             elif frame.f_code.co_name == "unrolled_run":
@@ -283,11 +287,20 @@ def _frames(frame: FrameType | None, base: FrameType | None) -> Iterator[FrameTy
 
 
 def _lines(frames: list[FrameType]) -> Iterator[tuple[FrameType, int]]:
-    """Yield the frames of interest, outermost first: from the loop's own machinery upwards."""
-    for frame in reversed(frames):
-        if frame.f_code.co_name in ("_run_once", "_run", "unrolled_run"):
-            continue
+    """Yield the user's frames, outermost first: those within the loop's machinery that are not ours."""
+    within = list(takewhile(lambda frame: not _machinery(frame), frames))
+    for frame in reversed([frame for frame in within if not _ours(frame)] or within):
         yield frame, frame.f_lineno
+
+
+def _machinery(frame: FrameType) -> bool:
+    """Whether the event loop itself stands here."""
+    loop = str(frame.f_globals.get("__name__")).partition(".")[0] in ("asyncio", "trio")
+    return loop and frame.f_code.co_name in ("_run_once", "_run", "unrolled_run")
+
+
+def _ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "asyncsched"
 
 
 def _base_frame(frame: FrameType | None, token: anyio.lowlevel.EventLoopToken) -> FrameType | None:

@@ -1,18 +1,20 @@
-"""What a person reads in the log: failures, waits, skipped slots, clock steps and pauses."""
+"""What a person reads in the log: failures, waits, skipped slots and pauses."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from asyncsched._context import current_run
 from asyncsched._errors import SchedulerStateError
 from asyncsched._events import (
-    ClockStepped,
     Event,
     RunUnsuccessful,
     RunWaits,
     SchedulePaused,
+    SchedulerStopped,
     SlotsSkipped,
 )
 from asyncsched._models import Run
@@ -52,10 +54,22 @@ class RunIdFilter(logging.Filter):
         return True
 
 
-class LogObserver:
-    """Logs what is out of the ordinary, with run id and job as fields; successes make no line."""
+_QUIET = timedelta(minutes=1)
+"""How long further skipped slots of a schedule are only counted after a line about some."""
 
-    wants = (RunUnsuccessful, RunWaits, SlotsSkipped, SchedulePaused, ClockStepped)
+
+class LogObserver:
+    """Logs what is out of the ordinary, with run id and job as fields; successes make no line.
+
+    Of skipped slots the first are logged at once, and those that follow at most once a minute.
+    """
+
+    wants = (RunUnsuccessful, RunWaits, SlotsSkipped, SchedulePaused, SchedulerStopped)
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], datetime] = {}  # by schedule and reason: when a line was written,
+        self._untold: dict[tuple[str, str], SlotsSkipped] = {}  # and what has come since
+        self._swept: datetime | None = None
 
     def __call__(self, event: Event) -> None:
         """Write one line, and the job's own traceback under a failure."""
@@ -64,7 +78,7 @@ class LogObserver:
         elif isinstance(event, RunWaits):
             self._waits(event.run)
         elif isinstance(event, SlotsSkipped):
-            self._skipped(event)
+            self._hear(event)
         elif isinstance(event, SchedulePaused):
             # The scheduler's own pause is an alarm; a person's is what they wanted.
             level = logging.ERROR if event.by == "asyncsched" else logging.INFO
@@ -73,6 +87,33 @@ class LogObserver:
                 level, "schedule %r was paused by %s: %s", event.schedule, who, event.note or "no note was given",
                 extra={"schedule": event.schedule},
             )  # fmt: skip
+        if self._told:
+            self._catch_up(event)
+
+    def _hear(self, event: SlotsSkipped) -> None:
+        """Tell of skipped slots, or count them where a line was written less than a minute ago."""
+        which = (event.schedule, event.reason)
+        told, untold = self._told.get(which), self._untold.get(which)
+        if untold is not None:
+            count, exact = untold.count + event.count, untold.exact and event.exact
+            event = replace(event, first=untold.first, count=count, exact=exact)
+        if told is not None and _recent(told, event.at):
+            self._untold[which] = event
+            return
+        self._untold.pop(which, None)
+        self._told[which] = event.at
+        self._skipped(event)
+
+    def _catch_up(self, event: Event) -> None:
+        """Tell, now and then and in the end, of what was only counted and had no more to follow."""
+        over = isinstance(event, SchedulerStopped)
+        if not over and self._swept is not None and _recent(self._swept, event.at):
+            return
+        self._swept = event.at
+        for which in [which for which, told in self._told.items() if over or not _recent(told, event.at)]:
+            del self._told[which]
+            if (untold := self._untold.pop(which, None)) is not None:
+                self._skipped(untold)
 
     def _skipped(self, event: SlotsSkipped) -> None:
         first, last = event.first.isoformat(" "), event.last.isoformat(" ")
@@ -116,3 +157,8 @@ class LogObserver:
             job_logger.info(
                 "run %s of job %r waits until %s: %s", run.id, run.job, when, run.why, extra=_fields(run)
             )
+
+
+def _recent(then: datetime, now: datetime) -> bool:
+    """Whether ``then`` is less than a minute ago; after a step of the clock it is not."""
+    return abs(now - then) < _QUIET

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import pytest
 
+from asyncsched import Provide, Scheduler
 from asyncsched._context import _current
 from asyncsched._errors import ConfigurationError
+from asyncsched._events import LoopStalled
 from asyncsched.executors import stall
 from asyncsched.executors.stall import StallWatcher
 from tests.executors.conftest import on_every_loop
@@ -185,3 +188,39 @@ async def test_a_watcher_that_is_not_enabled_starts_nothing() -> None:
 def test_a_threshold_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="threshold"):
         StallWatcher(0)
+
+
+def factory() -> int:
+    time.sleep(0.15)
+    return 7
+
+
+@on_every_loop
+async def test_a_job_is_named_by_what_is_opened_for_it_and_only_its_own_frames_are_shown(
+    anyio_backend: object,
+) -> None:
+    told: list[LoopStalled] = []
+
+    def observer(event: object) -> None:
+        if isinstance(event, LoopStalled):
+            told.append(event)
+
+    scheduler = Scheduler(observers=[observer], stall_threshold=0.05)
+
+    @scheduler.job()
+    async def opened(number: Annotated[int, Provide(factory)]) -> None:
+        await anyio.sleep(0.1)  # the watcher tells of it meanwhile
+
+    @scheduler.job()
+    async def early() -> None:
+        await anyio.sleep(0.4)  # until the watcher looks
+
+    async with scheduler:
+        await scheduler.schedule_once(early)
+        await anyio.sleep(0.1)
+        run = await scheduler.schedule_once(opened)
+        await run.wait()
+        await until(lambda: told)
+    assert (told[0].job, told[0].run_id) == ("opened", run.id)
+    files = re.findall(r'File "([^"]+)", line \d+, in (\w+)', told[0].stack)
+    assert files == [(__file__, "factory")]

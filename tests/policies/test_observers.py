@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -125,6 +126,32 @@ async def test_skipped_slots_and_pauses_are_heard(make_scheduler: Make, virtual_
     assert [(event.schedule, event.note, event.by) for event in pauses] == [
         ("job", "paused after 2 failures in a row", "asyncsched"), ("other", "by hand", "ada"),
     ]  # fmt: skip
+
+
+async def test_slots_skipped_by_the_hundred_make_a_line_a_minute_and_none_is_left_out(
+    make_scheduler: Make, virtual_clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    ear = Ear()
+    scheduler = make_scheduler(observers=[ear])
+
+    @scheduler.interval(seconds=0.5)
+    async def slow() -> None:
+        await anyio.sleep(1.2)
+
+    @scheduler.interval(minutes=1, overlap="skip")
+    async def hanging() -> None:
+        await anyio.sleep_forever()
+
+    async with scheduler:
+        await virtual_clock.advance(150)
+        await scheduler.pause("slow")
+        await virtual_clock.advance(200)
+        lines = [record.getMessage() for record in caplog.records if "got no run" in record.getMessage()]
+        assert [line.split()[2] for line in lines if "'slow'" in line] == ["its", "80", "80", "39"]
+    lines = [record.getMessage() for record in caplog.records if "got no run: overlap" in record.getMessage()]
+    said = sum(int(found[1]) if (found := re.search(r"(\d+) slots", line)) else 1 for line in lines)
+    assert said == sum(event.count for event in ear.heard if isinstance(event, SlotsSkipped))
+    assert len(lines) < 12
 
 
 async def test_an_observer_hears_only_what_it_wants(make_scheduler: Make) -> None:

@@ -251,3 +251,33 @@ async def test_a_group_of_one_exception_is_told_as_that_exception(scheduler: Sch
             await handle.result()
     assert caught.value.error_type == "KeyError"
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("again", [Snooze(0), TryAgain(0), ValueError("no")], ids=repr)
+async def test_a_run_that_begins_for_ever_at_one_instant_fails_and_lets_virtual_time_go_on(
+    scheduler: Scheduler, virtual_clock: VirtualClock, again: Exception
+) -> None:
+    @scheduler.job(retry=Retry(10**6, delay=0, backoff="constant"))
+    async def spinning() -> None:
+        raise again
+
+    async with scheduler:
+        handle = await scheduler.schedule_once(spinning)
+        await virtual_clock.advance(1)
+        run = await handle.wait(timeout=1)
+    assert (run.state, run.attempt <= 101) == ("failed", True)
+    assert "job 'spinning' began 100 times at the same instant" in run.message
+
+
+async def test_a_run_may_snooze_as_often_as_it_likes_while_time_goes_on(
+    scheduler: Scheduler, virtual_clock: VirtualClock
+) -> None:
+    @scheduler.job()
+    async def patient() -> str:
+        if virtual_clock.now() < start + timedelta(milliseconds=300):
+            raise Snooze(0.001)
+        return "at last"
+
+    start = virtual_clock.now()
+    async with scheduler:
+        assert await (await scheduler.schedule_once(patient)).result(timeout=1) == "at last"
