@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
-Arguments = tuple[tuple[Any, ...], dict[str, Any]] | str
+Given = tuple[tuple[Any, ...], dict[str, Any]]
+"""The arguments of a call, by position and by name."""
+
+Arguments = Given | str
 """By reference in memory; as JSON text in a store, and in memory under ``strict``."""
 
-NO_ARGUMENTS: Arguments = ((), {})
+NO_ARGUMENTS: Given = ((), {})
 
 
 class Permit(NamedTuple):
@@ -142,8 +145,10 @@ class RunRecord:
         self.late: int | None = None
         self.why = ""
         self.result: Any = None
-        self.queue: Any = None  # in memory: the queue it stands in,
-        self.place = 0  # and by which number; in the history, how many bytes it counts for
+        # In memory: the queue it stands in, and by which number; in the history, its number among
+        # those of its schedule, and how many bytes it counts for.
+        self.queue: Any = None
+        self.place = 0
         self.rare: dict[str, Any] | None = None
         if key is not None or key_ttl or permits or carried:
             self.key, self.key_ttl, self.permits, self.carried = key, key_ttl, permits, carried
