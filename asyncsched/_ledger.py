@@ -167,7 +167,7 @@ class RunRecord:
         return f"<RunRecord {self.job} {self.id:032x} {self.state} attempt {self.attempt}>"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ScheduleRecord:
     """One schedule.
 
@@ -260,8 +260,7 @@ class Firing:
         self.chained = chained  # a catch-up: its runs go behind one another
 
 
-@dataclass(slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What one instance asks for in one transaction."""
 
     holder: int
@@ -271,7 +270,7 @@ class Claim:
     jobs: Collection[str] | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Claimed:
     """What it got.
 
@@ -331,8 +330,7 @@ class Added(NamedTuple):
     conflict: bool = False
 
 
-@dataclass(slots=True)
-class RunQuery:
+class RunQuery(NamedTuple):
     """Which runs are asked for; every field that is given must match."""
 
     job: str | None = None
@@ -382,7 +380,7 @@ class Watch(NamedTuple):
     fully: bool = False  # whether or not anything has changed
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Seen:
     """What it hears.
 

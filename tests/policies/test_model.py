@@ -331,9 +331,9 @@ def residue(store: MemoryStore) -> dict[str, Any]:
         if place.used or place.waiting.peek() is not None or place.trying is not None
     }
     found = {
-        "live": {id: live for id, live in store._live.items() if live},
-        "ready": [queue.runs() for queue in store._ready.values() if queue.runs()],
-        "later": [queue.runs() for queue in store._later.values() if queue.runs()],
+        "live": {id: book.live for id, book in store._books.items() if book.live},
+        "ready": [queue.peek() for queue in store._ready.values() if queue.peek() is not None],
+        "later": [queue.peek() for queue in store._later.values() if queue.peek() is not None],
         "keys": {key: run for key, run in store._keys.items() if not run.key_ttl},
         "parked": {key: parked for key, parked in store._parked.items() if parked},
         "asked": store._asked,
