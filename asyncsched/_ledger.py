@@ -158,6 +158,13 @@ class RunRecord:
         """When it was made, which its id tells."""
         return moment_of(self.id)
 
+    def __copy__(self) -> RunRecord:
+        twin = RunRecord.__new__(RunRecord)
+        for name in self.__slots__:
+            setattr(twin, name, getattr(self, name))
+        twin.rare = None if self.rare is None else {**self.rare}
+        return twin
+
     @property
     def live(self) -> bool:
         """Whether it has no outcome yet."""

@@ -180,7 +180,9 @@ class Runner:
         run, job = live.run, live.runnable.job
         # It refers to the attempt, never the other way round: a circle would be left to the collector.
         key = None if run.rare is None else run.key
-        current = CurrentRun(run.id, run.job, run.due if run.slot is None else run.slot, run.attempt, key, live)
+        current = CurrentRun(
+            run.id, run.job, run.due if run.slot is None else run.slot, run.attempt, key, live
+        )
         _current.set(current)
         if run.rare is not None and run.carried:
             for name, value in run.carried.items():
