@@ -2,7 +2,6 @@
 
 from asyncsched._context import CurrentRun as CurrentRun
 from asyncsched._context import current_run as current_run
-from asyncsched._enqueue import Once as Once
 from asyncsched._errors import ArgumentError as ArgumentError
 from asyncsched._errors import AsyncSchedError as AsyncSchedError
 from asyncsched._errors import ConfigurationError as ConfigurationError
@@ -50,6 +49,7 @@ from asyncsched._models import Pause as Pause
 from asyncsched._models import Progress as Progress
 from asyncsched._models import Run as Run
 from asyncsched._models import Schedule as Schedule
+from asyncsched._once import Once as Once
 from asyncsched._scheduler import Scheduler as Scheduler
 from asyncsched._scope import Scope as Scope
 from asyncsched.observers.log import RunIdFilter as RunIdFilter

@@ -12,11 +12,11 @@ from asyncsched._instants import Instant, to_instant
 from asyncsched._jobs import Job, arguments_of
 from asyncsched._ledger import Permit, RunQuery, RunRecord, ScheduleRecord
 from asyncsched._look import EVERYTHING, Looking, states_of
+from asyncsched._once import Once, handle_of, make_run
 from asyncsched._plan import asking
 from asyncsched._views import run_id_text
 
 if TYPE_CHECKING:
-    from asyncsched._enqueue import Enqueue
     from asyncsched._line import Line
 
 _BACKFILL_LIMIT = 10_000
@@ -177,25 +177,22 @@ class ByHand(Looking):
                 raise NotCancellable(f"run {run_id} is {letters[0].state}: only a dead letter is run again")
         runs = [self._again(letter, args, kwargs) for letter in letters]
         line = self._running().main
-        enqueue: Enqueue = self  # type: ignore[assignment]  # the face is both
         added = await line.store.add(runs, line.timeline.now())
-        return [enqueue._handle(line, run, one) for run, one in zip(runs, added, strict=True)]
+        for run in runs:
+            line.engine.added(run)
+        return [handle_of(line, run, one) for run, one in zip(runs, added, strict=True)]
 
     def _again(
         self, letter: RunRecord, args: tuple[Any, ...] | None, kwargs: Mapping[str, Any] | None
     ) -> RunRecord:
-        machine = self._running()
+        line = self._running().main
         job = self._registry.get(letter.job)
         if args is None and kwargs is None:
             given = arguments_of(letter, job)
         else:
             given = job.signature.merged(letter.arguments, args or (), kwargs or {})
-        enqueue: Enqueue = self  # type: ignore[assignment]  # the face is both
-        now = machine.main.timeline.now()
-        run = enqueue._record(
-            machine, machine.main, job, *given, None, None, now, priority=letter.priority, origin="manual",
-            schedule=letter.schedule,
-        )  # fmt: skip
+        once = Once(job.func, *given, priority=letter.priority)
+        run = make_run(line, job, once, line.timeline.now(), "manual", letter.schedule)
         run.tags, run.carried = letter.tags, letter.carried
         return run
 

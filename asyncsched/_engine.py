@@ -98,8 +98,8 @@ class Engine:
         self._sleeper.wake()
 
     def added(self, run: RunRecord) -> None:
-        """Hear of a pending run; wake only if it is earlier than what is slept for."""
-        if run.ready_at is None:
+        """Hear of a run; wake only if it is pending, and earlier than what is slept for."""
+        if run.ready_at is None or run.state != "pending":
             return
         known = self._steady if run.steady else self._wall
         if known is None or run.ready_at < known:
@@ -211,7 +211,7 @@ class Engine:
             while heap and heap[0][0] <= at and len(firings) < AT_ONCE:
                 _, id, revision = heappop(heap)
                 record = self.schedules.get(id)
-                if record is None or record.revision != revision or record.dormant:
+                if record is None or record.revision != revision:
                     continue  # it has changed since; its new entry is in the heap
                 runnable = self._jobs.get(record.job)
                 if runnable is not None and (firing := self._fire(record, runnable, at, now)):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
@@ -25,13 +23,10 @@ from asyncsched._handle import RunHandle
 from asyncsched._instants import to_micros
 from asyncsched._jobs import Job
 from asyncsched._ledger import Added, RunQuery, RunRecord
-from asyncsched._models import check_int
-from asyncsched._options import tags_of
+from asyncsched._once import Once, handle_of, make_run, put_off
 from asyncsched._registry import Registry
-from asyncsched._views import run_id_text
 
 if TYPE_CHECKING:
-    from asyncsched._clock import Now
     from asyncsched._line import Line
     from asyncsched._machine import Machine
 
@@ -40,21 +35,6 @@ Ts = TypeVarTuple("Ts")
 
 _ONE_TURN = 64
 """How many items of a batch are looked at before others get their turn: about 1 ms."""
-
-
-@dataclass(frozen=True, slots=True)
-class Once:
-    """One item of ``schedule_many``: what ``schedule_once`` takes, as a value."""
-
-    func: Callable[..., Any] | str
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    delay: float | timedelta | None = None
-    at: datetime | None = None
-    key: str | None = None
-    key_ttl: float | timedelta = 0
-    priority: int | None = None
-    tags: tuple[str, ...] = ()
 
 
 class OnceOptions(TypedDict, total=False):
@@ -74,7 +54,6 @@ class Enqueue:
     """The part of a scheduler that is used in request handlers."""
 
     _registry: Registry
-    _strict: bool
 
     def _running(self) -> Machine:
         raise NotImplementedError
@@ -148,13 +127,13 @@ class Enqueue:
                 f"position, or as kwargs={{{name!r}: ...}}"
             )
         machine = self._running()
+        once = Once(func, args, kwargs, delay, at, key, key_ttl, priority, tags)
         if connection is not None:
             if replace:
                 raise ArgumentError(
                     "replace=True and connection= do not go together: moving a run is no INSERT"
                 )
-            run = self._of_statement(func, args, kwargs, delay, at, key, key_ttl, priority, tags)
-            return await self._add_in(machine, connection, run)
+            return await self._add_in(machine.main, connection, self._of_statement(once))
         job = self._job_for(func, machine)
         if replace and key is None:
             raise ArgumentError(
@@ -162,13 +141,13 @@ class Enqueue:
             )
         line = machine.main if not job.each_instance else await machine.local()
         now = line.timeline.now()
-        run = self._record(machine, line, job, args, kwargs, delay, at, now, key, key_ttl, priority, tags)
+        run = make_run(line, job, once, now)
         added = (await line.store.add((run,), now, replace))[0]
-        return self._handle(line, run, added)
+        line.engine.added(added.run)
+        return handle_of(line, run, added)
 
-    async def _add_in(self, machine: Machine, connection: Any, run: RunRecord) -> RunHandle[Any]:
+    async def _add_in(self, line: Line, connection: Any, run: RunRecord) -> RunHandle[Any]:
         """Put a run into the ledger through the user's own connection."""
-        line = machine.main
         store: Any = line.store
         count = store.add_in(connection, run, line.timeline.now())
         if inspect.isawaitable(count):
@@ -182,7 +161,8 @@ class Enqueue:
                 f"job {run.job!r}: the key {shorten(run.key or '')!r} is held in a transaction that is still open",
                 "",
             )
-        return self._handle(line, run, Added(found[0], False, found[0].arguments != run.arguments))
+        line.engine.added(found[0])
+        return handle_of(line, run, Added(found[0], False, found[0].arguments != run.arguments))
 
     def statement(
         self, func: Callable[..., Any] | str, *args: Any, kwargs: Mapping[str, Any] | None = None,
@@ -203,11 +183,11 @@ class Enqueue:
 
         """
         store: Any = self._running().main.store
-        run = self._of_statement(func, args, kwargs, delay, at, key, key_ttl, priority, tags)
+        run = self._of_statement(Once(func, args, kwargs, delay, at, key, key_ttl, priority, tags))
         made: tuple[str, tuple[Any, ...]] = store.statement(run)
         return made
 
-    def _of_statement(self, func: Any, args: Any, kwargs: Any, delay: Any, at: Any, *more: Any) -> RunRecord:
+    def _of_statement(self, once: Once) -> RunRecord:
         machine = self._running()
         line = machine.main
         if not callable(getattr(line.store, "add_in", None)):
@@ -215,8 +195,7 @@ class Enqueue:
                 "a run in your own transaction needs a SQLite or PostgreSQL store; this scheduler keeps its runs "
                 "in memory"
             )
-        job = self._job_for(func, machine)
-        return self._record(machine, line, job, args, kwargs, delay, at, line.timeline.now(), *more)
+        return make_run(line, self._job_for(once.func, machine), once, line.timeline.now())
 
     async def schedule_many(
         self, items: Sequence[Once], *, over: timedelta | float | None = None
@@ -248,7 +227,7 @@ class Enqueue:
         for item in items:
             if not isinstance(item, Once):
                 raise ConfigurationError(f"schedule_many takes Once(...) values, not {shown(item)}")
-        loose = sum(item.delay is None and item.at is None for item in items) if spread else 0
+        loose = sum(item.timeless for item in items) if spread else 0
         runs: list[RunRecord] = []
         number = 0
         for turn, item in enumerate(items, 1):
@@ -259,21 +238,17 @@ class Enqueue:
                 raise ConfigurationError(
                     f"job {job.name!r} is each_instance, and kept apart; schedule it by schedule_once"
                 )
-            run = self._record(
-                machine, line, job, item.args, item.kwargs, item.delay, item.at, now, item.key, item.key_ttl,
-                item.priority, item.tags,
-            )  # fmt: skip
-            if loose and item.delay is None and item.at is None:
+            run = make_run(line, job, item, now)
+            if loose and item.timeless:
                 put_off(run, spread * number // loose)
                 number += 1
             runs.append(run)
         added = await line.store.add(runs, now)
         for one in added:  # all of them, before a conflict is told: the others are not undone by it
-            if one.run.state == "pending":
-                line.engine.added(one.run)
+            line.engine.added(one.run)
         handles = []
         for run, one in zip(runs, added, strict=True):
-            handles.append(self._handle(line, run, one))
+            handles.append(handle_of(line, run, one))
             if len(handles) % _ONE_TURN == 0:
                 await checkpoint()
         return handles
@@ -349,103 +324,3 @@ class Enqueue:
             job = self._registry.adopt(func, machine.unlearn)
             machine.learn(job)
         return job
-
-    def _record(
-        self, machine: Machine, line: Line, job: Job, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None,
-        delay: float | timedelta | None, at: datetime | None, now: Now, key: str | None = None,
-        key_ttl: float | timedelta = 0, priority: int | None = None, tags: Sequence[str] = (),
-        origin: str = "once", schedule: str | None = None,
-    ) -> RunRecord:  # fmt: skip
-        """Return a run that is to be added, everything about it checked.
-
-        Raises:
-            ArgumentError: the arguments do not fit, or one of the others is of no use.
-            ConfigurationError: a time or a number is wrong. Both name the job.
-
-        """
-        arguments = job.signature.bind(args, kwargs)
-        permits = job.permits(arguments) if job.limits else ()  # type: ignore[arg-type]  # not JSON yet
-        as_json = line.store.durable or self._strict
-        if key is not None or key_ttl:
-            _check_key(job, key, key_ttl)
-            arguments = job.signature.canonical(arguments)  # type: ignore[arg-type]  # f(1) is f(x=1)
-        if as_json:
-            arguments = job.signature.encode(arguments)  # type: ignore[arg-type]
-        if priority is not None:
-            check_int(priority, f"job {job.name!r}: priority", -1000, 1000)
-        try:
-            due, steady = line.desk.when(delay, at, now)
-        except (ConfigurationError, ArgumentError) as error:
-            raise type(error)(f"job {job.name!r}: {error}") from None
-        self._registry.in_use(job.name)
-        return RunRecord(
-            machine.ids.next(now.wall),
-            job.name,
-            due,
-            steady=steady,
-            executor=job.executor,
-            origin=origin,
-            schedule=schedule,
-            priority=job.priority if priority is None else priority,
-            arguments=arguments,
-            key=key,
-            key_ttl=to_micros(key_ttl, "key_ttl") if key_ttl else 0,
-            tags=job.tags + tags_of(tags, f"job {job.name!r}") if tags else job.tags,
-            permits=permits,
-            max_attempts=job.attempts,
-            carried=_carried(job, as_json) if job.carry else None,
-        )
-
-    def _handle(self, line: Line, run: RunRecord, added: Added) -> RunHandle[Any]:
-        stands = added.run
-        if stands is not run:
-            self._registry.let_go(run.job)
-        if added.conflict:
-            raise KeyConflict(
-                f"job {stands.job!r}: the key {shorten(stands.key or '')!r} belongs to run "
-                f"{run_id_text(stands.id)}, which is {stands.state} and has other arguments; use another key, or "
-                "replace=True while it is pending",
-                run_id_text(stands.id),
-            )
-        if stands.state == "pending":
-            line.engine.added(stands)
-        return RunHandle(line.desk, stands.id, stands, added.created)
-
-
-def put_off(run: RunRecord, micros: int) -> None:
-    """Move a run that has not been added yet by so much."""
-    run.due += micros
-    run.rank += micros
-    run.ready_at = run.due
-
-
-def _check_key(job: Job, key: object, key_ttl: Any) -> None:
-    if key is None:
-        raise ArgumentError(f"job {job.name!r}: key_ttl needs a key=, which it keeps for so long")
-    if not isinstance(key, str) or not 0 < len(key) <= 500:
-        raise ArgumentError(f"job {job.name!r}: key must be a text of 1 to 500 characters, not {shown(key)}")
-    if key_ttl and to_micros(key_ttl, f"job {job.name!r}: key_ttl") < 0:
-        raise ConfigurationError(f"job {job.name!r}: key_ttl must not be negative, not {key_ttl}")
-
-
-def _carried(job: Job, as_json: bool) -> dict[str, Any]:
-    """Return what the job's context variables stand at here, as far as they are set."""
-    carried = {name: variable.get() for name, variable in job.carry.items() if _is_set(variable)}
-    if as_json:
-        for name, value in carried.items():
-            try:
-                carried[name] = json.loads(json.dumps(value, allow_nan=False))
-            except (TypeError, ValueError, RecursionError):
-                raise ArgumentError(
-                    f"job {job.name!r}: carry: the context variable {name!r} is {shown(value)}, which JSON "
-                    "cannot carry; set it to a text, a number, or a list or dict of those"
-                ) from None
-    return carried
-
-
-def _is_set(variable: Any) -> bool:
-    try:
-        variable.get()
-    except LookupError:
-        return False
-    return True

@@ -59,6 +59,8 @@ class RunHandle(Generic[T_co]):
 
     """
 
+    __slots__ = ("__weakref__", "_desk", "_id", "_record", "_uncommitted", "created")
+
     def __init__(
         self, desk: Desk, run_id: int, record: RunRecord | None = None, created: bool = False,
         uncommitted: bool = False,

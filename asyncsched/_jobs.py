@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from asyncsched._errors import ArgumentError, ConfigurationError, shorten, shown
 from asyncsched._functions import unpartial
-from asyncsched._ledger import NO_ARGUMENTS, Arguments, Permit, RunRecord, ScheduleRecord
+from asyncsched._ledger import NO_ARGUMENTS, Arguments, Given, Permit, RunRecord, ScheduleRecord
 from asyncsched._models import Misfire
 
 if typing.TYPE_CHECKING:
@@ -58,13 +58,12 @@ class Job:
     each_instance: bool = False
     carry: Mapping[str, Any] = field(default_factory=dict)
     signature: Signature = field(repr=False)
+    attempts: int = field(init=False)  # how many a run has at most
 
-    @property
-    def attempts(self) -> int:
-        """How many attempts a run has at most."""
-        return 1 if self.retry is None else self.retry.attempts
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attempts", 1 if self.retry is None else self.retry.attempts)
 
-    def permits(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> tuple[Permit, ...]:
+    def permits(self, arguments: Given) -> tuple[Permit, ...]:
         """Return the places that a run with these arguments needs, in the order they are taken."""
         if not self.limits:
             return ()
@@ -103,7 +102,7 @@ class Signature:
         self._least, self._most, self._plain = _arity(kept)
         self._codec: Codec | None = None
 
-    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Arguments:
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Given:
         """Return the arguments if the function takes them.
 
         Raises:
@@ -128,14 +127,12 @@ class Signature:
             ) from None
         return args, given
 
-    def canonical(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> Arguments:
+    def canonical(self, arguments: Given) -> Given:
         """Return the same call in the one way to write it, so that two calls can be compared."""
         bound = self.signature.bind(*arguments[0], **arguments[1])
         return bound.args, bound.kwargs
 
-    def merged(
-        self, given: Arguments, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def merged(self, given: Arguments, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
         """Return the call ``given`` with some of its arguments replaced.
 
         Raises:
@@ -159,13 +156,13 @@ class Signature:
             bound.arguments[name] = {**bound.arguments.get(name, {}), **value} if extra else value
         return bound.args, bound.kwargs
 
-    def named(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> dict[str, Any]:
+    def named(self, arguments: Given) -> dict[str, Any]:
         """Return the arguments by name, defaults filled in."""
         bound = self.signature.bind(*arguments[0], **arguments[1])
         bound.apply_defaults()
         return bound.arguments
 
-    def encode(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> str:
+    def encode(self, arguments: Given) -> str:
         """Return the arguments as a JSON object by parameter name.
 
         Raises:
@@ -174,7 +171,7 @@ class Signature:
         """
         return self._coder().encode(*arguments)
 
-    def decode(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def decode(self, text: str) -> Given:
         """Return the arguments that :meth:`encode` wrote.
 
         Raises:
@@ -203,7 +200,7 @@ class Signature:
         return self._codec
 
 
-def arguments_of(run: RunRecord | ScheduleRecord, job: Job) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arguments_of(run: RunRecord | ScheduleRecord, job: Job) -> Given:
     """Return a run's or schedule's arguments, read back from JSON where they were written so."""
     return job.signature.decode(run.arguments) if isinstance(run.arguments, str) else run.arguments
 

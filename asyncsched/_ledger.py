@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
-Arguments = tuple[tuple[Any, ...], dict[str, Any]] | str
+Given = tuple[tuple[Any, ...], dict[str, Any]]
+"""The arguments of a call, by position and by name."""
+
+Arguments = Given | str
 """By reference in memory; as JSON text in a store, and in memory under ``strict``."""
 
-NO_ARGUMENTS: Arguments = ((), {})
+NO_ARGUMENTS: Given = ((), {})
 
 
 class Permit(NamedTuple):
@@ -142,8 +145,10 @@ class RunRecord:
         self.late: int | None = None
         self.why = ""
         self.result: Any = None
-        self.queue: Any = None  # in memory: the queue it stands in,
-        self.place = 0  # and by which number; in the history, how many bytes it counts for
+        # In memory: the queue it stands in, and by which number; in the history, its number among
+        # those of its schedule, and how many bytes it counts for.
+        self.queue: Any = None
+        self.place = 0
         self.rare: dict[str, Any] | None = None
         if key is not None or key_ttl or permits or carried:
             self.key, self.key_ttl, self.permits, self.carried = key, key_ttl, permits, carried
@@ -152,6 +157,13 @@ class RunRecord:
     def created_at(self) -> Instant:
         """When it was made, which its id tells."""
         return moment_of(self.id)
+
+    def __copy__(self) -> RunRecord:
+        twin = RunRecord.__new__(RunRecord)
+        for name in self.__slots__:
+            setattr(twin, name, getattr(self, name))
+        twin.rare = None if self.rare is None else {**self.rare}
+        return twin
 
     @property
     def live(self) -> bool:
@@ -162,7 +174,7 @@ class RunRecord:
         return f"<RunRecord {self.job} {self.id:032x} {self.state} attempt {self.attempt}>"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ScheduleRecord:
     """One schedule.
 
@@ -255,8 +267,7 @@ class Firing:
         self.chained = chained  # a catch-up: its runs go behind one another
 
 
-@dataclass(slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What one instance asks for in one transaction."""
 
     holder: int
@@ -266,7 +277,7 @@ class Claim:
     jobs: Collection[str] | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Claimed:
     """What it got.
 
@@ -326,8 +337,7 @@ class Added(NamedTuple):
     conflict: bool = False
 
 
-@dataclass(slots=True)
-class RunQuery:
+class RunQuery(NamedTuple):
     """Which runs are asked for; every field that is given must match."""
 
     job: str | None = None
@@ -377,7 +387,7 @@ class Watch(NamedTuple):
     fully: bool = False  # whether or not anything has changed
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Seen:
     """What it hears.
 

@@ -51,19 +51,16 @@ class Misfire:
     catch_up: CatchUp = "latest"
     grace: float | timedelta | None = None
     limit: int = 100
+    grace_micros: int | None = field(init=False, repr=False, compare=False)
+    """The bound on lateness in microseconds, or ``None``."""
 
     def __post_init__(self) -> None:
         check_choice(self.catch_up, "Misfire: catch_up", get_args(CatchUp))
         check_int(self.limit, "Misfire: limit", 1, 10_000)
-        if self.grace is not None and to_micros(self.grace, "Misfire: grace") < 0:
+        grace = 60_000_000 if self.catch_up == "none" else None
+        if self.grace is not None and (grace := to_micros(self.grace, "Misfire: grace")) < 0:
             raise ConfigurationError(f"Misfire: grace must not be negative, not {self.grace}")
-
-    @property
-    def grace_micros(self) -> int | None:
-        """The bound on lateness in microseconds, or ``None``."""
-        if self.grace is None:
-            return 60_000_000 if self.catch_up == "none" else None
-        return to_micros(self.grace, "Misfire: grace")
+        object.__setattr__(self, "grace_micros", grace)  # asked for at every firing
 
 
 @dataclass(frozen=True, slots=True)

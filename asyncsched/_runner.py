@@ -179,11 +179,12 @@ class Runner:
         """Set the attempt's context up and return its call: no frame of ours stands around it."""
         run, job = live.run, live.runnable.job
         # It refers to the attempt, never the other way round: a circle would be left to the collector.
+        key = None if run.rare is None else run.key
         current = CurrentRun(
-            run.id, run.job, run.due if run.slot is None else run.slot, run.attempt, run.key, live
+            run.id, run.job, run.due if run.slot is None else run.slot, run.attempt, key, live
         )
         _current.set(current)
-        if run.carried:
+        if run.rare is not None and run.carried:
             for name, value in run.carried.items():
                 if name in job.carry:
                     job.carry[name].set(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from asyncsched._context import CurrentRun
 from asyncsched._errors import ConfigurationError
@@ -61,7 +61,8 @@ class LoopExecutor:
         self, run: CurrentRun, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Coroutine[Any, Any, Any]:
         """Return the coroutine of the call: no frame of ours stands between it and its task."""
-        return cast("Coroutine[Any, Any, Any]", func(*args, **kwargs))
+        coroutine: Coroutine[Any, Any, Any] = func(*args, **kwargs)
+        return coroutine
 
     def __repr__(self) -> str:
         return f"<LoopExecutor {self.name!r} capacity {self.capacity}>"

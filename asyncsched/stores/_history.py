@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from asyncsched._instants import DAY, Instant
 from asyncsched._ledger import RunRecord
@@ -30,12 +30,14 @@ class Bounds:
     size: int = 256 * 1024 * 1024
 
 
-@dataclass(slots=True)
 class _Recent:
-    """The runs of one schedule that stay in any case."""
+    """Which runs of one schedule stay in any case: the last ones, told by their number, and a failure."""
 
-    last: deque[RunRecord] = field(default_factory=deque)
-    failure: RunRecord | None = None
+    __slots__ = ("ended", "failure")
+
+    def __init__(self) -> None:
+        self.ended = 0
+        self.failure: RunRecord | None = None
 
 
 def is_dead_letter(run: RunRecord) -> bool:
@@ -154,14 +156,14 @@ class History:
 
     def _is_recent(self, run: RunRecord) -> bool:
         recent = self._recent.get(run.schedule) if run.schedule is not None else None
-        return recent is not None and (run is recent.failure or run in recent.last)
+        return recent is not None and (
+            run is recent.failure or recent.ended - (run.queue or 0) < KEPT_PER_SCHEDULE
+        )
 
     def _remember(self, run: RunRecord, schedule: str) -> None:
         recent = self._recent.get(schedule)
         if recent is None:
             recent = self._recent[schedule] = _Recent()
-        recent.last.append(run)
+        recent.ended = run.queue = recent.ended + 1
         if run.state in _DEAD:
             recent.failure = run
-        if len(recent.last) > KEPT_PER_SCHEDULE:
-            recent.last.popleft()

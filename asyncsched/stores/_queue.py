@@ -63,7 +63,11 @@ class RunQueue:
         self._dead += 1
         if self._dead > 64 and self._dead * 2 > len(self._heap):
             # A run that came back by the number it had before has two entries that look valid: one is.
-            valid = {run.id: (at, run.id, run) for at, _, run in self._heap if run.queue is self and run.place == at}
+            valid = {
+                run.id: (at, run.id, run)
+                for at, _, run in self._heap
+                if run.queue is self and run.place == at
+            }
             self._heap = list(valid.values())
             heapify(self._heap)
             self._dead = 0

@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 
-from asyncsched._enqueue import Once
 from asyncsched._errors import SchedulerStateError
 from asyncsched._handle import RunHandle
 from asyncsched._instants import Instant
@@ -17,6 +16,7 @@ from asyncsched._ledger import RunQuery, RunRecord
 from asyncsched._line import Line
 from asyncsched._machine import Machine
 from asyncsched._models import Run
+from asyncsched._once import Once
 from asyncsched._scheduler import Scheduler
 from asyncsched._views import run_view
 

@@ -324,18 +324,18 @@ def at_once(runs: list[Run]) -> int:
 
 def residue(store: MemoryStore) -> dict[str, Any]:
     """Return what a memory store still holds of runs that have ended, by the place that holds it."""
-    limiter = store._limiter
+    limiter = store._waiting.limiter
     places = {
         key: (place.used, len(place.waiting), place.trying)
         for key, place in limiter._places.items()
         if place.used or place.waiting.peek() is not None or place.trying is not None
     }
     found = {
-        "live": {id: live for id, live in store._live.items() if live},
-        "ready": [queue.runs() for queue in store._ready.values() if queue.runs()],
-        "later": [queue.runs() for queue in store._later.values() if queue.runs()],
-        "keys": {key: run for key, run in store._keys.items() if not run.key_ttl},
-        "parked": {key: parked for key, parked in store._parked.items() if parked},
+        "live": {id: book.live for id, book in store._books.items() if book.live},
+        "ready": [queue.peek() for queue in store._waiting._ready.values() if queue.peek() is not None],
+        "later": [queue.peek() for queue in store._waiting._later.values() if queue.peek() is not None],
+        "keys": {key: run for key, run in store._keys._holders.items() if not run.key_ttl},
+        "parked": {key: parked for key, parked in store._waiting._parked.items() if parked},
         "asked": store._asked,
         "places": places,
     }
