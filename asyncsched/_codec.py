@@ -58,6 +58,8 @@ class Codec:
                 default = {}
             fields[field] = (kind, Field(default, alias=parameter.name))
             self._fields[field] = parameter
+        by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        self._names = [p.name for p in signature.parameters.values() if p.kind in by_place]
         try:
             self._model = create_model(f"arguments of {job}", __base__=_Call, **fields)
             self._result = _adapter(_stripped(hints.get("return", Any)))
@@ -70,7 +72,10 @@ class Codec:
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return the call as JSON; only what was given, so that a changed default takes effect."""
-        bound = self._signature.bind(*args, **kwargs).arguments
+        if kwargs or len(args) > len(self._names):
+            bound = self._signature.bind(*args, **kwargs).arguments
+        else:  # nearly every call: what `bind` would say, at a fifth of its cost
+            bound = dict(zip(self._names, args, strict=False))
         if args:
             bound[_BY_POSITION] = len(args)
         try:
