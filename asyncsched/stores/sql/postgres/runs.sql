@@ -96,17 +96,18 @@ SELECT level.executor, level.priority, (
 -- name: ready
 -- The pending runs of one executor and priority that are ready, oldest first, with whether their job
 -- or schedule is paused.
-SELECT {run}, p.job IS NOT NULL, coalesce(s.paused, 0::smallint)
+SELECT {run},
+    r.job IN (SELECT p.job FROM asyncsched_paused_jobs AS p WHERE p.namespace = :namespace),
+    CASE r.origin WHEN 'schedule' THEN (
+        SELECT s.paused FROM asyncsched_schedules AS s WHERE s.namespace = r.namespace AND s.id = r.schedule
+    ) END
 FROM asyncsched_runs AS r
-LEFT JOIN asyncsched_paused_jobs AS p ON p.namespace = r.namespace AND p.job = r.job
-LEFT JOIN asyncsched_schedules AS s
-    ON r.origin = 'schedule' AND s.namespace = r.namespace AND s.id = r.schedule
 WHERE r.namespace = :namespace AND r.executor = :executor AND r.priority = :priority
     AND r.state = 'pending' AND r.ready_at <= :now
     AND r.job = ANY(ARRAY(SELECT json_array_elements_text(:jobs)))
 ORDER BY r.ready_at
 LIMIT :most
-FOR NO KEY UPDATE OF r SKIP LOCKED;
+FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: begin
 -- Begin attempts: their instance is the runs' holder.
