@@ -26,6 +26,8 @@ from asyncsched._jobs import type_hints
 
 _NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
 
+_SUSPECT = ("NaN", "Infinity", "null")
+"""What stands in the JSON of a call that has such a number; most calls need no closer look."""
 
 class _Call(BaseModel):
     """A call by the names of its parameters, and how many of them were given by position."""
@@ -55,6 +57,8 @@ class Codec:
                 default = {}
             fields[field] = (kind, Field(default, alias=parameter.name))
             self._fields[field] = parameter
+        by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        self._names = [p.name for p in signature.parameters.values() if p.kind in by_place]
         try:
             self._model = create_model(f"arguments of {job}", __base__=_Call, **fields)
             self._result = _adapter(_stripped(hints.get("return", Any)))
@@ -67,13 +71,16 @@ class Codec:
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return the call as JSON; only what was given, so that a changed default takes effect."""
-        bound = self._signature.bind(*args, **kwargs).arguments
+        if kwargs or len(args) > len(self._names):
+            bound = self._signature.bind(*args, **kwargs).arguments
+        else:  # nearly every call: what `bind` would say, at a fifth of its cost
+            bound = dict(zip(self._names, args, strict=False))
         if args:
             bound["*"] = len(args)
         try:
             made = self._model.model_validate(bound)
             text = str(made.model_dump_json(by_alias=True, exclude_unset=True))
-            if _boundless(made):
+            if any(word in text for word in _SUSPECT) and _boundless(made):
                 self._refuse_lost_numbers(made, text)
             return text
         except ValidationError as error:

@@ -44,6 +44,10 @@ class Port(Protocol):
         """Call ``callback`` in the loop, from any thread. Raises ``RuntimeError`` if the loop is over."""
         ...
 
+    def call_next(self, callback: Callable[[], object], /) -> object:
+        """Call ``callback`` when those that run in this turn of the loop have run."""
+        ...
+
     def call_at(self, when: float, callback: Callable[[], object], /) -> object:
         """Call ``callback`` at the loop's time ``when``."""
         ...
@@ -76,6 +80,7 @@ class _AsyncioPort:
         # The loop's own methods: a call of ours around each would be all that it adds.
         self.future: Callable[[], Future] = loop.create_future
         self.call_soon: Callable[[Callable[[], object]], object] = loop.call_soon_threadsafe
+        self.call_next: Callable[[Callable[[], object]], object] = loop.call_soon
         self.call_at: Callable[[float, Callable[[], object]], object] = loop.call_at
         self.watch: Callable[[int, Callable[[], object]], object] = loop.add_reader
 
@@ -106,8 +111,7 @@ class _TrioFuture:
         return self._done
 
     def cancelled(self) -> bool:
-        # A cancelled waiter here leaves nothing behind: whoever sets the result sets it for nobody.
-        return False
+        return self.raise_cancel is not None
 
     def result(self) -> Any:
         return self._result
@@ -147,6 +151,7 @@ class _TrioPort:
         self._native = cast("trio.lowlevel.TrioToken", token.native_token)
         self.future: Callable[[], Future] = _TrioFuture
         self.call_soon: Callable[[Callable[[], object]], object] = self._native.run_sync_soon
+        self.call_next = self.call_soon
         self._open: dict[int, object] = {}
 
     def call_at(self, when: float, callback: Callable[[], object]) -> None:

@@ -174,10 +174,9 @@ def _take(session: Session, wanted: Claim, claimed: Claimed, now: Instant) -> No
         else:
             waiting.append((shut, session.write_id(run.id)))
     session.many("wait_for", waiting)
-    session.many(
-        "begin",
-        [(run.holder, run.attempt, run.started_at, run.late, session.write_id(run.id)) for run in begun],
-    )
+    if begun:
+        ids = session.array(session.write_id(run.id) for run in begun)
+        session.do("begin", holder=wanted.holder, now=now, ids=ids)
     woken, turn = limits.write()
     if turn is not None and turn > now:
         claimed.next_wall = turn if claimed.next_wall is None else min(claimed.next_wall, turn)

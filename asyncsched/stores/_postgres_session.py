@@ -82,7 +82,7 @@ class PostgresSession(Session):
         self._committed = committed
         self._beaten = beaten
         self._ghosts = ghosts
-        self._single = False  # the transaction is one statement
+        self._single = False  # every statement is a transaction of its own, and most often the only one
         self._changed: set[int] = set()
         # Commands without an answer of their own go out with the next one: every round trip hands
         # over the interpreter's lock twice, which costs more than the trip.
@@ -177,13 +177,16 @@ class PostgresSession(Session):
             self._committed(self._signal, self._changed)
 
     def savepoint(self) -> None:
-        self._before.append(b"SAVEPOINT item")
+        if not self._single:
+            self._before.append(b"SAVEPOINT item")
 
     def release(self) -> None:
-        self._before.append(b"RELEASE SAVEPOINT item")
+        if not self._single:
+            self._before.append(b"RELEASE SAVEPOINT item")
 
     def go_back(self) -> None:
-        self._before += [b"ROLLBACK TO SAVEPOINT item", b"RELEASE SAVEPOINT item"]
+        if not self._single:  # else nothing was done
+            self._before += [b"ROLLBACK TO SAVEPOINT item", b"RELEASE SAVEPOINT item"]
         self._version = None
 
     def rollback(self) -> None:
@@ -233,7 +236,7 @@ class PostgresSession(Session):
 
     def begin_with(self, asks: Sequence[Ask]) -> None:
         """Lock what comes first in the order of locks: instances, then schedules by id."""
-        if len(asks) == 1 and asks[0].kind == "beat":
+        if (len(asks) == 1 and asks[0].kind == "beat") or all(map(_is_one_insert, asks)):
             self._single, self._before = True, []
         schedules = set(_schedules_of(asks))
         if schedules:
@@ -245,6 +248,11 @@ class PostgresSession(Session):
     def time(self) -> Instant | None:
         row = self.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
         return int(row[0])
+
+
+def _is_one_insert(ask: Ask) -> bool:
+    """Whether a request is one row that nothing has to be looked up for: any number of them is one statement."""
+    return ask.kind == "add" and len(ask.request.runs) == 1 and ask.request.runs[0].key is None
 
 
 def _schedules_of(asks: Sequence[Ask]) -> Iterable[str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -43,17 +44,16 @@ class Recorded(NamedTuple):
 def record(session: Session, requests: Sequence[Recording]) -> list[Recorded]:
     """End attempts, all at once where nothing is in the way."""
     judged = [_minding_asks(session, request) for request in requests]
-    rows = [_row(session, request.run, request.verdict, request.now) for request in judged]
-    if len(rows) > 1:
+    if len(judged) > 1:
         session.savepoint()
-        if session.many("record", rows) == len(rows):
+        if _at_once(session, judged) == len(judged):
             session.release()
-            held, applied = [True] * len(rows), judged
+            held, applied = [True] * len(judged), judged
         else:
             session.go_back()
-            held, applied = _one_by_one(session, judged, rows)
+            held, applied = _one_by_one(session, judged)
     else:
-        held, applied = _one_by_one(session, judged, rows)
+        held, applied = _one_by_one(session, judged)
     session.changed(one.run for one in applied)
     woken = False
     paused: dict[int, ScheduleRecord] = {}
@@ -67,12 +67,37 @@ def record(session: Session, requests: Sequence[Recording]) -> list[Recorded]:
     ]
 
 
-def _one_by_one(
-    session: Session, judged: Sequence[Recording], rows: Sequence[Any]
-) -> tuple[list[bool], list[Recording]]:
+def _at_once(session: Session, judged: Sequence[Recording]) -> int:
+    """Write how attempts ended; return how many were still held."""
+    rows: list[Any] = []
+    succeeded: dict[tuple[int, int, Instant | None], dict[str, Instant]] = {}
+    for run, verdict, now, _ in judged:
+        if _is_plain(run, verdict):  # nearly all: runs of one claim have everything else in common
+            one = succeeded.setdefault((run.holder, run.attempt, run.started_at), {})
+            one[session.write_id(run.id)] = now.wall
+        else:
+            rows.append(_row(session, run, verdict, now))
+    count = session.many("record", rows)
+    for (holder, attempt, began), ended in succeeded.items():
+        count += session.do("succeed", holder=holder, attempt=attempt, began=began, ended=json.dumps(ended))
+    return count
+
+
+def _is_plain(run: RunRecord, verdict: Verdict) -> bool:
+    """Whether an attempt left nothing but that it succeeded."""
+    return (
+        verdict.state == "succeeded"
+        and not verdict.why
+        and verdict.result is None
+        and run.attempts is None
+        and run.progress is None
+    )
+
+
+def _one_by_one(session: Session, judged: Sequence[Recording]) -> tuple[list[bool], list[Recording]]:
     held, applied = [], []
-    for request, row in zip(judged, rows, strict=True):
-        if session.run("record", row) == 1:
+    for request in judged:
+        if session.run("record", _row(session, request.run, request.verdict, request.now)) == 1:
             applied.append(request)
             held.append(True)
         else:

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import anyio
-from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 from asyncsched._errors import StoreUnavailable
 from asyncsched._port import Future, Port, current_port
@@ -95,6 +95,7 @@ class Worker:
         self._timeout = timeout
         self._clock = clock
         self._port: Port = current_port()
+        self._next: list[Ask] = []  # asked for in this turn of the loop, and not handed over
         self._queue: deque[Ask] = deque()
         self._wake: SimpleQueue[bool] = SimpleQueue()
         self._under_way: dict[Ask, None] = {}
@@ -123,12 +124,11 @@ class Worker:
             StoreUnavailable: there was no answer in time.
 
         """
-        await checkpoint_if_cancelled()
         if self._closing:
             raise StoreUnavailable("the store has been closed")
         ask = Ask(kind, request, weight, urgent)
-        self._hand_over(ask)
         waiter = ask.waiter = self._port.future()
+        self._enter(ask)
         try:
             await waiter
         except BaseException:
@@ -152,7 +152,8 @@ class Worker:
             except BaseException:
                 pass  # the cancellation that we are in already is what is raised in the end
 
-    def _hand_over(self, ask: Ask) -> None:
+    def _enter(self, ask: Ask) -> None:
+        """Have a request handed over once all that run in this turn of the loop have asked for theirs."""
         ask.expires = self._clock.monotonic() + self._timeout
         if not self._under_way:
             self._outside = self._clock.hold()
@@ -160,22 +161,35 @@ class Worker:
         self._under_way[ask] = None
         if not self._watching:
             self._watch()
-        if ask.urgent:
-            self._queue.appendleft(ask)
-        else:
-            self._queue.append(ask)
-        # The thread empties the queue before it sleeps: only the first needs to wake it.
-        if len(self._queue) == 1 or ask.urgent:
+        if not self._next:
+            self._port.call_next(self._hand_over)
+        self._next.append(ask)
+
+    def _hand_over(self) -> None:
+        """Hand over what was asked for in one turn, without what was asked for under a cancellation."""
+        asks, self._next = self._next, []
+        for ask in asks:
+            if ask.waiter is not None and ask.waiter.cancelled():
+                self._forget(ask)
+                ask.done = True
+            elif ask.urgent:
+                self._queue.appendleft(ask)
+            else:
+                self._queue.append(ask)
+        # The thread empties the queue before it sleeps: it is awake if something was there before.
+        if len(self._queue) <= len(asks):
             self._wake.put(True)
 
     def _withdraw(self, ask: Ask) -> bool:
         """Take a request back, unless the thread has taken it."""
-        try:
-            self._queue.remove(ask)
-        except (ValueError, IndexError):  # IndexError: the thread took something just now
-            return False
-        self._forget(ask)
-        return True
+        for waiting in (self._next, self._queue):
+            try:
+                waiting.remove(ask)
+            except (ValueError, IndexError):  # IndexError: the thread took something just now
+                continue
+            self._forget(ask)
+            return True
+        return False
 
     def _forget(self, ask: Ask) -> None:
         if self._under_way.pop(ask, 0) is None and not self._under_way and self._outside is not None:
@@ -215,6 +229,7 @@ class Worker:
         if self._closing:
             return
         self._closing = True
+        self._hand_over()
         self._wake.put(False)
         with anyio.CancelScope(shield=True), anyio.move_on_after(self._timeout):
             with self._clock.hold():

@@ -7,9 +7,12 @@ writes, with group commit; one reads.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +132,13 @@ class SqliteSession(Session):
 
     def executemany(self, sql: str, rows: Sequence[Params]) -> int:
         assert self._connection is not None
-        return self._connection.executemany(sql, rows).rowcount
+        count, at = 0, 0
+        wide = _widened(sql)
+        while wide and len(rows) - at >= _WIDE:
+            params = tuple(chain.from_iterable(rows[at : at + _WIDE]))
+            count += self._connection.execute(wide, params).rowcount
+            at += _WIDE
+        return count + self._connection.executemany(sql, rows[at:]).rowcount if at < len(rows) else count
 
     def begin(self) -> None:
         self.execute("BEGIN IMMEDIATE")
@@ -198,6 +207,17 @@ class SqliteSession(Session):
 
     def __del__(self) -> None:
         self.close()
+
+
+_WIDE = 32
+"""How many rows one statement inserts: for each, SQLite's module lets go of the interpreter's lock."""
+
+
+@cache
+def _widened(sql: str) -> str:
+    """Return an INSERT for many rows, ``""`` for any other statement."""
+    found = re.search(r"VALUES (\(.*?\))", sql)
+    return sql.replace(found[1], ", ".join([found[1]] * _WIDE)) if found else ""
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -96,33 +96,25 @@ SELECT level.executor, level.priority, (
 -- name: ready
 -- The pending runs of one executor and priority that are ready, oldest first, with whether their job
 -- or schedule is paused.
-SELECT {run}, p.job IS NOT NULL, coalesce(s.paused, 0::smallint)
+SELECT {run},
+    r.job IN (SELECT p.job FROM asyncsched_paused_jobs AS p WHERE p.namespace = :namespace),
+    CASE r.origin WHEN 'schedule' THEN (
+        SELECT s.paused FROM asyncsched_schedules AS s WHERE s.namespace = r.namespace AND s.id = r.schedule
+    ) END
 FROM asyncsched_runs AS r
-LEFT JOIN asyncsched_paused_jobs AS p ON p.namespace = r.namespace AND p.job = r.job
-LEFT JOIN asyncsched_schedules AS s
-    ON r.origin = 'schedule' AND s.namespace = r.namespace AND s.id = r.schedule
 WHERE r.namespace = :namespace AND r.executor = :executor AND r.priority = :priority
     AND r.state = 'pending' AND r.ready_at <= :now
     AND r.job = ANY(ARRAY(SELECT json_array_elements_text(:jobs)))
 ORDER BY r.ready_at
 LIMIT :most
-FOR NO KEY UPDATE OF r SKIP LOCKED;
+FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: begin
--- Begin an attempt: its instance is the run's holder.
+-- Begin attempts: their instance is the runs' holder.
 UPDATE asyncsched_runs
-SET state = 'running', holder = ?, attempt = ?, started_at = ?, late = ?,
-    ready_at = NULL, waits_for = NULL, asked = NULL
-WHERE id = ?;
-
--- name: begin_all
--- The same for many.
-UPDATE asyncsched_runs AS r
-SET state = 'running', holder = t.holder, attempt = t.attempt, started_at = t.started_at, late = t.late,
-    ready_at = NULL, waits_for = NULL, asked = NULL
-FROM unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::uuid[])
-    AS t(holder, attempt, started_at, late, id)
-WHERE r.id = t.id;
+SET state = 'running', holder = :holder, attempt = attempt + 1, started_at = :now,
+    late = coalesce(late, :now - due), ready_at = NULL, waits_for = NULL, asked = NULL
+WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:ids)::uuid));
 
 -- name: wait_for
 -- Have a pending run wait for something, out of the index of what is ready.
@@ -211,6 +203,15 @@ FROM unnest(
 -- By the primary key alone: the index of what is held is full of what was, until it is vacuumed.
 WHERE r.id = t.id
     AND (r.holder, r.attempt, r.started_at, r.state) IS NOT DISTINCT FROM (t.holder, t.attempt, t.began, 'running');
+
+-- name: succeed
+-- End attempts of one instance that began at the same moment, and left nothing but that they succeeded.
+UPDATE asyncsched_runs AS r
+SET state = 'succeeded', why = '', finished_at = t.at::bigint, asked = NULL,
+    held_key = CASE WHEN r.key_ttl > 0 THEN r.held_key END
+FROM json_each_text(:ended) AS t(id, at)
+WHERE r.id = t.id::uuid
+    AND (r.holder, r.attempt, r.started_at, r.state) IS NOT DISTINCT FROM (:holder, :attempt, :began, 'running');
 
 -- name: complete
 -- Write that a held run has succeeded, in its job's own transaction; the record that follows keeps it.

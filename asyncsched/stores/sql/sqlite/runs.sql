@@ -84,11 +84,12 @@ SELECT level.executor, level.priority, (
 -- name: ready
 -- The pending runs of one executor and priority that are ready, oldest first, with whether their job
 -- or schedule is paused.
-SELECT {run}, p.job IS NOT NULL, coalesce(s.paused, 0)
+SELECT {run},
+    r.job IN (SELECT p.job FROM asyncsched_paused_jobs AS p WHERE p.namespace = :namespace),
+    CASE r.origin WHEN 'schedule' THEN (
+        SELECT s.paused FROM asyncsched_schedules AS s WHERE s.namespace = r.namespace AND s.id = r.schedule
+    ) END
 FROM asyncsched_runs AS r
-LEFT JOIN asyncsched_paused_jobs AS p ON p.namespace = r.namespace AND p.job = r.job
-LEFT JOIN asyncsched_schedules AS s
-    ON r.origin = 'schedule' AND s.namespace = r.namespace AND s.id = r.schedule
 WHERE r.namespace = :namespace AND r.executor = :executor AND r.priority = :priority
     AND r.state = 'pending' AND r.ready_at <= :now
     AND r.job IN (SELECT value FROM json_each(:jobs))
@@ -96,11 +97,11 @@ ORDER BY r.ready_at
 LIMIT :most;
 
 -- name: begin
--- Begin an attempt: its instance is the run's holder.
+-- Begin attempts: their instance is the runs' holder.
 UPDATE asyncsched_runs
-SET state = 'running', holder = ?, attempt = ?, started_at = ?, late = ?,
-    ready_at = NULL, waits_for = NULL, asked = NULL
-WHERE id = ?;
+SET state = 'running', holder = :holder, attempt = attempt + 1, started_at = :now,
+    late = coalesce(late, :now - due), ready_at = NULL, waits_for = NULL, asked = NULL
+WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: wait_for
 -- Have a pending run wait for something, out of the index of what is ready.
@@ -157,6 +158,15 @@ UPDATE asyncsched_runs
 SET state = ?, why = ?, error = ?, result = ?, attempts = ?, progress = ?, attempt = ?, ready_at = ?,
     "rank" = ?, finished_at = ?, held_key = CASE WHEN ? THEN held_key END, asked = NULL
 WHERE id = ? AND holder = ? AND attempt = ? AND started_at = ? AND state = 'running';
+
+-- name: succeed
+-- End attempts of one instance that began at the same moment, and left nothing but that they succeeded.
+UPDATE asyncsched_runs AS r
+SET state = 'succeeded', why = '', finished_at = t.value, asked = NULL,
+    held_key = CASE WHEN r.key_ttl > 0 THEN r.held_key END
+FROM json_each(:ended) AS t
+WHERE r.id = t.key AND r.state = 'running'
+    AND r.holder = :holder AND r.attempt = :attempt AND r.started_at = :began;
 
 -- name: complete
 -- Write that a held run has succeeded, in its job's own transaction; the record that follows keeps it.
