@@ -29,6 +29,7 @@ _NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or g
 _SUSPECT = ("NaN", "Infinity", "null")
 """What stands in the JSON of a call that has such a number; most calls need no closer look."""
 
+
 class _Call(BaseModel):
     """A call by the names of its parameters, and how many of them were given by position."""
 

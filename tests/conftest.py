@@ -44,7 +44,9 @@ def anyio_backend(request: pytest.FixtureRequest, virtual_clock: VirtualClock) -
 
 
 @pytest.fixture(autouse=True)
-def no_blocking_calls(request: pytest.FixtureRequest, garbage_is_found_here: None) -> Iterator[BlockBuster | None]:
+def no_blocking_calls(
+    request: pytest.FixtureRequest, garbage_is_found_here: None
+) -> Iterator[BlockBuster | None]:
     """Fail a test in which our code blocks the event loop."""
     if request.node.get_closest_marker("blocking_ok"):
         yield None

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, cast
 
 import anyio.lowlevel
 
-from asyncsched._context import CurrentRun, _current
+from asyncsched._context import _current
 from asyncsched._errors import ConfigurationError
 from asyncsched._functions import unpartial
 from asyncsched._port import Port, current_port
@@ -216,31 +216,31 @@ class StallWatcher:
         return False
 
     def _culprit(self, frames: list[FrameType]) -> _Culprit:
-        if (run := self._run_of(frames)) is not None:
-            return _Culprit(run.job, run.id)
+        if (culprit := self._run_of(frames)) is not None:
+            return culprit
         for frame in reversed(frames):
             if (job := self._jobs.get(frame.f_code)) is not None:
                 return _Culprit(job, None)
         return _NOBODY
 
-    def _run_of(self, frames: list[FrameType]) -> CurrentRun | None:
-        """Return the run whose context the loop is in, as its own frames have it at hand."""
+    def _run_of(self, frames: list[FrameType]) -> _Culprit | None:
+        """Return the run whose attempt or context the loop is in, as its frames have it at hand."""
         context: object = None
         for frame in frames:
             if _ours(frame) and frame.f_code.co_name == "_attempt":  # which every loop has at hand
-                run = getattr(frame.f_locals.get("live"), "current", None)
-                return run if isinstance(run, CurrentRun) else None
+                run = frame.f_locals["live"].run
+                return _Culprit(run.job, f"{run.id:032x}")
             if frame.f_code.co_name == "_run":
                 context = getattr(frame.f_locals.get("self"), "_context", None)
             elif frame.f_code.co_name == "unrolled_run":
                 context = getattr(frame.f_locals.get("task"), "context", None)
             if isinstance(context, Context):
-                return context.get(_current)
+                return _culprit_in(context)
         loop = self._port.token.native_token
         if isinstance(loop, asyncio.AbstractEventLoop):  # uvloop, which has no frames of its own
             task: Any = asyncio.current_task(loop)
             if hasattr(task, "get_context"):  # Python 3.12
-                return cast("Context", task.get_context()).get(_current)
+                return _culprit_in(cast("Context", task.get_context()))
         return None
 
     def _report(self, samples: _Samples, seconds: float, *, over: bool) -> None:
@@ -278,6 +278,11 @@ class StallWatcher:
             on_stall(culprit.job, culprit.run_id, milliseconds, stack)
         except Exception:
             logger.exception("the stall watcher's callback failed")
+
+
+def _culprit_in(context: Context) -> _Culprit | None:
+    run = context.get(_current)
+    return None if run is None else _Culprit(run.job, run.id)
 
 
 def _frames(frame: FrameType | None, base: FrameType | None) -> Iterator[FrameType]:
