@@ -168,7 +168,12 @@ class Engine:
             return False
         self._hinted = False
         claim = Claim(self.holder, firings, self._seats.free, AT_ONCE, self._jobs)
-        claimed = await self._store.claim(claim, now)
+        try:
+            claimed = await self._store.claim(claim, now)
+        except BaseException:
+            # As far as we know they were not moved on, so they are due still.
+            self.follow(self.schedules[firing.schedule] for firing in firings)
+            raise
         self._take(claimed)
         if claimed.more:
             self._hinted = True  # what is left is ready: no due time will say so again

@@ -151,6 +151,25 @@ def leaf(error: BaseException) -> BaseException:
     return error
 
 
+def let_go_of_locals(error: BaseException) -> None:
+    """Drop what the frames of an exception that is over hold: a connection left open still has its locks.
+
+    Python does so when the exception itself goes; ours waits until its outcome is written, which may
+    be just what that lock is in the way of.
+    """
+    todo: list[BaseException | None] = [error]
+    seen = set()
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        todo += (one.__cause__, one.__context__)
+        if isinstance(one, BaseExceptionGroup):
+            todo += one.exceptions
+
+
 def error_info(error: BaseException) -> ErrorInfo:
     """Return an exception as text, its traceback beginning in the job's own code."""
     kind = type(error)

@@ -21,7 +21,7 @@ from asyncsched._instants import SECOND, to_datetime
 from asyncsched._jobs import Job, Runnable
 from asyncsched._ledger import RunRecord, Verdict
 from asyncsched._models import Progress
-from asyncsched._outcome import NeverBegan, judge, leaf
+from asyncsched._outcome import NeverBegan, judge, leaf, let_go_of_locals
 from asyncsched._views import run_view
 
 if TYPE_CHECKING:
@@ -205,6 +205,8 @@ class Runner:
         if isinstance(error, Exception):
             # Before it is recorded: a handle may see the record before we are told that it stands.
             self._hub.keep(run.id, leaf(error))
+            if self._store.durable:
+                let_go_of_locals(error)
         held = False
         if verdict is not None:
             try:
@@ -337,4 +339,4 @@ class Runner:
                 f"job {live.run.job!r}: complete_in() needs a SQLite or PostgreSQL store; "
                 "this scheduler keeps its runs in memory"
             )
-        return complete(live.run, connection, self._timeline.now())
+        return complete(live.run, connection)

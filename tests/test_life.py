@@ -11,8 +11,15 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsched import ConfigurationError, Scheduler, SchedulerClosed, SchedulerStateError
+from asyncsched import (
+    ConfigurationError,
+    Scheduler,
+    SchedulerClosed,
+    SchedulerStateError,
+    StoreUnavailable,
+)
 from asyncsched.executors import ThreadExecutor
+from asyncsched.stores.memory import MemoryStore
 from asyncsched.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -221,6 +228,35 @@ async def test_failing_jobs_and_observers_are_noticed_by_nobody_else(
     assert len(ticks) == 5
     assert "a broken observer" in caplog.text
     assert "a broken async observer" in caplog.text
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), RuntimeError("a bug")])
+async def test_what_came_due_while_the_store_failed_is_fired_afterwards(
+    virtual_clock: VirtualClock, error: Exception
+) -> None:
+    class Store(MemoryStore):
+        away = False
+
+        async def claim(self, claim: Any, now: Any) -> Any:
+            if self.away:
+                raise error
+            return await super().claim(claim, now)
+
+    store, ticks = Store(), []
+    scheduler = Scheduler(store, clock=virtual_clock)
+
+    @scheduler.interval(seconds=10)
+    async def tick() -> None:
+        ticks.append(1)
+
+    async with scheduler:
+        await virtual_clock.advance(15)
+        store.away = True
+        await virtual_clock.advance(50)
+        assert len(ticks) == 1
+        store.away = False
+        await virtual_clock.advance(30)
+        assert len(ticks) == 1 + 4  # the latest of those owed, and the grid from there on
 
 
 async def test_a_cancelled_caller_leaves_its_one_off_alone(scheduler: Scheduler) -> None:

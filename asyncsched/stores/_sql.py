@@ -269,7 +269,7 @@ class SqlStore:
         """Return statements that tell the others when the user's transaction commits."""
         return []
 
-    def complete_in(self, run: RunRecord, connection: Any, now: Now) -> Any:
+    def complete_in(self, run: RunRecord, connection: Any) -> Any:
         """Write a held run's success in the transaction that ``connection`` is in.
 
         Returns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -148,6 +149,32 @@ async def test_a_jobs_success_and_its_own_work_are_one_transaction(
         undone = await (await scheduler.schedule_once("import_user", "ben", False)).wait()
         assert (undone.state, undone.attempt) == ("succeeded", 2)
     assert connection.execute("SELECT name FROM users").fetchall() == [("ann",)]
+
+
+async def test_a_thread_completes_as_well(scheduler: Scheduler, file: Path) -> None:
+    @scheduler.job()
+    def work() -> str:
+        with closing(sqlite3.connect(file)) as connection, connection:
+            current_run().complete_in(connection)
+        raise RuntimeError("something after the transaction")
+
+    async with scheduler:
+        done = await (await scheduler.schedule_once("work")).wait()
+        assert done.state == "succeeded"
+
+
+async def test_what_a_failed_job_left_open_is_in_nobodys_way(
+    scheduler: Scheduler, file: Path, connection: sqlite3.Connection
+) -> None:
+    @scheduler.job()
+    async def leaves_it_open() -> None:
+        connection = sqlite3.connect(file)
+        connection.execute("INSERT INTO users VALUES ('ann')")
+        raise ValueError("oops")
+
+    async with scheduler:
+        left = await (await scheduler.schedule_once("leaves_it_open")).wait()
+        assert left.state == "failed"
 
 
 async def test_only_the_holder_completes(scheduler: Scheduler, connection: sqlite3.Connection) -> None:
