@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from asyncsched._carry import carrying
 from asyncsched._context import CurrentRun
 from asyncsched._errors import ConfigurationError
 from asyncsched._jobs import Job, Runnable, arguments_of
@@ -37,14 +38,16 @@ def make_runnable(job: Job, executor: Executor) -> Runnable:
 
 def _innermost(job: Job, executor: Executor) -> Call:
     """Return what all policies stand around: the executor with the run's arguments."""
-    func, run = job.func, executor.run
+    run = executor.run
+    func = job.func
+    send = carrying(job) if job.carry and getattr(executor, "elsewhere", False) else None
 
     def call(current: CurrentRun) -> Any:
         live: Any = current._link
         args, kwargs = arguments_of(live.run, job)
         if live.provided is not None:
             kwargs = {**kwargs, **live.provided}
-        return run(current, func, args, kwargs)
+        return run(current, func if send is None else send(), args, kwargs)
 
     return call
 
