@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from asyncsched._carry import carrying
 from asyncsched._context import CurrentRun
@@ -19,7 +19,7 @@ def make_runnable(job: Job, executor: Executor) -> Runnable:
         ConfigurationError: a policy fails to wrap, or gives back nothing callable.
 
     """
-    call: Any = _innermost(job, executor)
+    call = _innermost(job, executor)
     if job.signature.provided:
         call = Providing(tuple(job.signature.provided.items()), _fill).wrap(call)
     for policy in reversed(job.policies):
@@ -33,7 +33,7 @@ def make_runnable(job: Job, executor: Executor) -> Runnable:
             raise ConfigurationError(
                 f"job {job.name!r}: policy {policy!r} returned {call!r} from wrap(call); return an async callable"
             )
-    return Runnable(job, call, executor)
+    return Runnable(job, cast("Call", call), executor)
 
 
 def _innermost(job: Job, executor: Executor) -> Call:
