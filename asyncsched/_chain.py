@@ -29,11 +29,11 @@ def make_runnable(job: Job, executor: Executor) -> Runnable:
             raise ConfigurationError(
                 f"job {job.name!r}: policy {policy!r} raised at wrap: {error!r}"
             ) from error
-        if not callable(call):
+        if not callable(cast("object", call)):
             raise ConfigurationError(
                 f"job {job.name!r}: policy {policy!r} returned {call!r} from wrap(call); return an async callable"
             )
-    return Runnable(job, cast("Call", call), executor)
+    return Runnable(job, call, executor)
 
 
 def _innermost(job: Job, executor: Executor) -> Call:
