@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+from asyncsched._carry import carrying
 from asyncsched._context import CurrentRun
 from asyncsched._errors import ConfigurationError
 from asyncsched._jobs import Job, Runnable, arguments_of
@@ -28,7 +29,7 @@ def make_runnable(job: Job, executor: Executor) -> Runnable:
             raise ConfigurationError(
                 f"job {job.name!r}: policy {policy!r} raised at wrap: {error!r}"
             ) from error
-        if not callable(call):
+        if not callable(cast("object", call)):
             raise ConfigurationError(
                 f"job {job.name!r}: policy {policy!r} returned {call!r} from wrap(call); return an async callable"
             )
@@ -37,14 +38,16 @@ def make_runnable(job: Job, executor: Executor) -> Runnable:
 
 def _innermost(job: Job, executor: Executor) -> Call:
     """Return what all policies stand around: the executor with the run's arguments."""
-    func, run = job.func, executor.run
+    run = executor.run
+    func = job.func
+    send = carrying(job) if job.carry and getattr(executor, "elsewhere", False) else None
 
     def call(current: CurrentRun) -> Any:
         live: Any = current._link
         args, kwargs = arguments_of(live.run, job)
         if live.provided is not None:
             kwargs = {**kwargs, **live.provided}
-        return run(current, func, args, kwargs)
+        return run(current, func if send is None else send(), args, kwargs)
 
     return call
 

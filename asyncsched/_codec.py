@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticSerializationError
 
-from asyncsched._errors import ArgumentError, ConfigurationError, shorten
+from asyncsched._errors import ArgumentError, ConfigurationError, shorten, shown
 from asyncsched._jobs import type_hints
 
 _NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
@@ -142,9 +142,9 @@ class Codec:
             if (lost := _boundless(value)) and _boundless(self._result.validate_json(text)) != lost:
                 raise ValueError(_NO_NUMBER)
             return text
-        except (PydanticSerializationError, ValueError) as error:
+        except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise ArgumentError(
-                f"job {self._job!r}: its result {shorten(repr(value))} cannot be written as JSON: "
+                f"job {self._job!r}: its result {shown(value)} cannot be written as JSON: "
                 f"{shorten(str(error), 160)}"
             ) from None
 

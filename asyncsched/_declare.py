@@ -143,7 +143,8 @@ class Declarations:
                 policies: objects with ``wrap(call)``; the first is the outermost.
                 pause_after: failures in a row after which the schedule pauses itself.
                 each_instance: every instance runs it for itself, in its own memory.
-                carry: context variables that travel from ``schedule_once`` into the run.
+                carry: context variables that travel from ``schedule_once`` into the run, and on into a process
+                if they stand at the top level of a module.
 
         Returns:
             A decorator that returns the function untouched.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from asyncsched._carry import carried
 from asyncsched._errors import ArgumentError, ConfigurationError, KeyConflict, shorten, shown
 from asyncsched._handle import RunHandle
 from asyncsched._instants import to_micros
@@ -74,7 +74,7 @@ def make_run(
     if once.key is not None or permits or job.carry:
         run.key, run.permits = once.key, permits
         run.key_ttl = to_micros(once.key_ttl, "key_ttl") if once.key_ttl else 0
-        run.carried = _carried(job, as_json) if job.carry else None
+        run.carried = carried(job, as_json) if job.carry else None
     machine.registry.in_use(job.name)
     return run
 
@@ -124,26 +124,3 @@ def _check_key(job: Job, key: object, key_ttl: Any) -> None:
         raise ArgumentError(f"job {job.name!r}: key must be a text of 1 to 500 characters, not {shown(key)}")
     if key_ttl and to_micros(key_ttl, f"job {job.name!r}: key_ttl") < 0:
         raise ConfigurationError(f"job {job.name!r}: key_ttl must not be negative, not {key_ttl}")
-
-
-def _carried(job: Job, as_json: bool) -> dict[str, Any]:
-    """Return what the job's context variables stand at here, as far as they are set."""
-    carried = {name: variable.get() for name, variable in job.carry.items() if _is_set(variable)}
-    if as_json:
-        for name, value in carried.items():
-            try:
-                carried[name] = json.loads(json.dumps(value, allow_nan=False))
-            except (TypeError, ValueError, RecursionError):
-                raise ArgumentError(
-                    f"job {job.name!r}: carry: the context variable {name!r} is {shown(value)}, which JSON "
-                    "cannot carry; set it to a text, a number, or a list or dict of those"
-                ) from None
-    return carried
-
-
-def _is_set(variable: Any) -> bool:
-    try:
-        variable.get()
-    except LookupError:
-        return False
-    return True

@@ -7,7 +7,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from asyncsched._errors import ArgumentError, ConfigurationError, Discard, Snooze, TryAgain
+from asyncsched._errors import ArgumentError, ConfigurationError, Discard, Snooze, TryAgain, shown
 from asyncsched._instants import SECOND, to_micros
 from asyncsched._ledger import RunRecord, Verdict
 from asyncsched._models import ErrorInfo
@@ -20,6 +20,8 @@ logger = logging.getLogger("asyncsched.job")
 
 RESULT_LIMIT = 64 * 1024
 """Bytes that a result may have as JSON."""
+
+_TEXT_LIMIT = 4096
 
 _TRACEBACK_LIMIT = 64 * 1024
 
@@ -118,7 +120,7 @@ def _cancelled(job: Job, why: str, error: BaseException, now: Now) -> Verdict:
 
 def _raised(job: Job, run: RunRecord, error: BaseException, now: Now) -> Verdict:
     if isinstance(error, Discard):
-        return Verdict("failed", error.reason, error=error_info(error), pause_after=job.pause_after)
+        return Verdict("failed", _reason(error), error=error_info(error), pause_after=job.pause_after)
     if isinstance(error, Snooze):
         delay = _delay(error.delay, f"job {job.name!r}: Snooze: delay")
         return Verdict("pending", "snooze", ready_at=now.steady + delay, spent=False, attempt="snoozed")
@@ -183,4 +185,15 @@ def error_info(error: BaseException) -> ErrorInfo:
         message = str(error)
     except Exception as broken:  # an exception whose own text cannot be made
         text = message = f"<{name} whose text raised {type(broken).__name__}>"
-    return ErrorInfo(name, message[:4096], text[-_TRACEBACK_LIMIT:])
+    return ErrorInfo(name, _writable(message[:_TEXT_LIMIT]), _writable(text[-_TRACEBACK_LIMIT:]))
+
+
+def _reason(error: Discard) -> str:
+    """Return why a job gave up, as a text, whatever it gave as its reason."""
+    given: object = error.reason
+    return _writable(given[:_TEXT_LIMIT] if isinstance(given, str) else shown(given))
+
+
+def _writable(text: str) -> str:
+    """Return the text without what neither a log nor a database takes: half characters, and nothing at all."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -245,6 +245,15 @@ class _TrioBackend:
         traceback: TracebackType | None,
     ) -> None:
         self._nursery.cancel_scope.cancel()
+        left = 0
+        with self._trio.CancelScope(shield=True):
+            left = await self.join(_STUBBORN)
+        if left:
+            logger.error(
+                "%d tasks do not end although they were cancelled, because they shield themselves; trio leaves no "
+                "task behind, so the scheduler is closed only when they end",
+                left,
+            )
         await self._manager.__aexit__(exc_type, exc, traceback)
 
     async def join(self, timeout: float) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from asyncsched import ArgumentError, Interval, RunFailed, Scheduler
+from asyncsched import ArgumentError, Discard, Interval, RunFailed, Scheduler
 from asyncsched._jobs import Signature
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
@@ -152,3 +152,60 @@ async def test_a_changed_signature_takes_what_was_written_by_name() -> None:
     assert Signature(after, "mail").named(Signature(after, "mail").decode(text)) == {
         "flag": False, "to": "ada", "subject": "Hi"
     }  # fmt: skip
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise OSError("no repr")
+
+
+def nested(depth: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+@through_json
+@pytest.mark.parametrize(
+    "value", [Unspeakable(), nested(5000), object()], ids=["unspeakable", "deep", "object"]
+)
+async def test_a_result_that_json_cannot_carry_fails_the_run_with_that(make: Make, value: object) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def odd() -> Any:
+        return value
+
+    async with scheduler:
+        run = await (await scheduler.schedule_once(odd)).wait(timeout=60)
+    assert (run.state, run.why) == ("failed", "result")
+    assert "job 'odd': its result <" in run.message and "cannot be written as JSON" in run.message
+
+
+@pytest.mark.parametrize(
+    "error, why, message",
+    [
+        (Discard(404), "404", "404"),  # type: ignore[arg-type]
+        (Discard(Unspeakable()), "<Unspeakable>", "whose text raised"),  # type: ignore[arg-type]
+        (Discard("x" * 10**6), "x" * 4096, "x" * 4096),
+        (Discard("half \ud800 none \0"), "half \\ud800 none \\0", "half \\ud800 none \\0"),
+        (ValueError("half \ud800 none \0"), "", "half \\ud800 none \\0"),
+        (SystemExit(3), "", "3"),
+        (BaseException("odd"), "", "odd"),
+    ],
+    ids=["number", "unspeakable", "huge", "discarded text", "text", "exit", "base"],
+)
+async def test_whatever_a_job_raises_is_recorded_on_every_store(
+    make: Make, error: BaseException, why: str, message: str
+) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def odd() -> None:
+        raise error
+
+    async with scheduler:
+        run = await (await scheduler.schedule_once(odd)).wait(timeout=60)
+    assert (run.state, run.why) == ("failed", why)
+    assert message in run.message

@@ -10,12 +10,14 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
-from asyncsched import RunIdFilter, Scheduler, current_run
+from asyncsched import ConfigurationError, RunIdFilter, Scheduler, current_run
 from asyncsched.executors import ThreadExecutor
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_time, pytest.mark.blocking_ok]
@@ -97,6 +99,42 @@ def logs_and_tells() -> str:
     current_run().progress(1, 2, "half")
     logging.getLogger("app").warning("from the process")
     return current_run().id
+
+
+TRACE = ContextVar[Any]("trace")
+SECRET = ContextVar("secret", default="none")
+
+
+def tells_its_trace(add: str = "") -> list[Any]:
+    found = [TRACE.get("no trace"), SECRET.get(), add]
+    TRACE.set("spoilt for the next one")
+    return found
+
+
+async def test_named_context_variables_go_along_into_a_process() -> None:
+    scheduler = Scheduler()
+    scheduler.job(executor="process", carry=[TRACE])(tells_its_trace)
+    async with scheduler:
+        SECRET.set("the request's own")
+        assert await (await scheduler.schedule_once(tells_its_trace)).result() == ["no trace", "none", ""]
+        TRACE.set({"id": 7})
+        carried = await scheduler.schedule_once(tells_its_trace, "x")
+        assert await carried.result() == [{"id": 7}, "none", "x"]
+        TRACE.set(object())
+        refused = await (await scheduler.schedule_once(tells_its_trace)).wait()
+        assert "the context variable 'trace' is <object object at" in refused.message
+        TRACE.set("ada")
+        handle = await scheduler.schedule_once(tells_its_trace, threading.Lock())  # type: ignore[arg-type]
+        assert "argument 'add' of job 'tells_its_trace' cannot be sent" in (await handle.wait()).message
+
+
+async def test_a_context_variable_that_no_process_could_find_is_refused_at_the_start() -> None:
+    nowhere = ContextVar[str]("nowhere")
+    scheduler = Scheduler()
+    scheduler.job(executor="process", carry=[nowhere])(tells_its_trace)
+    with pytest.raises(ConfigurationError, match="the context variable 'nowhere' stands in no module"):
+        async with scheduler:
+            pass
 
 
 async def test_a_process_is_killed_at_its_timeout(tmp_path: Path) -> None:

@@ -267,3 +267,29 @@ async def test_an_observer_that_never_returns_holds_nobody_up(virtual_clock: Vir
     async with Scheduler(clock=virtual_clock, observers=[stuck]):
         began = virtual_clock.monotonic()
     assert virtual_clock.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+@pytest.mark.real_time  # it is about what holds up a real shutdown, and takes half a second
+async def test_on_trio_what_shields_itself_holds_the_shutdown_up_and_is_named(
+    anyio_backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    let_go = anyio.Event()
+    scheduler = Scheduler(shutdown_timeout=0)
+
+    async def shielded() -> None:
+        with anyio.CancelScope(shield=True):
+            await let_go.wait()
+
+    async def end_it() -> None:
+        while "tasks do not end" not in caplog.text:
+            await anyio.sleep(0.01)
+        let_go.set()
+
+    async with anyio.create_task_group() as group:
+        async with scheduler:
+            await scheduler.schedule_once(shielded)
+            await anyio.sleep(0.01)
+            group.start_soon(end_it)
+    assert "job 'shielded' did not end after it was cancelled (shutdown)" in caplog.text
+    assert "1 tasks do not end although they were cancelled, because they shield themselves" in caplog.text

@@ -57,6 +57,9 @@ class ProcessExecutor:
     A timeout that counted that would kill one new worker after another.
     """
 
+    elsewhere = True
+    """Whether functions run where this process's context variables are not."""
+
     def __init__(
         self,
         capacity: int = os.cpu_count() or 1,
