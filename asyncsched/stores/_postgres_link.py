@@ -23,7 +23,7 @@ _TIMEOUTS = ("statement_timeout", "idle_in_transaction_session_timeout")
 # Short statements: compiling one takes longer than running it. And the statistics of a queue are
 # always old: by them a plan may read a whole table, while every statement here is a few probes of an
 # index.
-_PLANS = ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+_PLANS = ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
 _REPEATED = ("40001", "40P01")  # serialisation failure, deadlock
 _LOCKED = "55P03"
 _GOING = ("08", "57P", "53300")  # connection trouble, the server's shutdown, too many clients

@@ -339,11 +339,12 @@ class SqlStore:
 
     async def prune(self, now: Now) -> int:
         total = 0
-        after = -(1 << 62)
+        after: Instant | None = -(1 << 62)
         horizons: tending.Horizons = await self._read(
             lambda one: tending.horizons(one, self.bounds, now.wall)
         )
-        while (gone := await self._call(tending.prune, horizons, after)) is not None:
+        while after is not None:
+            gone, after = await self._call(tending.prune, horizons, after)
             total += gone
         await self._call(tending.sweep_small, now.wall)
         return total
