@@ -236,10 +236,11 @@ class SqlStore:
 
     async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
         added: list[Added] = []
-        each = _KEYED if any(run.key is not None for run in runs) else 1
         while len(added) < len(runs):  # in portions, so that no beat waits for a large batch
-            portion = LEAST if self._writer is None else max(LEAST, self._writer.most // each)
-            some = runs[len(added) : len(added) + portion]
+            most = LEAST if self._writer is None else self._writer.most
+            some, each = runs[len(added) : len(added) + most], 1
+            if any(run.key is not None for run in some):
+                some, each = some[: max(LEAST, most // _KEYED)], _KEYED
             added += await self._write("add", Adding(some, now, replace), each * len(some))
         return added
 
