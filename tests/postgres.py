@@ -26,6 +26,9 @@ _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
     "shared_buffers": "64MB",
+    # What a test fills a new table with need not go through the log.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
     "log_min_messages": "warning",
 }
 LOCKED_ROLE = "locked"

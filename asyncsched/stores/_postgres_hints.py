@@ -114,7 +114,7 @@ class Hints:
                     self._converse(connection)
             except (psycopg.Error, OSError) as error:
                 if not failures:
-                    logger.warning("PostgreSQL is not listened to, polling goes on: %s", error)
+                    logger.warning("PostgreSQL is not listened to, polling goes on: %s", link.in_words(error))
                 self._sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
                 failures += 1
             except Exception:  # never without hints for ever

@@ -23,7 +23,7 @@ _TIMEOUTS = ("statement_timeout", "idle_in_transaction_session_timeout")
 # Short statements: compiling one takes longer than running it. And the statistics of a queue are
 # always old: by them a plan may read a whole table, while every statement here is a few probes of an
 # index.
-_PLANS = ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+_PLANS = ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
 _REPEATED = ("40001", "40P01")  # serialisation failure, deadlock
 _LOCKED = "55P03"
 _GOING = ("08", "57P", "53300")  # connection trouble, the server's shutdown, too many clients
@@ -52,7 +52,7 @@ def conninfo(url: str, timeout: float) -> str:
         given = conninfo_to_dict(plain)
     except psycopg.ProgrammingError as error:
         raise ConfigurationError(
-            f"store: {shorten(_words(error), 120)}; give postgresql://user:password@host:port/database"
+            f"store: {shorten(in_words(error), 120)}; give postgresql://user:password@host:port/database"
         ) from None
     defaults = {
         "connect_timeout": max(2, round(timeout)),  # libpq takes no less
@@ -168,7 +168,7 @@ def explain(error: BaseException) -> Exception:
     """Return the error of ours that says the same."""
     if not isinstance(error, psycopg.Error):
         return error if isinstance(error, Exception) else StoreError(repr(error))
-    state, words = error.sqlstate or "", _words(error)
+    state, words = error.sqlstate or "", in_words(error)
     if is_shut_out(error):
         return StoreError(f"PostgreSQL does not let us in: {words}")
     if state == _LOCKED:
@@ -184,5 +184,6 @@ def explain(error: BaseException) -> Exception:
     return StoreError(f"PostgreSQL refused: {words}")
 
 
-def _words(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
+    """Return what an error says, on one line."""
     return " ".join(str(error).split())

@@ -236,10 +236,11 @@ class SqlStore:
 
     async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
         added: list[Added] = []
-        each = _KEYED if any(run.key is not None for run in runs) else 1
         while len(added) < len(runs):  # in portions, so that no beat waits for a large batch
-            portion = LEAST if self._writer is None else max(LEAST, self._writer.most // each)
-            some = runs[len(added) : len(added) + portion]
+            most = LEAST if self._writer is None else self._writer.most
+            some, each = runs[len(added) : len(added) + most], 1
+            if any(run.key is not None for run in some):
+                some, each = some[: max(LEAST, most // _KEYED)], _KEYED
             added += await self._write("add", Adding(some, now, replace), each * len(some))
         return added
 
@@ -339,11 +340,12 @@ class SqlStore:
 
     async def prune(self, now: Now) -> int:
         total = 0
-        after = -(1 << 62)
+        after: Instant | None = -(1 << 62)
         horizons: tending.Horizons = await self._read(
             lambda one: tending.horizons(one, self.bounds, now.wall)
         )
-        while (gone := await self._call(tending.prune, horizons, after)) is not None:
+        while after is not None:
+            gone, after = await self._call(tending.prune, horizons, after)
             total += gone
         await self._call(tending.sweep_small, now.wall)
         return total

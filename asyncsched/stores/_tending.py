@@ -11,8 +11,8 @@ from asyncsched.stores._claiming import skip
 from asyncsched.stores._rows import read_stretch, schedule_row, text
 from asyncsched.stores._session import Session
 
-PRUNED_AT_ONCE = 500
-"""How many runs one transaction drops, so that others get their turn."""
+LOOKED_AT_ONCE = 500
+"""Of how many runs one transaction drops what is too old, so that others get their turn."""
 
 KEPT_PER_SCHEDULE = 20
 STRETCHES_KEPT = 1000
@@ -145,13 +145,19 @@ def horizons(session: Session, bounds: Bounds, now: Instant) -> Horizons:
     return Horizons(max(aged, row[0]) if row else aged, now - DEAD_LETTERS)
 
 
-def prune(session: Session, upto: Horizons, after: Instant) -> int | None:
-    """Drop some of what the bounds no longer keep; ``None`` when there is nothing left."""
+def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instant | None]:
+    """Drop what the bounds no longer keep of some runs that ended after a moment.
+
+    Returns:
+        How many went, and the moment after which there are more; ``None`` when there are none.
+
+    """
+    row = session.one("prune_upto", after=after, horizon=upto.runs, most=LOOKED_AT_ONCE)
     gone = session.do(
-        "prune", horizon=upto.runs, dead_horizon=upto.dead_letters, after=after, kept=KEPT_PER_SCHEDULE,
-        most=PRUNED_AT_ONCE,
+        "prune", upto=row[0] if row else upto.runs, dead_horizon=upto.dead_letters, after=after,
+        kept=KEPT_PER_SCHEDULE,
     )  # fmt: skip
-    return gone or None
+    return gone, row[0] if row else None
 
 
 def sweep_small(session: Session, now: Instant) -> None:

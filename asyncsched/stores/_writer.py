@@ -142,18 +142,24 @@ class Reader:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._nap = threading.Event()
 
     def serve(self, asks: list[Ask]) -> None:
         """Answer all requests."""
         for ask in asks:
-            ask.result = ask.error = None
-            for last in (False, True):
-                try:
-                    self._session.connect()
-                    ask.result = ask.request(self._session)
-                    break
-                except Exception as error:
-                    self._session.rollback()
-                    if last or self._session.judge(error) == "refused":
-                        ask.error = self._session.explain(error)
-                        break
+            self._answer(ask)
+
+    def _answer(self, ask: Ask) -> None:
+        """Answer one, trying again for a moment: another may open or close the database just now."""
+        for pause in (*_PAUSES, None):
+            ask.error = None
+            try:
+                self._session.connect()
+                ask.result = ask.request(self._session)
+                return
+            except Exception as error:
+                self._session.rollback()
+                ask.error = self._session.explain(error)
+                if pause is None or ask.lost or self._session.judge(error) == "refused":
+                    return
+            self._nap.wait(pause)

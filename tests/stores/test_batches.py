@@ -86,10 +86,13 @@ async def test_portions_follow_what_a_row_takes(
     await stage.store.add([stage.run() for _ in range(5000)], stage.now)
     assert all(size < 3 * HOLD / 0.0002 for size in portions[1:])
     assert len(portions) > 10
-    monkeypatch.undo()  # and again more, as soon as it is quick again
-    for _ in range(8):
-        await stage.store.add([stage.run() for _ in range(2 * LEAST)], stage.now)
-    assert stage.store._writer.most > 500
+    monkeypatch.undo()
+    writer = stage.store._writer
+    for _ in range(6):  # and again more, little by little, as soon as rows take less
+        writer._pace(LEAST, LEAST * HOLD / (2 * WEIGHT))
+    assert writer.most == WEIGHT
+    writer._pace(writer.most, 10)
+    assert writer.most == LEAST
 
 
 @pytest.mark.real_time  # how long a beat waits is a matter of the machine's time

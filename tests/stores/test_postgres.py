@@ -19,9 +19,7 @@ from asyncsched import ConfigurationError, Retry, Scheduler, current_run
 from asyncsched._clock import SystemClock
 from asyncsched._errors import StoreError, StoreUnavailable
 from asyncsched._ledger import Permit, RunQuery, Verdict
-from asyncsched.stores._postgres_session import PostgresSession, adapt
-from asyncsched.stores._queries import load
-from asyncsched.stores.migrations import sql
+from asyncsched.stores._postgres_session import PostgresSession
 from asyncsched.stores.postgres import PostgresStore
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
@@ -508,65 +506,3 @@ async def test_two_batches_that_want_the_same_limits_do_not_block_one_another(
         for run in runs:
             await stage.end(run)
     assert {run.state for run in await stage.store.runs(RunQuery())} == {"succeeded"}
-
-
-# ── plans ────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def many_rows(pg_server: Server) -> Any:
-    """Return a connection to a ledger of 200,000 runs, 40,000 of them waiting for a limit."""
-    name = pg_server.create_database()
-    with psycopg.connect(pg_server.dsn(name), autocommit=True) as connection:
-        connection.execute(sql("postgresql://", after=0))
-        connection.execute("insert into asyncsched_ledger (namespace) values ('default')")
-        connection.execute(
-            """insert into asyncsched_runs (
-                id, namespace, job, due, executor, origin, schedule, slot, ready_at, "rank", priority, waits_for,
-                arguments, key_ttl, max_attempts, state, created_at, finished_at, holder
-            ) select gen_random_uuid(), 'default', 'job' || i % 20, i, 'loop',
-                case when i % 3 = 0 then 'schedule' else 'once' end, 's' || i % 20000, i,
-                case when i % 5 = 1 then i end, i, i % 3, case when i % 5 = 0 then 'limit' end, '{}', 0, 1,
-                case when i % 5 < 2 then 'pending' when i % 100 = 2 then 'running' else 'succeeded' end,
-                1, case when i % 5 >= 2 and i % 100 <> 2 then i end, i % 7
-            from generate_series(1, 200000) as i"""
-        )
-        yield connection
-    pg_server.drop_database(name)
-
-
-PARAMETERS: dict[str, Any] = {
-    "namespace": "default", "executor": "loop", "executors": '["loop", "thread"]', "priority": 1, "now": 100_000,
-    "jobs": '["job1", "job2", "job3"]', "most": 256, "holder": 5, "keys": '["limit"]', "key": "limit", "at": 5,
-    "waits_for": None, "schedules": '["s1", "s2"]', "schedule": "s1", "ids": '["s1"]', "first": 1, "id": "0" * 32,
-    "incarnation": 3, "job": "job1", "slot": 5,
-}  # fmt: skip
-CLAIM_PATH = (
-    "alive", "lock_schedules", "hold_schedules", "live", "slots_of", "levels", "ready", "limits", "wake_head", "asked",
-    "look", "run", "lock_run", "slot", "key_holder",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
-@pytest.mark.parametrize("analyzed", [False, True])
-def test_no_statement_of_the_claim_path_reads_a_whole_table(
-    many_rows: Any, plans: str, analyzed: bool
-) -> None:
-    if analyzed:
-        many_rows.execute("analyze")
-    for setting in ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
-        many_rows.execute(f"set {setting} = off")
-    many_rows.execute(f"set plan_cache_mode = {plans}")
-    for name in CLAIM_PATH:
-        with many_rows.transaction(force_rollback=True):
-            explain = b"explain (analyze, buffers, format json) " + adapt(load("postgres")[name])
-            ((plan,),) = many_rows.execute(explain, PARAMETERS).fetchall()
-        top = plan[0]["Plan"]
-        assert "Seq Scan" not in str([node for node in nodes(top) if node.get("Actual Rows", 0) > 100]), name
-        assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 2500, (name, plan)
-
-
-def nodes(plan: dict[str, Any]) -> Any:
-    yield plan
-    for inner in plan.get("Plans", ()):
-        yield from nodes(inner)

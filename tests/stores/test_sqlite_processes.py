@@ -36,8 +36,9 @@ class Cluster:
     def start(self, mode: str = "serve", backend: str = "asyncio") -> subprocess.Popen[bytes]:
         command = [sys.executable, str(WORKER), str(self.file), str(self.log), mode, backend]
         process = subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": str(WORKER.parents[3])}, stderr=subprocess.PIPE
-        )
+            command, env={**os.environ, "PYTHONPATH": str(WORKER.parents[3])}, stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
         self.processes.append(process)
         return process
 
@@ -65,8 +66,9 @@ class Cluster:
             process.send_signal(signal.SIGCONT)
             process.kill()
             process.wait()
-            assert process.stderr is not None
-            process.stderr.close()
+            for pipe in (process.stdin, process.stderr):
+                assert pipe is not None
+                pipe.close()
 
 
 @pytest.fixture
@@ -135,14 +137,23 @@ def test_what_was_accepted_survives_kill_9(cluster: Cluster) -> None:
     assert len(cluster.lines("began", "once")) <= 20
 
 
-def test_eight_processes_open_and_write_one_fresh_file(cluster: Cluster) -> None:
-    for _ in range(8):
-        cluster.start("run:0.5")
+@pytest.mark.timeout(120)  # sixteen processes on a busy machine
+@pytest.mark.parametrize("round", [1, 2])
+def test_eight_processes_open_and_write_one_fresh_file(cluster: Cluster, round: int) -> None:
+    for number in range(8):
+        cluster.start("often:6", ("asyncio", "trio")[number % 2])
+    cluster.until(lambda: len(cluster.lines("ready")) == 8, 60)
+    for process in cluster.processes:  # all of them now
+        assert process.stdin is not None
+        process.stdin.close()
     for process in cluster.processes:
         assert process.wait(45) == 0
         assert process.stderr is not None
         assert b"locked" not in process.stderr.read()
     assert len(cluster.lines("left")) == 8
+    done = "SELECT count(*) FROM asyncsched_runs WHERE job = 'once' AND state = 'succeeded'"
+    assert cluster.query(done) == [(48,)]
+    assert cluster.query("SELECT * FROM asyncsched_instances") == []
 
 
 def test_a_stopped_process_is_declared_dead_and_rises_again(cluster: Cluster) -> None:

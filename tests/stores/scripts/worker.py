@@ -62,8 +62,22 @@ def _named(func):  # type: ignore[no-untyped-def]
     return again
 
 
+async def often(lives: int, scheduler: Scheduler) -> None:
+    """Open, write and close so often, from the moment on at which stdin ends."""
+    say = scheduler.say  # type: ignore[attr-defined]
+    say("ready")
+    await anyio.to_thread.run_sync(sys.stdin.read)
+    for _ in range(lives):
+        async with scheduler:
+            await (await scheduler.schedule_once("once", 0)).wait()
+    say("left")
+
+
 async def main(mode: str, scheduler: Scheduler) -> None:
     say = scheduler.say  # type: ignore[attr-defined]
+    if mode.startswith("often:"):
+        await often(int(mode[6:]), scheduler)
+        return
     async with scheduler:
         say("ready")
         if mode == "submit-and-die":

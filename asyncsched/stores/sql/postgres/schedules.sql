@@ -4,19 +4,19 @@ SELECT {schedule} FROM asyncsched_schedules AS s WHERE s.namespace = :namespace;
 
 -- name: schedules_by_id
 -- Some schedules.
-SELECT {schedule} FROM json_array_elements_text(:ids) AS one(id)
-JOIN asyncsched_schedules AS s ON s.namespace = :namespace AND s.id = one.id;
+SELECT {schedule} FROM asyncsched_schedules AS s
+WHERE s.namespace = :namespace AND s.id = ANY(ARRAY(SELECT json_array_elements_text(:ids)));
 
 -- name: lock_schedules
 -- The same, about to be written.
-SELECT {schedule} FROM json_array_elements_text(:ids) AS one(id)
-JOIN asyncsched_schedules AS s ON s.namespace = :namespace AND s.id = one.id
+SELECT {schedule} FROM asyncsched_schedules AS s
+WHERE s.namespace = :namespace AND s.id = ANY(ARRAY(SELECT json_array_elements_text(:ids)))
 ORDER BY s.id FOR NO KEY UPDATE OF s;
 
 -- name: hold_schedules
 -- Hold schedules fast until the end of the transaction, in the order of their ids.
-SELECT 1 FROM json_array_elements_text(:ids) AS one(id)
-JOIN asyncsched_schedules AS s ON s.namespace = :namespace AND s.id = one.id
+SELECT 1 FROM asyncsched_schedules AS s
+WHERE s.namespace = :namespace AND s.id = ANY(ARRAY(SELECT json_array_elements_text(:ids)))
 ORDER BY s.id FOR NO KEY UPDATE OF s;
 
 -- name: schedules_since

@@ -244,12 +244,18 @@ SELECT r.finished_at FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.finished_at IS NOT NULL
 ORDER BY r.finished_at DESC LIMIT 1 OFFSET :count;
 
+-- name: prune_upto
+-- Where the next portion of old runs ends.
+SELECT r.finished_at FROM asyncsched_runs AS r
+WHERE r.namespace = :namespace AND r.finished_at > :after AND r.finished_at <= :horizon
+ORDER BY r.finished_at LIMIT 1 OFFSET :most;
+
 -- name: prune
--- Drop finished runs that ended before the horizon, but not the last 20 of a schedule, nor its last
--- failure, nor dead letters that ended after the other horizon.
+-- Drop the finished runs of a portion, but not the last 20 of a schedule, nor its last failure, nor
+-- dead letters that ended after the other horizon.
 DELETE FROM asyncsched_runs WHERE id IN (
     SELECT r.id FROM asyncsched_runs AS r
-    WHERE r.namespace = :namespace AND r.finished_at > :after AND r.finished_at <= :horizon
+    WHERE r.namespace = :namespace AND r.finished_at > :after AND r.finished_at <= :upto
         AND NOT (
             r.finished_at >= :dead_horizon
             AND (r.state IN ('failed', 'timed_out', 'lost') OR (r.state = 'cancelled' AND r.why = 'shutdown'))
@@ -267,5 +273,4 @@ DELETE FROM asyncsched_runs WHERE id IN (
                 ) < :kept
             )
         )
-    ORDER BY r.finished_at LIMIT :most
 );

@@ -1,0 +1,64 @@
+"""A ledger of a million runs, made inside the database: two hundred thousand wait for a limit.
+
+Of the runs of one namespace a fifth waits for a limit, a fifth is pending (half of that ready), one in
+a hundred is running, held by eight instances, and the rest has ended, over two thousand schedules.
+"""
+
+from __future__ import annotations
+
+import re
+
+from asyncsched.stores._queries import migrations
+from asyncsched.stores._schema import script
+
+RUNS = 1_000_000
+NOW = 1_767_225_600_000_000
+"""The moment, in microseconds: where virtual time begins. The run ``i`` is due ``NOW + (i - RUNS / 2)`` s."""
+
+_INSERT = """INSERT INTO asyncsched_runs (
+    id, namespace, job, due, executor, origin, schedule, slot, ready_at, "rank", priority, waits_for, arguments,
+    permits, key_ttl, max_attempts, state, attempt, created_at, started_at, finished_at, holder
+) SELECT {id}, 'default', CASE WHEN i % 40 < 30 THEN 'job' ELSE 'other' END, {due}, 'loop',
+    CASE WHEN i % 10 = 4 THEN 'schedule' ELSE 'once' END, CASE WHEN i % 10 = 4 THEN 's' || {thousands} END,
+    CASE WHEN i % 10 = 4 THEN {due} END, CASE WHEN i % 5 = 1 THEN {due} END, {due}, i % 3,
+    CASE WHEN i % 5 = 0 THEN CASE WHEN i % 2 = 0 THEN 'limit' ELSE 'limit ' || (i % 100) END END, '{{}}',
+    CASE WHEN i % 5 = 0 THEN CASE WHEN i % 2 = 0 THEN '[["limit",2]]' ELSE '[["limit ' || (i % 100) || '",2]]' END END,
+    0, 2, CASE WHEN i % 5 < 2 THEN 'pending' WHEN i % 100 = 2 THEN 'running' ELSE 'succeeded' END, 1, {due}, {due},
+    CASE WHEN i % 5 >= 2 AND i % 100 <> 2 THEN {due} END, CASE WHEN i % 5 < 2 THEN 0 ELSE 2 + {hundreds} % 8 END
+FROM {numbers}"""
+_SCHEDULES = """INSERT INTO asyncsched_schedules SELECT 'default', 's' || i, 'job',
+    '{{"interval":1000000000,"start":null,"end":null,"immediate":false}}', 0, 0, {now}, {now}, '{{}}', 0, NULL, 'f', 0, 0, 0, 0, 0, NULL, '', '',
+    1, 1, 0, 0, 0, NULL, 1 FROM {numbers}"""
+_INSTANCES = """INSERT INTO asyncsched_instances SELECT 'default', 2 + i, 1, 2 + i, 'h', 1, '1', 'both', '["job"]',
+    '[]', 0, 0 FROM {numbers}"""
+_NUMBERS = {
+    "sqlite": "(WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {last}) SELECT i FROM n)",
+    "postgres": "generate_series(0::bigint, {last}) AS i",
+}
+_ID = {"sqlite": "printf('%032x', i + 1)", "postgres": "lpad(to_hex(i + 1), 32, '0')::uuid"}
+
+
+def statements(dialect: str) -> list[str]:
+    """Return what fills an empty database; the indexes are made when the rows are there, which is quicker."""
+    tables = script(migrations(dialect))
+    indexes = re.findall(r"^CREATE (?:UNIQUE )?INDEX asyncsched_runs.*?;$", tables, re.M | re.S)
+    for index in indexes:
+        tables = tables.replace(index, "")
+    words = {
+        "id": _ID[dialect], "due": f"({NOW} + (i - {RUNS // 2}) * 1000000)", "now": NOW,
+        "thousands": "(i / 10) % 2000", "hundreds": "(i / 100)",
+    }  # fmt: skip
+
+    def numbers(count: int) -> str:
+        return _NUMBERS[dialect].format(last=count - 1)
+
+    return [
+        tables,
+        _INSERT.format(**words, numbers=numbers(RUNS)),
+        _SCHEDULES.format(**words, numbers=numbers(2000)),
+        _INSTANCES.format(**words, numbers=numbers(8)),
+        f"INSERT INTO asyncsched_limits SELECT 'default', 'limit ' || i, 2, 0, NULL FROM {numbers(100)}",
+        "INSERT INTO asyncsched_limits VALUES ('default', 'limit', 2, 0, NULL)",
+        "INSERT INTO asyncsched_ledger (namespace, version) VALUES ('default', 1)",
+        *indexes,
+    ]

@@ -1,0 +1,323 @@
+"""The claim path at a million rows, over both databases: what each call touches does not grow with the table.
+
+Every statement that the store's own calls execute is looked at, so none can be forgotten. What is
+counted are rows and steps, not seconds.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncsched._ledger import Claim, JobPause, Permit, RunQuery, Watch
+from asyncsched.stores.sqlite import SqliteSession, SqliteStore
+from asyncsched.testing import VirtualClock
+from asyncsched.testing.conformance import Stage
+from tests.postgres import Server
+from tests.stores import million
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.blocking_ok,
+    pytest.mark.timeout(240),  # a million rows are made
+    pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True),  # the same statements on both
+]
+
+_IDS = count(1)
+
+MOST_ROWS = 3000
+"""How many rows one statement may touch: a batch, and what belongs to it."""
+
+MOST_STEPS = 200_000
+"""The same of a call in SQLite, in steps of its machine: some hundreds for each row of a batch."""
+
+
+# ── what the calls are ───────────────────────────────────────────────────────────────────────────
+
+
+async def claim_a_batch(stage: Stage) -> None:
+    claimed = await stage.claim(free=256)
+    assert len(claimed.runs) == 256
+    for run in claimed.runs[:128]:
+        assert await stage.end(run)
+    await stage.store.note(claimed.runs[200], stage.now)
+    assert await stage.end(claimed.runs[201], "failed")
+
+
+async def fire_schedules(stage: Stage) -> None:
+    records = await stage.store.schedules([f"s{number}" for number in range(64)])
+    assert len(records) == 64
+    claimed = await stage.claim(*(stage.fire(record) for record in records), free=64)
+    assert len(claimed.schedules) == 64
+    for run in claimed.runs:
+        await stage.end(run)
+
+
+async def wake_who_waits_for_a_limit(stage: Stage) -> None:
+    limits = [Permit("limit", 3), *(Permit(f"limit {number}", 3) for number in (5, 15, 25))]
+    runs = [stage.run(permits=(permit,), priority=100, executor="other") for permit in limits]
+    await stage.add(*runs)
+    claimed = await stage.claim_from("other", 10)
+    assert len(claimed) == 4
+    for run in claimed:
+        assert await stage.end(run)  # and the first of 100,000 that wait may try
+    await stage.add(*(stage.run(permits=(Permit("limit", 1),), executor="other") for _ in range(3)))
+    assert await stage.claim_from("other", 10) == []
+
+
+async def next_due(stage: Stage) -> None:
+    stage.wait(-million.RUNS * 1_000_000)  # a moment at which nothing is ready
+    assert (await stage.claim(free=1)).next_wall is not None
+    stage.wait(million.RUNS * 1_000_000)
+
+
+async def add_with_and_without_keys(stage: Stage) -> None:
+    await stage.add(*(stage.run() for _ in range(256)))
+    await stage.add(*(stage.run(key=f"key {number}") for number in range(20)))
+    found = await stage.add(*(stage.run(key=f"key {number}") for number in range(20)), replace=True)
+    assert not any(one.created for one in found)
+
+
+async def cancel_and_move(stage: Stage) -> None:
+    waiting = await stage.store.runs(RunQuery(states=("pending",), limit=2))
+    for run in waiting:
+        assert await stage.store.move(run.id, stage.at + 1, False, stage.now)
+        assert await stage.store.cancel(run.id, "asked", stage.now)
+    await stage.store.slot("s1", million.NOW)
+
+
+async def look(stage: Stage) -> None:
+    assert await stage.store.look(Watch(1, 0, 0, frozenset({1, 2}), True)) is not None
+    assert await stage.store.beat(1, stage.now)
+
+
+async def pause_and_resume(stage: Stage) -> None:
+    await stage.store.pause_job("nothing of it is there", JobPause("", "", stage.at), stage.now)
+    await stage.store.pause_job("nothing of it is there", None, stage.now)
+    await stage.store.release("s7", None, stage.now)
+
+
+async def death(stage: Stage) -> None:
+    fenced = await stage.store.bury(3, 1, stage.now)
+    assert sum(fenced.values()) == million.RUNS / 100 / 8
+    held = await stage.store.held(4)
+    assert await stage.store.let_go(4, dict(list(held.items())[:100]), stage.now) == {"pending": 100}
+    await stage.store.leave(5, set(held), stage.now)
+
+
+async def prune(stage: Stage) -> None:
+    stage.store.bounds.count = 2000  # of the newest: all the others are looked at, portion by portion
+    portion, asked = stage.store._call, []
+
+    async def some(operation: Any, *args: Any) -> Any:
+        asked.append(operation)
+        answer = await portion(operation, *args)
+        return (answer[0], None) if len(asked) == 3 else answer
+
+    stage.store._call = some
+    try:
+        assert 500 < await stage.store.prune(stage.now) <= 1503
+    finally:
+        del stage.store._call
+
+
+CALLS: list[Callable[[Stage], Awaitable[None]]] = [
+    claim_a_batch, fire_schedules, wake_who_waits_for_a_limit, next_due, add_with_and_without_keys, cancel_and_move,
+    look, pause_and_resume, death, prune,
+]  # fmt: skip
+
+
+class Million(Stage):
+    """A stage whose claims may ask for another executor, and whose runs are no other stage's."""
+
+    def __init__(self, make_store: Callable[[], Any], clock: VirtualClock) -> None:
+        super().__init__(make_store, clock)
+        self._ids = _IDS
+
+    async def claim_from(self, executor: str, free: int) -> list[Any]:
+        claim = Claim(1, [], {executor: free}, jobs=("job", "other"))
+        return list((await self.store.claim(claim, self.now)).runs)
+
+
+# ── SQLite ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def sqlite_file(tmp_path: Path) -> Path:
+    file = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        for setting in (
+            "journal_mode = off",
+            "synchronous = off",
+            "cache_size = -400000",
+            "temp_store = memory",
+        ):
+            connection.execute(f"PRAGMA {setting}")
+        for statement in million.statements("sqlite"):
+            connection.executescript(statement)
+    return file
+
+
+class Steps:
+    """Counts the steps of SQLite's machine, and keeps what was executed."""
+
+    def __init__(self) -> None:
+        self.hundreds = 0
+        self.executed: dict[str, Any] = {}
+
+    def count(self) -> int:
+        self.hundreds += 1
+        return 0
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    steps = Steps()
+    connect = SqliteSession.connect
+
+    def watched(self: SqliteSession) -> None:
+        if self._connection is not None:
+            return
+        connect(self)
+        made = self._connection
+        assert made is not None
+        made.set_progress_handler(steps.count, 100)
+        monkeypatch.setitem(self.__dict__, "execute", lambda sql, params=(): note(made.execute, sql, params))
+
+    def note(execute: Any, sql: str, params: Any) -> Any:
+        steps.executed.setdefault(sql, params)
+        return execute(sql, params)
+
+    monkeypatch.setattr(SqliteSession, "connect", watched)
+    return steps
+
+
+async def test_sqlite(
+    sqlite_file: Path, steps: Steps, virtual_clock: VirtualClock, anyio_backend: Any
+) -> None:
+    async with Million(lambda: SqliteStore(sqlite_file, timeout=60), virtual_clock) as stage:
+        for call in CALLS:  # in one test, so that the rows are made once
+            steps.hundreds = 0
+            await call(stage)
+            print(f"\n{call.__name__}: {steps.hundreds * 100} steps")
+            # Who dies holds five times a batch.
+            assert steps.hundreds * 100 < MOST_STEPS * (5 if call is death else 1), call
+    looked_at = 0
+    with closing(sqlite3.connect(sqlite_file)) as connection:
+        for sql, params in steps.executed.items():
+            if not sql.startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
+                continue
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", params)]
+            assert not [line for line in plan if reads_a_table(line)], (sql, plan)
+            if "asyncsched_runs" in sql:
+                assert not [line for line in plan if line.endswith("FOR ORDER BY")], (sql, plan)
+            looked_at += 1
+    assert looked_at > 40
+
+
+def reads_a_table(line: str) -> bool:
+    """Whether a line of a plan reads all of a table or of an index."""
+    if line.startswith("SCAN"):
+        return line.split()[1] in ("r", "x", "s", "l", "p", "i") or line.split()[1].startswith("asyncsched_")
+    return "AUTOMATIC" in line
+
+
+# ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def pg_million(pg_server: Server) -> Iterator[str]:
+    psycopg = pytest.importorskip("psycopg")
+    name = pg_server.create_database()
+    with psycopg.connect(pg_server.dsn(name)) as connection:  # one transaction: the rows pass the log by
+        connection.execute("SET maintenance_work_mem = '256MB'")
+        for statement in million.statements("postgres"):
+            connection.execute(statement.encode())
+        connection.execute("ALTER TABLE asyncsched_runs SET (autovacuum_enabled = off)")
+    yield name
+    pg_server.drop_database(name)
+
+
+class Plans:
+    """Explains each statement right before it is executed, the first times."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, dict[str, Any]]] = []
+        self.times: Counter[str] = Counter()
+
+    def explain(self, session: Any, sql: str, params: Any) -> None:
+        from asyncsched.stores._postgres_session import adapt
+
+        self.times[sql] += 1
+        if self.times[sql] > 6:
+            return
+        session._send()
+        connection = session._connection
+        with connection.transaction(force_rollback=True):
+            explain = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + adapt(sql)
+            ((plan,),) = connection.execute(explain, params or None).fetchall()
+        self.found.append((sql, plan[0]["Plan"]))
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> Plans:
+    pytest.importorskip("psycopg")
+    from asyncsched.stores._postgres_session import PostgresSession
+
+    plans = Plans()
+    execute, executemany = PostgresSession.execute, PostgresSession.executemany
+    words = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
+
+    def explained(self: PostgresSession, sql: str, params: Any = ()) -> Any:
+        if sql.startswith(words) and "asyncsched_" in sql:
+            plans.explain(self, sql, params)
+        return execute(self, sql, params)
+
+    def explained_many(self: PostgresSession, sql: str, rows: Any) -> int:
+        plans.explain(self, sql, rows[0])
+        return executemany(self, sql, rows)
+
+    monkeypatch.setattr(PostgresSession, "execute", explained)
+    monkeypatch.setattr(PostgresSession, "executemany", explained_many)
+    return plans
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
+
+
+async def test_postgres(
+    pg_server: Server, pg_million: str, plans: Plans, virtual_clock: VirtualClock, anyio_backend: Any
+) -> None:
+    from asyncsched.stores.postgres import PostgresStore
+
+    url = pg_server.dsn(pg_million)
+    for analyzed in (False, True):
+        if analyzed:
+            pg_server.run("ANALYZE", database=pg_million)
+        async with Million(lambda: PostgresStore(url, timeout=60), virtual_clock) as stage:
+            for call in CALLS:
+                if not (analyzed and call is death):  # who is dead is dead
+                    await call(stage)
+    assert len(plans.times) > 40
+    for sql, plan in plans.found:
+        check(sql, plan)
+
+
+def check(sql: str, plan: dict[str, Any]) -> None:
+    """Have a statement touch few rows and few blocks, and read no table."""
+    most = MOST_ROWS + (2000 if "OFFSET" in sql else 0)  # what ends the history is counted off an index
+    for node in nodes(plan):
+        dropped = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+        touched = (node["Actual Rows"] + dropped) * node["Actual Loops"]
+        assert touched <= (100 if node["Node Type"] == "Seq Scan" else most), (sql, node)
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] <= 40 * MOST_ROWS, (sql, plan)
