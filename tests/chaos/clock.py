@@ -9,6 +9,7 @@ class SkewedClock(SystemClock):
     """The machine's clock with its wall moved by some seconds."""
 
     def __init__(self, seconds: float) -> None:
+        super().__init__()
         self._skew = round(seconds * 1_000_000)
 
     def wall(self) -> int:

@@ -125,8 +125,10 @@ class Chaos:
             thread.start()
         try:
             self._misbehave(time.monotonic() + minutes * 60)
-            self._fleet.revive()
-            time.sleep(self.report.patience + 3)  # what died last is picked up
+            until = time.monotonic() + self.report.patience + 3  # what died last is picked up
+            while time.monotonic() < until:
+                self._fleet.revive()
+                time.sleep(_LOOK)
         finally:
             self._stop.set()
             for thread in threads:
@@ -278,7 +280,7 @@ class Chaos:
         ends: Counter[str] = Counter()
         inside = False
         for line in lines:
-            if line.lstrip(" |+-").startswith("Traceback (most recent"):
+            if "Traceback (most recent" in line:
                 inside = True
             elif inside and line and not line.lstrip("|").startswith(" "):
                 ends[line[:200]] += 1

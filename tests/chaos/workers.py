@@ -30,6 +30,9 @@ class Workers:
 
     def start_all(self) -> None:
         self._version_file.write_text("1")
+        self._serve()
+
+    def _serve(self) -> None:
         env = {
             **os.environ,
             "CHAOS_STORE": self._store,
@@ -48,6 +51,8 @@ class Workers:
     def alive(self) -> list[int]:
         """Return the pids of the workers; multiprocessing's own helper process is none."""
         assert self._server is not None
+        if self._server.poll() is not None:
+            return []
         found = []
         for child in psutil.Process(self._server.pid).children():
             try:
@@ -58,7 +63,17 @@ class Workers:
         return found
 
     def revive(self) -> None:
-        """The supervisor does it."""
+        """Start the server again if it has ended; its workers are its supervisor's affair.
+
+        It ends when one of them cannot start: when a process that is stopped holds the file's lock for
+        longer than a start waits.
+        """
+        assert self._server is not None
+        if self._server.poll() is not None:
+            print(
+                "the server had ended, because a worker could not start; it is started again", file=sys.stderr
+            )
+            self._serve()
 
     def kill(self, pid: int) -> int:
         """kill -9."""
@@ -79,7 +94,7 @@ class Workers:
         assert self._server is not None
         self.version += 1
         self._version_file.write_text(str(self.version))
-        os.kill(self._server.pid, signal.SIGHUP)
+        self._server.send_signal(signal.SIGHUP)
         time.sleep(3)  # the workers' own restart
 
     def stop(self) -> None:

@@ -395,10 +395,12 @@ def test_a_thread_that_finishes_after_its_loop_has_closed_does_no_harm(
     gate: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
-        executor = ThreadExecutor(1)
+        executor, began = ThreadExecutor(1), list[str]()
         await executor.__aenter__()
-        with anyio.move_on_after(0.05):
-            await call(executor, wait_for, gate)
+        async with anyio.create_task_group() as group:
+            group.start_soon(call, executor, wait_for, gate, began)
+            await until(lambda: bool(began))
+            group.cancel_scope.cancel()
 
     with caplog.at_level(logging.CRITICAL):
         anyio.run(main)
