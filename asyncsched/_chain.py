@@ -18,7 +18,7 @@ def make_runnable(job: Job, executor: Executor) -> Runnable:
         ConfigurationError: a policy fails to wrap, or gives back nothing callable.
 
     """
-    call = _innermost(job, executor)
+    call: Call = _innermost(job, executor)
     if job.signature.provided:
         call = Providing(tuple(job.signature.provided.items()), _fill).wrap(call)
     for policy in reversed(job.policies):
