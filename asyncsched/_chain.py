@@ -41,7 +41,8 @@ def _innermost(job: Job, executor: Executor) -> Call:
 
     def call(current: CurrentRun) -> Any:
         live: Any = current._link
-        args, kwargs = arguments_of(live.run, job)
+        given = live.run.arguments
+        args, kwargs = arguments_of(live.run, job) if isinstance(given, str) else given
         if live.provided is not None:
             kwargs = {**kwargs, **live.provided}
         return run(current, func, args, kwargs)

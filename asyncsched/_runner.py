@@ -215,7 +215,7 @@ class Runner:
         if not held:
             return
         # The row says what became of it, not the verdict: a cancel may have been asked meanwhile.
-        if not run.live:
+        if run.state != "pending":
             self.ended(run, job)
             return
         self._hub.let_go(run.id)
