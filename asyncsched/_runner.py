@@ -149,6 +149,8 @@ class Runner:
         task = self._backend.spawn(self._attempt(live), self._context.copy(), run.job)
         if live.phase != "over":  # as it may be where a task begins at once
             live.task = task
+            if live.asked is not None:  # there, its first steps may have asked it of themselves
+                task.cancel()
 
     async def _attempt(self, live: Live) -> None:
         value, error = None, None
