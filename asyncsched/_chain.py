@@ -19,7 +19,7 @@ def make_runnable(job: Job, executor: Executor) -> Runnable:
         ConfigurationError: a policy fails to wrap, or gives back nothing callable.
 
     """
-    call = _innermost(job, executor)
+    call: Call = _innermost(job, executor)
     if job.signature.provided:
         call = Providing(tuple(job.signature.provided.items()), _fill).wrap(call)
     for policy in reversed(job.policies):
@@ -44,7 +44,8 @@ def _innermost(job: Job, executor: Executor) -> Call:
 
     def call(current: CurrentRun) -> Any:
         live: Any = current._link
-        args, kwargs = arguments_of(live.run, job)
+        given = live.run.arguments
+        args, kwargs = arguments_of(live.run, job) if isinstance(given, str) else given
         if live.provided is not None:
             kwargs = {**kwargs, **live.provided}
         return run(current, func if send is None else send(), args, kwargs)

@@ -11,15 +11,26 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from heapq import heapify, heappop, heappush
+from itertools import count
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asyncsched._clock import LONGEST_NAP, Now
 from asyncsched._errors import StoreUnavailable
 from asyncsched._events import ClockStepped, SchedulePaused, SlotsSkipped
 from asyncsched._instants import SECOND, Instant, to_datetime
-from asyncsched._jobs import Runnable, arguments_of
-from asyncsched._ledger import Claim, Claimed, Fenced, Firing, RunRecord, ScheduleRecord, Stretch, Verdict
+from asyncsched._jobs import Job, Runnable, arguments_of
+from asyncsched._ledger import (
+    Claim,
+    Claimed,
+    Fenced,
+    Firing,
+    Permit,
+    RunRecord,
+    ScheduleRecord,
+    Stretch,
+    Verdict,
+)
 from asyncsched._plan import Slot, passed, plan, replanned
 
 if TYPE_CHECKING:
@@ -73,7 +84,9 @@ class Engine:
         self._stopping = stopping
         self.runner: Runner
         self.schedules: dict[str, ScheduleRecord] = {}
-        self._heaps: dict[bool, list[tuple[Instant, str, int]]] = {False: [], True: []}
+        # Due time, a number so that comparing two ends there, and whose entry of which revision it is.
+        self._heaps: dict[bool, list[tuple[Instant, int, str, int]]] = {False: [], True: []}
+        self._entries = count()
         self._offset = self._drift(timeline.now())
         self._looked = timeline.now().steady
         self._checked = not store.durable  # there, a wrong clock may have left something
@@ -114,7 +127,10 @@ class Engine:
         for record in records:
             self.schedules[record.id] = record
             if record.next_due is not None and not record.dormant:
-                heappush(self._heaps[record.steady], (record.next_due, record.id, record.revision))
+                self._fire_at(record, record.next_due)
+
+    def _fire_at(self, record: ScheduleRecord, at: Instant) -> None:
+        heappush(self._heaps[record.steady], (at, next(self._entries), record.id, record.revision))
 
     def forget(self, id: str) -> None:
         """Fire this schedule no more."""
@@ -214,7 +230,7 @@ class Engine:
         for steady, at in ((False, now.wall), (True, now.steady)):
             heap = self._heaps[steady]
             while heap and heap[0][0] <= at and len(firings) < AT_ONCE:
-                _, id, revision = heappop(heap)
+                _, _, id, revision = heappop(heap)
                 record = self.schedules.get(id)
                 if record is None or record.revision != revision:
                     continue  # it has changed since; its new entry is in the heap
@@ -232,36 +248,36 @@ class Engine:
         except Exception:
             # A user's trigger that raises must stop nobody else's. It is tried again at the next nap.
             logger.exception("schedule %r: its trigger failed; it is asked again in 30 s", record.id)
-            heappush(
-                self._heaps[record.steady], (at + round(LONGEST_NAP * SECOND), record.id, record.revision)
-            )
+            self._fire_at(record, at + round(LONGEST_NAP * SECOND))
             return None
-        runs = [self._run(record, runnable, slot, permits, now) for slot in planned.run]
-        lost = planned.lost and Stretch(record.id, *planned.lost[:3], "missed", planned.lost.exact)
-        slot, due = planned.upcoming or (None, None)
+        slots, lost, cursor, upcoming = planned
+        runs = [self._run(record, job, slot, permits, now) for slot in slots]
+        stretch = None if lost is None else Stretch(record.id, *lost[:3], "missed", lost.exact)
+        slot, due = upcoming or (None, None)
         return Firing(
-            record.id, record.revision, runs, lost, planned.cursor, slot, due, job.overlap, len(runs) > 1
+            record.id, record.revision, runs, stretch, cursor, slot, due, job.overlap, len(runs) > 1
         )
 
     def _run(
-        self, record: ScheduleRecord, runnable: Runnable, slot: Slot, permits: Any, now: Now
+        self, record: ScheduleRecord, job: Job, slot: Slot, permits: tuple[Permit, ...], now: Now
     ) -> RunRecord:
-        job = runnable.job
-        return RunRecord(
+        run = RunRecord(
             self._ids.next(now.wall),
             job.name,
-            slot.due,
+            slot[1],
             executor=job.executor,
             schedule=record.id,
             origin="schedule",
-            slot=slot.slot,
+            slot=slot[0],
             steady=record.steady,
             priority=job.priority,
             arguments=record.arguments,
             tags=job.tags + record.tags if record.tags else job.tags,
-            permits=permits,
             max_attempts=job.attempts,
         )
+        if permits:
+            run.permits = permits
+        return run
 
     # ── when to wake ─────────────────────────────────────────────────────────────────────────
 
@@ -334,9 +350,9 @@ class Engine:
             logger.exception("schedule %r: its trigger failed; what was planned holds", record.id)
             return None
 
-    def _current(self, entry: tuple[Instant, str, int]) -> bool:
-        record = self.schedules.get(entry[1])
-        return record is not None and record.revision == entry[2]
+    def _current(self, entry: tuple[Instant, int, str, int]) -> bool:
+        record = self.schedules.get(entry[2])
+        return record is not None and record.revision == entry[3]
 
 
 def _due(at: Instant | None, now: Instant) -> bool:

@@ -66,7 +66,7 @@ class Hub:
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody hears this kind of event; it need not be made otherwise."""
         found = self._by_kind.get(kind)
-        return bool(self._listeners(kind) if found is None else found)
+        return bool(self._listeners(kind)) if found is None else found != []
 
     def emit(self, event: Event) -> None:
         """Tell every observer that wants it. One that raises or blocks is named in the log."""

@@ -149,6 +149,8 @@ class Runner:
         task = self._backend.spawn(self._attempt(live), self._context.copy(), run.job)
         if live.phase != "over":  # as it may be where a task begins at once
             live.task = task
+            if live.asked is not None:  # there, its first steps may have asked it of themselves
+                task.cancel()
 
     async def _attempt(self, live: Live) -> None:
         value, error = None, None
@@ -217,7 +219,7 @@ class Runner:
         if not held:
             return
         # The row says what became of it, not the verdict: a cancel may have been asked meanwhile.
-        if not run.live:
+        if run.state != "pending":
             self.ended(run, job)
             return
         self._hub.let_go(run.id)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 from collections.abc import Iterator
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,8 +24,11 @@ from asyncsched import (
     UnknownSchedule,
     current_run,
 )
+from asyncsched._ids import RunIds, moment_of
 from asyncsched._instants import HOUR
+from asyncsched._ledger import RunRecord
 from asyncsched.stores._history import Bounds
+from asyncsched.stores._queue import RunQueue, take_out
 from asyncsched.stores.memory import ATTEMPTS_KEPT, MemoryStore
 from asyncsched.testing import VirtualClock
 from tests.policies.test_model import residue
@@ -268,3 +273,83 @@ async def test_a_virtual_day_leaves_every_collection_as_large_as_after_its_first
     assert late.pop("stretches") <= 3 * 1000
     assert {name: (early[name], size) for name, size in late.items() if size > 1.1 * early[name] + 16} == {}
     assert late["runs"] <= 300 + 2 * (3 * 20 + 3 + 100)  # in order; spared: last of each schedule, for keys
+
+
+async def test_a_run_leaves_no_circle_to_the_garbage_collector(
+    scheduler: Scheduler, virtual_clock: VirtualClock
+) -> None:
+    async def waits() -> None:
+        current_run().progress(1)
+        await anyio.sleep(1)
+
+    async with scheduler:
+        for watched in (False, True):  # the first time, what is made once is made
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(20):
+                    await scheduler.schedule_once(waits)
+                await virtual_clock.advance(5)
+                gc.set_debug(gc.DEBUG_SAVEALL)
+                gc.collect()
+            finally:
+                gc.set_debug(0)
+                gc.enable()
+            found = {type(one).__name__ for one in gc.garbage}
+            gc.garbage.clear()
+            if watched:
+                assert not found & {"Live", "CurrentRun", "RunRecord", "Task", "RunHandle"}
+
+
+async def test_the_task_of_a_run_is_named_after_its_job(
+    scheduler: Scheduler, virtual_clock: VirtualClock
+) -> None:
+    names = []
+
+    async def digest() -> None:
+        names.append(anyio.get_current_task().name)
+
+    async with scheduler:
+        await scheduler.schedule_once(digest)
+        await virtual_clock.advance(1)
+    assert names == ["digest"]
+
+
+def test_a_copy_of_a_run_has_rare_fields_of_its_own() -> None:
+    run = RunRecord(1 << 80, "job", 5, key="k")
+    twin = copy(run)
+    twin.waits_for = "overlap"
+    assert (run.waits_for, twin.waits_for, twin.key, twin.due) == (None, "overlap", "k", 5)
+
+
+def test_a_run_as_usual_has_no_rare_fields() -> None:
+    run = RunRecord(1 << 80, "job", 5)
+    run.error, run.asked, run.permits = None, None, ()
+    assert run.rare is None
+    run.asked = "cancelled"
+    run.asked = None
+    assert run.asked is None and run.error is None and run.attempts is None
+
+
+def test_an_id_tells_when_it_was_made() -> None:
+    ids = RunIds()
+    for now in (1_700_000_000_123_456, 1_700_000_000_123_457, 1_700_000_000_999_999):
+        first, second = ids.next(now), ids.next(now)
+        assert first < second and moment_of(first) == moment_of(second) == now
+        assert RunRecord(first, "job", now).created_at == now
+
+
+def test_a_run_that_comes_back_to_its_queue_by_the_same_number_is_in_it_once() -> None:
+    queue = RunQueue()
+    runs = [RunRecord(number, "job", 5) for number in range(1, 201)]
+    for run in runs:
+        queue.push(5, run)
+    for run in runs[:150]:
+        take_out(run)
+        queue.push(5, run)
+    for run in runs[150:]:
+        take_out(run)
+    found = []
+    while (taken := queue.pop()) is not None:
+        found.append(taken.id)
+    assert found == list(range(1, 151)) and len(queue) == 0

@@ -137,8 +137,12 @@ class Interval(BaseTrigger):
 
     def next_instant(self, after: Instant) -> Instant | None:
         """Return the first slot strictly after ``after``, in O(1)."""
-        anchor = self._anchor
-        found = self._slot(after, 1) if anchor is None else self._slot(anchor, self._after(anchor, after))
+        anchor, nanos = self._anchor, self._nanos
+        if anchor is None:
+            found = after + nanos // _NANO
+        else:  # what _after and _slot say, without a call: it is asked at every firing
+            k = -((anchor - after - 1) * _NANO // nanos)
+            found = anchor + (k if k > 0 else max(k, self._lowest)) * nanos // _NANO
         if found > LAST_INSTANT or (self._last is not None and found > self._last):
             return None
         return found

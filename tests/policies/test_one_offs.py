@@ -330,6 +330,22 @@ async def test_cancelling_a_running_run_waits_for_its_end(
         assert (run.state, run.why, run.attempt) == ("cancelled", "cancelled", 1)
 
 
+async def test_a_job_may_cancel_its_own_run_in_its_first_step(
+    make_scheduler: Make, virtual_clock: VirtualClock
+) -> None:
+    scheduler = make_scheduler()
+
+    @scheduler.job()
+    async def gives_up() -> None:
+        await scheduler.handle(current_run().id).cancel()
+
+    async with scheduler:
+        began = virtual_clock.now()
+        run = await (await scheduler.schedule_once("gives_up")).wait()
+        assert (run.state, run.why) == ("cancelled", "cancelled")
+        assert virtual_clock.now() - began < timedelta(seconds=1)
+
+
 async def test_what_has_ended_is_not_cancelled(scheduler: Scheduler) -> None:
     async with scheduler:
         handle = await scheduler.schedule_once("echo", "a")
