@@ -539,10 +539,11 @@ PARAMETERS: dict[str, Any] = {
     "namespace": "default", "executor": "loop", "executors": '["loop", "thread"]', "priority": 1, "now": 100_000,
     "jobs": '["job1", "job2", "job3"]', "most": 256, "holder": 5, "keys": '["limit"]', "key": "limit", "at": 5,
     "waits_for": None, "schedules": '["s1", "s2"]', "schedule": "s1", "ids": '["s1"]', "first": 1, "id": "0" * 32,
-    "incarnation": 3, "job": "job1", "slot": 5,
+    "incarnation": 3, "job": "job1", "slot": 5, "slots": '[["s3", 3], ["s6", 6]]', "attempt": 1, "began": 5,
+    "runs": f'["{0:032x}", "{1:032x}"]', "ended": f'{{"{0:032x}": 5}}',
 }  # fmt: skip
 CLAIM_PATH = (
-    "alive", "lock_schedules", "hold_schedules", "live", "slots_of", "levels", "ready", "limits", "wake_head", "asked",
+    "alive", "lock_schedules", "hold_schedules", "live", "slots_done", "levels", "ready", "begin", "succeed", "limits", "wake_head", "asked",
     "look", "run", "lock_run", "slot", "key_holder",
 )  # fmt: skip
 
