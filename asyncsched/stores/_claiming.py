@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from asyncsched._clock import Now
 from asyncsched._instants import Instant
-from asyncsched._ledger import Claim, Claimed, Fenced, Firing, RunRecord, ScheduleRecord, Stretch
+from asyncsched._ledger import Claim, Claimed, Fenced, Firing, RunRecord, Stretch
 from asyncsched._plan import admit
 from asyncsched.stores._adding import ask, finish_pending
 from asyncsched.stores._in_transaction import COMPLETED
@@ -72,13 +72,15 @@ def _fire(session: Session, wanted: Claim, claimed: Claimed, now: Now) -> None:
         ],
     )  # fmt: skip
     live = _live(session, [firing.schedule for firing, _ in won if firing.runs])
+    done = _done(session, [(run.schedule, run.slot) for firing, _ in won for run in firing.runs])
     made: list[Any] = []
     for firing, record in won:
         before = record.cursor
         if firing.stretch is not None:
             claimed.skipped.append(skip(session, firing.stretch, before))
-        runs = _not_yet_run(session, firing, record)
-        for run in runs:
+        for run in firing.runs:
+            if (run.schedule, run.slot) in done:
+                continue
             own = live.setdefault(firing.schedule, [])
             made += _admit(session, run, firing, own, before, claimed, now)
             before = run.slot if run.slot is not None else before
@@ -94,13 +96,11 @@ def _live(session: Session, schedules: Sequence[str]) -> dict[str, list[RunRecor
     return found
 
 
-def _not_yet_run(session: Session, firing: Firing, record: ScheduleRecord) -> Sequence[RunRecord]:
-    """Leave out slots that have a run: the clock was put back past them."""
-    if not firing.runs:
-        return ()
-    first = firing.runs[0].slot
-    done = {slot for (slot,) in session.all("slots_of", schedule=record.id, first=first)}
-    return [run for run in firing.runs if run.slot not in done] if done else firing.runs
+def _done(
+    session: Session, slots: Sequence[tuple[str | None, Instant | None]]
+) -> set[tuple[str | None, Instant | None]]:
+    """Return which slots have their run already: the clock was put back past them."""
+    return set(session.all("slots_done", slots=session.array(slots))) if slots else set()
 
 
 def _admit(
@@ -175,8 +175,8 @@ def _take(session: Session, wanted: Claim, claimed: Claimed, now: Instant) -> No
             waiting.append((shut, session.write_id(run.id)))
     session.many("wait_for", waiting)
     if begun:
-        ids = session.array(session.write_id(run.id) for run in begun)
-        session.do("begin", holder=wanted.holder, now=now, ids=ids)
+        runs = session.array(session.write_id(run.id) for run in begun)
+        session.do("begin", holder=wanted.holder, now=now, runs=runs)
     woken, turn = limits.write()
     if turn is not None and turn > now:
         claimed.next_wall = turn if claimed.next_wall is None else min(claimed.next_wall, turn)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from asyncsched._clock import Now, SystemClock
@@ -184,10 +184,10 @@ class SqlStore:
             if worker is not None:
                 await worker.close()
 
-    async def _write(self, kind: str, request: Any, weight: int = 1, urgent: bool = False) -> Any:
+    def _write(self, kind: str, request: Any, weight: int = 1, urgent: bool = False) -> Awaitable[Any]:
         if self._writer is None:
             raise StoreUnavailable("the store is not open")
-        return await self._writer.ask(kind, request, weight, urgent)
+        return self._writer.ask(kind, request, weight, urgent)
 
     async def _call(self, operation: Callable[..., Any], *args: Any) -> Any:
         return await self._write("call", lambda session: operation(session, *args))

@@ -107,9 +107,8 @@ class PostgresStore(SqlStore):
 
     def _look(self, session: Session, watch: Watch) -> Seen | None:
         executors, jobs = (session.array(names) for names in self._claims)
-        now = self._wall() or session.time()
         (head, *beats) = sorted(
-            session.all("look", holder=watch.holder, now=now, executors=executors, jobs=jobs)
+            session.all("look", holder=watch.holder, now=self._wall(), executors=executors, jobs=jobs)
         )
         self._stirs += head[1]
         return members.seen(session, watch, [(head[0], self._stirs, *head[2:]), *beats])

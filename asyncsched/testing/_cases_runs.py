@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import anyio
+
 from asyncsched._instants import HOUR, MINUTE, SECOND
-from asyncsched._ledger import Permit, RunQuery
+from asyncsched._ledger import Permit, RunQuery, RunRecord
 from asyncsched._models import ErrorInfo
 from asyncsched.testing._stage import Case, Stage
 
@@ -103,6 +106,40 @@ async def a_run_ends_once(stage: Stage) -> None:
     assert await stage.end(run, "failed", why="first")
     assert not await stage.end(run, "succeeded", result="2")
     assert (await stage.store.run(run.id)).why == "first"
+
+
+@case
+async def of_many_that_end_at_once_each_has_its_own_outcome(stage: Stage) -> None:
+    keyed = (stage.run(), stage.run(key="kept", key_ttl=HOUR), stage.run(key="free"))
+    await stage.add(*keyed, *(stage.run() for _ in range(37)))
+    begun = (await stage.claim(free=100)).runs
+    gone, plain, told, failed = begun[0], begun[1:20], begun[20:30], begun[30:]
+    await stage.end(gone, "failed", why="before")
+    stage.wait(SECOND)
+    held: dict[int, bool] = {}
+
+    async def end(run: RunRecord, state: str = "succeeded", **more: Any) -> None:
+        held[run.id] = await stage.end(run, state, **more)
+
+    async with anyio.create_task_group() as group:  # all of these are held,
+        for run in plain[:10]:
+            group.start_soon(end, run)
+        for run in told:
+            group.start_soon(partial(end, run, result='"told"'))
+        for run in failed:
+            group.start_soon(partial(end, run, "failed", why="no"))
+    async with anyio.create_task_group() as group:  # and of these all but one
+        for run in (gone, *plain[10:]):
+            group.start_soon(end, run)
+    assert [run for run in begun if not held[run.id]] == [gone]
+    found = {run.id: await stage.store.run(run.id) for run in begun}
+    assert (found[gone.id].state, found[gone.id].why) == ("failed", "before")
+    assert {(found[run.id].state, found[run.id].result) for run in plain} == {("succeeded", None)}
+    assert {(found[run.id].state, found[run.id].result) for run in told} == {("succeeded", '"told"')}
+    assert {(found[run.id].state, found[run.id].why) for run in failed} == {("failed", "no")}
+    assert {found[run.id].finished_at for run in begun[1:]} == {stage.at}
+    again = await stage.add(stage.run(key="kept"), stage.run(key="free"))
+    assert [one.created for one in again] == [False, True]
 
 
 @case

@@ -116,10 +116,10 @@ async def _work(queue: Queue, url: str) -> list[Any]:
 def _tick(size: Size) -> Metrics:
     with tempfile.TemporaryDirectory() as folder:
         log = f"{folder}/log"  # not in memory: one of them is killed
-        start = int(time.time()) + _HEAD_START
-        processes = [Process("tick", os.environ[DSN], log, str(start)) for _ in range(_PROCESSES)]
+        processes = [Process("tick", os.environ[DSN], log) for _ in range(_PROCESSES)]
         for process in processes:
             process.heard()
+        start = int(time.time()) + 2  # all are up
         _sleep_until(start + size.n + 0.003)  # in the middle of a tick's firings
         processes.pop().kill()
         killed, end = time.time(), int(start + size.n + size.seconds)
@@ -138,22 +138,18 @@ def _tick(size: Size) -> Metrics:
     }
 
 
-_HEAD_START = 4
-"""Seconds until the first tick: all are up by then."""
-
-
 def _sleep_until(moment: float) -> None:
     time.sleep(max(0.0, moment - time.time()))
 
 
-async def _ticking(url: str, path: str, start: int) -> list[Any]:
+async def _ticking(url: str, path: str) -> list[Any]:
     from asyncsched import Scheduler, current_run
 
     log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     scheduler = Scheduler(url)
 
     def declare(number: int) -> None:
-        @scheduler.interval(seconds=1, start=moment(start - 3600), name=f"job{number}")
+        @scheduler.interval(seconds=1, start=moment(0), name=f"job{number}")
         async def tick() -> None:
             slot = current_run().scheduled_for.timestamp()
             os.write(log, f"{number} {slot} {time.time()}\n".encode())
@@ -172,8 +168,8 @@ def main(role: str, *arguments: str) -> None:
         system, url = arguments
         done = queues.loop_of(system)(_work(_QUEUES[system], url))
     else:
-        url, path, start = arguments
-        done = asyncio.run(_ticking(url, path, int(start)))
+        url, path = arguments
+        done = asyncio.run(_ticking(url, path))
     print(json.dumps(done), flush=True)
 
 

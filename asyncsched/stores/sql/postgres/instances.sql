@@ -15,8 +15,8 @@ UPDATE asyncsched_ledger SET dropped = version WHERE namespace = :namespace;
 UPDATE asyncsched_ledger SET seats = seats + 1 WHERE namespace = :namespace RETURNING seats;
 
 -- name: look
--- In one answer: how the ledger stands, with whether there is something for an instance to do, then
--- how far each instance's beats are.
+-- In one answer: how the ledger stands, with whether there is something for an instance to do now (by
+-- the server's own time where none is given), then how far each instance's beats are.
 WITH RECURSIVE level(executor, priority) AS (
     SELECT e.value, (
         SELECT min(r.priority) FROM asyncsched_runs AS r
@@ -37,7 +37,8 @@ SELECT -1::bigint, CASE WHEN EXISTS (
     SELECT bool_or((
         SELECT r.ready_at FROM asyncsched_runs AS r
         WHERE r.namespace = :namespace AND r.executor = level.executor AND r.priority = level.priority
-            AND r.state = 'pending' AND r.ready_at <= :now
+            AND r.state = 'pending'
+            AND r.ready_at <= coalesce(:now, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
             AND r.job = ANY(ARRAY(SELECT json_array_elements_text(:jobs)))
         ORDER BY r.ready_at LIMIT 1
     ) IS NOT NULL) FROM level WHERE level.priority IS NOT NULL

@@ -114,7 +114,7 @@ FOR NO KEY UPDATE SKIP LOCKED;
 UPDATE asyncsched_runs
 SET state = 'running', holder = :holder, attempt = attempt + 1, started_at = :now,
     late = coalesce(late, :now - due), ready_at = NULL, waits_for = NULL, asked = NULL
-WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:ids)::uuid));
+WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:runs)::uuid));
 
 -- name: wait_for
 -- Have a pending run wait for something, out of the index of what is ready.
@@ -174,11 +174,15 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) AS r;
 
--- name: slots_of
--- Which slots of a schedule, from the first on, have their run already.
-SELECT r.slot FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.schedule = :schedule AND r.slot >= :first
-    AND r.origin = 'schedule';
+-- name: slots_done
+-- Which of some slots have their run already.
+SELECT t.value->>0, (t.value->>1)::bigint FROM json_array_elements(:slots) AS t(value)
+WHERE EXISTS (
+    SELECT 1 FROM asyncsched_runs AS r
+    WHERE r.namespace = :namespace AND r.schedule = t.value->>0 AND r.slot = (t.value->>1)::bigint
+        AND r.origin = 'schedule'
+    OFFSET 0
+);
 
 -- name: record
 -- End an attempt, if we are still the run's holder.

@@ -101,7 +101,7 @@ LIMIT :most;
 UPDATE asyncsched_runs
 SET state = 'running', holder = :holder, attempt = attempt + 1, started_at = :now,
     late = coalesce(late, :now - due), ready_at = NULL, waits_for = NULL, asked = NULL
-WHERE id IN (SELECT value FROM json_each(:ids));
+WHERE id IN (SELECT value FROM json_each(:runs));
 
 -- name: wait_for
 -- Have a pending run wait for something, out of the index of what is ready.
@@ -145,11 +145,15 @@ SELECT {run} FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.schedule IN (SELECT value FROM json_each(:schedules))
     AND r.origin = 'schedule' AND r.state IN ('pending', 'running');
 
--- name: slots_of
--- Which slots of a schedule, from the first on, have their run already.
-SELECT r.slot FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.schedule = :schedule AND r.slot >= :first
-    AND r.origin = 'schedule';
+-- name: slots_done
+-- Which of some slots have their run already.
+SELECT json_extract(t.value, '$[0]') AS schedule, json_extract(t.value, '$[1]') AS slot
+FROM json_each(:slots) AS t
+WHERE EXISTS (
+    SELECT 1 FROM asyncsched_runs AS r
+    WHERE r.namespace = :namespace AND r.schedule = json_extract(t.value, '$[0]')
+        AND r.slot = json_extract(t.value, '$[1]') AND r.origin = 'schedule'
+);
 
 -- name: record
 -- End an attempt, if we are still the run's holder.

@@ -1,0 +1,79 @@
+"""How requests reach a store's thread: all of one turn of the loop at once, and none of a caller who has left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from asyncsched._clock import SystemClock
+from asyncsched.stores._worker import Ask, Worker
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_time]  # its thread is a real one
+
+
+@asynccontextmanager
+async def worker(served: list[list[str]]) -> AsyncIterator[Worker]:
+    def serve(asks: list[Ask]) -> None:
+        served.append([ask.request for ask in asks])
+
+    made = Worker("asyncsched-test", serve, lambda: None, 5, SystemClock())
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def test_what_a_turn_asks_for_is_answered_in_one_go_and_the_urgent_first() -> None:
+    served: list[list[str]] = []
+    async with worker(served) as it, anyio.create_task_group() as group:
+        for name in ("a", "b", "c"):
+            group.start_soon(it.ask, "kind", name)
+        group.start_soon(it.ask, "kind", "beat", 1, True)
+    (together,) = served
+    assert together[0] == "beat"
+    assert sorted(together) == ["a", "b", "beat", "c"]
+
+
+async def test_of_who_was_cancelled_before_nothing_is_asked() -> None:
+    served: list[list[str]] = []
+    async with worker(served) as it:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await it.ask("kind", "cancelled")
+        assert scope.cancelled_caught
+        await it.ask("kind", "wanted")
+    assert served == [["wanted"]]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_task_cancelled_by_asyncio_itself_before_its_first_step_asks_for_nothing(
+    anyio_backend: str,
+) -> None:
+    served: list[list[str]] = []
+
+    async with worker(served) as it:
+
+        async def ask_late() -> None:
+            current = asyncio.current_task()
+            assert current is not None
+            current.cancel()
+            await it.ask("kind", "cancelled")
+
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(ask_late())
+        await it.ask("kind", "wanted")
+    assert served == [["wanted"]]
+
+
+async def test_what_was_asked_for_before_the_end_is_answered() -> None:
+    served: list[list[str]] = []
+    async with worker(served) as it:
+        asking = it.ask("kind", "last")
+        asking.send(None)  # up to where it waits, and no turn of the loop further
+        await it.close()
+        asking.close()
+    assert served == [["last"]]
