@@ -84,6 +84,9 @@ class Session:
         """Return what an error means."""
         raise NotImplementedError
 
+    def clear_the_way(self) -> None:
+        """Do what may help, before the same is tried again."""
+
     def explain(self, error: BaseException) -> Exception:
         """Return the error of ours that says the same."""
         raise NotImplementedError

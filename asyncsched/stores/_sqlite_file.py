@@ -120,6 +120,11 @@ def lock_holder(path: Path, locks: str = "/proc/locks") -> str:
     return f"{whose}{f' ({name})' if name else ''}{', which is stopped,' if state in ('T', 't') else ''}"
 
 
+def lock_is_ours(path: Path, locks: str = "/proc/locks") -> bool:
+    """Return whether a connection of this very process may write and lets nobody else, if it can be known."""
+    return _holder(path, locks) == os.getpid()
+
+
 def _holder(path: Path, locks: str) -> int | None:
     """Return the id of the process that has the write lock, where Linux says so."""
     try:

@@ -76,6 +76,7 @@ class Writer:
                     return
                 if failures:
                     self._ill(explained)
+            self._session.clear_the_way()
             self._nap.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
             failures += 1
             asks[:] = [ask for ask in asks if not ask.lost]

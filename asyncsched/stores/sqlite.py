@@ -6,6 +6,7 @@ writes, with group commit; one reads.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sqlite3
@@ -30,7 +31,7 @@ from asyncsched.stores._queries import load
 from asyncsched.stores._rows import Quarantine
 from asyncsched.stores._session import Params, Ruling, Session
 from asyncsched.stores._sql import SqlStore
-from asyncsched.stores._sqlite_file import check_place, lock_holder, opening
+from asyncsched.stores._sqlite_file import check_place, lock_holder, lock_is_ours, opening
 from asyncsched.stores._sqlite_file import path_of as path_of
 
 if TYPE_CHECKING:
@@ -175,6 +176,11 @@ class SqliteSession(Session):
         elif isinstance(error, sqlite3.DatabaseError) and _code(error) in _WRONG_FILE:
             return "unavailable"
         return "refused"
+
+    def clear_the_way(self) -> None:
+        # A connection that a job left open refers to itself: it and its lock stay until the collector comes.
+        if lock_is_ours(self.path):
+            gc.collect()
 
     def explain(self, error: BaseException) -> Exception:
         if isinstance(error, sqlite3.Error):
