@@ -44,6 +44,7 @@ class Writer:
         self._operations = operations
         self._order = {kind: number for number, kind in enumerate(operations)}
         self._nap = threading.Event()
+        self._told = False
         self.worker: Worker
 
     def serve(self, asks: list[Ask]) -> None:
@@ -74,6 +75,7 @@ class Writer:
                     for ask in asks:
                         ask.error = explained
                     return
+                self.worker.trouble = str(explained)
                 if failures:
                     self._ill(explained)
             self._session.clear_the_way()
@@ -124,14 +126,16 @@ class Writer:
                 ask.result = result
 
     def _ill(self, error: Exception) -> None:
-        if not self.worker.trouble:
-            logger.error("the store cannot be written to: %s", error)
         self.worker.trouble = str(error)
+        if not self._told:
+            self._told = True
+            logger.error("the store cannot be written to: %s", error)
 
     def _well(self) -> None:
-        if self.worker.trouble:
+        self.worker.trouble = ""
+        if self._told:
+            self._told = False
             logger.warning("the store can be written to again")
-            self.worker.trouble = ""
 
     def wake(self) -> None:
         """End a wait for a database that is gone, at shutdown."""
