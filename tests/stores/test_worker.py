@@ -72,8 +72,6 @@ async def test_a_task_cancelled_by_asyncio_itself_before_its_first_step_asks_for
 async def test_what_was_asked_for_before_the_end_is_answered() -> None:
     served: list[list[str]] = []
     async with worker(served) as it:
-        asking = it.ask("kind", "last")
-        asking.send(None)  # up to where it waits, and no turn of the loop further
+        it._enter(Ask("kind", "last", 1, False))  # and no turn of the loop further
         await it.close()
-        asking.close()
     assert served == [["last"]]
