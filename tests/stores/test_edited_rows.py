@@ -149,7 +149,7 @@ async def test_only_the_newest_instance_writes_over_what_it_cannot_read(
         database.edit("UPDATE asyncsched_schedules SET spec = 'x'")  # which may make sense to newer code
         await database.clock.advance(120)
         assert await old.schedules() == ran[0] == ran[1] == []
-    assert "written anew" not in caplog.text
+        assert "written anew" not in caplog.text
 
 
 # ── schedules that were added ────────────────────────────────────────────────────────────────────
