@@ -110,7 +110,9 @@ def _attempts(record: RunRecord) -> tuple[Attempt, ...]:
         for past in record.attempts or ()
     ]
     if record.attempts is None and record.state in FINAL_STATES and record.started_at is not None:
-        ended = record.started_at if record.finished_at is None else record.finished_at  # None: edited by hand
+        ended = (
+            record.started_at if record.finished_at is None else record.finished_at
+        )  # None: edited by hand
         started, finished = to_datetime(record.started_at), to_datetime(ended)
         attempts = [Attempt(record.attempt, started, finished, record.state, record.why)]
     return tuple(attempts)

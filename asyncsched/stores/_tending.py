@@ -10,6 +10,7 @@ from asyncsched._errors import StoreError
 from asyncsched._instants import DAY, Instant
 from asyncsched._ledger import JobPause, RunQuery, RunRecord, ScheduleRecord, Stretch
 from asyncsched.stores._claiming import skip
+from asyncsched.stores._limits import recount
 from asyncsched.stores._rows import read_stretch, schedule_row, text
 from asyncsched.stores._session import Params, Session
 
@@ -187,6 +188,7 @@ def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instan
 
 
 def sweep_small(session: Session, now: Instant) -> None:
-    """Drop stretches that are too many, and limits that say nothing any more."""
+    """Drop stretches that are too many, and limits that say nothing any more; count those that do."""
     session.do("prune_stretches", kept=STRETCHES_KEPT)
+    recount(session, now)
     session.do("sweep_limits", now=now)

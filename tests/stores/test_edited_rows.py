@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from asyncsched import Interval, RunFailed, Scheduler, current_run
@@ -245,6 +246,36 @@ async def test_what_a_run_says_that_fits_no_more_is_shown_as_it_is(database: Dat
         if edited.startswith("result"):
             assert f"result = '{found[runs[0].id].result}'" == edited
         await (await scheduler.schedule_once(answer, key="0")).wait()
+
+
+@pytest.mark.parametrize(
+    "edited",
+    ["UPDATE asyncsched_limits SET used = 1000", "DELETE FROM asyncsched_runs WHERE state = 'running'"],
+)
+async def test_a_limit_that_nobody_gives_back_is_counted_again(
+    database: Database, edited: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduler = database.scheduler()
+    begun: list[int] = []
+
+    @scheduler.job(max_running=2)
+    async def limited(number: int, seconds: float) -> None:
+        begun.append(number)
+        await anyio.sleep(seconds)
+
+    async with scheduler:
+        for number in range(2):
+            await scheduler.schedule_once(limited, number, 200)
+        await database.clock.advance(10)
+        database.edit(edited)
+        for number in range(2, 6):
+            await scheduler.schedule_once(limited, number, 0)
+        await database.clock.advance(230)
+        assert begun == [0, 1]
+        await database.clock.advance(90)
+        assert sorted(begun) == [0, 1, 2, 3, 4, 5]
+        await database.clock.advance(300)
+    assert len([line for line in caplog.messages if "it is put right" in line]) == 1
 
 
 def test_sqlite_refuses_a_text_in_place_of_a_number(file: Path) -> None:
