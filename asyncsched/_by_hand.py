@@ -11,7 +11,7 @@ from asyncsched._handle import RunHandle
 from asyncsched._instants import Instant, to_instant
 from asyncsched._jobs import Job, arguments_of
 from asyncsched._ledger import Permit, RunQuery, RunRecord, ScheduleRecord
-from asyncsched._look import EVERYTHING, Looking, states_of
+from asyncsched._look import EVERYTHING, Looking, check_texts, states_of
 from asyncsched._once import Once, handle_of, make_run
 from asyncsched._plan import asking
 from asyncsched._views import run_id_text
@@ -127,6 +127,7 @@ class ByHand(Looking):
             raise ConfigurationError(
                 "cancel_many: give job=, schedule= or tag=; without one it would cancel all"
             )
+        check_texts(job=job, schedule=schedule, tag=tag)
         line = self._running().main
         states = states_of(state)
         if not set(states) <= set(_LIVE):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace as copy
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from asyncsched._errors import ConfigurationError, TriggerError
 from asyncsched._instants import Instant, to_datetime
@@ -24,7 +24,7 @@ from asyncsched.triggers import trigger_from_json, trigger_to_json
 if TYPE_CHECKING:
     from asyncsched._clock import Now, Timeline
     from asyncsched._registry import Declared, Registry
-    from asyncsched.abc import InstantTrigger, Store
+    from asyncsched.abc import ClusterStore, InstantTrigger, Store
 
 logger = logging.getLogger("asyncsched.scheduler")
 
@@ -79,7 +79,7 @@ def new_schedule(
         if spec is None and not by_code:
             trigger_to_json(trigger)  # says what is wrong
     if store.durable or strict:
-        arguments = declared.job.signature.encode(arguments) if not isinstance(arguments, str) else arguments
+        arguments = _written(declared)
     record = ScheduleRecord(
         declared.id, declared.job.name, anchored, anchor=at, cursor=at - 1, steady=steady,
         arguments=arguments, jitter=declared.jitter, spec=spec, declared=by_code, created_at=now.wall,
@@ -116,11 +116,20 @@ def fingerprint(declared: Declared) -> str:
         user = trigger.trigger if isinstance(trigger, UserTrigger) else trigger
         shown = _ADDRESS.sub("", repr(user))  # which is another in each process
         text = f"{type(user).__module__}.{type(user).__qualname__}{shown}"
-    arguments = declared.arguments
-    if not isinstance(arguments, str):
-        arguments = declared.job.signature.encode(arguments)
-    whole = json.dumps((text, arguments, declared.jitter, declared.job.name))
+    whole = json.dumps((text, _written(declared), declared.jitter, declared.job.name))
     return blake2b(whole.encode(), digest_size=12).hexdigest()
+
+
+def _written(declared: Declared) -> str:
+    """Return a declaration's arguments as JSON."""
+    given = declared.arguments
+    return given if isinstance(given, str) else declared.job.signature.encode(given)
+
+
+def _edited(one: Declared, stands: ScheduleRecord) -> str:
+    """Return which columns differ from the code though its fingerprint is the same; no call of ours does that."""
+    code = {"job": one.job.name, "arguments": _written(one), "jitter": one.jitter}
+    return ", ".join(name for name, value in code.items() if getattr(stands, name) != value)
 
 
 class Deployment:
@@ -169,11 +178,16 @@ class Deployment:
             lost: Stretch | None = None
             if stands is None:
                 wanted = new_schedule(one, self._store, now)
-            elif stands.fingerprint == mark and stands.declared:
+            elif stands.fingerprint == mark and stands.declared and not (edited := _edited(one, stands)):
                 if not stands.orphaned:
                     return
                 wanted = copy(stands)
             else:
+                if stands.fingerprint == mark and edited:
+                    logger.warning(
+                        "schedule %r: somebody edited its %s in the store; it is declared anew as the code has it",
+                        one.id, edited,
+                    )  # fmt: skip
                 wanted, lost = _changed(one, stands, new_schedule(one, self._store, now), now)
             wanted.fingerprint, wanted.declared, wanted.declared_by = mark, True, incarnation
             wanted.orphaned = False
@@ -191,14 +205,32 @@ class Deployment:
 
     async def members_changed(self, me: int, members: Sequence[InstanceRecord]) -> None:
         """Hear who lives now: take the word where it has come to us, and mark what is orphaned."""
-        newest: dict[str, int] = {}
-        for member in members:  # oldest first
-            newest.update(dict.fromkeys(member.schedules, member.incarnation))
-        mine = {id for id, incarnation in newest.items() if incarnation == me}
+        mine = {id for id, incarnation in _newest(members).items() if incarnation == me}
         if mine:
             await self.declare(me, mine)
         if members and members[-1].incarnation == me:
             await self._mark_orphans(members)
+
+    async def put_back(self, known: ScheduleRecord, me: int) -> ScheduleRecord | None:
+        """Put a schedule's row back as it stood, where somebody deleted it or edited it into nonsense.
+
+        Returns:
+            What stands; ``None`` where that is not for us to say: the schedule is not in our code, or
+            a newer instance has the word, whose rows we may not even be able to read.
+
+        """
+        store = cast("ClusterStore", self._store)
+        firing = [member for member in await store.instances() if member.role != "submit"]
+        if not known.declared or _newest(firing).get(known.id) != me:
+            return None
+        wanted = copy(known)
+        stands = await store.put_schedule(wanted, 0, self._timeline.now())
+        if stands is wanted:
+            logger.warning(
+                "schedule %r: its row was deleted from the store, or made unreadable; it is in the code, so it is "
+                "put back as it stood (to be rid of it take it out of the code, or pause it)", known.id,
+            )  # fmt: skip
+        return stands
 
     async def _mark_orphans(self, members: Sequence[InstanceRecord]) -> None:
         """A schedule is orphaned if the newest instance that knows its job does not declare it."""
@@ -215,6 +247,11 @@ class Deployment:
                 logger.warning(
                     "schedule %r is in the code of no instance any more: it is kept, and not fired", record.id
                 )
+
+
+def _newest(members: Iterable[InstanceRecord]) -> dict[str, int]:
+    """Return who has the word about each declared schedule: the last of those that know it, oldest first."""
+    return {id: member.incarnation for member in members for id in member.schedules}
 
 
 def _changed(

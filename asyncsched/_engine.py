@@ -8,7 +8,7 @@ suspend or a resume is noticed within that.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -87,6 +87,8 @@ class Engine:
         self.holder = holder
         self._stopping = stopping
         self.runner: Runner
+        self.put_back: Callable[[ScheduleRecord, int], Awaitable[ScheduleRecord | None]] | None = None
+        """Puts back the row of a schedule that the code declares; for a store that others can write to."""
         self.schedules: dict[str, ScheduleRecord] = {}
         # Due time, a number so that comparing two ends there, and whose entry of which revision it is.
         self._heaps: dict[bool, list[tuple[Instant, int, str, int]]] = {False: [], True: []}
@@ -195,6 +197,9 @@ class Engine:
             self.follow(self.schedules[firing.schedule] for firing in firings)
             raise
         self._take(claimed)
+        if len(claimed.schedules) < len(firings) and self.put_back is not None:
+            stand = {record.id for record in claimed.schedules}
+            await self._put_back([firing.schedule for firing in firings if firing.schedule not in stand])
         if claimed.more:
             self._hinted = True  # what is left is ready: no due time will say so again
         later = _due(claimed.next_wall, now.wall) or _due(claimed.next_steady, now.steady)
@@ -216,6 +221,18 @@ class Engine:
         if claimed.skipped and self._hub.wants(SlotsSkipped):
             for stretch in claimed.skipped:
                 self._hub.emit(_skipped(stretch, self._timeline.now()))
+
+    async def _put_back(self, ids: Iterable[str]) -> None:
+        """See to schedules that were due, and whose rows are gone or cannot be read."""
+        assert self.put_back is not None
+        gone = [self.schedules[id] for id in ids if id in self.schedules]
+        self.follow(gone)  # due again, should the store not answer now
+        for record in gone:
+            stands = await self.put_back(record, self.holder)
+            if stands is None:
+                self.forget(record.id)
+            else:
+                self.follow((stands,))
 
     def done(self, run: RunRecord, verdict: Verdict | None) -> None:
         """Hear that an attempt has ended: its seat is free, and its schedule may have been paused."""

@@ -54,6 +54,8 @@ class Line:
         self.desk = LineDesk(machine, self)
         self.keeper: Keeper | None = None
         self._deployment = Deployment(store, self.timeline, machine.registry)
+        if store.durable:
+            self.engine.put_back = self._deployment.put_back
 
     async def open(self) -> None:
         """Open the store; one that is shared, as one instance among others."""

@@ -22,6 +22,7 @@ from asyncsched._models import (
     Schedule,
     check_choice,
     check_int,
+    check_text,
 )
 from asyncsched._registry import Registry
 from asyncsched._views import instance_view, run_view, schedule_view
@@ -94,6 +95,7 @@ class Looking:
             UnknownRun: ``before`` is no run that is known.
 
         """
+        check_texts(job=job, schedule=schedule, origin=origin, key=key, tag=tag)
         query = RunQuery(
             job=job, schedule=schedule, states=None if state is None else states_of(state), origin=origin,
             key=key, tag=tag, start=None if start is None else to_instant(start, "start"),
@@ -164,6 +166,7 @@ class Looking:
         self, job: str | None, schedule: str | None, tag: str | None,
         state: str | Collection[str] | None, since: float | timedelta | None,
     ) -> list[RunRecord]:  # fmt: skip
+        check_texts(job=job, schedule=schedule, tag=tag)
         states = _DEAD if state is None else states_of(state)
         if not set(states) <= set(_DEAD):
             raise ConfigurationError(f"a dead letter's state is one of {', '.join(map(repr, _DEAD))}")
@@ -276,6 +279,12 @@ def run_number(id: object) -> int:
     if number <= 0:
         raise UnknownRun(str(id), "a run's id has 32 hexadecimal digits")
     return number
+
+
+def check_texts(**given: object) -> None:
+    """Refuse texts that no store can hold, naming the argument."""
+    for name, value in given.items():
+        check_text(value, name)
 
 
 def states_of(state: str | Collection[str]) -> tuple[str, ...]:

@@ -34,6 +34,24 @@ def check_choice(value: object, what: str, choices: tuple[str, ...]) -> None:
         raise ConfigurationError(f"{what} must be one of {', '.join(map(repr, choices))}, not {shown(value)}")
 
 
+def can_be_kept(text: str) -> bool:
+    """Whether every store can keep a text: it has no zero character, and no half of a surrogate pair."""
+    if "\0" in text:
+        return False
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def check_text(value: object, what: str) -> None:
+    """Refuse a text that no store can keep; ``None`` is none."""
+    if isinstance(value, str) and not can_be_kept(value):
+        raise ConfigurationError(
+            f"{what} has a zero character or a lone surrogate, which no store keeps: {shown(value)}"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Misfire:
     """What is done about slots that were not met in time.

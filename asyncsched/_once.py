@@ -11,7 +11,7 @@ from asyncsched._errors import ArgumentError, ConfigurationError, KeyConflict, s
 from asyncsched._handle import RunHandle
 from asyncsched._instants import to_micros
 from asyncsched._ledger import Added, RunRecord
-from asyncsched._models import check_int
+from asyncsched._models import check_int, check_text
 from asyncsched._options import tags_of
 from asyncsched._views import run_id_text
 
@@ -122,5 +122,6 @@ def _check_key(job: Job, key: object, key_ttl: Any) -> None:
         raise ArgumentError(f"job {job.name!r}: key_ttl needs a key=, which it keeps for so long")
     if not isinstance(key, str) or not 0 < len(key) <= 500:
         raise ArgumentError(f"job {job.name!r}: key must be a text of 1 to 500 characters, not {shown(key)}")
+    check_text(key, f"job {job.name!r}: key")
     if key_ttl and to_micros(key_ttl, f"job {job.name!r}: key_ttl") < 0:
         raise ConfigurationError(f"job {job.name!r}: key_ttl must not be negative, not {key_ttl}")

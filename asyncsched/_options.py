@@ -11,7 +11,7 @@ from asyncsched._errors import ConfigurationError, shown
 from asyncsched._functions import check_function, is_coroutine_function, name_of
 from asyncsched._instants import to_micros
 from asyncsched._jobs import Job, Signature
-from asyncsched._models import OVERLAPS, Misfire, Overlap, check_choice, check_int
+from asyncsched._models import OVERLAPS, Misfire, Overlap, check_choice, check_int, check_text
 from asyncsched.abc import Executor, Policy
 from asyncsched.policies import Limit, RateLimit, Retry
 
@@ -92,6 +92,8 @@ def tags_of(tags: object, what: str) -> tuple[str, ...]:
     listed = tuple(tags)
     if not all(isinstance(tag, str) for tag in listed):
         raise ConfigurationError(f"{what}: tags must be texts, not {shown(listed)}")
+    for tag in listed:
+        check_text(tag, f"{what}: a tag")
     return listed
 
 

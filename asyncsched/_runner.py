@@ -21,7 +21,7 @@ from asyncsched._instants import SECOND, to_datetime
 from asyncsched._jobs import Job, Runnable
 from asyncsched._ledger import RunRecord, Verdict
 from asyncsched._models import Progress
-from asyncsched._outcome import NeverBegan, judge, leaf, let_go_of_locals
+from asyncsched._outcome import NeverBegan, error_info, judge, leaf, let_go_of_locals
 from asyncsched._views import run_view
 
 if TYPE_CHECKING:
@@ -215,6 +215,8 @@ class Runner:
                 held = await self._record(run, verdict, now)
             except Exception as refused:
                 self._give_up_record(run, verdict, refused)
+                if not isinstance(refused, StoreUnavailable):
+                    verdict, held = await self._fail_instead(run, job, refused, now)
         self._done(run, verdict)
         if not held:
             return
@@ -259,6 +261,17 @@ class Runner:
             with anyio.move_on_after(pause):
                 await self._last_call.wait()
             pause = min(2 * pause, 5.0)
+
+    async def _fail_instead(
+        self, run: RunRecord, job: Job, refused: Exception, now: Now
+    ) -> tuple[Verdict, bool]:
+        """Record that the store refused the outcome, as for a text that its encoding lacks: no run stays open."""
+        verdict = Verdict("failed", "result", error=error_info(refused), pause_after=job.pause_after)
+        try:
+            return verdict, await self._record(run, verdict, now)
+        except Exception as error:
+            self._give_up_record(run, verdict, error)
+            return verdict, False
 
     def _give_up_record(self, run: RunRecord, verdict: Verdict, error: Exception) -> None:
         logger.error(

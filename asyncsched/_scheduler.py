@@ -17,7 +17,7 @@ from asyncsched._enqueue import Enqueue
 from asyncsched._errors import ConfigurationError, SchedulerClosed, SchedulerStateError, shorten
 from asyncsched._instants import SECOND, to_micros
 from asyncsched._machine import Machine
-from asyncsched._models import check_choice
+from asyncsched._models import check_choice, check_text
 from asyncsched._operate import Operations
 from asyncsched._scope import Scope, open_scope
 from asyncsched._server import current_server
@@ -79,6 +79,7 @@ class Scheduler(Declarations, Enqueue, Operations):
             check_choice(role, "role", get_args(Role))
         if not isinstance(namespace, str) or not namespace:
             raise ConfigurationError(f"namespace must be a text, not {shorten(repr(namespace))}")
+        check_text(namespace, "namespace")
         self._executors: dict[str, Executor] = {
             "loop": LoopExecutor(), "thread": ThreadExecutor(), **(executors or {})
         }  # fmt: skip

@@ -57,7 +57,7 @@ def run_view(record: RunRecord, job: Job | None) -> Run:
         error_type=error.type or None,
         message=error.message,
         traceback=error.traceback,
-        result=result_of(record, job),
+        result=_result(record, job),
         progress=record.progress,
         attempts=_attempts(record),
         args=args,
@@ -75,6 +75,13 @@ def result_of(record: RunRecord, job: Job | None) -> Any:
     if isinstance(record.arguments, str) and isinstance(record.result, str) and job is not None:
         return job.signature.decode_result(record.result)
     return record.result
+
+
+def _result(record: RunRecord, job: Job | None) -> Any:
+    try:
+        return result_of(record, job)
+    except TypeError:  # of an older version of the function, like arguments: shown as it was written
+        return record.result
 
 
 def _arguments(record: RunRecord | ScheduleRecord, job: Job | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -103,8 +110,10 @@ def _attempts(record: RunRecord) -> tuple[Attempt, ...]:
         for past in record.attempts or ()
     ]
     if record.attempts is None and record.state in FINAL_STATES and record.started_at is not None:
-        assert record.finished_at is not None
-        started, finished = to_datetime(record.started_at), to_datetime(record.finished_at)
+        ended = (
+            record.started_at if record.finished_at is None else record.finished_at
+        )  # None: edited by hand
+        started, finished = to_datetime(record.started_at), to_datetime(ended)
         attempts = [Attempt(record.attempt, started, finished, record.state, record.why)]
     return tuple(attempts)
 

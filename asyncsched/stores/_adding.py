@@ -48,8 +48,7 @@ def _keyed(session: Session, run: RunRecord, now: Now, replace: bool) -> Added:
         if holder is not None and holder.id == run.id:
             return Added(run, True)  # we wrote it before the answer was lost
         if holder is not None and not holder.live:
-            assert holder.finished_at is not None
-            if now.wall < holder.finished_at + holder.key_ttl:
+            if now.wall < (holder.finished_at or 0) + holder.key_ttl:
                 return Added(holder, False, conflict=holder.arguments != run.arguments)
             session.do("drop_key", id=session.write_id(holder.id))
             holder = None

@@ -7,6 +7,7 @@ Waking one too many costs a look and changes nothing; so an uncertain case wakes
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 
@@ -14,6 +15,8 @@ from asyncsched._instants import Instant
 from asyncsched._ledger import Permit, RunRecord
 from asyncsched._plan import gcra
 from asyncsched.stores._session import Session
+
+logger = logging.getLogger("asyncsched.store")
 
 
 class Limits:
@@ -121,3 +124,19 @@ class Limits:
     def _wake_head(self, key: str, at: Instant, waits_for: str | None) -> str | None:
         found = self._session.one("wake_head", key=key, at=at, waits_for=waits_for)
         return None if found is None else f"{self._session.read_id(found[0]):032x}"
+
+
+def recount(session: Session, now: Instant) -> None:
+    """Count anew who holds each limit: a run that somebody deleted or spoilt by hand gives nothing back."""
+    stands = dict(session.all("used_limits"))
+    if not stands:
+        return
+    held = Counter(
+        permit.key for run in session.runs("limited") for permit in run.permits if not permit.interval
+    )
+    for key, used in stands.items():
+        if used != held[key]:
+            logger.warning("limit %r: %d runs hold it, and not %d; it is put right", key, held[key], used)
+            session.do("recount_limit", key=key, used=held[key])
+            session.one("wake_head", key=key, at=now, waits_for=None)
+            session.signal()

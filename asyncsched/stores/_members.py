@@ -24,7 +24,7 @@ class Joining(NamedTuple):
 def join(session: Session, request: Joining) -> InstanceRecord:
     """Take a seat; an instance that joins again keeps the one it had."""
     me, now = request
-    seat = me.seat or session.one("seat")[0]
+    seat = me.seat or session.counted("seat")
     session.do(
         "join", incarnation=me.incarnation, seat=seat, host=me.host, pid=me.pid, version=me.version,
         role=me.role, jobs=json.dumps(sorted(me.jobs)), schedules=json.dumps(sorted(me.schedules)),
@@ -108,20 +108,47 @@ def _read(row: Any) -> InstanceRecord:
     )  # fmt: skip
 
 
+class NoLedger(Exception):
+    """The row is gone that counts the changes of a namespace."""
+
+
+_LEDGER = -1
+"""What ``look`` calls the ledger's own row, which comes before all instances."""
+
+
+def found(session: Session) -> None:
+    """Put that row back, so that everybody reads all schedules anew."""
+    session.do("found")
+
+
 def look(session: Session, watch: Watch) -> Seen:
     """Return what has changed since an instance last looked."""
-    return seen(session, watch, session.all("look"))
+    return seen(session, watch, *ledger(session.all("look")))
 
 
-def seen(session: Session, watch: Watch, rows: Iterable[Any]) -> Seen:
+def ledger(rows: Iterable[Any]) -> tuple[Any, list[Any]]:
+    """Return the ledger's own row of what ``look`` found, and those of the instances.
+
+    Raises:
+        NoLedger: somebody deleted it.
+
+    """
+    first, *beats = sorted(rows) or [(None,)]
+    if first[0] != _LEDGER:
+        raise NoLedger
+    return first, beats
+
+
+def seen(session: Session, watch: Watch, own: Any, beats: Iterable[Any]) -> Seen:
     """Return the same from what the first query found."""
-    (_, signal, version, dropped), *beats = sorted(rows)
+    _, signal, version, dropped = own
     news = Seen(signal, version, [(incarnation, beat) for incarnation, beat, _, _ in beats])
     if signal != watch.signal:
         news.asked = asked(session, watch.holder)
     if version != watch.version:
-        news.schedules = session.schedules("schedules_since", version=watch.version)
-        if dropped > watch.version:
+        since = watch.version if version > watch.version else -1  # it was put back: nothing is known
+        news.schedules = session.schedules("schedules_since", version=since)
+        if dropped > since:
             news.ids = {id for (id,) in session.all("schedule_ids")}
     if watch.runs:
         ids = session.array(session.write_id(run_id) for run_id in watch.runs)

@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import InvalidPassword
 
 from asyncsched._errors import (
+    ArgumentError,
     ConfigurationError,
     SchemaError,
     StoreError,
@@ -30,6 +31,7 @@ _GOING = ("08", "57P", "53300")  # connection trouble, the server's shutdown, to
 _REFUSED = ("22", "23", _LOCKED)  # data that cannot be, constraints, a row that somebody holds fast
 _CLOSED_DOOR = ("28", "3D")
 _OTHER_TABLES = ("42P01", "42703", "42804")  # no such table or column, another type
+_UNWRITABLE = ("22021", "22P05")  # bytes that are no text, a character that the database's encoding lacks
 # A failed attempt to connect carries no SQLSTATE, only what the server said.
 _SAID = (
     "authentication failed",
@@ -61,7 +63,8 @@ def conninfo(url: str, timeout: float) -> str:
         "keepalives_count": 3,
         "tcp_user_timeout": int(timeout * 1000),
     }
-    return make_conninfo("", **{**defaults, **given})
+    # Whatever the URL says: text goes both ways as it is.
+    return make_conninfo("", **{**defaults, **given, "client_encoding": "UTF8"})
 
 
 def connect(dsn: str, name: str, timeout: float) -> Connection:
@@ -166,9 +169,13 @@ def is_shut_out(error: psycopg.Error) -> bool:
 
 def explain(error: BaseException) -> Exception:
     """Return the error of ours that says the same."""
+    if isinstance(error, UnicodeEncodeError):
+        return ArgumentError(f"the store cannot keep this text: {error.reason}")
     if not isinstance(error, psycopg.Error):
         return error if isinstance(error, Exception) else StoreError(repr(error))
     state, words = error.sqlstate or "", in_words(error)
+    if state in _UNWRITABLE or (not state and isinstance(error, psycopg.DataError)):
+        return ArgumentError(f"the database cannot keep this text: {error.diag.message_primary or words}")
     if is_shut_out(error):
         return StoreError(f"PostgreSQL does not let us in: {words}")
     if state == _LOCKED:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 
+from asyncsched._errors import SchemaError
 from asyncsched._instants import Instant
 from asyncsched._ledger import RunRecord
 from asyncsched.stores import _postgres_link as link
@@ -161,6 +162,14 @@ class PostgresSession(Session):
         self._send()
         assert self._connection is not None
         self._connection.execute(sql.encode())
+
+    def set_up(self) -> None:
+        assert self._connection is not None
+        if self._connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            raise SchemaError(
+                "the database's encoding is SQL_ASCII, which keeps bytes and knows no text; make one with CREATE "
+                "DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            )
 
     def lock_schema(self) -> None:
         self.execute("SELECT pg_advisory_xact_lock(:lock)", {"lock": _LOCK})

@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from asyncsched._errors import ArgumentError
+from asyncsched._errors import ArgumentError, shown, told
 from asyncsched._instants import MINUTE
 from asyncsched._ledger import PastAttempt, Permit, RunRecord, ScheduleRecord, Stretch
-from asyncsched._models import ErrorInfo, Progress
+from asyncsched._models import ErrorInfo, Progress, can_be_kept
 
 if TYPE_CHECKING:
     from asyncsched.abc import ReadTrigger
+
+V = TypeVar("V")
 
 logger = logging.getLogger("asyncsched.store")
 
@@ -43,9 +45,7 @@ _loads = json.loads
 
 def text(value: str) -> str:
     """Return a text that a database can hold: no lone surrogates, no zero characters."""
-    if value.isascii() and "\0" not in value:
-        return value
-    return value.encode("utf-8", "replace").decode().replace("\0", "�")
+    return value if can_be_kept(value) else value.encode("utf-8", "replace").decode().replace("\0", "�")
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────
@@ -76,7 +76,7 @@ def read_run(row: Sequence[Any], run_id: Callable[[Any], int]) -> RunRecord:
     """Return the run of a row.
 
     Raises:
-        ValueError, TypeError, LookupError: somebody edited it into nonsense.
+        ValueError: somebody edited it into nonsense.
 
     """
     run = RunRecord.__new__(RunRecord)
@@ -89,20 +89,42 @@ def read_run(row: Sequence[Any], run_id: Callable[[Any], int]) -> RunRecord:
     run.id = run_id(id)
     run.steady = False
     run.queue, run.place, run.rare = None, 0, None
-    run.tags = tuple(_loads(tags)) if tags else _NO_TAGS
+    run.tags = _part("tags", tags, tuple) if tags else _NO_TAGS
     if key or key_ttl or permits or carried:
         run.key, run.key_ttl = key, key_ttl
-        run.permits = tuple(Permit(*permit) for permit in _loads(permits)) if permits else ()
-        run.carried = _loads(carried) if carried else None
+        run.permits = _part("permits", permits, _permits) if permits else ()
+        run.carried = _part("carried", carried, dict) if carried else None
     if waits_for or asked or reference:
         run.waits_for, run.asked, run.reference = waits_for, asked, reference
     if error or progress or attempts:
-        run.error = ErrorInfo(*_loads(error)) if error else None
-        run.progress = Progress(*_loads(progress)) if progress else None
-        run.attempts = [_past(one) for one in _loads(attempts)] if attempts else None
-    if not (type(run.due) is type(run.priority) is type(run.attempt) is type(run.max_attempts) is int):
-        raise ValueError("a time or a number is none")
+        run.error = _part("error", error, _error) if error else None
+        run.progress = _part("progress", progress, _progress) if progress else None
+        run.attempts = _part("attempts", attempts, _attempts) if attempts else None
     return run
+
+
+def _part(column: str, text: str, read: Callable[[Any], V]) -> V:
+    """Return what a column's JSON says; its type is the database's care."""
+    try:
+        return read(_loads(text))
+    except Exception as error:
+        raise ValueError(f"its {column} is {shown(text)}: {told(error)}") from error
+
+
+def _permits(listed: Any) -> tuple[Permit, ...]:
+    return tuple(Permit(*one) for one in listed)
+
+
+def _error(parts: Any) -> ErrorInfo:
+    return ErrorInfo(*parts)
+
+
+def _progress(parts: Any) -> Progress:
+    return Progress(*parts)
+
+
+def _attempts(listed: Any) -> list[PastAttempt]:
+    return [_past(one) for one in listed]
 
 
 def _past(one: Sequence[Any]) -> PastAttempt:
@@ -148,7 +170,7 @@ def read_schedule(row: Sequence[Any], triggers: ReadTrigger) -> ScheduleRecord:
     """Return the schedule of a row.
 
     Raises:
-        ValueError, TypeError, LookupError: somebody edited it into nonsense.
+        ValueError: somebody edited it into nonsense.
 
     """
     (
@@ -156,13 +178,17 @@ def read_schedule(row: Sequence[Any], triggers: ReadTrigger) -> ScheduleRecord:
         declared_by, orphaned, rescheduled, paused, paused_at, note, by, revision, edition, edition_since,
         failures, created_at,
     ) = row  # fmt: skip
-    if not (type(anchor) is type(cursor) is type(jitter) is type(revision) is int):
-        raise ValueError("a time or a number is none")
     if (next_slot is None) is not (next_due is None):
         raise ValueError("next_slot and next_due do not belong together")
+    if jitter < 0:
+        raise ValueError(f"its jitter is {jitter}")
+    try:
+        trigger = triggers(id, spec, anchor)
+    except Exception as error:
+        raise ValueError(f"its spec is {shown(spec)}: {told(error)}") from error
     return ScheduleRecord(
-        id, job, triggers(id, spec, anchor), anchor, cursor, next_slot, next_due, False, arguments, jitter,
-        tuple(_loads(tags)) if tags else _NO_TAGS, spec, fingerprint, bool(declared), declared_by,
+        id, job, trigger, anchor, cursor, next_slot, next_due, False, arguments, jitter,
+        _part("tags", tags, tuple) if tags else _NO_TAGS, spec, fingerprint, bool(declared), declared_by,
         bool(orphaned), bool(rescheduled), bool(paused), paused_at, note, by, revision, edition,
         edition_since, failures, created_at,
     )  # fmt: skip
@@ -199,9 +225,8 @@ class Quarantine:
                 self._named.clear()
             self._named.add((what, id))
             logger.error(
-                "%s %s is left out: its row cannot be read (%s: %s); correct or delete it", what, id,
-                type(error).__name__, error,
-            )  # fmt: skip
+                "%s %s is left out, for its row cannot be read: %s; correct or delete it", what, id, error
+            )
 
 
 def as_dict(record: RunRecord, **more: Any) -> Mapping[str, Any]:

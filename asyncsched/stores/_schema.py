@@ -84,6 +84,12 @@ def missing(session: Session) -> Sequence[Migration]:
             )
         return known
     found = session.one("schema")[0]
+    if not found and len(tables) > 1:
+        raise SchemaError(
+            f"{session.place} has our tables, and its asyncsched_schema is empty: nobody knows of which version they "
+            f"are. If of this one, put back what it said: INSERT INTO asyncsched_schema (number, name) VALUES "
+            f"({known[-1].number}, '{known[-1].name}'); else use {session.elsewhere}"
+        )
     if found > known[-1].number:
         raise SchemaError(
             f"{session.place} has schema {found}, and this version of asyncsched knows up to {known[-1].number}; "

@@ -365,7 +365,14 @@ class SqlStore:
         return alive
 
     async def look(self, watch: Watch) -> Seen | None:
-        seen: Seen | None = await self._read(lambda session: self._look(session, watch))
+        try:
+            seen: Seen | None = await self._read(lambda session: self._look(session, watch))
+        except members.NoLedger:
+            logger.warning(
+                "the row of namespace %r in asyncsched_ledger is gone; it is put back", self.namespace
+            )
+            await self._call(members.found)
+            return None
         return seen
 
     async def bury(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from asyncsched._errors import StoreError
 from asyncsched._instants import DAY, Instant
 from asyncsched._ledger import JobPause, RunQuery, RunRecord, ScheduleRecord, Stretch
 from asyncsched.stores._claiming import skip
+from asyncsched.stores._limits import recount
 from asyncsched.stores._rows import read_stretch, schedule_row, text
-from asyncsched.stores._session import Session
+from asyncsched.stores._session import Params, Session
+
+logger = logging.getLogger("asyncsched.store")
 
 LOOKED_AT_ONCE = 500
 """Of how many runs one transaction drops what is too old, so that others get their turn."""
@@ -23,7 +28,12 @@ DEAD_LETTERS = 30 * DAY
 
 
 def put_schedule(session: Session, record: ScheduleRecord, revision: int) -> ScheduleRecord | None:
-    """Insert or replace a schedule's row; return the row that stands if the revision was another."""
+    """Insert or replace a schedule's row; return the row that stands if the revision was another.
+
+    Raises:
+        StoreError: a row stands that cannot be read, of a schedule that is not declared in the code.
+
+    """
     stands = session.schedules("lock_schedules", ids=session.array((record.id,)))
     if (stands[0].revision if stands else 0) != revision:
         return stands[0] if stands else record
@@ -33,8 +43,25 @@ def put_schedule(session: Session, record: ScheduleRecord, revision: int) -> Sch
     if revision:
         session.run("update_schedule", (*values, *key, revision))
     elif not session.run("insert_schedule", (*values, *key)):
-        return session.schedules("schedules_by_id", ids=session.array((record.id,)))[0]
+        stands = session.schedules("schedules_by_id", ids=session.array((record.id,)))
+        if stands:
+            return stands[0]
+        _write_over(session, record, (*values, *key))
     return None
+
+
+def _write_over(session: Session, record: ScheduleRecord, row: Params) -> None:
+    """Have the code's word in place of a row that cannot be read; what was added is for its owner to mend."""
+    if not record.declared:
+        raise StoreError(
+            f"schedule {record.id!r} is in the store, and its row cannot be read; see the log for what is wrong, "
+            "and correct or delete it"
+        )
+    session.do("remove_schedule", id=record.id)
+    session.run("insert_schedule", row)
+    logger.warning(
+        "schedule %r: its row made no sense, and is written anew as the code declares it", record.id
+    )
 
 
 _REVISION = 18
@@ -161,6 +188,7 @@ def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instan
 
 
 def sweep_small(session: Session, now: Instant) -> None:
-    """Drop stretches that are too many, and limits that say nothing any more."""
+    """Drop stretches that are too many, and limits that say nothing any more; count those that do."""
     session.do("prune_stretches", kept=STRETCHES_KEPT)
+    recount(session, now)
     session.do("sweep_limits", now=now)

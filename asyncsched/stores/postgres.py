@@ -107,11 +107,11 @@ class PostgresStore(SqlStore):
 
     def _look(self, session: Session, watch: Watch) -> Seen | None:
         executors, jobs = (session.array(names) for names in self._claims)
-        (head, *beats) = sorted(
+        own, beats = members.ledger(
             session.all("look", holder=watch.holder, now=self._wall(), executors=executors, jobs=jobs)
         )
-        self._stirs += head[1]
-        return members.seen(session, watch, [(head[0], self._stirs, *head[2:]), *beats])
+        self._stirs += own[1]
+        return members.seen(session, watch, (own[0], self._stirs, *own[2:]), beats)
 
     def _wall(self) -> Instant | None:
         """Return the virtual clock's time, where that is the cluster's."""

@@ -23,6 +23,7 @@ from asyncsched._errors import (
     SchemaError,
     StoreError,
     StoreUnavailable,
+    shorten,
 )
 from asyncsched._ledger import Seen, Watch
 from asyncsched.stores import _members as members
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _WRONG_FILE = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+_OTHER_TABLES = ("no such column", "no such table", "has no column named")
+_OLDEST = (3, 37)
+"""The first SQLite that minds the types of what it is given (STRICT)."""
 _PATIENCE = 0.5
 """Seconds that SQLite itself waits for a lock, before we look whether anybody still waits for us."""
 
@@ -66,6 +70,11 @@ class SqliteStore(SqlStore):
 
     def _prepare(self, session: Session) -> None:
         self._seen_version = None
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise StoreError(
+                f"this Python has SQLite {sqlite3.sqlite_version}, and the store needs 3.37 or newer; use a newer "
+                "build of Python, or PostgreSQL"
+            )
         check_place(self.path)
         # One process at a time, because the switch to the write-ahead log does not honour SQLite's own
         # patience.
@@ -187,6 +196,8 @@ class SqliteSession(Session):
             return self._explain(error)
         if isinstance(error, UnicodeEncodeError):
             return ArgumentError(f"the store cannot keep this text: {error.reason}")
+        if isinstance(error, OSError):
+            return StoreError(f"{shorten(str(self.path), 120)} cannot be opened: {error.strerror}")
         if isinstance(error, Exception):
             return error
         return StoreError(f"{type(error).__name__} while the store was written to")
@@ -209,6 +220,8 @@ class SqliteSession(Session):
             )
         if self.judge(error) == "unavailable":
             return StoreUnavailable(f"{self.path}: {error}")
+        if any(words in str(error) for words in _OTHER_TABLES):
+            return SchemaError(f"{self.path}: the tables are not those of this version: {error}")
         return StoreError(f"{self.path}: {error}")
 
     def __del__(self) -> None:

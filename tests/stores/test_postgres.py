@@ -17,7 +17,7 @@ psycopg = pytest.importorskip("psycopg")
 
 from asyncsched import ConfigurationError, Retry, Scheduler, current_run
 from asyncsched._clock import SystemClock
-from asyncsched._errors import StoreError, StoreUnavailable
+from asyncsched._errors import ArgumentError, StoreError, StoreUnavailable
 from asyncsched._ledger import Permit, RunQuery, Verdict
 from asyncsched.stores._postgres_session import PostgresSession
 from asyncsched.stores.postgres import PostgresStore
@@ -467,7 +467,7 @@ async def test_a_text_that_the_database_cannot_hold_is_the_error_of_its_caller_a
         for number in range(20):
             group.start_soon(lambda bad: add(key="\0") if bad else add(), number == 7)
     assert len(await stage.store.runs(RunQuery())) == 19
-    assert [type(error) for error in errors] == [StoreError]
+    assert [type(error) for error in errors] == [ArgumentError]
 
 
 async def test_texts_go_in_and_come_out_as_they_were(stage: Stage) -> None:

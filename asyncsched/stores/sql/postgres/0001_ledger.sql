@@ -147,7 +147,7 @@ CREATE TABLE asyncsched_paused_jobs (
 -- The schedulers that are running. A row that is gone was left, or declared dead.
 CREATE TABLE asyncsched_instances (
     namespace text COLLATE "C" NOT NULL,
-    incarnation bigint NOT NULL,
+    incarnation bigint NOT NULL CHECK (incarnation > 0),
     beat bigint NOT NULL,
     seat bigint NOT NULL,
     host text NOT NULL,

@@ -272,6 +272,20 @@ INSERT INTO asyncsched_limits (namespace, "key", used, theoretical, trying) VALU
 ON CONFLICT (namespace, "key") DO UPDATE
 SET used = excluded.used, theoretical = excluded.theoretical, trying = excluded.trying;
 
+-- name: used_limits
+-- The limits that somebody holds, about to be counted again.
+SELECT l."key", l.used FROM asyncsched_limits AS l
+WHERE l.namespace = :namespace AND l.used <> 0 ORDER BY l."key" COLLATE "C" FOR UPDATE;
+
+-- name: limited
+-- The running runs that hold a limit.
+SELECT {run} FROM asyncsched_runs AS r
+WHERE r.namespace = :namespace AND r.state = 'running' AND r.permits IS NOT NULL;
+
+-- name: recount_limit
+-- Say anew how many hold a limit.
+UPDATE asyncsched_limits SET used = :used WHERE namespace = :namespace AND "key" = :key;
+
 -- name: sweep_limits
 -- Forget limits that say nothing any more.
 DELETE FROM asyncsched_limits

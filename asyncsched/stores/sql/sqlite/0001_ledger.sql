@@ -1,8 +1,9 @@
 -- The ledger: schedules, runs and instances of every namespace in this file.
 -- Times are microseconds of cluster time since 1970-01-01 UTC; run ids are 32 hexadecimal digits.
+-- STRICT: SQLite itself refuses a text where a number belongs.
 
 -- Which of these files were applied: each adds a row when it is.
-CREATE TABLE asyncsched_schema (number INTEGER PRIMARY KEY, name TEXT NOT NULL);
+CREATE TABLE asyncsched_schema (number INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;
 
 -- One row per namespace. `signal` counts writes that may give others something to do, `version` the
 -- changes of schedules and job pauses, `dropped` is the version of the last removal, `seats` numbers
@@ -13,7 +14,7 @@ CREATE TABLE asyncsched_ledger (
     version INTEGER NOT NULL DEFAULT 0,
     dropped INTEGER NOT NULL DEFAULT 0,
     seats INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE asyncsched_schedules (
     namespace TEXT NOT NULL,
@@ -44,7 +45,7 @@ CREATE TABLE asyncsched_schedules (
     failed_run TEXT,
     version INTEGER NOT NULL,
     PRIMARY KEY (namespace, id)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE asyncsched_runs (
     namespace TEXT NOT NULL,
@@ -81,7 +82,7 @@ CREATE TABLE asyncsched_runs (
     attempts TEXT,
     carried TEXT,
     reference TEXT
-);
+) STRICT;
 
 -- The claim: what is ready, by executor and priority. A run that waits for a limit, another run or a
 -- resume has no ready_at, and is not in it.
@@ -118,7 +119,7 @@ CREATE TABLE asyncsched_stretches (
     reason TEXT NOT NULL,
     exact INTEGER NOT NULL,
     PRIMARY KEY (namespace, schedule, first)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 -- One row per limit and value: how many hold it; and of a rate its theoretical arrival time, and the
 -- run whose turn is next.
@@ -129,7 +130,7 @@ CREATE TABLE asyncsched_limits (
     theoretical INTEGER NOT NULL DEFAULT 0,
     trying TEXT,
     PRIMARY KEY (namespace, "key")
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE asyncsched_paused_jobs (
     namespace TEXT NOT NULL,
@@ -138,12 +139,12 @@ CREATE TABLE asyncsched_paused_jobs (
     "by" TEXT NOT NULL,
     since INTEGER NOT NULL,
     PRIMARY KEY (namespace, job)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 -- The schedulers that are running. A row that is gone was left, or declared dead.
 CREATE TABLE asyncsched_instances (
     namespace TEXT NOT NULL,
-    incarnation INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL CHECK (incarnation > 0),
     beat INTEGER NOT NULL,
     seat INTEGER NOT NULL,
     host TEXT NOT NULL,
@@ -155,4 +156,4 @@ CREATE TABLE asyncsched_instances (
     started_at INTEGER NOT NULL,
     beat_at INTEGER NOT NULL,
     PRIMARY KEY (namespace, incarnation)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
