@@ -299,7 +299,7 @@ def test_arguments_without_a_trigger_are_refused() -> None:
         ({"shutdown_timeout": math.inf}, "shutdown_timeout must be finite"),
         ({"executors": {"x": 5}}, "executors: 'x' is no executor"),
         ({"timezone": "Mars/Olympus"}, "timezone 'Mars/Olympus' is not known"),
-        ({"store": 5}, "store must be None, a URL or a Store"),
+        ({"store": 5}, "store must be None, a URL as text or a Store"),
         ({"store": "jobs.db"}, "'jobs.db' is no URL; for a file, write 'sqlite:///jobs.db'"),
         ({"observers": print}, "observers must be a list"),
     ],

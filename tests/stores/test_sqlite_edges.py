@@ -65,6 +65,7 @@ def test_the_url_names_a_relative_or_an_absolute_path() -> None:
         ("sqlite:///:memory:", "leave store out"),
         ("mysql://host/db", "'mysql' is not known"),
         ("jobs.db", "is no URL"),
+        ("sqlite+aiosqlite:///jobs.db", "write sqlite:// in place of"),
     ],
 )
 def test_other_urls_are_refused_in_words(url: str, said: str) -> None:
