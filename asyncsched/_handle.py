@@ -28,6 +28,11 @@ from asyncsched._views import result_of, run_id_text, run_view
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+_UNCOMMITTED = (
+    "it was put into a transaction of your own, which has not committed (yet); ask after the commit, and after "
+    "a rollback not at all"
+)
+
 _FAILURES: dict[str, type[RunFailed]] = {"cancelled": RunCancelled, "timed_out": RunTimedOut, "lost": RunLost}
 
 
@@ -80,9 +85,12 @@ class RunHandle(Generic[T_co]):
         found = await self._desk.look(self._id)
         if found is not None:
             self._record, self._uncommitted = found, False
-        if self._record is None or (found is None and self._record.live and not self._uncommitted):
-            raise UnknownRun(self.id)
+        if self._record is None or (found is None and (self._record.live or self._uncommitted)):
+            raise self._unknown()
         return self._record
+
+    def _unknown(self) -> UnknownRun:
+        return UnknownRun(self.id, _UNCOMMITTED) if self._uncommitted else UnknownRun(self.id)
 
     async def _ended(self, timeout: float | timedelta | None) -> RunRecord:
         seconds = None if timeout is None else to_micros(timeout, "timeout") / SECOND
@@ -110,7 +118,7 @@ class RunHandle(Generic[T_co]):
         """Return the run as it stands now.
 
         Raises:
-            UnknownRun: it has been pruned.
+            UnknownRun: it has been pruned, or the transaction that it is part of has not committed.
 
         """
         record = await self._look()
@@ -124,6 +132,7 @@ class RunHandle(Generic[T_co]):
 
         Raises:
             TimeoutError: it has none yet; the run is not touched by that.
+            UnknownRun: as :meth:`status`; not committed is said at once, it is not waited for.
             SchedulerClosed: the scheduler was closed before.
 
         """
@@ -140,6 +149,7 @@ class RunHandle(Generic[T_co]):
             RunFailed: it ended otherwise; the subclass says how, and ``__cause__`` is the original
                 exception where the job ran in this process.
             TimeoutError: it has not ended yet; the run is not touched by that.
+            UnknownRun: as :meth:`status`; not committed is said at once, it is not waited for.
             SchedulerClosed: the scheduler was closed before.
 
         """
@@ -158,7 +168,7 @@ class RunHandle(Generic[T_co]):
         """
         record = await self._desk.cancel(self._id, "cancelled")
         if record is None:
-            raise UnknownRun(self.id)
+            raise self._unknown()
         record = await self._ended(None)
         return record.state == "cancelled"
 
@@ -177,9 +187,11 @@ class RunHandle(Generic[T_co]):
         """
         if delay is None and at is None:
             raise ArgumentError("reschedule: give delay= or at=")
+        if self._uncommitted:
+            await self._look()  # a write would wait for the end of that transaction
         record = await self._desk.move(self._id, self._desk.when(delay, at))
         if record is None:
-            raise UnknownRun(self.id)
+            raise self._unknown()
         if record.state != "pending":
             raise NotCancellable(f"run {self.id} is {record.state}: only a pending run can be moved")
 

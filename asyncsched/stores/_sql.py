@@ -46,7 +46,7 @@ from asyncsched.stores import _members as members
 from asyncsched.stores import _tending as tending
 from asyncsched.stores._adding import Adding, Cancelling, Moving, add, cancel, move
 from asyncsched.stores._claiming import Claiming, claim
-from asyncsched.stores._in_transaction import COMPLETED, execute, in_style
+from asyncsched.stores._in_transaction import COMPLETED, execute, in_style, rows_of
 from asyncsched.stores._queries import load
 from asyncsched.stores._recording import Noting, Recording, note, past_attempts, record
 from asyncsched.stores._rows import Quarantine, new_run
@@ -265,6 +265,15 @@ class SqlStore:
             statements.append((queries["drop_old_key"], (self.namespace, run.job, run.key, now.wall)))
         statements.append((queries["insert_run"], new_run(self.namespace, run, session.write_id)))
         return execute(connection, self.dialect, statements)
+
+    def key_holder_in(self, connection: Any, run: RunRecord) -> Any:
+        """Return who holds a run's key, as ``connection`` sees it: rows of id and arguments, one or none.
+
+        Awaitable on async connections.
+        """
+        return rows_of(
+            connection, self.dialect, (load(self.folder)["key_holder_in"], (self.namespace, run.job, run.key))
+        )
 
     def _announcing(self) -> list[Any]:
         """Return statements that tell the others when the user's transaction commits."""
