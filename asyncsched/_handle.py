@@ -17,6 +17,7 @@ from asyncsched._errors import (
     RunLost,
     RunTimedOut,
     SchedulerClosed,
+    StoreUnavailable,
     UnknownRun,
 )
 from asyncsched._instants import SECOND, Instant, to_micros
@@ -27,6 +28,9 @@ from asyncsched._views import result_of, run_id_text, run_view
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+_PAUSE = 0.25
+"""Seconds between two looks at a store that does not answer."""
 
 _UNCOMMITTED = (
     "it was put into a transaction of your own, which has not committed (yet); ask after the commit, and after "
@@ -89,6 +93,14 @@ class RunHandle(Generic[T_co]):
             raise self._unknown()
         return self._record
 
+    async def _look_on(self) -> RunRecord:
+        """Look, however long the store is away: who waits for a run is not to fall with every outage."""
+        while True:
+            try:
+                return await self._look()
+            except StoreUnavailable:
+                await anyio.sleep(_PAUSE)
+
     def _unknown(self) -> UnknownRun:
         return UnknownRun(self.id, _UNCOMMITTED) if self._uncommitted else UnknownRun(self.id)
 
@@ -101,7 +113,7 @@ class RunHandle(Generic[T_co]):
                 # First the ear, then the eye: what happens in between is heard.
                 changed, leave = self._desk.watch(self._id)
                 try:
-                    record = await self._look()
+                    record = await self._look_on()
                     if not record.live:
                         return record
                     if self._desk.closed():
@@ -127,6 +139,8 @@ class RunHandle(Generic[T_co]):
     async def wait(self, timeout: float | timedelta | None = None) -> Run:
         """Wait until the run has its outcome, and return it; a failure does not raise.
 
+        An outage of the store is waited out, too.
+
         Args:
             timeout: seconds or ``timedelta``.
 
@@ -141,6 +155,8 @@ class RunHandle(Generic[T_co]):
 
     async def result(self, timeout: float | timedelta | None = None) -> T_co:
         """Return what the job returned.
+
+        An outage of the store is waited out, too.
 
         Args:
             timeout: seconds or ``timedelta`` to wait for it.
@@ -201,7 +217,7 @@ class RunHandle(Generic[T_co]):
         while True:
             changed, leave = self._desk.watch(self._id)
             try:
-                record = await self._look()
+                record = await self._look_on()
                 progress, over = record.progress, not record.live or self._desk.closed()
                 if progress is not None and progress != last:
                     last = progress

@@ -262,6 +262,41 @@ async def outage(server: Server) -> AsyncIterator[None]:
 
 
 @pytest.mark.real_time  # a server that is down is found out about in the machine's time
+async def test_what_is_asked_in_an_outage_is_answered_after_it(shared_dsn: str, pg_server: Server) -> None:
+    scheduler = Scheduler(shared_dsn, stall_threshold=None)
+    gate = anyio.Event()
+
+    @scheduler.job()
+    async def wait(gate_opens: bool) -> str:
+        await (gate.wait() if gate_opens else anyio.sleep_forever())
+        return "kept"
+
+    async with scheduler:
+        waited, cancelled = [await scheduler.schedule_once(wait, opens) for opens in (True, False)]
+        answers: list[Any] = []
+
+        async def ask(question: Any) -> None:
+            answers.append(await question())
+
+        async with anyio.create_task_group() as group:
+            async with outage(pg_server):
+                questions: tuple[Any, ...] = (
+                    lambda: waited.result(20),
+                    cancelled.cancel,
+                    scheduler.paused_jobs,
+                )
+                for question in questions:
+                    group.start_soon(ask, question)
+                began = time.monotonic()
+                with pytest.raises(TimeoutError, match="had not ended after"):
+                    await waited.result(0.6)
+                assert time.monotonic() - began < 2
+                assert not answers
+            gate.set()
+        assert sorted(map(str, answers)) == ["True", "kept", "{}"]
+
+
+@pytest.mark.real_time  # a server that is down is found out about in the machine's time
 async def test_in_an_outage_what_runs_goes_on_and_afterwards_all_does(
     shared_dsn: str, pg_server: Server
 ) -> None:
