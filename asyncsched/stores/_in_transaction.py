@@ -117,6 +117,7 @@ def _by_sqlalchemy(connection: Any, dialect: str, statements: Sequence[Statement
         return _by_async_sqlalchemy(connection, dialect, statements, take)
     real = connection.connection() if hasattr(connection, "get_bind") else connection
     style = _style_of(real, dialect)
+    taken = None
     for sql, params in statements:
         taken = take(real.exec_driver_sql(in_style(sql, style), tuple(params)))
     return taken
@@ -127,6 +128,7 @@ async def _by_async_sqlalchemy(
 ) -> Any:
     real = await connection.connection() if hasattr(connection, "get_bind") else connection
     style = _style_of(real, dialect)
+    taken = None
     for sql, params in statements:
         taken = take(await real.exec_driver_sql(in_style(sql, style), tuple(params)))
     return taken

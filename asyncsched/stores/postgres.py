@@ -63,6 +63,8 @@ class PostgresStore(SqlStore):
 
     def _prepare(self, session: Session) -> None:
         schema.prepare(session, self.timeout, self.migrates)
+        assert isinstance(session, PostgresSession)
+        session.check_pooler()
 
     async def open(self, hint: Callable[[], None]) -> None:
         await super().open(hint)

@@ -78,6 +78,22 @@ async def test_a_server_that_is_away_is_waited_for_and_then_named() -> None:
     assert "/nowhere" in said
 
 
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_pooler_that_keeps_no_sessions_is_refused(
+    shared_dsn: str, virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    def pooled(connection: Any) -> tuple[int, str]:
+        """Answer as through a pooler, which makes up the number that the connection knows."""
+        return 1 if shared else id(connection), "2026-01-01"
+
+    monkeypatch.setattr("asyncsched.stores._postgres_link.server_process", pooled)
+    if shared:
+        assert "PgBouncer in transaction mode" in await failure(shared_dsn, virtual_clock)
+    else:
+        async with Stage(lambda: PostgresStore(shared_dsn), virtual_clock) as stage:
+            assert await stage.add(stage.run())
+
+
 def test_a_url_that_cannot_be_read_is_refused_in_words() -> None:
     with pytest.raises(ConfigurationError, match="invalid URI query parameter"):
         Scheduler("postgresql://host/db?nonsense=1")
