@@ -50,7 +50,7 @@ def _from_url(url: str, namespace: str, timeout: float) -> Callable[[], Store]:
     if scheme == "sqlite":
         from asyncsched.stores.sqlite import SqliteStore, path_of
 
-        path = path_of(url)
+        path = path_of(url).absolute()  # as seen from here, and not inside the event loop
         return lambda: SqliteStore(path, namespace, timeout=timeout)
     if find_spec("psycopg") is None:
         raise ConfigurationError(
