@@ -120,7 +120,8 @@ class SqliteSession(Session):
             return
         self.queries = load("sqlite")  # here in the thread, because it reads files
         # Made by whoever prepares it, and never again: it would be another ledger.
-        mode = "rwc" if self._writes and not self.opened else "rw"
+        makes = self._writes and not self.opened and not self.path.exists()
+        mode = "rwc" if makes else "rw"
         made = sqlite3.connect(
             f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None,
             cached_statements=256,
