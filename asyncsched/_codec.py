@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from math import isfinite
-from typing import Annotated, Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -30,6 +31,10 @@ _SUSPECT = ("NaN", "Infinity", "null")
 """What stands in the JSON of a call that has such a number; most calls need no closer look."""
 
 
+_SCALARS = (str, int, float, NoneType)
+_PLAIN = frozenset({*_SCALARS, bool})
+
+
 class _Call(BaseModel):
     """A call by the names of its parameters, and how many of them were given by position."""
 
@@ -47,10 +52,14 @@ class Codec:
         hints = type_hints(func)
         fields: dict[str, Any] = {}
         self._fields: dict[str, inspect.Parameter] = {}
+        self._untyped: list[inspect.Parameter] = []
         for number, parameter in enumerate(signature.parameters.values()):
             # Aliases, because a parameter may be called `copy` or `_x`, which a model's field may not.
             field = f"p{number}"
-            kind = _annotation(parameter, hints.get(parameter.name, Any))
+            hint = hints.get(parameter.name, Any)
+            if _says_nothing(hint):
+                self._untyped.append(parameter)
+            kind = _annotation(parameter, hint)
             default = ... if parameter.default is parameter.empty else parameter.default
             if parameter.kind is parameter.VAR_POSITIONAL:
                 default = ()
@@ -76,6 +85,9 @@ class Codec:
             bound = self._signature.bind(*args, **kwargs).arguments
         else:  # nearly every call: what `bind` would say, at a fifth of its cost
             bound = dict(zip(self._names, args, strict=False))
+        for parameter in self._untyped:
+            if type(value := bound.get(parameter.name)) not in _PLAIN:
+                self._check_untyped(parameter, value)
         if args:
             bound["*"] = len(args)
         try:
@@ -91,6 +103,21 @@ class Codec:
                 f"job {self._job!r}: {self._unserialisable(bound)} cannot be written as JSON: "
                 f"{shorten(str(error), 120)}"
             ) from None
+
+    def _check_untyped(self, parameter: inspect.Parameter, value: Any) -> None:
+        """Refuse what would come back as something else: no type says what to make of it."""
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            value = list(value or ())
+        try:
+            foreign = _foreign(value)
+        except RecursionError:  # pydantic says it better
+            return
+        if foreign:
+            raise ArgumentError(
+                f"job {self._job!r}: argument {parameter.name!r} is or has {foreign}, which JSON cannot carry as it "
+                "is; annotate the parameter with its type, or give text, numbers, True, False or None, or "
+                "lists and dicts of those"
+            )
 
     def _refuse_lost_numbers(self, made: BaseModel, text: str) -> None:
         """Refuse a nan or inf that would come back as something else: JSON itself has no such number."""
@@ -164,6 +191,41 @@ class Codec:
             except (PydanticSerializationError, ValueError):
                 return f"argument {name!r}"
         return "an argument"
+
+
+def _says_nothing(hint: Any) -> bool:
+    """Whether a hint leaves open what a value, or the items in it, come back as from JSON."""
+    if hint in (Any, object, list, dict):
+        return True
+    kind, of = get_origin(hint), get_args(hint)
+    if kind is dict and of[0] is not str:
+        return False
+    open_end = any(map(_says_nothing, of))
+    return (
+        kind in (list, dict, Union, UnionType)
+        and open_end
+        and all(one in (str, int, float, bool, NoneType) or _says_nothing(one) for one in of)
+    )
+
+
+def _foreign(value: Any) -> str:
+    """Return what in a value JSON has no equal of, in words; ``""`` if there is nothing."""
+    items: Iterable[Any]
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                return f"a dict with the key {shown(key)}"
+        items = value.values()
+    elif isinstance(value, list):
+        items = value
+    else:
+        return "" if isinstance(value, _SCALARS) else f"something of type {shorten(type(value).__name__)}"
+    for item in items:
+        if type(item) not in _PLAIN and (
+            found := _foreign(item)
+        ):  # most are: a call for each would cost most
+            return found
+    return ""
 
 
 def _boundless(value: Any) -> int:

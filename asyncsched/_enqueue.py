@@ -22,7 +22,7 @@ from asyncsched._errors import (
 from asyncsched._handle import RunHandle
 from asyncsched._instants import to_micros
 from asyncsched._jobs import Job
-from asyncsched._ledger import Added, RunQuery, RunRecord
+from asyncsched._ledger import Added, RunRecord
 from asyncsched._once import Once, handle_of, make_run, put_off
 from asyncsched._registry import Registry
 
@@ -109,6 +109,8 @@ class Enqueue:
             priority: overrides the job's.
             tags: added to the job's.
             connection: a database connection or session whose transaction the run becomes part of.
+                Until that has committed, the handle knows no run: all it is asked, ``result`` and
+                ``wait`` too, raises ``UnknownRun``. So it does for ever after a rollback.
 
         Returns:
             A handle, before the job has begun.
@@ -133,7 +135,8 @@ class Enqueue:
                 raise ArgumentError(
                     "replace=True and connection= do not go together: moving a run is no INSERT"
                 )
-            return await self._add_in(machine.main, connection, self._of_statement(once))
+            if not machine.stands_in:
+                return await self._add_in(machine.main, connection, self._of_statement(once))
         job = self._job_for(func, machine)
         if replace and key is None:
             raise ArgumentError(
@@ -149,20 +152,25 @@ class Enqueue:
     async def _add_in(self, line: Line, connection: Any, run: RunRecord) -> RunHandle[Any]:
         """Put a run into the ledger through the user's own connection."""
         store: Any = line.store
-        count = store.add_in(connection, run, line.timeline.now())
-        if inspect.isawaitable(count):
-            count = await count
+        count = await _answer(store.add_in(connection, run, line.timeline.now()))
         if count != 0:  # a driver that does not know how many says -1
             return RunHandle(line.desk, run.id, run, True, uncommitted=True)
-        self._registry.let_go(run.job)
-        found = await line.store.runs(RunQuery(job=run.job, key=run.key, limit=1))
-        if not found:  # it was written in a transaction that is still open: ours, or another
-            raise KeyConflict(
-                f"job {run.job!r}: the key {shorten(run.key or '')!r} is held in a transaction that is still open",
-                "",
-            )
-        line.engine.added(found[0])
-        return handle_of(line, run, Added(found[0], False, found[0].arguments != run.arguments))
+        for id, arguments in await _answer(store.key_holder_in(connection, run)):
+            conflict = arguments != run.arguments
+            number = int(id.replace("-", ""), 16)
+            found = await line.store.run(number)
+            if found is not None:
+                line.engine.added(found)
+                return handle_of(line, run, Added(found, False, conflict))
+            # The same transaction wrote it before, and nobody else sees it yet.
+            run.id = number
+            handle_of(line, run, Added(run, False, conflict))
+            return RunHandle(line.desk, number, run, False, uncommitted=True)
+        raise KeyConflict(
+            f"job {run.job!r}: the key {shorten(run.key or '')!r} belongs to a run that this transaction does "
+            "not see; try it again in a new one",
+            "",
+        )
 
     def statement(
         self, func: Callable[..., Any] | str, *args: Any, kwargs: Mapping[str, Any] | None = None,
@@ -319,8 +327,13 @@ class Enqueue:
     def _job_for(self, func: Any, machine: Machine) -> Job:
         job = self._registry.find(func)
         if job is None:
-            if isinstance(func, str) or machine.main.store.durable or not callable(func):
+            known_only = machine.main.store.durable or machine.stands_in
+            if isinstance(func, str) or known_only or not callable(func):
                 return self._registry.get(func)
             job = self._registry.adopt(func, machine.unlearn)
             machine.learn(job)
         return job
+
+
+async def _answer(found: Any) -> Any:
+    return await found if inspect.isawaitable(found) else found

@@ -17,6 +17,7 @@ from asyncsched._errors import (
     RunLost,
     RunTimedOut,
     SchedulerClosed,
+    StoreUnavailable,
     UnknownRun,
 )
 from asyncsched._instants import SECOND, Instant, to_micros
@@ -27,6 +28,14 @@ from asyncsched._views import result_of, run_id_text, run_view
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+_PAUSE = 0.25
+"""Seconds between two looks at a store that does not answer."""
+
+_UNCOMMITTED = (
+    "it was put into a transaction of your own, which has not committed (yet); ask after the commit, and after "
+    "a rollback not at all"
+)
 
 _FAILURES: dict[str, type[RunFailed]] = {"cancelled": RunCancelled, "timed_out": RunTimedOut, "lost": RunLost}
 
@@ -80,9 +89,20 @@ class RunHandle(Generic[T_co]):
         found = await self._desk.look(self._id)
         if found is not None:
             self._record, self._uncommitted = found, False
-        if self._record is None or (found is None and self._record.live and not self._uncommitted):
-            raise UnknownRun(self.id)
+        if self._record is None or (found is None and (self._record.live or self._uncommitted)):
+            raise self._unknown()
         return self._record
+
+    async def _look_on(self) -> RunRecord:
+        """Look, however long the store is away: who waits for a run is not to fall with every outage."""
+        while True:
+            try:
+                return await self._look()
+            except StoreUnavailable:
+                await anyio.sleep(_PAUSE)
+
+    def _unknown(self) -> UnknownRun:
+        return UnknownRun(self.id, _UNCOMMITTED) if self._uncommitted else UnknownRun(self.id)
 
     async def _ended(self, timeout: float | timedelta | None) -> RunRecord:
         seconds = None if timeout is None else to_micros(timeout, "timeout") / SECOND
@@ -93,7 +113,7 @@ class RunHandle(Generic[T_co]):
                 # First the ear, then the eye: what happens in between is heard.
                 changed, leave = self._desk.watch(self._id)
                 try:
-                    record = await self._look()
+                    record = await self._look_on()
                     if not record.live:
                         return record
                     if self._desk.closed():
@@ -110,7 +130,7 @@ class RunHandle(Generic[T_co]):
         """Return the run as it stands now.
 
         Raises:
-            UnknownRun: it has been pruned.
+            UnknownRun: it has been pruned, or the transaction that it is part of has not committed.
 
         """
         record = await self._look()
@@ -119,11 +139,14 @@ class RunHandle(Generic[T_co]):
     async def wait(self, timeout: float | timedelta | None = None) -> Run:
         """Wait until the run has its outcome, and return it; a failure does not raise.
 
+        An outage of the store is waited out, too.
+
         Args:
             timeout: seconds or ``timedelta``.
 
         Raises:
             TimeoutError: it has none yet; the run is not touched by that.
+            UnknownRun: as :meth:`status`; not committed is said at once, it is not waited for.
             SchedulerClosed: the scheduler was closed before.
 
         """
@@ -133,6 +156,8 @@ class RunHandle(Generic[T_co]):
     async def result(self, timeout: float | timedelta | None = None) -> T_co:
         """Return what the job returned.
 
+        An outage of the store is waited out, too.
+
         Args:
             timeout: seconds or ``timedelta`` to wait for it.
 
@@ -140,6 +165,7 @@ class RunHandle(Generic[T_co]):
             RunFailed: it ended otherwise; the subclass says how, and ``__cause__`` is the original
                 exception where the job ran in this process.
             TimeoutError: it has not ended yet; the run is not touched by that.
+            UnknownRun: as :meth:`status`; not committed is said at once, it is not waited for.
             SchedulerClosed: the scheduler was closed before.
 
         """
@@ -158,7 +184,7 @@ class RunHandle(Generic[T_co]):
         """
         record = await self._desk.cancel(self._id, "cancelled")
         if record is None:
-            raise UnknownRun(self.id)
+            raise self._unknown()
         record = await self._ended(None)
         return record.state == "cancelled"
 
@@ -177,9 +203,11 @@ class RunHandle(Generic[T_co]):
         """
         if delay is None and at is None:
             raise ArgumentError("reschedule: give delay= or at=")
+        if self._uncommitted:
+            await self._look()  # a write would wait for the end of that transaction
         record = await self._desk.move(self._id, self._desk.when(delay, at))
         if record is None:
-            raise UnknownRun(self.id)
+            raise self._unknown()
         if record.state != "pending":
             raise NotCancellable(f"run {self.id} is {record.state}: only a pending run can be moved")
 
@@ -189,7 +217,7 @@ class RunHandle(Generic[T_co]):
         while True:
             changed, leave = self._desk.watch(self._id)
             try:
-                record = await self._look()
+                record = await self._look_on()
                 progress, over = record.progress, not record.live or self._desk.closed()
                 if progress is not None and progress != last:
                     last = progress

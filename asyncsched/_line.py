@@ -75,8 +75,6 @@ class Line:
     async def _join(self, store: ClusterStore) -> None:
         machine, timeline = self.machine, cast("ClusterTimeline", self.timeline)
         timeline.refresh(await store.time(), machine.clock.monotonic(), machine.clock.monotonic())
-        if machine.role == "off":
-            return
         jobs = {name for name, job in machine.registry.jobs.items() if not job.each_instance}
         me = InstanceRecord(
             machine.ids.instance, socket.gethostname(), os.getpid(), VERSION, machine.role,
@@ -135,7 +133,9 @@ class LineDesk:
 
     async def cancel(self, run_id: int, why: str) -> RunRecord | None:
         before = await self.look(run_id)
-        waited = before is not None and before.state == "pending"
+        if before is None:
+            return None  # nor would a write find it, which may have to wait for somebody's transaction
+        waited = before.state == "pending"
         record = await self._answer(self._line.store.cancel(run_id, why, self._line.timeline.now()))
         if record is not None and record.state == "running":
             self._line.runner.cancel(run_id, why)

@@ -65,6 +65,12 @@ class Registry:
             check_function(func, "the job") if not isinstance(func, str) else None
             known = ", ".join(sorted(self.jobs)[:8]) or "none"
             name = func if isinstance(func, str) else name_of(func)
+            if not isinstance(func, str) and name in self.jobs:
+                raise UnknownJob(
+                    name,
+                    f"the one declared here is another function ({_where(self.jobs[name].func)}) than this "
+                    f"({_where(func)}), which may be another scheduler's; give that one, or the name {name!r}",
+                )
             raise UnknownJob(name, f"declare it with @scheduler.job(); declared are: {shorten(known, 200)}")
         return job
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from math import inf, nan
 from pathlib import Path
 from typing import Any
@@ -52,8 +54,8 @@ TRACE = ContextVar[Any]("trace")
     "args, kwargs, name",
     [
         (lambda n: (n,), lambda n: {}, "one"),
-        (lambda n: ({"deep": [1, (2, n)]},), lambda n: {}, "one"),
-        (lambda n: (Point(1, n),), lambda n: {}, "one"),
+        (lambda n: ({"deep": [1, [2, n]]},), lambda n: {}, "one"),
+        (lambda n: (), lambda n: {"point": Point(1, n)}, "point"),
         (lambda n: (1, n), lambda n: {}, "more"),
         (lambda n: (), lambda n: {"kept": n, "model": Reading(value=n)}, "model"),
     ],
@@ -64,7 +66,9 @@ async def test_a_number_that_json_does_not_have_is_refused_where_it_would_come_b
     scheduler = make()
 
     @scheduler.job()
-    async def take(one: Any = None, *more: Any, kept: float = 0, model: Reading | None = None) -> None: ...
+    async def take(
+        one: Any = None, *more: Any, kept: float = 0, model: Reading | None = None, point: Point | None = None
+    ) -> None: ...
 
     async with scheduler:
         with pytest.raises(ArgumentError, match=f"job 'take': argument '{name}': JSON has no nan or inf"):
@@ -209,3 +213,69 @@ async def test_whatever_a_job_raises_is_recorded_on_every_store(
         run = await (await scheduler.schedule_once(odd)).wait(timeout=60)
     assert (run.state, run.why) == ("failed", why)
     assert message in run.message
+
+
+# ── what no type describes ───────────────────────────────────────────────────────────────────────
+
+
+@through_json
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (iter([1]), "something of type list_iterator"),
+        (io.StringIO("line\n"), "something of type StringIO"),
+        ((1, 2), "something of type tuple"),
+        ({1, 2}, "something of type set"),
+        (1 + 2j, "something of type complex"),
+        (b"ab", "something of type bytes"),
+        (datetime(2026, 1, 1), "something of type datetime"),
+        ({1: "a", "1": "b"}, "a dict with the key 1"),
+        ([{"deep": {(1, 2): 3}}], r"a dict with the key \(1, 2\)"),
+    ],
+)
+@pytest.mark.parametrize("place", ["one", "more", "named", "payload"])
+async def test_what_json_cannot_carry_is_refused_unless_a_type_says_what_it_is(
+    make: Make, value: Any, said: str, place: str
+) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def take(one=None, /, *more, payload: dict[str, Any] | None = None, **named) -> None: ...  # type: ignore[no-untyped-def]
+
+    args = {"one": (value,), "more": (1, 2, value)}.get(place, ())
+    kwargs: dict[str, Any] = {"named": {"x": value}, "payload": {"payload": {"in": value}}}.get(place, {})
+    async with scheduler:
+        with pytest.raises(
+            ArgumentError, match=f"job 'take': argument '{place}' is or has {said}, which JSON"
+        ):
+            await scheduler.schedule_once(take, *args, kwargs=kwargs)
+    if isinstance(value, io.StringIO):
+        assert value.tell() == 0  # and nothing of it was read
+
+
+@through_json
+async def test_what_json_has_goes_through_without_a_type_and_the_rest_by_its_type(make: Make) -> None:
+    scheduler = make()
+    plain = [None, True, 1, 2.5, "x", {"a": [{}]}]
+
+    @scheduler.job()
+    async def take(one, two: set[int], three: tuple[int, ...], four: dict[int, Any], five: datetime):  # type: ignore[no-untyped-def]
+        assert (one, two, three, four, five) == (plain, {1}, (1, 2), {1: "a"}, datetime(2026, 1, 1))
+
+    async with scheduler:
+        given = (plain, {1}, (1, 2), {1: "a"}, datetime(2026, 1, 1))
+        await (await scheduler.schedule_once(take, *given)).result()
+
+
+@through_json
+async def test_a_list_in_itself_is_refused_too(make: Make) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def take(one: Any) -> None: ...
+
+    loop: list[Any] = []
+    loop.append(loop)
+    async with scheduler:
+        with pytest.raises(ArgumentError, match="job 'take': argument 'one'"):
+            await scheduler.schedule_once(take, loop)

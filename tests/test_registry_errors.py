@@ -21,6 +21,7 @@ from asyncsched import (
     RateLimit,
     Retry,
     Scheduler,
+    UnknownJob,
 )
 
 
@@ -299,7 +300,7 @@ def test_arguments_without_a_trigger_are_refused() -> None:
         ({"shutdown_timeout": math.inf}, "shutdown_timeout must be finite"),
         ({"executors": {"x": 5}}, "executors: 'x' is no executor"),
         ({"timezone": "Mars/Olympus"}, "timezone 'Mars/Olympus' is not known"),
-        ({"store": 5}, "store must be None, a URL or a Store"),
+        ({"store": 5}, "store must be None, a URL as text or a Store"),
         ({"store": "jobs.db"}, "'jobs.db' is no URL; for a file, write 'sqlite:///jobs.db'"),
         ({"observers": print}, "observers must be a list"),
     ],
@@ -361,3 +362,22 @@ async def test_misplaced_arguments_of_a_one_off_are_refused_with_their_place(
 def test_a_text_is_no_list_of_arguments() -> None:
     with pytest.raises(ArgumentError, match="job 'job': args must be a tuple or a list, not 'ada'"):
         Scheduler().interval(seconds=1, args="ada")(job)  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+async def test_a_function_of_another_scheduler_is_told_from_the_one_of_its_name(virtual_clock: Any) -> None:
+    def declared_by(scheduler: Scheduler) -> Callable[..., Any]:
+        @scheduler.job()
+        async def tick() -> None: ...
+
+        return tick
+
+    scheduler = Scheduler(clock=virtual_clock)
+    declared_by(scheduler)
+    async with scheduler:
+        with pytest.raises(
+            UnknownJob, match=r"no job 'tick'; the one declared here is another function \(tests"
+        ):
+            await scheduler.add_schedule(declared_by(Scheduler()), Interval(seconds=5))
+        with pytest.raises(UnknownJob, match="declared are: tick"):
+            await scheduler.add_schedule("tock", Interval(seconds=5))

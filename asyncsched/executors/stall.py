@@ -42,6 +42,10 @@ STILL_BLOCKED = 10.0
 """Seconds after which a loop is reported that has not answered yet; it may never."""
 
 
+SUSPENDED = 1.0
+"""Seconds for which this thread must not have come to its turn for the process to count as suspended."""
+
+
 def _monotonic() -> float:
     # Not schedule time: this measures how long the machine's own event loop stands still, from outside
     # it, so the loop's clock (and a virtual one) could not tell.
@@ -150,9 +154,23 @@ class StallWatcher:
             elif now - busy_at > LINGER:
                 self._park()
                 busy_at = _monotonic()
-            self._wake.wait(self.threshold / 2)
+            self._await(self._wake, self.threshold / 2)
             if not self._stopping:
                 self._wake.clear()
+
+    def _await(self, event: threading.Event, seconds: float) -> tuple[bool, float]:
+        """Wait for an event; return whether it came, and how long the whole process stood still meanwhile.
+
+        That it did shows in this thread: it woke too late, and nothing in the process had worked, as
+        native code does that keeps all threads waiting.
+        """
+        began, worked = _monotonic(), time.process_time()
+        came = event.wait(seconds)
+        late = _monotonic() - began - seconds
+        if late < SUSPENDED or time.process_time() - worked > late / 2:
+            return came, 0.0
+        logger.info("the process was suspended for %.1f s, and its event loop with it", late)
+        return came, late
 
     def _park(self) -> None:
         self._parked = True
@@ -178,7 +196,12 @@ class StallWatcher:
             return False
         samples = _Samples()
         remind_at = asked_at + STILL_BLOCKED
-        while not answered.wait(self.threshold / 4):
+        while True:
+            came, suspended = self._await(answered, self.threshold / 4)
+            asked_at += suspended  # which is nobody's doing
+            remind_at += suspended
+            if came:
+                break
             if self._stopping:
                 return False
             self._sample(samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ from asyncsched._errors import ConfigurationError, shorten
 
 if TYPE_CHECKING:
     from asyncsched.abc import Store
+
+_POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg_async")
+"""The last two are how SQLAlchemy says psycopg."""
 
 
 def open_store(store: Any, namespace: str, timeout: float = 5.0) -> Callable[[], Store]:
@@ -29,7 +33,9 @@ def open_store(store: Any, namespace: str, timeout: float = 5.0) -> Callable[[],
     if isinstance(store, str):
         return _from_url(store, namespace, timeout)
     if not callable(getattr(store, "claim", None)):
-        raise ConfigurationError(f"store must be None, a URL or a Store, not {shorten(repr(store))}")
+        raise ConfigurationError(  # not its repr: a URL object's would show the password
+            f"store must be None, a URL as text or a Store, not of type {shorten(type(store).__name__)}"
+        )
     return lambda: store
 
 
@@ -40,26 +46,49 @@ def _memory() -> Store:
 
 
 def _from_url(url: str, namespace: str, timeout: float) -> Callable[[], Store]:
-    scheme = url.partition(":")[0]
+    scheme = _scheme_of(url)
     if scheme == "sqlite":
         from asyncsched.stores.sqlite import SqliteStore, path_of
 
-        path = path_of(url)
+        path = path_of(url).absolute()  # as seen from here, and not inside the event loop
         return lambda: SqliteStore(path, namespace, timeout=timeout)
-    if scheme in ("postgresql", "postgres"):
-        if find_spec("psycopg") is None:
-            raise ConfigurationError(
-                'a PostgreSQL store needs psycopg; install it with pip install "asyncsched[postgres]"'
-            )
-        from asyncsched.stores.postgres import PostgresStore, conninfo
+    if find_spec("psycopg") is None:
+        raise ConfigurationError(
+            'a PostgreSQL store needs psycopg; install it with pip install "asyncsched[postgres]"'
+        )
+    from asyncsched.stores.postgres import PostgresStore, conninfo
 
-        conninfo(url, timeout)  # what is wrong with it is told here, not at start
-        return lambda: PostgresStore(url, namespace, timeout=timeout)
-    if ":" not in url:
+    conninfo(url, timeout)  # what is wrong with it is told here, not at start
+    return lambda: PostgresStore(url, namespace, timeout=timeout)
+
+
+def _scheme_of(url: str) -> str:
+    """Return which kind of store a URL names: ``sqlite`` or ``postgresql``.
+
+    Raises:
+        ConfigurationError: neither. Nothing is repeated of it that could be a password.
+
+    """
+    scheme = url.partition(":")[0]
+    family, plus, driver = scheme.partition("+")
+    if scheme == "sqlite":
+        return "sqlite"
+    if scheme in _POSTGRESQL and url.startswith(f"{scheme}://"):
+        return "postgresql"
+    if family in ("sqlite", *_POSTGRESQL) and plus and url.startswith(f"{scheme}://"):
+        raise ConfigurationError(
+            f"store: the driver {shorten(driver)!r} is not used here; write {family}:// in place of {shorten(scheme)}://"
+        )
+    if re.match(r"\s*\w+\s*=", url):
+        raise ConfigurationError(
+            "store: that is a libpq connection string; write it as a URL, "
+            "postgresql://user:password@host:port/database?option=value"
+        )
+    if re.fullmatch(r"[\w./~-]+", url):
         raise ConfigurationError(
             f"store: {shorten(url)!r} is no URL; for a file, write {'sqlite:///' + url!r}"
         )
-    raise ConfigurationError(
-        f"store: the scheme {shorten(scheme)!r} is not known; there are sqlite:///file.db and "
-        "postgresql://…, and None for memory"
-    )
+    known = "there are sqlite:///file.db and postgresql://…, and None for memory"
+    if re.fullmatch(r"[A-Za-z][\w.+-]*", scheme) and url.startswith(f"{scheme}://"):
+        raise ConfigurationError(f"store: the scheme {shorten(scheme)!r} is not known; {known}")
+    raise ConfigurationError(f"store: that is no URL; {known}")

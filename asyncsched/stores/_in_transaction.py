@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,7 +26,8 @@ _STYLES: dict[str, Callable[[int], str]] = {
 }
 
 Statement = tuple[str, Sequence[Any]]
-Step = Callable[[int], "tuple[Statement | None, Any]"]
+Take = Callable[[Any], Any]
+"""Takes from a cursor what is wanted of the last statement."""
 
 
 def in_style(sql: str, paramstyle: str) -> str:
@@ -55,9 +57,18 @@ def execute(connection: Any, dialect: str, statements: Sequence[Statement]) -> A
         ArgumentError: it is no connection of a kind that is known, or to another kind of database.
 
     """
+    return _execute(connection, dialect, statements, lambda cursor: cursor.rowcount)
+
+
+def rows_of(connection: Any, dialect: str, statement: Statement) -> Any:
+    """Return the rows that a query finds for somebody's connection, as :func:`execute` does its count."""
+    return _execute(connection, dialect, [statement], lambda cursor: cursor.fetchall())
+
+
+def _execute(connection: Any, dialect: str, statements: Sequence[Statement], take: Take) -> Any:
     family = _family(connection)
     if family == "sqlalchemy":
-        return _by_sqlalchemy(connection, dialect, statements)
+        return _by_sqlalchemy(connection, dialect, statements, take)
     expected = "sqlite3" if dialect == "sqlite" else "psycopg"
     if family != expected:
         raise ArgumentError(
@@ -65,12 +76,12 @@ def execute(connection: Any, dialect: str, statements: Sequence[Statement]) -> A
             f"{dialect}, so give a connection of {expected}, or a session or connection of SQLAlchemy"
         )
     style = "qmark" if dialect == "sqlite" else "format"
-    if inspect.iscoroutinefunction(connection.execute):
-        return _await_each(connection.execute, style, statements)
-    count = 0
+    cursor = _cursor_of(getattr(connection, "connection", connection), family)
+    if inspect.iscoroutinefunction(cursor.execute):
+        return _await_each(cursor, style, statements, take)
     for sql, params in statements:
-        count = connection.execute(in_style(sql, style), tuple(params)).rowcount
-    return count
+        cursor.execute(in_style(sql, style), tuple(params))
+    return take(cursor)
 
 
 def _family(connection: Any) -> str:
@@ -81,32 +92,46 @@ def _family(connection: Any) -> str:
     return ""
 
 
-async def _await_each(call: Callable[..., Any], style: str, statements: Sequence[Statement]) -> int:
-    count = 0
+def _cursor_of(connection: Any, family: str) -> Any:
+    """Return a plain cursor: the connection's own may have other placeholders, or rows of another shape."""
+    if family == "sqlite3":
+        cursor = connection.cursor()
+        cursor.row_factory = None
+        return cursor
+    psycopg = sys.modules["psycopg"]
+    asynchronous = isinstance(connection, psycopg.AsyncConnection)
+    kind = psycopg.AsyncCursor if asynchronous else psycopg.Cursor
+    return kind(connection, row_factory=psycopg.rows.tuple_row)
+
+
+async def _await_each(cursor: Any, style: str, statements: Sequence[Statement], take: Take) -> Any:
     for sql, params in statements:
-        count = (await call(in_style(sql, style), tuple(params))).rowcount
-    return count
+        await cursor.execute(in_style(sql, style), tuple(params))
+    taken = take(cursor)
+    return await taken if inspect.isawaitable(taken) else taken
 
 
-def _by_sqlalchemy(connection: Any, dialect: str, statements: Sequence[Statement]) -> Any:
+def _by_sqlalchemy(connection: Any, dialect: str, statements: Sequence[Statement], take: Take) -> Any:
     names = {kind.__name__ for kind in type(connection).__mro__}
     if names & {"AsyncSession", "AsyncConnection", "async_scoped_session"}:
-        return _by_async_sqlalchemy(connection, dialect, statements)
+        return _by_async_sqlalchemy(connection, dialect, statements, take)
     real = connection.connection() if hasattr(connection, "get_bind") else connection
     style = _style_of(real, dialect)
-    count = 0
+    taken = None
     for sql, params in statements:
-        count = real.exec_driver_sql(in_style(sql, style), tuple(params)).rowcount
-    return count
+        taken = take(real.exec_driver_sql(in_style(sql, style), tuple(params)))
+    return taken
 
 
-async def _by_async_sqlalchemy(connection: Any, dialect: str, statements: Sequence[Statement]) -> int:
+async def _by_async_sqlalchemy(
+    connection: Any, dialect: str, statements: Sequence[Statement], take: Take
+) -> Any:
     real = await connection.connection() if hasattr(connection, "get_bind") else connection
     style = _style_of(real, dialect)
-    count = 0
+    taken = None
     for sql, params in statements:
-        count = (await real.exec_driver_sql(in_style(sql, style), tuple(params))).rowcount
-    return count
+        taken = take(await real.exec_driver_sql(in_style(sql, style), tuple(params)))
+    return taken
 
 
 def _style_of(connection: Any, dialect: str) -> str:

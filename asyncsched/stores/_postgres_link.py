@@ -5,17 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import InvalidPassword
 
-from asyncsched._errors import (
-    ArgumentError,
-    ConfigurationError,
-    SchemaError,
-    StoreError,
-    StoreUnavailable,
-    shorten,
-)
+from asyncsched._errors import ArgumentError, SchemaError, StoreError, StoreUnavailable
 
 Connection = psycopg.Connection[Any]
 
@@ -39,32 +31,6 @@ _SAID = (
     "no pg_hba.conf entry",
     "is not permitted to log in",
 )
-
-
-def conninfo(url: str, timeout: float) -> str:
-    """Return the connection text of a store's URL, with what makes a dead network known in time.
-
-    Raises:
-        ConfigurationError: the URL cannot be read.
-
-    """
-    scheme, _, rest = url.partition("://")
-    plain = f"postgresql://{rest}" if rest and ("+" in scheme or scheme == "postgres") else url
-    try:
-        given = conninfo_to_dict(plain)
-    except psycopg.ProgrammingError as error:
-        raise ConfigurationError(
-            f"store: {shorten(in_words(error), 120)}; give postgresql://user:password@host:port/database"
-        ) from None
-    defaults = {
-        "connect_timeout": max(2, round(timeout)),  # libpq takes no less
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": int(timeout * 1000),
-    }
-    # Whatever the URL says: text goes both ways as it is.
-    return make_conninfo("", **{**defaults, **given, "client_encoding": "UTF8"})
 
 
 def connect(dsn: str, name: str, timeout: float) -> Connection:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 
-from asyncsched._errors import SchemaError
+from asyncsched._errors import SchemaError, StoreError
 from asyncsched._instants import Instant
 from asyncsched._ledger import RunRecord
 from asyncsched.stores import _postgres_link as link
@@ -101,6 +101,22 @@ class PostgresSession(Session):
             if self._ghosts is not None:
                 self._server = link.server_process(made)
                 self.see_off()
+
+    def check_pooler(self) -> None:
+        """Refuse a pooler that keeps no session for a connection: LISTEN and settings would go astray.
+
+        One that stands in between gives each connection a process number of its own making; it keeps no
+        sessions if the same process of the server then answers on two.
+        """
+        assert self._connection is not None
+        if self._server is None or self._server[0] == self._connection.info.backend_pid:
+            return
+        with link.connect(self._dsn, "probe", self._timeout) as second:
+            if link.server_process(second) == link.server_process(self._connection):
+                raise StoreError(
+                    "there is a pooler in between that keeps no session for a connection, such as PgBouncer in "
+                    "transaction mode; use its session mode, or connect to the server itself"
+                )
 
     def close(self) -> None:
         connection, self._connection, self._server = self._connection, None, None

@@ -46,7 +46,7 @@ from asyncsched.stores import _members as members
 from asyncsched.stores import _tending as tending
 from asyncsched.stores._adding import Adding, Cancelling, Moving, add, cancel, move
 from asyncsched.stores._claiming import Claiming, claim
-from asyncsched.stores._in_transaction import COMPLETED, execute, in_style
+from asyncsched.stores._in_transaction import COMPLETED, execute, in_style, rows_of
 from asyncsched.stores._queries import load
 from asyncsched.stores._recording import Noting, Recording, note, past_attempts, record
 from asyncsched.stores._rows import Quarantine, new_run
@@ -116,6 +116,7 @@ class SqlStore:
         self._writer: Worker | None = None
         self._reader: Worker | None = None
         self._group: Writer | None = None
+        self._looks: Reader | None = None
 
     def prepare(self, clock: Clock, triggers: ReadTrigger) -> None:
         """Take the clock, and what makes a trigger of a schedule's row. Before ``open``."""
@@ -159,8 +160,9 @@ class SqlStore:
         self._writer = self._group.worker = Worker(
             "asyncsched-writer", self._group.serve, writing.close, self.timeout, self.clock
         )
-        self._reader = Worker(
-            "asyncsched-reader", Reader(reading).serve, reading.close, self.timeout, self.clock
+        self._looks = Reader(reading)
+        self._reader = self._looks.worker = Worker(
+            "asyncsched-reader", self._looks.serve, reading.close, self.timeout, self.clock
         )
 
     def _open_in_thread(self, session: Session) -> Callable[[list[Any]], None]:
@@ -178,8 +180,9 @@ class SqlStore:
     async def close(self) -> None:
         writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
         self._hint = lambda: None
-        if self._group is not None:
-            self._group.wake()
+        for waiting in (self._group, self._looks):
+            if waiting is not None:
+                waiting.wake()
         for worker in (writer, reader):
             if worker is not None:
                 await worker.close()
@@ -192,10 +195,10 @@ class SqlStore:
     async def _call(self, operation: Callable[..., Any], *args: Any) -> Any:
         return await self._write("call", lambda session: operation(session, *args))
 
-    async def _read(self, request: Callable[[Session], Any]) -> Any:
+    async def _read(self, request: Callable[[Session], Any], kind: str = "read") -> Any:
         if self._reader is None:
             raise StoreUnavailable("the store is not open")
-        return await self._reader.ask("read", request)
+        return await self._reader.ask(kind, request)
 
     # ── schedules ────────────────────────────────────────────────────────────────────────────
 
@@ -265,6 +268,15 @@ class SqlStore:
             statements.append((queries["drop_old_key"], (self.namespace, run.job, run.key, now.wall)))
         statements.append((queries["insert_run"], new_run(self.namespace, run, session.write_id)))
         return execute(connection, self.dialect, statements)
+
+    def key_holder_in(self, connection: Any, run: RunRecord) -> Any:
+        """Return who holds a run's key, as ``connection`` sees it: rows of id and arguments, one or none.
+
+        Awaitable on async connections.
+        """
+        return rows_of(
+            connection, self.dialect, (load(self.folder)["key_holder_in"], (self.namespace, run.job, run.key))
+        )
 
     def _announcing(self) -> list[Any]:
         """Return statements that tell the others when the user's transaction commits."""
@@ -366,7 +378,7 @@ class SqlStore:
 
     async def look(self, watch: Watch) -> Seen | None:
         try:
-            seen: Seen | None = await self._read(lambda session: self._look(session, watch))
+            seen: Seen | None = await self._read(lambda session: self._look(session, watch), "look")
         except members.NoLedger:
             logger.warning(
                 "the row of namespace %r in asyncsched_ledger is gone; it is put back", self.namespace

@@ -35,6 +35,10 @@ LEAST = 100
 """and this many in any case."""
 
 
+READING = ("read", "look")
+"""The kinds of request that change nothing."""
+
+
 class Ask:
     """One request on its way: answered with a result or an error, exactly once."""
 
@@ -43,6 +47,7 @@ class Ask:
         "error",
         "expires",
         "kind",
+        "late",
         "lost",
         "request",
         "result",
@@ -58,6 +63,7 @@ class Ask:
         self.urgent = urgent
         self.result: Any = None
         self.error: BaseException | None = None
+        self.late: BaseException | None = None  # there was no answer in time; the thread does not touch this
         self.done = False
         self.lost = False  # nobody waits for it any more, though it may still be done
         self.expires = 0.0
@@ -132,16 +138,25 @@ class Worker:
         try:
             await waiter
         except BaseException:
-            if not ask.done and not self._withdraw(ask):
+            if not ask.done and not self._withdraw(ask) and not self._abandon(ask):
                 with anyio.CancelScope(shield=True):
                     await self._wait_out(ask)
             raise
-        if ask.error is not None:
+        error = ask.late or ask.error
+        if error is not None:
             try:
-                raise ask.error
+                raise error
             finally:
-                del ask  # the traceback refers to this frame
+                del ask, error  # the traceback refers to this frame
         return ask.result
+
+    def _abandon(self, ask: Ask) -> bool:
+        """Let go of a request that changes nothing, whatever the thread is doing with it."""
+        if ask.kind not in READING:
+            return False
+        ask.lost = ask.done = True
+        self._forget(ask)
+        return True
 
     async def _wait_out(self, ask: Ask) -> None:
         """Wait for the answer whatever happens: asyncio's own ``cancel()`` minds no shield."""
@@ -207,10 +222,11 @@ class Worker:
         # The clock is not asked: one that anyio tells the time knows none outside a task.
         for ask in [ask for ask in self._under_way if ask.expires <= now]:
             begun = not self._withdraw(ask)
-            ask.error = StoreUnavailable(
+            done = "; what was asked may have been done" if begun else "; nothing was done"
+            ask.late = StoreUnavailable(
                 f"the store gave no answer within {self._timeout:g} s"
                 + (f" ({self.trouble})" if self.trouble else "")
-                + ("; what was asked may have been done" if begun else "; nothing was done")
+                + ("" if ask.kind in READING else done)
             )
             self._forget(ask)
             if begun:
@@ -237,7 +253,7 @@ class Worker:
         while self._ended.done() and self._thread.is_alive():
             await cancel_shielded_checkpoint()  # its last act was to say so: it is gone in microseconds
         for ask in list(self._under_way):
-            ask.error = StoreUnavailable("the store was closed before it gave an answer")
+            ask.late = StoreUnavailable("the store was closed before it gave an answer")
             ask.lost = True
             self._forget(ask)
             ask.settle()

@@ -148,6 +148,7 @@ class Reader:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._nap = threading.Event()
+        self.worker: Worker
 
     def serve(self, asks: list[Ask]) -> None:
         """Answer all requests."""
@@ -155,16 +156,26 @@ class Reader:
             self._answer(ask)
 
     def _answer(self, ask: Ask) -> None:
-        """Answer one, trying again for a moment: another may open or close the database just now."""
-        for pause in (*_PAUSES, None):
-            ask.error = None
+        """Answer one, trying again for a moment, or while a database that is away is waited for."""
+        failures = 0
+        while not ask.lost:
             try:
                 self._session.connect()
                 ask.result = ask.request(self._session)
+                self.worker.trouble = ""
                 return
             except Exception as error:
                 self._session.rollback()
-                ask.error = self._session.explain(error)
-                if pause is None or ask.lost or self._session.judge(error) == "refused":
-                    return
-            self._nap.wait(pause)
+                ruling = self._session.judge(error)
+                explained = self._session.explain(error)
+            waits = ruling == "again" and ask.kind == "read" and not self._nap.is_set()
+            if ruling == "refused" or (failures >= len(_PAUSES) and not waits):
+                ask.error = explained
+                return
+            self.worker.trouble = str(explained)
+            self._nap.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            failures += 1
+
+    def wake(self) -> None:
+        """End a wait for a database that is gone, at shutdown."""
+        self._nap.set()

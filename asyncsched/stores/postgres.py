@@ -18,8 +18,8 @@ from asyncsched.stores import _members as members
 from asyncsched.stores import _schema as schema
 from asyncsched.stores._postgres_hints import WORK, Hints, channel_of
 from asyncsched.stores._postgres_link import Ghosts
-from asyncsched.stores._postgres_link import conninfo as conninfo
 from asyncsched.stores._postgres_session import PostgresSession
+from asyncsched.stores._postgres_url import conninfo as conninfo
 from asyncsched.stores._rows import Quarantine
 from asyncsched.stores._session import Session
 from asyncsched.stores._sql import SqlStore
@@ -63,6 +63,8 @@ class PostgresStore(SqlStore):
 
     def _prepare(self, session: Session) -> None:
         schema.prepare(session, self.timeout, self.migrates)
+        assert isinstance(session, PostgresSession)
+        session.check_pooler()
 
     async def open(self, hint: Callable[[], None]) -> None:
         await super().open(hint)

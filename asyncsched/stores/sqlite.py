@@ -61,8 +61,8 @@ class SqliteStore(SqlStore):
 
     def __init__(self, path: str | os.PathLike[str], namespace: str = "default", **options: Any) -> None:
         super().__init__(namespace, **options)
-        self.path = Path(path)
-        self._seen_version: int | None = None
+        self.path = Path(path).absolute()  # wherever the process goes from here
+        self._seen_version: tuple[int, int] | None = None
         self._looked_for: tuple[Any, ...] = ()
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
@@ -82,7 +82,8 @@ class SqliteStore(SqlStore):
             schema.prepare(session, self.timeout, self.migrates)
 
     def _look(self, session: Session, watch: Watch) -> Seen | None:
-        version: int = session.execute("PRAGMA data_version").fetchone()[0]
+        assert isinstance(session, SqliteSession)
+        version = (session.opened, session.execute("PRAGMA data_version").fetchone()[0])
         asked_for = (watch.holder, watch.version, watch.signal, frozenset(watch.runs))
         if version == self._seen_version and asked_for == self._looked_for and not watch.fully:
             return None
@@ -108,17 +109,25 @@ class SqliteSession(Session):
         self.example = f"sqlite:///{path}"
         self._writes = writes
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # which one is open: its device and inode
+        self.opened = 0
+        """How often the file was opened."""
 
     def connect(self) -> None:
         if self._connection is not None:
+            if not self._writes:
+                self._check_file()
             return
         self.queries = load("sqlite")  # here in the thread, because it reads files
-        mode = "rw" if self._connection is None and self.path.exists() else "rwc"
+        # Made by whoever prepares it, and never again: it would be another ledger.
+        makes = self._writes and not self.opened and not self.path.exists()
+        mode = "rwc" if makes else "rw"
         made = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None,
+            f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None,
             cached_statements=256,
         )  # fmt: skip
         try:
+            self._file = self._file_there()
             made.execute("PRAGMA synchronous = FULL")
             if not self._writes:
                 made.execute("PRAGMA query_only = ON")
@@ -126,7 +135,27 @@ class SqliteSession(Session):
             made.close()
             raise
         self._connection = made
+        self.opened += 1
         self.execute = made.execute  # type: ignore[method-assign, assignment]  # one call less for every statement
+
+    def _file_there(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _check_file(self) -> None:
+        """Close what nobody else would find: SQLite itself goes on with a file that was removed."""
+        if self._file_there() != self._file:
+            self.close()
+            raise StoreUnavailable(
+                f"{self.path} was removed or replaced while it was in use, and what was not answered is not in it"
+            )
+
+    def commit(self) -> None:
+        super().commit()
+        self._check_file()
 
     def close(self) -> None:
         made, self._connection = self._connection, None
@@ -176,6 +205,8 @@ class SqliteSession(Session):
             self.close()
 
     def judge(self, error: BaseException) -> Ruling:
+        if isinstance(error, StoreUnavailable):
+            return "unavailable"
         if isinstance(error, sqlite3.OperationalError):
             code = _code(error)
             if code in _LOCKED:
@@ -214,6 +245,11 @@ class SqliteSession(Session):
             return StoreUnavailable(f"{self.path}: {error}; look at the disk, and at limits on a file's size")
         if code == sqlite3.SQLITE_READONLY:
             return StoreUnavailable(f"{self.path} cannot be written to: the file or its folder is read-only")
+        made = self.opened or not self._writes
+        if code == sqlite3.SQLITE_CANTOPEN and made and not self.path.exists():
+            return StoreUnavailable(
+                f"{self.path} was removed while it was in use; put it back, or restart to begin a new one"
+            )
         if code == sqlite3.SQLITE_CANTOPEN:
             return StoreUnavailable(
                 f"{self.path} cannot be opened: see that its folder exists and can be written to"

@@ -3,6 +3,8 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -224,3 +226,39 @@ async def test_a_job_is_named_by_what_is_opened_for_it_and_only_its_own_frames_a
     assert (told[0].job, told[0].run_id) == ("opened", run.id)
     files = re.findall(r'File "([^"]+)", line \d+, in (\w+)', told[0].stack)
     assert files == [(__file__, "factory")]
+
+
+STOPPED = """
+import logging, sys, time, anyio
+from asyncsched import Scheduler
+
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+scheduler = Scheduler(stall_threshold=0.5)
+
+@scheduler.job()
+async def work() -> None:
+    print("begun", flush=True)
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        time.sleep(0.05)
+        await anyio.sleep(0)
+
+async def main() -> None:
+    async with scheduler:
+        await (await scheduler.schedule_once(work)).wait()
+
+anyio.run(main)
+"""
+
+
+def test_a_process_that_was_stopped_blames_no_job() -> None:
+    with subprocess.Popen([sys.executable, "-c", STOPPED], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.3)  # it is at work, and watched
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2)
+        process.send_signal(signal.SIGCONT)
+        said = process.stdout.read()
+    assert re.search(r"the process was suspended for \d\.\d s, and its event loop with it", said), said
+    assert "blocked the event loop" not in said

@@ -6,13 +6,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from asyncsched import KeyConflict, Retry, Scheduler, SchedulerStateError, current_run
+from asyncsched import KeyConflict, Retry, Scheduler, SchedulerStateError, UnknownRun, current_run
 from asyncsched._errors import ArgumentError
 from asyncsched.stores._in_transaction import in_style
 from asyncsched.testing import VirtualClock
@@ -58,7 +59,8 @@ async def test_the_run_exists_if_the_transaction_commits(
         connection.execute("BEGIN")
         connection.execute("INSERT INTO users VALUES ('ann')")
         handle = await scheduler.schedule_once("greet", "ann", connection=connection)
-        assert (await handle.status()).state == "pending"
+        with pytest.raises(UnknownRun, match="has not committed"):
+            await handle.result()
         await anyio.sleep(1)
         assert not ran
         connection.execute("COMMIT")
@@ -70,10 +72,33 @@ async def test_it_does_not_exist_if_it_rolls_back(
 ) -> None:
     async with scheduler:
         connection.execute("BEGIN")
-        await scheduler.schedule_once("greet", "ann", connection=connection)
+        handle = await scheduler.schedule_once("greet", "ann", connection=connection)
         connection.execute("ROLLBACK")
         await anyio.sleep(60)
         assert await scheduler.runs() == []
+        for ask in (handle.status, handle.result, handle.wait, handle.cancel):
+            with pytest.raises(UnknownRun, match="has not committed"):
+                await ask()
+        with pytest.raises(UnknownRun, match="has not committed"):
+            await handle.reschedule(delay=1)
+
+
+@pytest.mark.parametrize("rows", [None, sqlite3.Row, lambda cursor, row: {"row": row}])
+async def test_a_key_given_twice_in_one_transaction_is_one_run(
+    scheduler: Scheduler, connection: sqlite3.Connection, rows: Any
+) -> None:
+    connection.row_factory = rows
+    async with scheduler:
+        connection.execute("BEGIN")
+        first = await scheduler.schedule_once("greet", "ann", key="k", connection=connection)
+        again = await scheduler.schedule_once("greet", "ann", key="k", connection=connection.cursor())
+        assert (first.created, again.created, again.id) == (True, False, first.id)
+        with pytest.raises(UnknownRun, match="has not committed"):
+            await again.result()
+        with pytest.raises(KeyConflict, match="other arguments"):
+            await scheduler.schedule_once("greet", "ben", key="k", connection=connection)
+        connection.execute("COMMIT")
+        assert await again.result(2) == "hello ann"
 
 
 async def test_a_statement_is_executed_by_whomever(
@@ -97,7 +122,8 @@ async def test_a_sqlalchemy_session_carries_it(
             handle = await scheduler.schedule_once("greet", "cid", connection=session)
         assert await handle.result(2) == "hello cid"
         with engine.connect() as plain:
-            await scheduler.schedule_once("greet", "dan", connection=plain)
+            await scheduler.schedule_once("greet", "dan", key="k", connection=plain)
+            assert not (await scheduler.schedule_once("greet", "dan", key="k", connection=plain)).created
             plain.rollback()
         assert len(await scheduler.runs()) == 1
     engine.dispose()

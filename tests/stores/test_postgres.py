@@ -78,8 +78,24 @@ async def test_a_server_that_is_away_is_waited_for_and_then_named() -> None:
     assert "/nowhere" in said
 
 
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_pooler_that_keeps_no_sessions_is_refused(
+    shared_dsn: str, virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    def pooled(connection: Any) -> tuple[int, str]:
+        """Answer as through a pooler, which makes up the number that the connection knows."""
+        return 1 if shared else id(connection), "2026-01-01"
+
+    monkeypatch.setattr("asyncsched.stores._postgres_link.server_process", pooled)
+    if shared:
+        assert "PgBouncer in transaction mode" in await failure(shared_dsn, virtual_clock)
+    else:
+        async with Stage(lambda: PostgresStore(shared_dsn), virtual_clock) as stage:
+            assert await stage.add(stage.run())
+
+
 def test_a_url_that_cannot_be_read_is_refused_in_words() -> None:
-    with pytest.raises(ConfigurationError, match="postgresql://user:password@host"):
+    with pytest.raises(ConfigurationError, match="invalid URI query parameter"):
         Scheduler("postgresql://host/db?nonsense=1")
 
 
@@ -259,6 +275,41 @@ async def outage(server: Server) -> AsyncIterator[None]:
         yield
     finally:
         await anyio.to_thread.run_sync(server.start)
+
+
+@pytest.mark.real_time  # a server that is down is found out about in the machine's time
+async def test_what_is_asked_in_an_outage_is_answered_after_it(shared_dsn: str, pg_server: Server) -> None:
+    scheduler = Scheduler(shared_dsn, stall_threshold=None)
+    gate = anyio.Event()
+
+    @scheduler.job()
+    async def wait(gate_opens: bool) -> str:
+        await (gate.wait() if gate_opens else anyio.sleep_forever())
+        return "kept"
+
+    async with scheduler:
+        waited, cancelled = [await scheduler.schedule_once(wait, opens) for opens in (True, False)]
+        answers: list[Any] = []
+
+        async def ask(question: Any) -> None:
+            answers.append(await question())
+
+        async with anyio.create_task_group() as group:
+            async with outage(pg_server):
+                questions: tuple[Any, ...] = (
+                    lambda: waited.result(20),
+                    cancelled.cancel,
+                    scheduler.paused_jobs,
+                )
+                for question in questions:
+                    group.start_soon(ask, question)
+                began = time.monotonic()
+                with pytest.raises(TimeoutError, match="had not ended after"):
+                    await waited.result(0.6)
+                assert time.monotonic() - began < 2
+                assert not answers
+            gate.set()
+        assert sorted(map(str, answers)) == ["True", "kept", "{}"]
 
 
 @pytest.mark.real_time  # a server that is down is found out about in the machine's time

@@ -11,11 +11,12 @@ import pytest
 
 psycopg = pytest.importorskip("psycopg")
 
+from psycopg.rows import dict_row
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from asyncsched import KeyConflict, Scheduler, SchedulerStateError, StoreUnavailable, current_run
+from asyncsched import KeyConflict, Scheduler, SchedulerStateError, StoreUnavailable, UnknownRun, current_run
 from asyncsched._errors import ArgumentError
 from asyncsched.testing import VirtualClock
 from tests.postgres import Server
@@ -59,10 +60,29 @@ async def test_the_run_exists_if_the_transaction_commits(scheduler: Scheduler, s
 async def test_it_does_not_exist_if_it_rolls_back(scheduler: Scheduler, shared_dsn: str) -> None:
     async with scheduler:
         with psycopg.connect(shared_dsn) as connection:
-            await scheduler.schedule_once("greet", "ann", connection=connection)
+            handle = await scheduler.schedule_once("greet", "ann", connection=connection)
+            for ask in (handle.status, handle.result, handle.cancel):
+                with pytest.raises(UnknownRun, match="has not committed"):
+                    await ask()
             connection.rollback()
         await anyio.sleep(60)
         assert await scheduler.runs() == []
+        with pytest.raises(UnknownRun, match="has not committed"):
+            await handle.result()
+
+
+@pytest.mark.parametrize("kind", [psycopg.Cursor, psycopg.ClientCursor, psycopg.RawCursor])
+async def test_neither_its_cursors_nor_its_rows_matter(
+    scheduler: Scheduler, shared_dsn: str, kind: Any
+) -> None:
+    async with scheduler:
+        with psycopg.connect(shared_dsn, cursor_factory=kind, row_factory=dict_row) as connection:
+            first = await scheduler.schedule_once("greet", "ann", key="k", connection=connection)
+            again = await scheduler.schedule_once("greet", "ann", key="k", connection=connection.cursor())
+            assert (again.id, again.created) == (first.id, False)
+            with pytest.raises(KeyConflict, match="other arguments"):
+                await scheduler.schedule_once("greet", "ben", key="k", connection=connection)
+        assert await again.result(2) == "hello ann"
 
 
 async def test_an_asynchronous_connection_carries_it(
@@ -71,7 +91,8 @@ async def test_an_asynchronous_connection_carries_it(
     only_asyncio(anyio_backend)
     async with scheduler:
         async with await psycopg.AsyncConnection.connect(shared_dsn) as connection:
-            handle = await scheduler.schedule_once("greet", "ann", connection=connection)
+            handle = await scheduler.schedule_once("greet", "ann", key="k", connection=connection)
+            assert not (await scheduler.schedule_once("greet", "ann", key="k", connection=connection)).created
             assert await scheduler.runs() == []
         assert await handle.result(2) == "hello ann"
 
@@ -96,7 +117,8 @@ async def test_an_asynchronous_sqlalchemy_session_carries_it(
     engine = create_async_engine(alchemy)
     async with scheduler:
         async with AsyncSession(engine) as session, session.begin():
-            handle = await scheduler.schedule_once("greet", "cid", connection=session)
+            handle = await scheduler.schedule_once("greet", "cid", key="k", connection=session)
+            assert not (await scheduler.schedule_once("greet", "cid", key="k", connection=session)).created
         assert await handle.result(2) == "hello cid"
     await engine.dispose()
 

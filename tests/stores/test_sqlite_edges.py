@@ -65,6 +65,7 @@ def test_the_url_names_a_relative_or_an_absolute_path() -> None:
         ("sqlite:///:memory:", "leave store out"),
         ("mysql://host/db", "'mysql' is not known"),
         ("jobs.db", "is no URL"),
+        ("sqlite+aiosqlite:///jobs.db", "write sqlite:// in place of"),
     ],
 )
 def test_other_urls_are_refused_in_words(url: str, said: str) -> None:
@@ -149,6 +150,54 @@ async def test_who_waits_too_long_is_told_why_and_it_recovers_without_a_restart(
         assert stage.store.trouble == ""
     assert "cannot be written to" in caplog.text
     assert "can be written to again" in caplog.text
+
+
+async def test_a_file_that_was_removed_is_missed_and_it_recovers_when_it_is_back(
+    stage: Stage, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    aside = file.with_name("aside.db")
+    async with stage:
+        await stage.add(first := stage.run())
+        file.rename(aside)
+        for said in ("was removed or replaced while it was in use", "put it back, or restart"):
+            with pytest.raises(StoreUnavailable, match=said):
+                await stage.add(stage.run())
+        with pytest.raises(StoreUnavailable, match="put it back, or restart"):
+            await stage.state(first)
+        assert "was removed" in stage.store.trouble
+        assert not file.exists()  # no second ledger beside the one that may come back
+        aside.rename(file)
+        await stage.add(run := stage.run())
+        assert [await stage.state(one) for one in (first, run)] == ["pending", "pending"]
+        assert stage.store.trouble == ""
+    assert "the store cannot be written to" in caplog.text
+    assert "can be written to again" in caplog.text
+
+
+async def test_who_uses_a_file_that_was_replaced_joins_those_of_the_new_one(
+    file: Path, virtual_clock: VirtualClock
+) -> None:
+    def made() -> Scheduler:
+        scheduler = Scheduler(f"sqlite:///{file}", clock=virtual_clock)
+
+        @scheduler.job()
+        async def greet(name: str) -> str:
+            return f"hello {name}"
+
+        return scheduler
+
+    async with made() as first:
+        await (await first.schedule_once("greet", "ann")).result(5)
+        for part in ("", "-wal", "-shm"):
+            Path(f"{file}{part}").unlink()
+        async with made() as second:
+            with pytest.raises(StoreUnavailable, match="was removed or replaced"):
+                await first.schedule_once("greet", "ben")
+            run = await first.schedule_once("greet", "cid")
+            assert await second.handle(run.id).result(5) == "hello cid"
+            await anyio.sleep(20)
+            assert len(await second.instances()) == 2
+            assert first.health().ok
 
 
 async def test_a_full_disk_is_named_and_reading_goes_on(stage: Stage) -> None:

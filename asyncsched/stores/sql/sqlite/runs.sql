@@ -25,6 +25,10 @@ WHERE r.namespace = :namespace AND r.schedule = :schedule AND r.slot = :slot AND
 SELECT {run} FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.job = :job AND r.held_key = :key;
 
+-- name: key_holder_in
+-- The same as a connection sees it that is not ours.
+SELECT CAST(id AS text), arguments FROM asyncsched_runs WHERE namespace = ? AND job = ? AND held_key = ?;
+
 -- name: drop_key
 -- Take its key from a run whose time with it is over.
 UPDATE asyncsched_runs SET held_key = NULL WHERE id = :id;
