@@ -175,20 +175,9 @@ class Deployment:
         mark = fingerprint(one)
         for _ in range(_TRIES):
             now = self._timeline.now()
-            lost: Stretch | None = None
-            if stands is None:
-                wanted = new_schedule(one, self._store, now)
-            elif stands.fingerprint == mark and stands.declared and not (edited := _edited(one, stands)):
-                if not stands.orphaned:
-                    return
-                wanted = copy(stands)
-            else:
-                if stands.fingerprint == mark and edited:
-                    logger.warning(
-                        "schedule %r: somebody edited its %s in the store; it is declared anew as the code has it",
-                        one.id, edited,
-                    )  # fmt: skip
-                wanted, lost = _changed(one, stands, new_schedule(one, self._store, now), now)
+            wanted, lost = self._wanted(one, stands, mark, now)
+            if wanted is None:
+                return
             wanted.fingerprint, wanted.declared, wanted.declared_by = mark, True, incarnation
             wanted.orphaned = False
             after = await self._store.put_schedule(wanted, 0 if stands is None else stands.revision, now)
@@ -200,6 +189,22 @@ class Deployment:
         logger.warning(
             "schedule %r is being changed by others all the time; its row was left as it is", one.id
         )
+
+    def _wanted(
+        self, one: Declared, stands: ScheduleRecord | None, mark: str, now: Now
+    ) -> tuple[ScheduleRecord | None, Stretch | None]:
+        """Return the row as the code wants it, if it is to be written, and what is lost by the change."""
+        if stands is None:
+            return new_schedule(one, self._store, now), None
+        if stands.declared and stands.fingerprint == mark:
+            edited = _edited(one, stands)
+            if not edited:
+                return (copy(stands) if stands.orphaned else None), None
+            logger.warning(
+                "schedule %r: somebody edited its %s in the store; it is declared anew as the code has it",
+                one.id, edited,
+            )  # fmt: skip
+        return _changed(one, stands, new_schedule(one, self._store, now), now)
 
     # ── who has the word ─────────────────────────────────────────────────────────────────────
 
