@@ -1,7 +1,8 @@
 """A ledger of a million runs, made inside the database: two hundred thousand wait for a limit.
 
 Of the runs of one namespace a fifth waits for a limit, a fifth is pending (half of that ready), one in
-a hundred is running, held by eight instances, and the rest has ended, over two thousand schedules.
+a hundred is running, held by eight instances, two of them under the limit, and the rest has ended, over two
+thousand schedules.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _INSERT = """INSERT INTO asyncsched_runs (
     CASE WHEN i % 10 = 4 THEN 'schedule' ELSE 'once' END, CASE WHEN i % 10 = 4 THEN 's' || {thousands} END,
     CASE WHEN i % 10 = 4 THEN {due} END, CASE WHEN i % 5 = 1 THEN {due} END, {due}, i % 3,
     CASE WHEN i % 5 = 0 THEN CASE WHEN i % 2 = 0 THEN 'limit' ELSE 'limit ' || (i % 100) END END, '{{}}',
-    CASE WHEN i % 5 = 0 THEN CASE WHEN i % 2 = 0 THEN '[["limit",2]]' ELSE '[["limit ' || (i % 100) || '",2]]' END END,
+    CASE WHEN i IN (402, 502) THEN '[["limit",2]]'
+    WHEN i % 5 = 0 THEN CASE WHEN i % 2 = 0 THEN '[["limit",2]]' ELSE '[["limit ' || (i % 100) || '",2]]' END END,
     0, 2, CASE WHEN i % 5 < 2 THEN 'pending' WHEN i % 100 = 2 THEN 'running' ELSE 'succeeded' END, 1, {due}, {due},
     CASE WHEN i % 5 >= 2 AND i % 100 <> 2 THEN {due} END, CASE WHEN i % 5 < 2 THEN 0 ELSE 2 + {hundreds} % 8 END
 FROM {numbers}"""

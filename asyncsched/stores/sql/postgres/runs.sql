@@ -280,7 +280,7 @@ WHERE l.namespace = :namespace AND l.used <> 0 ORDER BY l."key" COLLATE "C" FOR 
 -- name: limited
 -- The running runs that hold a limit.
 SELECT {run} FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.state = 'running' AND r.permits IS NOT NULL;
+WHERE r.namespace = :namespace AND r.state = 'running' AND r.holder > 0 AND r.permits IS NOT NULL;
 
 -- name: recount_limit
 -- Say anew how many hold a limit.
