@@ -1,5 +1,7 @@
 """SQL by name: each statement stands in a ``.sql`` file, named and described in comments above it.
 
+Those of ``sql/`` are every database's; those of ``sql/<dialect>/`` are written in its own words.
+
 ``{run}`` and ``{schedule}`` stand for the columns of ``_rows``, so their order is written down once.
 Parameters are ``:name``, or ``?`` where many rows go in at once.
 """
@@ -41,8 +43,8 @@ def parse(text: str) -> dict[str, str]:
 def load(dialect: str, adapt: Callable[[str], str] | None = None) -> Mapping[str, str]:
     """Return all named statements of a dialect, each through ``adapt``."""
     found: dict[str, str] = {}
-    for file in sorted((_SQL / dialect).glob("*.sql")):
-        if not file.name[0].isdigit():
+    for folder in (_SQL, _SQL / dialect):
+        for file in sorted(folder.glob("[a-z]*.sql")):
             found.update(parse(file.read_text("utf-8")))
     return found if adapt is None else {name: adapt(sql) for name, sql in found.items()}
 

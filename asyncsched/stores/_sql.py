@@ -2,9 +2,10 @@
 
 The seams, for who adds a database beside SQLite:
 
-* ``sql/<dialect>/0001_*.sql`` and on: the schema; the other ``.sql`` files: the named queries, with
-  the same names and results for every database. ``_queries`` reads them; ``load(dialect, adapt)``
-  can rewrite ``:name`` and ``?`` into what a driver wants.
+* ``sql/*.sql``: the named queries that all databases have in common; ``sql/<dialect>/*.sql``: those
+  that each writes in its own words, with the same names and results; ``sql/<dialect>/0001_*.sql`` and
+  on: its schema. ``_queries`` reads them; ``load(dialect, adapt)`` can rewrite ``:name`` and ``?`` into
+  what a driver wants.
 * ``_session.Session``: one connection in its thread. A database fills in ``connect``, ``close``,
   ``execute``, ``executemany``, ``begin``, ``rollback``, ``judge`` (is an error to be tried again, is
   the database away, or is this item wrong), ``explain`` (the error as ours), ``array``, ``write_id``

@@ -1,19 +1,3 @@
--- name: signal
--- Say that there may be something to do for others.
-UPDATE asyncsched_ledger SET signal = signal + 1 WHERE namespace = :namespace;
-
--- name: version
--- Number a change of schedules.
-UPDATE asyncsched_ledger SET version = version + 1 WHERE namespace = :namespace RETURNING version;
-
--- name: dropped
--- Say that schedules have gone.
-UPDATE asyncsched_ledger SET dropped = version WHERE namespace = :namespace;
-
--- name: seat
--- Number an instance in the order of starts.
-UPDATE asyncsched_ledger SET seats = seats + 1 WHERE namespace = :namespace RETURNING seats;
-
 -- name: look
 -- In one answer: how the ledger stands, with whether there is something for an instance to do now (by
 -- the server's own time where none is given), then how far each instance's beats are.
@@ -47,19 +31,6 @@ FROM asyncsched_ledger AS l WHERE l.namespace = :namespace
 UNION ALL
 SELECT i.incarnation, i.beat, i.seat, 0 FROM asyncsched_instances AS i WHERE i.namespace = :namespace;
 
--- name: instances
--- The instances that live, oldest first.
-SELECT i.incarnation, i.beat, i.seat, i.host, i.pid, i.version, i.role, i.jobs, i.schedules, i.started_at, i.beat_at
-FROM asyncsched_instances AS i WHERE i.namespace = :namespace ORDER BY i.seat;
-
--- name: join
--- Take a seat as a living instance. Repeated after a lost answer it changes nothing.
-INSERT INTO asyncsched_instances (
-    namespace, incarnation, beat, seat, host, pid, version, role, jobs, schedules, started_at, beat_at
-) VALUES (
-    :namespace, :incarnation, 1, :seat, :host, :pid, :version, :role, :jobs, :schedules, :started_at, :now
-) ON CONFLICT DO NOTHING;
-
 -- name: beat
 -- Say that an instance lives, and hear the server's time; no row means that it was declared dead.
 UPDATE asyncsched_instances SET beat = beat + 1, beat_at = :now
@@ -70,12 +41,3 @@ RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
 -- Whether an instance has not been declared dead, held fast until the end of the transaction.
 SELECT 1 FROM asyncsched_instances WHERE namespace = :namespace AND incarnation = :incarnation
 FOR KEY SHARE;
-
--- name: bury
--- Declare an instance dead whose beat has stood still.
-DELETE FROM asyncsched_instances
-WHERE namespace = :namespace AND incarnation = :incarnation AND beat = :beat;
-
--- name: leave
--- Take an instance out that ends.
-DELETE FROM asyncsched_instances WHERE namespace = :namespace AND incarnation = :incarnation;

@@ -1,63 +1,6 @@
--- name: insert_run
--- Put a pending run into the ledger. Repeated after a lost answer it changes nothing; neither does
--- it where the slot, or the key, has its run already.
-INSERT INTO asyncsched_runs (
-    namespace, id, job, due, executor, schedule, origin, slot, ready_at, "rank", priority, waits_for,
-    arguments, "key", held_key, key_ttl, tags, permits, max_attempts, created_at, carried, state
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
-ON CONFLICT DO NOTHING;
-
--- name: run
--- One run by its id.
-SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace AND r.id = :id;
-
 -- name: lock_run
 -- The same, about to be written.
 SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace AND r.id = :id;
-
--- name: slot
--- The run of a slot's own.
-SELECT {run} FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.schedule = :schedule AND r.slot = :slot AND r.origin = 'schedule';
-
--- name: key_holder
--- The run that holds a key.
-SELECT {run} FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.job = :job AND r.held_key = :key;
-
--- name: key_holder_in
--- The same as a connection sees it that is not ours.
-SELECT CAST(id AS text), arguments FROM asyncsched_runs WHERE namespace = ? AND job = ? AND held_key = ?;
-
--- name: drop_key
--- Take its key from a run whose time with it is over.
-UPDATE asyncsched_runs SET held_key = NULL WHERE id = :id;
-
--- name: drop_old_key
--- Take a key from a run whose time with it is over.
-UPDATE asyncsched_runs SET held_key = NULL
-WHERE namespace = ? AND job = ? AND held_key = ? AND finished_at + key_ttl <= ?;
-
--- name: replace_run
--- Give a pending run another time, and its keys' newest arguments.
-UPDATE asyncsched_runs
-SET due = :due, ready_at = :due, "rank" = :rank, waits_for = NULL, arguments = :arguments,
-    permits = :permits, priority = :priority, key_ttl = :key_ttl
-WHERE id = :id AND state = 'pending';
-
--- name: move_waiting
--- Give a run that waits for the one before it another time; it goes on waiting.
-UPDATE asyncsched_runs SET due = :due, "rank" = :rank WHERE id = :id AND state = 'pending';
-
--- name: finish_pending
--- End a run that has not begun.
-UPDATE asyncsched_runs
-SET state = 'cancelled', why = :why, finished_at = :now, ready_at = NULL, waits_for = NULL, held_key = NULL
-WHERE id = :id AND state = 'pending';
-
--- name: ask
--- Ask the holder of a running run to cancel it.
-UPDATE asyncsched_runs SET asked = :why WHERE id = :id AND state = 'running' AND asked IS NULL;
 
 -- name: levels
 -- Of each executor, the priorities that pending runs have, each with the earliest that is ready and
@@ -107,10 +50,6 @@ SET state = 'running', holder = :holder, attempt = attempt + 1, started_at = :no
     late = coalesce(late, :now - due), ready_at = NULL, waits_for = NULL, asked = NULL
 WHERE id IN (SELECT value FROM json_each(:runs));
 
--- name: wait_for
--- Have a pending run wait for something, out of the index of what is ready.
-UPDATE asyncsched_runs SET waits_for = ?, ready_at = NULL WHERE id = ? AND state = 'pending';
-
 -- name: park
 -- Put a pending run aside until its schedule or job is resumed.
 UPDATE asyncsched_runs SET waits_for = 'paused', ready_at = NULL WHERE id = ? AND state = 'pending';
@@ -123,25 +62,6 @@ WHERE id = (
     WHERE r.namespace = :namespace AND r.waits_for = :key AND r.ready_at IS NULL
     ORDER BY r."rank" LIMIT 1
 ) RETURNING id;
-
--- name: wake_schedule
--- Let the runs of a schedule that was resumed go on.
-UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 60000000
-WHERE namespace = :namespace AND waits_for = 'paused' AND ready_at IS NULL AND schedule = :schedule;
-
--- name: wake_job
--- Let the runs of a job that was resumed go on.
-UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 60000000
-WHERE namespace = :namespace AND waits_for = 'paused' AND ready_at IS NULL AND job = :job;
-
--- name: wake_chain
--- Let the next run of a schedule go on, if it waits and no live run is before it.
-UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 60000000
-WHERE id = (
-    SELECT r.id FROM asyncsched_runs AS r
-    WHERE r.namespace = ? AND r.schedule = ? AND r.origin = 'schedule' AND r.state IN ('pending', 'running')
-    ORDER BY r.due, r.id LIMIT 1
-) AND state = 'pending' AND waits_for = 'overlap';
 
 -- name: live
 -- The runs of some schedules' own that have no outcome.
@@ -159,14 +79,6 @@ WHERE EXISTS (
         AND r.slot = json_extract(t.value, '$[1]') AND r.origin = 'schedule'
 );
 
--- name: record
--- End an attempt, if we are still the run's holder.
--- An attempt that was not spent has its number again: when it began tells them apart.
-UPDATE asyncsched_runs
-SET state = ?, why = ?, error = ?, result = ?, attempts = ?, progress = ?, attempt = ?, ready_at = ?,
-    "rank" = ?, finished_at = ?, held_key = CASE WHEN ? THEN held_key END, asked = NULL
-WHERE id = ? AND holder = ? AND attempt = ? AND started_at = ? AND state = 'running';
-
 -- name: succeed
 -- End attempts of one instance that began at the same moment, and left nothing but that they succeeded.
 UPDATE asyncsched_runs AS r
@@ -176,38 +88,9 @@ FROM json_each(:ended) AS t
 WHERE r.id = t.key AND r.state = 'running'
     AND r.holder = :holder AND r.attempt = :attempt AND r.started_at = :began;
 
--- name: complete
--- Write that a held run has succeeded, in its job's own transaction; the record that follows keeps it.
-UPDATE asyncsched_runs SET asked = ? WHERE id = ? AND holder = ? AND attempt = ? AND state = 'running';
-
--- name: fence
--- Take a run from a holder that is dead or has lost it.
-UPDATE asyncsched_runs SET holder = 0 WHERE id = :id;
-
 -- name: note
 -- Write a held run's progress.
 UPDATE asyncsched_runs SET progress = ? WHERE id = ? AND holder = ? AND attempt = ? AND started_at = ? AND state = 'running';
-
--- name: refer
--- Write down the id that an engine elsewhere gave to a held run.
-UPDATE asyncsched_runs SET reference = ? WHERE id = ? AND holder = ? AND attempt = ? AND started_at = ? AND state = 'running';
-
--- name: held
--- What an instance executes.
-SELECT {run} FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.holder = :holder AND r.state = 'running';
-
--- name: astray
--- What is held by no instance that lives.
-SELECT {run} FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.state = 'running' AND r.holder NOT IN (
-    SELECT i.incarnation FROM asyncsched_instances AS i WHERE i.namespace = :namespace
-) LIMIT 1000;
-
--- name: asked
--- Which runs of a holder it is to cancel, and why.
-SELECT r.id, r.asked FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.holder = :holder AND r.state = 'running' AND r.asked IS NOT NULL;
 
 -- name: states
 -- How the runs that somebody waits for stand.
@@ -219,38 +102,10 @@ WHERE r.id IN (SELECT value FROM json_each(:ids));
 SELECT l."key", l.used, l.theoretical, l.trying FROM asyncsched_limits AS l
 WHERE l.namespace = :namespace AND l."key" IN (SELECT value FROM json_each(:keys)) ORDER BY l."key";
 
--- name: set_limit
--- Write how a limit stands.
-INSERT INTO asyncsched_limits (namespace, "key", used, theoretical, trying) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (namespace, "key") DO UPDATE
-SET used = excluded.used, theoretical = excluded.theoretical, trying = excluded.trying;
-
 -- name: used_limits
 -- The limits that somebody holds, about to be counted again.
 SELECT l."key", l.used FROM asyncsched_limits AS l
 WHERE l.namespace = :namespace AND l.used <> 0 ORDER BY l."key";
-
--- name: limited
--- The running runs that hold a limit.
-SELECT {run} FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.state = 'running' AND r.holder > 0 AND r.permits IS NOT NULL;
-
--- name: recount_limit
--- Say anew how many hold a limit.
-UPDATE asyncsched_limits SET used = :used WHERE namespace = :namespace AND "key" = :key;
-
--- name: sweep_limits
--- Forget limits that say nothing any more.
-DELETE FROM asyncsched_limits
-WHERE namespace = :namespace AND used = 0 AND theoretical <= :now AND trying IS NULL AND NOT EXISTS (
-    SELECT 1 FROM asyncsched_runs AS r
-    WHERE r.namespace = :namespace AND r.waits_for = asyncsched_limits."key" AND r.ready_at IS NULL
-);
-
--- name: runs
--- The runs that match, newest due first.
-SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace{where}
-ORDER BY r.due DESC, r.id DESC LIMIT :limit;
 
 -- name: where_states
 -- One of several states.
@@ -259,40 +114,3 @@ r.state IN (SELECT value FROM json_each(:states));
 -- name: where_tag
 -- With a tag.
 EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = :tag);
-
--- name: oldest_kept
--- When the run ended from which on the history's number of runs keeps all.
-SELECT r.finished_at FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.finished_at IS NOT NULL
-ORDER BY r.finished_at DESC LIMIT 1 OFFSET :count;
-
--- name: prune_upto
--- Where the next portion of old runs ends.
-SELECT r.finished_at FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.finished_at > :after AND r.finished_at <= :horizon
-ORDER BY r.finished_at LIMIT 1 OFFSET :most;
-
--- name: prune
--- Drop the finished runs of a portion, but not the last 20 of a schedule, nor its last failure, nor
--- dead letters that ended after the other horizon.
-DELETE FROM asyncsched_runs WHERE id IN (
-    SELECT r.id FROM asyncsched_runs AS r
-    WHERE r.namespace = :namespace AND r.finished_at > :after AND r.finished_at <= :upto
-        AND NOT (
-            r.finished_at >= :dead_horizon
-            AND (r.state IN ('failed', 'timed_out', 'lost') OR (r.state = 'cancelled' AND r.why = 'shutdown'))
-        )
-        AND NOT EXISTS (
-            SELECT 1 FROM asyncsched_schedules AS s
-            WHERE s.namespace = r.namespace AND s.id = r.schedule AND (
-                s.failed_run = r.id
-                OR (
-                    SELECT count(*) FROM (
-                        SELECT 1 FROM asyncsched_runs AS x
-                        WHERE x.namespace = r.namespace AND x.schedule = r.schedule
-                            AND x.finished_at > r.finished_at LIMIT :kept
-                    )
-                ) < :kept
-            )
-        )
-);

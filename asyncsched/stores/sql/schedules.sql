@@ -1,0 +1,104 @@
+-- name: schedules
+-- All schedules.
+SELECT {schedule} FROM asyncsched_schedules AS s WHERE s.namespace = :namespace;
+
+-- name: schedules_since
+-- The schedules that were changed since a version.
+SELECT {schedule} FROM asyncsched_schedules AS s
+WHERE s.namespace = :namespace AND s.version > :version;
+
+-- name: schedule_ids
+-- The ids of all schedules.
+SELECT s.id FROM asyncsched_schedules AS s WHERE s.namespace = :namespace;
+
+-- name: insert_schedule
+-- Put a new schedule into the ledger.
+INSERT INTO asyncsched_schedules (
+    job, spec, anchor, cursor, next_slot, next_due, arguments, jitter, tags, fingerprint, declared,
+    declared_by, orphaned, rescheduled, paused, paused_at, note, "by", revision, edition, edition_since,
+    failures, created_at, version, namespace, id
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
+
+-- name: update_schedule
+-- Replace a schedule that stands at a revision.
+UPDATE asyncsched_schedules SET
+    job = ?, spec = ?, anchor = ?, cursor = ?, next_slot = ?, next_due = ?, arguments = ?, jitter = ?,
+    tags = ?, fingerprint = ?, declared = ?, declared_by = ?, orphaned = ?, rescheduled = ?, paused = ?,
+    paused_at = ?, note = ?, "by" = ?, revision = ?, edition = ?, edition_since = ?, failures = ?,
+    created_at = ?, version = ?
+WHERE namespace = ? AND id = ? AND revision = ?;
+
+-- name: move_schedule
+-- Move a schedule on: winning this write is owning the firing.
+UPDATE asyncsched_schedules SET cursor = ?, next_slot = ?, next_due = ?, revision = revision + 1
+WHERE namespace = ? AND id = ? AND revision = ? AND paused = 0;
+
+-- name: remove_schedule
+-- Remove a schedule.
+DELETE FROM asyncsched_schedules WHERE namespace = :namespace AND id = :id;
+
+-- name: succeeded
+-- End a schedule's row of failures.
+UPDATE asyncsched_schedules SET failures = 0 WHERE namespace = ? AND id = ? AND failures > 0;
+
+-- name: failed
+-- Count one more failure in a row.
+UPDATE asyncsched_schedules SET failures = failures + 1, failed_run = ? WHERE namespace = ? AND id = ?;
+
+-- name: pause_failing
+-- Pause a schedule that has failed too often in a row.
+UPDATE asyncsched_schedules
+SET paused = 1, paused_at = :now, "by" = 'asyncsched', revision = revision + 1, version = :version,
+    note = 'paused after ' || failures || ' failures in a row'
+WHERE namespace = :namespace AND id = :id AND paused = 0 AND failures >= :most;
+
+-- name: last_stretches
+-- The newest stretch of some schedules.
+SELECT t.schedule, t.first, t.last, t.count, t.reason, t.exact FROM asyncsched_stretches AS t
+WHERE t.namespace = :namespace AND t.schedule = :schedule ORDER BY t.first DESC LIMIT 1;
+
+-- name: insert_stretch
+-- Write down slots that get no run.
+INSERT INTO asyncsched_stretches (schedule, last, count, reason, exact, namespace, first)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (namespace, schedule, first) DO UPDATE
+SET last = excluded.last, count = excluded.count, reason = excluded.reason, exact = excluded.exact;
+
+-- name: stretches
+-- The stretches of a schedule that touch a time, oldest first.
+SELECT t.schedule, t.first, t.last, t.count, t.reason, t.exact FROM asyncsched_stretches AS t
+WHERE t.namespace = :namespace AND t.schedule = :schedule AND t.first <= :end AND t.last >= :start
+ORDER BY t.first;
+
+-- name: remove_stretches
+-- Drop the stretches of a schedule that is removed: nobody can ask any more what became of its slots.
+DELETE FROM asyncsched_stretches WHERE namespace = :namespace AND schedule = :id;
+
+-- name: prune_stretches
+-- Keep the newest stretches of each schedule.
+DELETE FROM asyncsched_stretches
+WHERE namespace = :namespace AND first < (
+    SELECT t.first FROM asyncsched_stretches AS t
+    WHERE t.namespace = asyncsched_stretches.namespace AND t.schedule = asyncsched_stretches.schedule
+    ORDER BY t.first DESC LIMIT 1 OFFSET :kept
+);
+
+-- name: pause_job
+-- Begin nothing more of a job.
+INSERT INTO asyncsched_paused_jobs (namespace, job, note, "by", since)
+VALUES (:namespace, :job, :note, :by, :since)
+ON CONFLICT (namespace, job) DO UPDATE SET note = excluded.note, "by" = excluded."by", since = excluded.since;
+
+-- name: resume_job
+-- Begin runs of a job again.
+DELETE FROM asyncsched_paused_jobs WHERE namespace = :namespace AND job = :job;
+
+-- name: paused_jobs
+-- The paused jobs.
+SELECT job, note, "by", since FROM asyncsched_paused_jobs WHERE namespace = :namespace;
+
+-- name: failing
+-- Whether a schedule is to be paused for its failures.
+SELECT 1 FROM asyncsched_schedules
+WHERE namespace = :namespace AND id = :id AND paused = 0 AND failures >= :most;
