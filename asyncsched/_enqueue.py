@@ -135,8 +135,7 @@ class Enqueue:
                 raise ArgumentError(
                     "replace=True and connection= do not go together: moving a run is no INSERT"
                 )
-            if not machine.stands_in:
-                return await self._add_in(machine.main, connection, self._of_statement(once))
+            return await self._add_in(machine.main, connection, self._of_statement(once))
         job = self._job_for(func, machine)
         if replace and key is None:
             raise ArgumentError(
@@ -327,8 +326,7 @@ class Enqueue:
     def _job_for(self, func: Any, machine: Machine) -> Job:
         job = self._registry.find(func)
         if job is None:
-            known_only = machine.main.store.durable or machine.stands_in
-            if isinstance(func, str) or known_only or not callable(func):
+            if isinstance(func, str) or machine.main.store.durable or not callable(func):
                 return self._registry.get(func)
             job = self._registry.adopt(func, machine.unlearn)
             machine.learn(job)

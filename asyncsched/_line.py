@@ -75,6 +75,8 @@ class Line:
     async def _join(self, store: ClusterStore) -> None:
         machine, timeline = self.machine, cast("ClusterTimeline", self.timeline)
         timeline.refresh(await store.time(), machine.clock.monotonic(), machine.clock.monotonic())
+        if machine.role == "off":
+            return
         jobs = {name for name, job in machine.registry.jobs.items() if not job.each_instance}
         me = InstanceRecord(
             machine.ids.instance, socket.gethostname(), os.getpid(), VERSION, machine.role,

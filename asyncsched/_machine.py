@@ -57,11 +57,9 @@ class Machine:
         stall_threshold: float | None,
         strict: bool = False,
         role: str = "both",
-        stands_in: bool = False,
     ) -> None:
         registry.restart()
         self.role = role
-        self.stands_in = stands_in  # memory in place of a durable store: what that would refuse is refused
         self.strict = strict  # memory sends arguments and results through JSON, as a durable store would
         self.registry = registry
         self.executors = executors
@@ -263,7 +261,7 @@ class Machine:
                 line.keeper.close()
 
     async def _unfinished(self) -> int:
-        if self.main.store.durable or self.role == "off":
+        if self.main.store.durable:
             return 0
         from asyncsched._ledger import RunQuery
 

@@ -43,10 +43,9 @@ class Scheduler(Declarations, Enqueue, Operations):
         namespace: schedulers of one namespace on one store are one cluster.
         timezone: of cron expressions that name none.
         executors: further executors by name, or others in place of ``loop``, ``thread``, ``process``.
-        role: ``both``; ``submit`` (takes work, runs none); ``run``; or ``off``, for the host's own
-            tests: nothing runs, and whatever the store, the ledger is in memory, so that no database
-            is needed and nothing leaves the process; what the store would refuse is refused. By
-            default what ``ASYNCSCHED_ROLE`` says at start, else ``both``.
+        role: ``both``; ``submit`` (takes work, runs none); ``run``; or ``off`` (starts nothing and
+            still answers: for the host's own tests). By default what ``ASYNCSCHED_ROLE`` says at
+            start, else ``both``.
         shutdown_timeout: seconds that running attempts have before they are cancelled.
         strict: memory sends arguments and results through JSON, as a durable store would.
         observers: callables that hear every event.
@@ -118,13 +117,9 @@ class Scheduler(Declarations, Enqueue, Operations):
             )
         role = self._role or os.environ.get("ASYNCSCHED_ROLE") or "both"
         check_choice(role, "role (ASYNCSCHED_ROLE)", get_args(Role))
-        store = self._make_store()
-        stands_in = role == "off" and store.durable
-        if stands_in:
-            store = open_store(None, self.namespace)()
         machine = Machine(
-            self._registry, self._executors, store, self._clock, self._observers, role in ("both", "run"),
-            current_server(), self._stall_threshold, self._strict or stands_in, role, stands_in,
+            self._registry, self._executors, self._make_store(), self._clock, self._observers,
+            role in ("both", "run"), current_server(), self._stall_threshold, self._strict, role,
         )  # fmt: skip
         self._machine, self._task, self._open = machine, current_task_id(), True
         try:
