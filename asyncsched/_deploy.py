@@ -15,9 +15,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
+from asyncsched._cluster import InstanceRecord
 from asyncsched._errors import ConfigurationError, TriggerError
 from asyncsched._instants import Instant, to_datetime
-from asyncsched._ledger import InstanceRecord, ScheduleRecord, Stretch
+from asyncsched._ledger import ScheduleRecord, Stretch
 from asyncsched._plan import UserTrigger, asking, first_slot, resumed
 from asyncsched.triggers import trigger_from_json, trigger_to_json
 

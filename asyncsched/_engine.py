@@ -12,26 +12,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from heapq import heapify, heappop, heappush
 from itertools import count
-from math import inf
 from typing import TYPE_CHECKING
 
 from asyncsched._clock import LONGEST_NAP, Now
+from asyncsched._cluster import Fenced
 from asyncsched._errors import StoreUnavailable
 from asyncsched._events import ClockStepped, SchedulePaused, SlotsSkipped
 from asyncsched._instants import SECOND, Instant, to_datetime
 from asyncsched._jobs import Job, Runnable, arguments_of
-from asyncsched._ledger import (
-    Claim,
-    Claimed,
-    Fenced,
-    Firing,
-    Permit,
-    RunRecord,
-    ScheduleRecord,
-    Stretch,
-    Verdict,
-)
-from asyncsched._plan import Slot, passed, plan, replanned
+from asyncsched._ledger import Claim, Claimed, Firing, Permit, RunRecord, ScheduleRecord, Stretch, Verdict
+from asyncsched._plan import Slot, plan
+from asyncsched._steps import Steps, replan
 
 if TYPE_CHECKING:
     from asyncsched._clock import Timeline
@@ -50,9 +41,6 @@ AT_ONCE = 64
 
 IN_ONE_WRITE = 256
 """The same under a durable store, where every turn is a transaction that is waited for."""
-
-_STEP = SECOND
-"""A wall clock that moved this much against the monotonic one was stepped."""
 
 
 class Engine:
@@ -93,14 +81,7 @@ class Engine:
         # Due time, a number so that comparing two ends there, and whose entry of which revision it is.
         self._heaps: dict[bool, list[tuple[Instant, int, str, int]]] = {False: [], True: []}
         self._entries = count()
-        self._offset = self._drift(timeline.now())
-        self._looked = timeline.now().steady
-        self._checked = not store.durable  # there, a wrong clock may have left something
-        # A clock that tells of its steps need not be looked at for them: a month of virtual time has
-        # 86,400 naps.
-        on_step: Callable[[Callable[[], None]], Callable[[], None]] | None = getattr(clock, "on_step", None)
-        self._nap = LONGEST_NAP if on_step is None else inf
-        self._unheard: Callable[[], object] = (lambda: None) if on_step is None else on_step(sleeper.wake)
+        self._steps = Steps(clock, timeline, sleeper.wake, seen=not store.durable)
         self._hinted = True
         self._closing = False
         self._failures = 0
@@ -145,7 +126,7 @@ class Engine:
     def close(self) -> None:
         """Begin nothing more."""
         self._closing = True
-        self._unheard()
+        self._steps.close()
         self._sleeper.wake()
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────
@@ -304,7 +285,7 @@ class Engine:
 
     def _wake_at(self, now: Now) -> float:
         """Return the loop's time at which to look again."""
-        naps = [self._nap]
+        naps = [self._steps.nap]
         if self._hinted and not self._stopping():
             return 0.0
         if not self._stopping():
@@ -320,56 +301,27 @@ class Engine:
         timer = self._timers.peek()
         return deadline if timer is None else min(deadline, timer)
 
-    def _drift(self, now: Now) -> int:
-        return now.wall - round(self._clock.monotonic() * SECOND)
-
     async def _notice_step(self, now: Now) -> None:
         """Plan the schedules of the wall clock again when it was moved, and once at the start."""
-        by = self._drift(now) - self._offset
-        since, self._looked = self._looked, now.steady
-        first, stepped = not self._checked, not -_STEP < by < _STEP
-        if not (first or stepped):
+        step = self._steps.look(now)
+        if step is None:
             return
-        # Between the last look and now the clock was moved; who is told of it looked at once.
-        unseen = 0 if first or self._nap == inf else now.steady - since
-        names = await self._replan_all(now, unseen)
-        self._checked = True
-        self._offset += by
-        if first:
-            return  # what the store's clock says was not known before
-        log = logger.warning if names else logger.info
-        log("the wall clock was moved by %+.3f s; %d schedules were planned again", by / SECOND, len(names))
-        if self._hub.wants(ClockStepped):
-            self._hub.emit(ClockStepped(to_datetime(now.wall), timedelta(microseconds=by), names))
-
-    async def _replan_all(self, now: Now, unseen: int) -> tuple[str, ...]:
-        """Forget due times that a wrong clock had put too far ahead; return whose they were."""
-        changed = []
-        for record in list(self.schedules.values()):
-            if record.steady or record.paused:
-                continue
-            again = self._replanned(record, now.wall)
-            if again is None:
-                continue
-            stands = await self._store.put_schedule(again, record.revision, now)
-            self.follow((stands,))
-            changed.append(record.id)
-            lost = again.cursor < record.cursor and passed(again, now.wall - unseen, now.wall)
-            if lost and stands.revision == record.revision + 1:
-                stretch = Stretch(record.id, *lost[:3], "missed", lost.exact)
-                await self._store.release(record.id, stretch, now)
+        names = await replan(list(self.schedules.values()), self._store, step, now, self.follow)
         heap = self._heaps[False]
         if len(heap) > 2 * len(self.schedules) + 64:
             heap[:] = [entry for entry in heap if self._current(entry)]
             heapify(heap)
-        return tuple(changed)
-
-    def _replanned(self, record: ScheduleRecord, now: Instant) -> ScheduleRecord | None:
-        try:
-            return replanned(record, now)
-        except Exception:  # a user's trigger that raises must stop nobody else's
-            logger.exception("schedule %r: its trigger failed; what was planned holds", record.id)
-            return None
+        self._steps.met(step)
+        if step.first:
+            return  # what the store's clock says was not known before
+        log = logger.warning if names else logger.info
+        log(
+            "the wall clock was moved by %+.3f s; %d schedules were planned again",
+            step.by / SECOND,
+            len(names),
+        )
+        if self._hub.wants(ClockStepped):
+            self._hub.emit(ClockStepped(to_datetime(now.wall), timedelta(microseconds=step.by), names))
 
     def _current(self, entry: tuple[Instant, int, str, int]) -> bool:
         record = self.schedules.get(entry[2])

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence, Set
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from asyncsched._cluster import InstanceRecord, Seen, Watch
 from asyncsched._errors import StoreError
 from asyncsched._instants import to_datetime
-from asyncsched._ledger import InstanceRecord, Seen, Watch
 from asyncsched._models import Health
 
 if TYPE_CHECKING:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 from asyncsched._clock import ClusterTimeline, Now, Timeline
+from asyncsched._cluster import InstanceRecord
 from asyncsched._deploy import Deployment, new_schedule
 from asyncsched._engine import Engine
 from asyncsched._errors import ArgumentError, ConfigurationError, SchedulerClosed, StoreUnavailable
 from asyncsched._instants import Instant, to_instant, to_micros
 from asyncsched._jobs import Job
 from asyncsched._keeper import Keeper
-from asyncsched._ledger import InstanceRecord, RunRecord
+from asyncsched._ledger import RunRecord
 from asyncsched._progress import ProgressBoard
 from asyncsched._runner import Runner
 from asyncsched._timers import Timers

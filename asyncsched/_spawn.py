@@ -100,18 +100,20 @@ class Sleeper(Protocol):
 
 def current_backend() -> Backend:
     """Return the backend of the running event loop."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_task():
-        return _TrioBackend()
-    return _AsyncioBackend()
+    return _AsyncioBackend() if _trio() is None else _TrioBackend()
 
 
 def current_task_id() -> int:
     """Return a number that identifies the calling task while it lives."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_task():
-        return id(trio.lowlevel.current_task())
-    return id(asyncio.current_task())
+    trio = _trio()
+    return id(asyncio.current_task() if trio is None else trio.current_task())
+
+
+def _trio() -> Any:
+    """Return trio's low level if we are in a task of it. Another thread may be about to import it."""
+    trio = sys.modules.get("trio.lowlevel")
+    in_trio_task = getattr(trio, "in_trio_task", None)
+    return trio if in_trio_task is not None and in_trio_task() else None
 
 
 class _AsyncioBackend:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from asyncsched._cluster import InstanceRecord
 from asyncsched._errors import told
 from asyncsched._instants import Instant, to_datetime
 from asyncsched._jobs import Job, arguments_of
-from asyncsched._ledger import InstanceRecord, RunRecord, ScheduleRecord
+from asyncsched._ledger import RunRecord, ScheduleRecord
 from asyncsched._models import FINAL_STATES, Attempt, ErrorInfo, Instance, Run, Schedule
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from asyncsched._clock import Now
+    from asyncsched._cluster import InstanceRecord, Seen, Watch
     from asyncsched._context import CurrentRun
     from asyncsched._events import Event
     from asyncsched._instants import Instant
@@ -21,15 +22,12 @@ if TYPE_CHECKING:
         Added,
         Claim,
         Claimed,
-        InstanceRecord,
         JobPause,
         RunQuery,
         RunRecord,
         ScheduleRecord,
-        Seen,
         Stretch,
         Verdict,
-        Watch,
     )
 
 

@@ -11,8 +11,9 @@ from dataclasses import replace as copy
 from typing import Any, NamedTuple
 
 from asyncsched._clock import Now
+from asyncsched._cluster import Fenced
 from asyncsched._instants import Instant
-from asyncsched._ledger import Claim, Claimed, Fenced, Firing, RunRecord, Stretch
+from asyncsched._ledger import Claim, Claimed, Firing, RunRecord, Stretch
 from asyncsched._plan import admit
 from asyncsched.stores._adding import ask, finish_pending
 from asyncsched.stores._in_transaction import COMPLETED

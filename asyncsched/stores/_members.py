@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 from asyncsched._clock import Now
+from asyncsched._cluster import InstanceRecord, Seen, Watch
 from asyncsched._instants import Instant
-from asyncsched._ledger import InstanceRecord, Seen, Watch
 from asyncsched.stores._claiming import asked
 from asyncsched.stores._recording import fence
 from asyncsched.stores._session import Session

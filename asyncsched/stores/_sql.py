@@ -14,7 +14,7 @@ The seams, for who adds a database beside SQLite:
   code over a ``Session``, the same for all. Each may be begun again after an error, so it changes
   nothing but the database, and the order in which it locks rows is always: instance, schedules by
   id, runs, limits by key.
-* ``_worker`` and ``_writer``: the thread, and group commit. Nothing in them knows a database.
+* ``_connected``, ``_worker`` and ``_writer``: two threads, and group commit. Nothing in them knows a database.
 * :class:`SqlStore`: made by a subclass that gives two sessions (``_make_session``), prepares the
   schema (``_prepare``, in the writer's thread), and says how it hears of others (``_look``).
 """
@@ -23,40 +23,36 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from typing import Any
 
-from asyncsched._clock import Now, SystemClock
-from asyncsched._errors import SchedulerStateError, StoreUnavailable
+from asyncsched._clock import Now
+from asyncsched._cluster import InstanceRecord, Seen, Watch
+from asyncsched._errors import SchedulerStateError
 from asyncsched._instants import MINUTE, Instant
 from asyncsched._ledger import (
     Added,
     Claim,
     Claimed,
-    InstanceRecord,
     JobPause,
     RunQuery,
     RunRecord,
     ScheduleRecord,
-    Seen,
     Stretch,
     Verdict,
-    Watch,
 )
 from asyncsched.stores import _members as members
 from asyncsched.stores import _tending as tending
 from asyncsched.stores._adding import Adding, Cancelling, Moving, add, cancel, move
 from asyncsched.stores._claiming import Claiming, claim
+from asyncsched.stores._connected import Connected
 from asyncsched.stores._in_transaction import COMPLETED, execute, in_style, rows_of
 from asyncsched.stores._queries import load
 from asyncsched.stores._recording import Noting, Recording, note, past_attempts, record
 from asyncsched.stores._rows import Quarantine, new_run
 from asyncsched.stores._session import Session
-from asyncsched.stores._worker import LEAST, Worker
-from asyncsched.stores._writer import Operation, Reader, Writer, each
-
-if TYPE_CHECKING:
-    from asyncsched.abc import Clock, ReadTrigger
+from asyncsched.stores._worker import LEAST
+from asyncsched.stores._writer import Operation, each
 
 logger = logging.getLogger("asyncsched.store")
 
@@ -74,7 +70,7 @@ _KEYED = 4
 """How many rows a run with a key counts for: it is looked for first."""
 
 
-class SqlStore:
+class SqlStore(Connected):
     """A ledger in a database.
 
     Args:
@@ -102,104 +98,21 @@ class SqlStore:
         self, namespace: str = "default", *, timeout: float = 5.0, lease: float = 15.0, beat: float = 5.0,
         poll: float = 0.25, migrate: bool = True,
     ) -> None:  # fmt: skip
+        super().__init__(timeout, _OPERATIONS)
         self.namespace = namespace
-        self.timeout = timeout
         self.lease = lease
         self.beat_every = beat
         self.poll_every = poll
         self.migrates = migrate
         self.bounds = tending.Bounds()
-        self.clock: Clock = SystemClock()
-        self._triggers: ReadTrigger = _unread
         self.stirred: Callable[[bool, Set[int] | None], None] = lambda work, runs: None
-        self._hint: Callable[[], None] = lambda: None
         self._completing: set[int] = set()  # runs whose success may stand in a transaction of their own
-        self._writer: Worker | None = None
-        self._reader: Worker | None = None
-        self._group: Writer | None = None
-        self._looks: Reader | None = None
 
-    def prepare(self, clock: Clock, triggers: ReadTrigger) -> None:
-        """Take the clock, and what makes a trigger of a schedule's row. Before ``open``."""
-        self.clock = clock
-        self._triggers = triggers
-
-    @property
-    def trouble(self) -> str:
-        """What keeps the store from answering, in words; ``""`` while it is well."""
-        return self._writer.trouble if self._writer is not None else "it is closed"
-
-    # ── what a database fills in ─────────────────────────────────────────────────────────────
-
-    def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
-        """Return a connection that is not open yet."""
-        raise NotImplementedError
-
-    def _prepare(self, session: Session) -> None:
-        """Create or check the schema, waiting at most the timeout. In the writer's thread."""
-        raise NotImplementedError
+    # ── what a database fills in, beside what ``Connected`` asks for ─────────────────────────────
 
     def _look(self, session: Session, watch: Watch) -> Seen | None:
         """Return what has changed since the last look, ``None`` if nothing has. In the reader's thread."""
         return members.look(session, watch)
-
-    # ── a life ───────────────────────────────────────────────────────────────────────────────
-
-    async def open(self, hint: Callable[[], None]) -> None:
-        self._hint = hint
-        quarantine = Quarantine()
-        writing, reading = (self._make_session(quarantine, writes) for writes in (True, False))
-        self._group = Writer(writing, _OPERATIONS)
-        # Opening may wait for others that migrate, each for its own timeout.
-        opener = Worker(
-            "asyncsched-open", self._open_in_thread(writing), _nothing, self.timeout * 3, self.clock
-        )
-        try:
-            await opener.ask("open", None)
-        finally:
-            await opener.close()
-        self._writer = self._group.worker = Worker(
-            "asyncsched-writer", self._group.serve, writing.close, self.timeout, self.clock
-        )
-        self._looks = Reader(reading)
-        self._reader = self._looks.worker = Worker(
-            "asyncsched-reader", self._looks.serve, reading.close, self.timeout, self.clock
-        )
-
-    def _open_in_thread(self, session: Session) -> Callable[[list[Any]], None]:
-        def serve(asks: list[Any]) -> None:
-            for ask in asks:
-                try:
-                    self._prepare(session)
-                except Exception as error:
-                    ask.error = session.explain(error)
-                finally:
-                    session.close()
-
-        return serve
-
-    async def close(self) -> None:
-        writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
-        self._hint = lambda: None
-        for waiting in (self._group, self._looks):
-            if waiting is not None:
-                waiting.wake()
-        for worker in (writer, reader):
-            if worker is not None:
-                await worker.close()
-
-    def _write(self, kind: str, request: Any, weight: int = 1, urgent: bool = False) -> Awaitable[Any]:
-        if self._writer is None:
-            raise StoreUnavailable("the store is not open")
-        return self._writer.ask(kind, request, weight, urgent)
-
-    async def _call(self, operation: Callable[..., Any], *args: Any) -> Any:
-        return await self._write("call", lambda session: operation(session, *args))
-
-    async def _read(self, request: Callable[[Session], Any], kind: str = "read") -> Any:
-        if self._reader is None:
-            raise StoreUnavailable("the store is not open")
-        return await self._reader.ask(kind, request)
 
     # ── schedules ────────────────────────────────────────────────────────────────────────────
 
@@ -453,11 +366,3 @@ def _checked(count: int, run: RunRecord) -> None:
 
 async def _checked_later(count: Any, run: RunRecord) -> None:
     _checked(await count, run)
-
-
-def _nothing() -> None:
-    pass
-
-
-def _unread(id: str, spec: str | None, anchor: Instant) -> Any:
-    raise SchedulerStateError("the store was not prepared: nothing says how triggers are read")

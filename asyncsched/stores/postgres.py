@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncsched._clock import Now, SystemClock
+from asyncsched._cluster import Seen, Watch
 from asyncsched._instants import SECOND, Instant
-from asyncsched._ledger import Claim, Claimed, Seen, Watch
+from asyncsched._ledger import Claim, Claimed
 from asyncsched._port import current_port
 from asyncsched.stores import _members as members
 from asyncsched.stores import _schema as schema

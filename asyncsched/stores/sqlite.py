@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asyncsched._cluster import Seen, Watch
 from asyncsched._errors import (
     ArgumentError,
     AsyncSchedError,
@@ -25,7 +26,6 @@ from asyncsched._errors import (
     StoreUnavailable,
     shorten,
 )
-from asyncsched._ledger import Seen, Watch
 from asyncsched.stores import _members as members
 from asyncsched.stores import _schema as schema
 from asyncsched.stores._queries import load

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from copy import copy
 
+from asyncsched._cluster import Fenced, Watch
 from asyncsched._instants import MINUTE, SECOND
-from asyncsched._ledger import Fenced, Permit, RunQuery, Verdict, Watch
+from asyncsched._ledger import Permit, RunQuery, Verdict
 from asyncsched._models import Progress
 from asyncsched.testing._stage import Case, Stage
 

@@ -11,17 +11,9 @@ from types import TracebackType
 from typing import Any
 
 from asyncsched._clock import Now
+from asyncsched._cluster import InstanceRecord
 from asyncsched._instants import SECOND, Instant
-from asyncsched._ledger import (
-    Claim,
-    Claimed,
-    Firing,
-    InstanceRecord,
-    RunRecord,
-    ScheduleRecord,
-    Stretch,
-    Verdict,
-)
+from asyncsched._ledger import Claim, Claimed, Firing, RunRecord, ScheduleRecord, Stretch, Verdict
 from asyncsched.abc import Clock, InstantTrigger
 from asyncsched.triggers import Interval, trigger_from_json, trigger_to_json
 

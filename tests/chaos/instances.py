@@ -17,21 +17,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from asyncsched._clock import Now, SystemClock
+from asyncsched._cluster import Fenced, InstanceRecord, Watch
 from asyncsched._engine import Engine
 from asyncsched._errors import StoreUnavailable
 from asyncsched._instants import SECOND, Instant
 from asyncsched._keeper import Keeper
-from asyncsched._ledger import (
-    Claim,
-    Fenced,
-    Firing,
-    InstanceRecord,
-    Permit,
-    RunRecord,
-    ScheduleRecord,
-    Verdict,
-    Watch,
-)
+from asyncsched._ledger import Claim, Firing, Permit, RunRecord, ScheduleRecord, Verdict
 from asyncsched.stores import _members as members
 from asyncsched.stores import _tending as tending
 from asyncsched.stores._adding import Adding, add

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
@@ -123,12 +124,8 @@ class Chaos:
         """Do it, and return the counts."""
         self._fleet.start_all()
         time.sleep(3)  # the servers' own start
-        threads = [
-            threading.Thread(target=self._post_one_offs),
-            threading.Thread(target=anyio.run, args=(self._watch_recoveries,)),
-        ]
-        for thread in threads:
-            thread.start()
+        threads = ThreadPoolExecutor(2)
+        beside = [threads.submit(self._post_one_offs), threads.submit(anyio.run, self._watch_recoveries)]
         try:
             self._misbehave(time.monotonic() + minutes * 60)
             until = time.monotonic() + self.report.patience + 3  # what died last is picked up
@@ -137,9 +134,10 @@ class Chaos:
                 time.sleep(_LOOK)
         finally:
             self._stop.set()
-            for thread in threads:
-                thread.join()
+            threads.shutdown()
             try:
+                for one in beside:
+                    one.result()  # who could not watch to the end has seen nothing
                 anyio.run(self._examine)
             finally:
                 self._fleet.stop()

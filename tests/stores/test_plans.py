@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from asyncsched._ledger import Claim, JobPause, Permit, RunQuery, Watch
+from asyncsched._cluster import Watch
+from asyncsched._ledger import Claim, JobPause, Permit, RunQuery
 from asyncsched.stores.sqlite import SqliteSession, SqliteStore
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
