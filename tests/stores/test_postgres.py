@@ -231,8 +231,8 @@ async def test_a_claim_that_is_committed_after_its_connection_was_cut_is_begun_a
     async with scheduler:
         await anyio.to_thread.run_sync(edit, *sleepy)
         try:
-            handle = await scheduler.schedule_once(job)
-            await anyio.sleep(0.4)  # its claim is being committed
+            handle = await scheduler.schedule_once(job, delay=0.3)  # not claimed by the write that adds it
+            await anyio.sleep(0.7)  # its claim is being committed
             cut = time.monotonic()
             cut_off(store)
             assert await handle.result(8) == 1
