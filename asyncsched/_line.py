@@ -105,15 +105,14 @@ class Line:
             me = self.keeper.me.incarnation
             await self._deployment.declare(me)
             await self._deployment.members_changed(me, await self.keeper.members())
-        if self.store.durable:
-            self.engine.follow(await self.store.schedules())
-            return
-        now = self.timeline.now()
-        for one in declared:
-            await self.store.put_schedule(
-                new_schedule(one, self.store, now, strict=self.machine.strict), 0, now
-            )
+        if not self.store.durable:
+            now = self.timeline.now()
+            for one in declared:
+                await self.store.put_schedule(
+                    new_schedule(one, self.store, now, strict=self.machine.strict), 0, now
+                )
         self.engine.follow(await self.store.schedules())
+        self.engine.hint()  # it may be asleep already: where tasks begin at once, it was before us
 
 
 class LineDesk:
