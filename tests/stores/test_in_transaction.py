@@ -189,6 +189,7 @@ async def test_a_thread_completes_as_well(scheduler: Scheduler, file: Path) -> N
         assert done.state == "succeeded"
 
 
+@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")  # which is what it is about
 async def test_what_a_failed_job_left_open_is_in_nobodys_way(
     scheduler: Scheduler, file: Path, connection: sqlite3.Connection
 ) -> None:
