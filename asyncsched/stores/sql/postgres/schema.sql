@@ -2,23 +2,3 @@
 -- The tables of our names.
 SELECT tablename FROM pg_tables
 WHERE schemaname = current_schema() AND starts_with(tablename, 'asyncsched_');
-
--- name: schema
--- The number of the last migration that was applied.
-SELECT coalesce(max(number), 0) FROM asyncsched_schema;
-
--- name: ledger
--- Whether a namespace is known.
-SELECT 1 FROM asyncsched_ledger WHERE namespace = :namespace;
-
--- name: found
--- Make a namespace known; or once more, beyond the counts of its rows, where somebody deleted that row.
-INSERT INTO asyncsched_ledger (namespace, version, dropped, seats)
-SELECT
-    :namespace, stood.version, stood.version,
-    (SELECT coalesce(max(i.seat), 0) FROM asyncsched_instances AS i WHERE i.namespace = :namespace)
-FROM (
-    SELECT coalesce(max(s.version) + 1, 0) AS version
-    FROM asyncsched_schedules AS s WHERE s.namespace = :namespace
-) AS stood
-WHERE TRUE ON CONFLICT DO NOTHING;
