@@ -190,11 +190,10 @@ class Engine:
         """Start what was won, and know what comes next."""
         self._wall, self._steady = claimed.next_wall, claimed.next_steady
         self.follow(claimed.schedules)
-        for run in claimed.runs:
-            if run.holder != self.holder:
-                continue  # we were declared dead while the answer was on its way
+        ours = [run for run in claimed.runs if run.holder == self.holder]  # none if we are dead by now
+        for run in ours:
             self._seats.take(run.executor)
-            self.runner.start(run, self._jobs[run.job])
+        self.runner.start((run, self._jobs[run.job]) for run in ours)
         for run_id, why in claimed.asked:
             self.runner.cancel(run_id, why)
         for run in claimed.dropped:

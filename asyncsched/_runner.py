@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,6 +36,9 @@ logger = logging.getLogger("asyncsched.job")
 
 GRACE = 5.0
 """Seconds that a cancelled attempt has to clean up before its slot is freed without it."""
+
+SLICE = 64
+"""How many attempts one turn of the loop begins: about 1 ms."""
 
 START_UP = 60.0
 """Seconds that an executor may take to start a worker, beyond the attempt's own timeout."""
@@ -131,33 +135,61 @@ class Runner:
         self.progressed: Callable[[RunRecord], None] = lambda run: None
         self.let_go: Callable[[str], None] = lambda job: None
         self.given_up = 0
+        self._waiting: deque[Live] = deque()  # claimed, and to begin in the next turns of the loop
+        self._beginning = False
         self._idle: anyio.Event | None = None
         self.unrecorded: dict[int, RunRecord] = {}  # ended, and not yet in a durable store
         self._last_call = anyio.Event()
         self._record = self._record_patiently if store.durable else store.record
 
-    def start(self, run: RunRecord, runnable: Runnable) -> None:
-        """Begin an attempt of a run that was claimed."""
-        live = Live(self, run, runnable)
-        self.live[run.id] = live
-        if runnable.in_loop:
-            self._watcher.busy()
-        if runnable.job.timeout is not None:
+    def start(self, claimed: Iterable[tuple[RunRecord, Runnable]]) -> None:
+        """Begin attempts of runs that were claimed: some at once, the others turn by turn of the loop."""
+        for run, runnable in claimed:
+            self.live[run.id] = live = Live(self, run, runnable)
+            self._waiting.append(live)
+            if runnable.in_loop:
+                self._watcher.busy()
+        if not self._beginning and self._waiting:
+            self._begin_some()
+            if self._waiting:
+                self._beginning = True
+                self._backend.spawn(self._begin_others(), self._context.copy())
+
+    def _begin_some(self) -> None:
+        for _ in range(min(SLICE, len(self._waiting))):
+            self._begin(self._waiting.popleft())
+
+    async def _begin_others(self) -> None:
+        """Begin what waits, and let everything else have its turn in between, whoever writes the ledger too."""
+        try:
+            while self._waiting:
+                await self._backend.pause()
+                self._begin_some()
+        finally:
+            self._beginning = False
+            while self._waiting:  # the loop ends: each tells the ledger so by itself
+                self._begin(self._waiting.popleft())
+
+    def _begin(self, live: Live) -> None:
+        if live.abandoned:
+            return
+        run, runnable = live.run, live.runnable
+        if runnable.job.timeout is not None and live.asked is None:
             # A process that has to be started first says when the function itself begins.
             spare = START_UP if getattr(runnable.executor, "announces", False) else 0.0
             self.arm(live, runnable.job.timeout / SECOND + spare)
         task = self._backend.spawn(self._attempt(live), self._context.copy(), run.job)
         if live.phase != "over":  # as it may be where a task begins at once
             live.task = task
-            if live.asked is not None:  # there, its first steps may have asked it of themselves
-                task.cancel()
+            if live.asked is not None and live.phase == "executing":
+                task.cancel()  # there, its first steps may have asked it of themselves
 
     async def _attempt(self, live: Live) -> None:
         value, error = None, None
         if live.asked is None:
             live.phase = "executing"
             try:
-                value = await self._begin(live)
+                value = await self._call(live)
             except BaseException as raised:
                 error = raised
         else:
@@ -177,7 +209,7 @@ class Runner:
         if isinstance(error, KeyboardInterrupt):
             raise error
 
-    def _begin(self, live: Live) -> Awaitable[Any]:
+    def _call(self, live: Live) -> Awaitable[Any]:
         """Set the attempt's context up and return its call: no frame of ours stands around it."""
         run, job = live.run, live.runnable.job
         # It refers to the attempt, never the other way round: a circle would be left to the collector.

@@ -37,7 +37,7 @@ def claim(session: Session, request: Claiming) -> Claimed:
 
     """
     wanted, now = request
-    if session.one("alive", incarnation=wanted.holder) is None:
+    if not session.alive(wanted.holder):
         raise Fenced(f"instance {wanted.holder:x} has been declared dead")
     claimed = Claimed()
     if wanted.firings:

@@ -15,6 +15,7 @@ from asyncsched._instants import Instant
 from asyncsched._ledger import RunRecord
 from asyncsched.stores import _postgres_link as link
 from asyncsched.stores._claiming import Claiming
+from asyncsched.stores._postgres_rows import at_once
 from asyncsched.stores._queries import load
 from asyncsched.stores._recording import Recording
 from asyncsched.stores._session import Params, Ruling, Session
@@ -39,20 +40,6 @@ Committed = Callable[[bool, set[int]], None]
 def adapt(sql: str) -> bytes:
     """Return a statement with psycopg's placeholders for ``:name`` and ``?``."""
     return _NAMED.sub(r"%(\1)s", sql).replace("?", "%s").encode()
-
-
-def _array(values: Iterable[Any]) -> str:
-    """Return an array as PostgreSQL reads it: psycopg's own way of writing one takes ten times as long."""
-    return "{" + ",".join([_item(value) for value in values]) + "}"
-
-
-def _item(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if type(value) is str:
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    return str(value)
 
 
 class PostgresSession(Session):
@@ -160,11 +147,10 @@ class PostgresSession(Session):
 
     def many(self, name: str, rows: Sequence[Params]) -> int:
         """Execute a statement for each row; many rows at once where there is a form for that."""
-        at_once = self.queries.get(f"{name}_all")
-        if at_once is None or len(rows) < _MANY:
+        form: Any = self.queries.get(f"{name}_all")
+        if form is None or len(rows) < _MANY:
             return super().many(name, rows)
-        columns: Any = zip(*rows, strict=True)
-        count: int = self.execute(at_once, [_array(column) for column in columns]).rowcount
+        count: int = self.execute(*at_once(form, rows)).rowcount
         return count
 
     def run(self, name: str, params: Params) -> int:
@@ -212,7 +198,7 @@ class PostgresSession(Session):
     def go_back(self) -> None:
         if not self._single:  # else nothing was done
             self._before += [b"ROLLBACK TO SAVEPOINT item", b"RELEASE SAVEPOINT item"]
-        self._version = None
+        self._version = self._alive = None
 
     def rollback(self) -> None:
         self._before = []
@@ -264,10 +250,12 @@ class PostgresSession(Session):
         if (len(asks) == 1 and asks[0].kind == "beat") or all(map(_is_one_insert, asks)):
             self._single, self._before = True, []
         schedules = set(_schedules_of(asks))
+        if len(asks) == 1 and isinstance(asks[0].request, Claiming):
+            return  # it locks in this order by itself
         if schedules:
             for ask in asks:
                 if isinstance(ask.request, Claiming):
-                    self.one("alive", incarnation=ask.request.claim.holder)
+                    self.alive(ask.request.claim.holder)
             self.hold(schedules)
 
     def time(self) -> Instant | None:

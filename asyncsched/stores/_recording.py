@@ -168,14 +168,20 @@ def settle(
 
     """
     schedules: dict[str, None] = {}
+    well: dict[str, None] = {}
     paused: dict[int, ScheduleRecord] = {}
     limited = [run for run, _ in ended if run.permits]
     for run, verdict in ended:
         if run.origin == "schedule" and run.schedule is not None and verdict.state != "pending":
             schedules[run.schedule] = None
-            record = _count_failures(session, run, run.schedule, verdict, now)
-            if record is not None:
-                paused[run.id] = record
+            if verdict.state == "succeeded":
+                well[run.schedule] = None
+            elif verdict.state in FAILURES:
+                _succeeded(session, well)  # what came before
+                record = _count_failure(session, run, run.schedule, verdict, now)
+                if record is not None:
+                    paused[run.id] = record
+    _succeeded(session, well)
     woken = session.many("wake_chain", [(session.namespace, id) for id in schedules])
     if limited:
         limits = Limits(session, limited, now)
@@ -187,19 +193,23 @@ def settle(
     return woken > 0, paused
 
 
-def _count_failures(
+def _succeeded(session: Session, schedules: dict[str, None]) -> None:
+    """End the rows of failures of some schedules."""
+    if schedules:
+        session.do("succeeded", ids=session.array(schedules))
+        schedules.clear()
+
+
+def _count_failure(
     session: Session, run: RunRecord, schedule: str, verdict: Verdict, now: Instant
 ) -> ScheduleRecord | None:
-    """Count failures in a row; return the schedule if that pauses it."""
-    if verdict.state == "succeeded":
-        session.run("succeeded", (session.namespace, schedule))
-    elif verdict.state in FAILURES:
-        session.run("failed", (session.write_id(run.id), session.namespace, schedule))
-        most = verdict.pause_after
-        if most and session.one("failing", id=schedule, most=most):
-            session.do("pause_failing", id=schedule, most=most, now=now, version=session.version())
-            found = session.schedules("schedules_by_id", ids=session.array((schedule,)))
-            return found[0] if found else None
+    """Count one more failure in a row; return the schedule if that pauses it."""
+    session.run("failed", (session.write_id(run.id), session.namespace, schedule))
+    most = verdict.pause_after
+    if most and session.one("failing", id=schedule, most=most):
+        session.do("pause_failing", id=schedule, most=most, now=now, version=session.version())
+        found = session.schedules("schedules_by_id", ids=session.array((schedule,)))
+        return found[0] if found else None
     return None
 
 

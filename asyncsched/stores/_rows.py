@@ -26,7 +26,7 @@ logger = logging.getLogger("asyncsched.store")
 _RUN = (
     "id", "job", "due", "executor", "schedule", "origin", "slot", "ready_at", '"rank"', "priority", "waits_for",
     "arguments", '"key"', "key_ttl", "tags", "permits", "max_attempts", "state", "attempt",
-    "holder", "asked", "created_at", "started_at", "finished_at", "late", "why", "error", "result",
+    "holder", "asked", "started_at", "finished_at", "late", "why", "error", "result",
     "progress", "attempts", "carried", "reference",
 )  # fmt: skip
 _SCHEDULE = (
@@ -67,7 +67,7 @@ def new_run(
         namespace, run_id(run.id), run.job, run.due, run.executor, run.schedule, run.origin, run.slot,
         None if waits_for else run.due, run.due - run.priority * MINUTE, run.priority, waits_for,
         arguments, run.key, run.key, run.key_ttl, _dumps(run.tags) if run.tags else None,
-        _dumps(run.permits) if run.permits else None, run.max_attempts, run.created_at,
+        _dumps(run.permits) if run.permits else None, run.max_attempts,
         _dumps(run.carried) if run.carried else None,
     )  # fmt: skip
 
@@ -83,7 +83,7 @@ def read_run(row: Sequence[Any], run_id: Callable[[Any], int]) -> RunRecord:
     (
         id, run.job, run.due, run.executor, run.schedule, run.origin, run.slot, run.ready_at, run.rank,
         run.priority, waits_for, run.arguments, key, key_ttl, tags, permits,
-        run.max_attempts, run.state, run.attempt, run.holder, asked, _, run.started_at,
+        run.max_attempts, run.state, run.attempt, run.holder, asked, run.started_at,
         run.finished_at, run.late, run.why, error, run.result, progress, attempts, carried, reference,
     ) = row[:RUN_WIDTH]  # fmt: skip
     run.id = run_id(id)

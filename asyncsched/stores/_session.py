@@ -53,6 +53,7 @@ class Session:
         self.quarantine = quarantine
         self._signal = False
         self._version: int | None = None
+        self._alive: int | None = None
 
     # ── what a database fills in ─────────────────────────────────────────────────────────────
 
@@ -146,7 +147,7 @@ class Session:
 
     def start(self) -> None:
         """Begin a transaction, connecting first where need be."""
-        self._signal, self._version = False, None
+        self._signal, self._version, self._alive = False, None, None
         self.connect()
         self.begin()
 
@@ -168,7 +169,7 @@ class Session:
         """Undo what was done since the savepoint."""
         self.execute("ROLLBACK TO SAVEPOINT item")
         self.execute("RELEASE SAVEPOINT item")
-        self._version = None
+        self._version = self._alive = None
 
     def signal(self) -> None:
         """Remember that others may have something to do once this is committed."""
@@ -181,6 +182,12 @@ class Session:
             self._version = self.counted("version")
         assert self._version is not None
         return self._version
+
+    def alive(self, incarnation: int) -> bool:
+        """Whether an instance has not been declared dead; it stays so until the transaction ends."""
+        if self._alive != incarnation:
+            self._alive = None if self.one("alive", incarnation=incarnation) is None else incarnation
+        return self._alive == incarnation
 
     # ── named queries ────────────────────────────────────────────────────────────────────────
 

@@ -18,14 +18,14 @@ NOW = 1_767_225_600_000_000
 
 _INSERT = """INSERT INTO asyncsched_runs (
     id, namespace, job, due, executor, origin, schedule, slot, ready_at, "rank", priority, waits_for, arguments,
-    permits, key_ttl, max_attempts, state, attempt, created_at, started_at, finished_at, holder
+    permits, key_ttl, max_attempts, state, attempt, started_at, finished_at, holder
 ) SELECT {id}, 'default', CASE WHEN i % 40 < 30 THEN 'job' ELSE 'other' END, {due}, 'loop',
     CASE WHEN i % 10 = 4 THEN 'schedule' ELSE 'once' END, CASE WHEN i % 10 = 4 THEN 's' || {thousands} END,
     CASE WHEN i % 10 = 4 THEN {due} END, CASE WHEN i % 5 = 1 THEN {due} END, {due}, i % 3,
     CASE WHEN i % 5 = 0 THEN CASE WHEN i % 2 = 0 THEN 'limit' ELSE 'limit ' || (i % 100) END END, '{{}}',
     CASE WHEN i IN (402, 502) THEN '[["limit",2]]'
     WHEN i % 5 = 0 THEN CASE WHEN i % 2 = 0 THEN '[["limit",2]]' ELSE '[["limit ' || (i % 100) || '",2]]' END END,
-    0, 2, CASE WHEN i % 5 < 2 THEN 'pending' WHEN i % 100 = 2 THEN 'running' ELSE 'succeeded' END, 1, {due}, {due},
+    0, 2, CASE WHEN i % 5 < 2 THEN 'pending' WHEN i % 100 = 2 THEN 'running' ELSE 'succeeded' END, 1, {due},
     CASE WHEN i % 5 >= 2 AND i % 100 <> 2 THEN {due} END, CASE WHEN i % 5 < 2 THEN 0 ELSE 2 + {hundreds} % 8 END
 FROM {numbers}"""
 _SCHEDULES = """INSERT INTO asyncsched_schedules SELECT 'default', 's' || i, 'job',

@@ -3,8 +3,8 @@
 -- it where the slot, or the key, has its run already.
 INSERT INTO asyncsched_runs (
     namespace, id, job, due, executor, schedule, origin, slot, ready_at, "rank", priority, waits_for,
-    arguments, "key", held_key, key_ttl, tags, permits, max_attempts, created_at, carried, state
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
+    arguments, "key", held_key, key_ttl, tags, permits, max_attempts, carried, state
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
 ON CONFLICT DO NOTHING;
 
 -- name: run

@@ -38,10 +38,6 @@ WHERE namespace = ? AND id = ? AND revision = ? AND paused = 0;
 -- Remove a schedule.
 DELETE FROM asyncsched_schedules WHERE namespace = :namespace AND id = :id;
 
--- name: succeeded
--- End a schedule's row of failures.
-UPDATE asyncsched_schedules SET failures = 0 WHERE namespace = ? AND id = ? AND failures > 0;
-
 -- name: failed
 -- Count one more failure in a row.
 UPDATE asyncsched_schedules SET failures = failures + 1, failed_run = ? WHERE namespace = ? AND id = ?;

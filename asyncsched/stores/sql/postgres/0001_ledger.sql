@@ -69,7 +69,6 @@ CREATE TABLE asyncsched_runs (
     attempt integer NOT NULL DEFAULT 0,
     holder bigint NOT NULL DEFAULT 0,
     asked text,
-    created_at bigint NOT NULL,
     started_at bigint,
     finished_at bigint,
     late bigint,

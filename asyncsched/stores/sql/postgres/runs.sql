@@ -2,11 +2,17 @@
 -- The same for many.
 INSERT INTO asyncsched_runs (
     namespace, id, job, due, executor, schedule, origin, slot, ready_at, "rank", priority, waits_for,
-    arguments, "key", held_key, key_ttl, tags, permits, max_attempts, created_at, carried, state
-) SELECT *, 'pending' FROM unnest(
+    arguments, "key", held_key, key_ttl, tags, permits, max_attempts, carried, state
+) SELECT
+    t.namespace, t.id, t.job, t.due, t.executor, t.schedule, t.origin, t.slot, t.ready_at, t."rank", t.priority, t.waits_for,
+    t.arguments, t."key", t.held_key, t.key_ttl, t.tags, t.permits, t.max_attempts, t.carried, 'pending'
+FROM unnest(
     ?::text[], ?::uuid[], ?::text[], ?::bigint[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[],
     ?::bigint[], ?::bigint[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::text[], ?::text[],
-    ?::bigint[], ?::bigint[], ?::text[]
+    ?::bigint[], ?::text[]
+) AS t(
+    namespace, id, job, due, executor, schedule, origin, slot, ready_at, "rank", priority, waits_for,
+    arguments, "key", held_key, key_ttl, tags, permits, max_attempts, carried
 ) ON CONFLICT DO NOTHING;
 
 -- name: lock_run
@@ -86,6 +92,18 @@ WHERE id = (
     WHERE r.namespace = :namespace AND r.waits_for = :key AND r.ready_at IS NULL
     ORDER BY r."rank" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 ) RETURNING id;
+
+-- name: wake_chain_all
+-- The same for many.
+UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 60000000
+WHERE id = ANY(ARRAY(
+    SELECT (
+        SELECT r.id FROM asyncsched_runs AS r
+        WHERE r.namespace = t.namespace AND r.schedule = t.schedule AND r.origin = 'schedule'
+            AND r.state IN ('pending', 'running')
+        ORDER BY r.due, r.id LIMIT 1
+    ) FROM unnest(?::text[], ?::text[]) AS t(namespace, schedule)
+)) AND state = 'pending' AND waits_for = 'overlap';
 
 -- name: live
 -- The runs of some schedules' own that have no outcome.

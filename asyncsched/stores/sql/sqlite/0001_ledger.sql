@@ -71,7 +71,6 @@ CREATE TABLE asyncsched_runs (
     attempt INTEGER NOT NULL DEFAULT 0,
     holder INTEGER NOT NULL DEFAULT 0,
     asked TEXT,
-    created_at INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
     late INTEGER,
