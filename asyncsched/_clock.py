@@ -81,7 +81,7 @@ class ClusterTimeline(Timeline):
     def now(self) -> Now:
         """Return this moment of the cluster, the same on both timelines."""
         at = self._origin + round(self._monotonic() * SECOND)
-        return Now(at, at)
+        return _new(Now, (at, at))
 
 
 @contextmanager

@@ -111,7 +111,7 @@ class Keeper:
             sleeper.wake()
 
     async def leave(self) -> None:
-        """Go, and let go of what was never begun."""
+        """Go, and let go of what was never begun. What ended and could not be recorded is left to the lease."""
         known = self._runner.live.keys() | self._runner.unrecorded.keys()
         try:
             await self._store.leave(self.me.incarnation, known, self._timeline.now())
@@ -150,6 +150,7 @@ class Keeper:
                 await self._beater.until(began + pause)
 
     async def _beat(self) -> None:
+        doubts = self._store.doubts  # what was asked before this beat has been done when it is answered
         if self._joined and not await self._store.beat(self.me.incarnation, self._timeline.now()):
             self._die()
         if not self._joined:
@@ -158,7 +159,7 @@ class Keeper:
         self._accept()
         await self._refresh()
         if self._store.doubtful or self._suspects:
-            await self._let_go_of_unknown()
+            await self._let_go_of_unknown(doubts)
 
     def _accept(self) -> None:
         """A beat was accepted: without a gap since the last one, or we begin to watch anew."""
@@ -183,7 +184,7 @@ class Keeper:
         self._joined = False
         self._suspects = {}
 
-    async def _let_go_of_unknown(self) -> None:
+    async def _let_go_of_unknown(self, doubts: int) -> None:
         """Release what we hold and do not know, seen so twice: an answer was lost, not on its way."""
         unknown = await self._unknown()
         sure = dict(unknown.items() & self._suspects.items())
@@ -191,7 +192,7 @@ class Keeper:
             await self._store.let_go(self.me.incarnation, sure, self._timeline.now())
             self._engine.hint()
         if not unknown and not self._suspects:
-            self._store.sure()
+            self._store.sure(doubts)
         self._suspects = {run_id: began for run_id, began in unknown.items() if run_id not in sure}
 
     # ── tending ──────────────────────────────────────────────────────────────────────────────

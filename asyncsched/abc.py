@@ -236,8 +236,15 @@ class ClusterStore(Store, Protocol):
     """Seconds for which a beat must stand still before its instance is declared dead."""
     beat_every: float
     poll_every: float
-    doubtful: bool
-    """Whether an answer was lost, so that a run may be held that nobody knows of; until :meth:`sure`."""
+    @property
+    def doubts(self) -> int:
+        """How many answers were lost so far: each time runs may be held since then that nobody knows of."""
+        ...
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether there are more doubts than :meth:`sure` has heard of."""
+        ...
 
     @property
     def trouble(self) -> str:
@@ -289,13 +296,16 @@ class ClusterStore(Store, Protocol):
         ...
 
     async def leave(self, incarnation: int, known: Set[int], now: Now) -> None:
-        """Take out an instance that ends; what it holds beside the known runs becomes pending again."""
+        """Take out an instance that ends; what it holds beside the known runs becomes pending again.
+
+        One that holds some of the known runs stays, to be declared dead: how they ended is not recorded.
+        """
         ...
 
     async def instances(self) -> list[InstanceRecord]:
         """Return the living instances, oldest first."""
         ...
 
-    def sure(self) -> None:
-        """Hear that all that is held is known."""
+    def sure(self, doubts: int) -> None:
+        """Hear that all that is held is known, as far as the first ``doubts`` of them are concerned."""
         ...

@@ -87,10 +87,14 @@ def release_held(session: Session, request: Releasing) -> dict[str, int]:
 def leave(session: Session, incarnation: int, known: Set[int], now: Now) -> None:
     """Take an instance out that ends, and let go of what it holds and does not know.
 
-    A claim of its own that is still being committed, its answer lost, is waited for.
+    A claim of its own that is still being committed, its answer lost, is waited for. Who knows runs that
+    it holds yet could not record how they ended: its row stays until it is declared dead, as by a crash.
     """
-    session.do("leave", incarnation=incarnation)
-    unknown = [run for run in session.runs("held", holder=incarnation) if run.id not in known]
+    session.one("hold_instance", incarnation=incarnation)
+    held = session.runs("held", holder=incarnation)
+    unknown = [run for run in held if run.id not in known]
+    if len(unknown) == len(held):
+        session.do("leave", incarnation=incarnation)
     fence(session, unknown, "released", now, False)
     session.signal()
 

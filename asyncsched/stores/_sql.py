@@ -106,6 +106,7 @@ class SqlStore(Connected):
         self.migrates = migrate
         self.bounds = tending.Bounds()
         self.stirred: Callable[[bool, Set[int] | None], None] = lambda work, runs: None
+        self._sure_of = 0  # the doubts that are settled
         self._completing: set[int] = set()  # runs whose success may stand in a transaction of their own
 
     # ── what a database fills in, beside what ``Connected`` asks for ─────────────────────────────
@@ -152,6 +153,9 @@ class SqlStore(Connected):
     # ── runs ─────────────────────────────────────────────────────────────────────────────────
 
     async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
+        if len(runs) == 1:  # nearly every call
+            only: list[Added] = await self._write("add", Adding(runs, now, replace))
+            return only
         added: list[Added] = []
         while len(added) < len(runs):  # in portions, so that no beat waits for a large batch
             most = LEAST if self._writer is None else self._writer.most
@@ -215,7 +219,7 @@ class SqlStore(Connected):
     async def claim(self, claim: Claim, now: Now) -> Claimed:
         jobs = sorted(claim.jobs) if claim.jobs is not None else ()
         asked = Claim(claim.holder, claim.firings, dict(claim.free), claim.most, jobs)
-        claimed: Claimed = await self._write("claim", Claiming(asked, now), 4 * len(claim.firings) + 64)
+        claimed: Claimed = await self._write("claim", Claiming(asked, now), 4 * len(claim.firings) + 64, urgent=True)
         return claimed
 
     async def record(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
@@ -332,14 +336,17 @@ class SqlStore(Connected):
         return found
 
     @property
-    def doubtful(self) -> bool:
-        """Whether a write's answer was lost, so that something may be held that nobody knows of."""
-        return self._writer is not None and self._writer.late
+    def doubts(self) -> int:
+        if self._writer is None or self._group is None:
+            return 0
+        return self._writer.unheard + self._group.unheard
 
-    def sure(self) -> None:
-        """Hear that all that is held is known."""
-        if self._writer is not None:
-            self._writer.late = False
+    @property
+    def doubtful(self) -> bool:
+        return self.doubts > self._sure_of
+
+    def sure(self, doubts: int) -> None:
+        self._sure_of = doubts
 
 
 def _apply(run: RunRecord, verdict: Verdict, now: Now) -> None:

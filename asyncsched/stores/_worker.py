@@ -25,6 +25,9 @@ from asyncsched.abc import Clock
 AT_ONCE = 512
 """How many requests are answered in one go, so that waking their callers takes the loop no longer than 1 ms."""
 
+WOKEN = 32
+"""How many callers are woken in one turn of the loop."""
+
 HOLD = 0.05
 """Seconds that one go takes at most, so that a beat never waits for longer."""
 
@@ -111,8 +114,8 @@ class Worker:
         self._closing = False
         self.most = WEIGHT
         """How many rows one go writes at present."""
-        self.late = False
-        """Whether a caller was sent away without an answer since this was last reset."""
+        self.unheard = 0
+        """How many callers were sent away without an answer to what may have been done."""
         self.trouble = ""
         """What keeps the thread from answering, in words; for errors and health pages."""
         self._ended = self._port.future()
@@ -230,15 +233,19 @@ class Worker:
             )
             self._forget(ask)
             if begun:
-                ask.lost = self.late = True
+                ask.lost = True
+                self.unheard += 1
             ask.settle()
         self._watch()
 
-    def _collect(self, asks: list[Ask]) -> None:
-        for ask in asks:
+    def _collect(self, asks: list[Ask], first: int = 0) -> None:
+        """Wake who waits for these, some in each turn of the loop: the thread goes on with what they ask for next."""
+        for ask in asks[first : first + WOKEN]:
             if not ask.lost:
                 self._forget(ask)
                 ask.settle()
+        if first + WOKEN < len(asks):
+            self._port.call_next(lambda: self._collect(asks, first + WOKEN))
 
     async def close(self) -> None:
         """End the thread after what it has been given, and wait for that, at most the timeout."""

@@ -45,6 +45,8 @@ class Writer:
         self._order = {kind: number for number, kind in enumerate(operations)}
         self._nap = threading.Event()
         self._told = False
+        self.unheard = 0
+        """How many transactions with a claim have failed without a word of whether they were committed."""
         self.worker: Worker
 
     def serve(self, asks: list[Ask]) -> None:
@@ -69,7 +71,7 @@ class Writer:
                     ask.result = ask.error = None
                 if any(ask.kind == "claim" for ask in asks):
                     # The COMMIT may have been the last that was heard: what was begun is not known.
-                    self.worker.late = True
+                    self.unheard += 1
                 if ruling != "again" or self._nap.is_set():
                     self._ill(explained)
                     for ask in asks:

@@ -141,9 +141,9 @@ class PostgresStore(SqlStore):
         await self._read(see_off)
         return await super().held(incarnation)
 
-    def sure(self) -> None:
+    def sure(self, doubts: int) -> None:
         if not self._ghosts:
-            super().sure()
+            super().sure(doubts)
 
     def __repr__(self) -> str:
         return f"<PostgresStore namespace {self.namespace!r}>"

@@ -137,11 +137,12 @@ class Instance:
         self.offset = offset
         self.cut_since: Instant | None = None  # since when it is frozen, cut off, or has crashed
         self.back_at: Instant = 0
+        self.unheard_since: Instant | None = None  # since when, of one that is back and has not beaten yet
         self.crashed = False
         self.lose = ""  # the kind of the call whose answer will be lost
         self.delayed: Any = None  # the answer to a claim that is on its way
         self.over: list[tuple[RunRecord, Verdict]] = []
-        self.doubtful = False
+        self.doubts = self._sure_of = 0
         self.stirred: Any = None
         self.incarnations = 0
         self._sleepers: list[Sleeper] = []
@@ -150,7 +151,7 @@ class Instance:
         self.tasks: list[tuple[Coroutine[Any, Any, None], Sleeper]] = []
         self.runner: Any = SimpleNamespace(
             live={}, unrecorded={}, cancel=self._cancel,
-            start=lambda run, runnable: self.runner.live.setdefault(run.id, run),
+            start=lambda claimed: self.runner.live.update({run.id: run for run, _ in claimed}),
         )  # fmt: skip
         self.engine: Any = SimpleNamespace(
             holder=0, works=True, schedules={}, follow=self._follow, forget=lambda id: None, hint=lambda: None,
@@ -225,9 +226,11 @@ class Instance:
         if not self.awake or not self.ledger.up:
             raise StoreUnavailable("it cannot be reached")
         answer = self.ledger.do(operation, *args)
+        if kind in ("beat", "join"):
+            self.unheard_since = None
         if self.lose == kind:
             self.lose = ""
-            self.doubtful = self.doubtful or kind != "look"
+            self.doubts += kind != "look"
             raise StoreUnavailable("no answer")
         return answer
 
@@ -274,8 +277,12 @@ class Instance:
     async def instances(self) -> Any:
         return await self.call("instances", members.instances)
 
-    def sure(self) -> None:
-        self.doubtful = False
+    @property
+    def doubtful(self) -> bool:
+        return self.doubts > self._sure_of
+
+    def sure(self, doubts: int) -> None:
+        self._sure_of = doubts
 
     # ── what its engine and its runner do ────────────────────────────────────────────────────
 
@@ -346,14 +353,15 @@ class Instance:
 
     def leave_us(self, crash: bool) -> None:
         """Be frozen or cut off from now on, or crash."""
-        if self.awake:
-            self.cut_since = self.ledger.at
+        if self.awake:  # back for a moment, and not heard of, is not back
+            self.cut_since = self.ledger.at if self.unheard_since is None else self.unheard_since
         if crash:
             self.crashed = True
             self.runner.live, self.over, self.delayed = {}, [], None
 
     def come_back(self) -> None:
         if not self.awake and not self.crashed:
+            self.unheard_since = self.cut_since
             self.cut_since, self.back_at = None, self.ledger.at
 
     def silent(self) -> float:

@@ -114,6 +114,7 @@ class Chaos:
         self._outage = outage
         self._stop = threading.Event()
         self._errors = ""
+        self._away = 0.0  # when the store was last seen not to answer
         self._fleet: Fleet | Workers
         if skewed:
             self._fleet = Fleet(url, self._log, lease, skews=(0.0, 600.0, -600.0, 0.0))
@@ -199,6 +200,8 @@ class Chaos:
                     print("the observer could not look:", error, file=sys.stderr)
                     since.clear()
                     continue
+                if observer.health().trouble:
+                    self._away = time.time()
                 dead = {
                     (run.id, run.attempt): self._fleet.killed[pid]
                     for run in running
@@ -215,7 +218,7 @@ class Chaos:
         now = time.time()
         for mark, began in since.items():
             if mark not in dead:
-                waited = now - began
+                waited = now - max(began, self._away)  # nobody is declared dead while nobody can be heard
                 self.report.recovered += 1
                 self.report.slowest = max(self.report.slowest, waited)
                 if waited > self.report.patience:

@@ -105,13 +105,31 @@ def test_what_a_claim_brings_is_not_let_go_while_its_answer_is_on_its_way(ledger
     one.add()
     wait(ledger, BEAT - 0.25)
     ledger.at += SECOND // 4
-    one.doubtful = True
+    one.doubts += 1
     while one.next_call != "held":
         one.step(BEATER)
     one.claim(delayed=True)
     one.step(BEATER, in_order=False)
     wait(ledger, 3 * BEAT)
     assert holders(ledger) == [run.holder for run in one.runner.live.values()] != []
+
+
+def test_an_answer_lost_while_another_doubt_is_settled_is_a_doubt_of_its_own(ledger: Ledger) -> None:
+    """The look that settles the first may have been before what was done without an answer."""
+    one = Instance(ledger, 1, 0.0)
+    one.add()
+    wait(ledger, BEAT - 0.25)
+    ledger.at += SECOND // 4
+    one.doubts += 1
+    while one.next_call != "held":
+        one.step(BEATER)
+    one.doubts += 1
+    one.step(BEATER)
+    wanted = Claim(one.engine.holder, [], {"loop": 1}, jobs=("job",))
+    ledger.do(claim, Claiming(wanted, ledger.now))
+    assert holders(ledger) == [one.engine.holder]
+    wait(ledger, 3 * BEAT)
+    assert not holders(ledger)
 
 
 def test_who_wakes_between_its_look_and_its_burial_declares_nobody_dead(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsched import Interval, RunFailed, Scheduler, current_run
+from asyncsched import Interval, Retry, RunFailed, Scheduler, current_run
 from asyncsched._errors import ArgumentError, ConfigurationError, SchemaError, StoreError, UnknownSchedule
 from asyncsched.stores.migrations import sql
 from asyncsched.testing import VirtualClock
@@ -444,3 +444,18 @@ async def test_a_file_name_that_is_too_long_is_told(tmp_path: Path, virtual_cloc
         async with Scheduler(f"sqlite:///{tmp_path / ('x' * 300)}", clock=virtual_clock):
             pass
     assert len(str(caught.value)) < 200
+
+
+async def test_a_run_whose_holder_has_no_row_begins_again(database: Database) -> None:
+    scheduler = database.scheduler()
+
+    @scheduler.job(retry=Retry(attempts=2))
+    async def job() -> int:
+        return current_run().attempt
+
+    async with scheduler:
+        handle = await scheduler.schedule_once(job, delay=3600)
+        database.edit(
+            "UPDATE asyncsched_runs SET state = 'running', holder = 77, attempt = 1, started_at = 1, ready_at = NULL"
+        )
+        assert await handle.result(400) == 2

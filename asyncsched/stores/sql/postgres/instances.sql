@@ -41,3 +41,8 @@ RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
 -- Whether an instance has not been declared dead, held fast until the end of the transaction.
 SELECT 1 FROM asyncsched_instances WHERE namespace = :namespace AND incarnation = :incarnation
 FOR KEY SHARE;
+
+-- name: hold_instance
+-- Hold an instance fast that is about to leave, after what it is still about.
+SELECT 1 FROM asyncsched_instances WHERE namespace = :namespace AND incarnation = :incarnation
+FOR UPDATE;

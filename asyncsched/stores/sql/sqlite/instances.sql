@@ -14,3 +14,7 @@ WHERE namespace = :namespace AND incarnation = :incarnation;
 -- name: alive
 -- Whether an instance has not been declared dead, held fast until the end of the transaction.
 SELECT 1 FROM asyncsched_instances WHERE namespace = :namespace AND incarnation = :incarnation;
+
+-- name: hold_instance
+-- Hold an instance fast that is about to leave, after what it is still about.
+SELECT 1 FROM asyncsched_instances WHERE namespace = :namespace AND incarnation = :incarnation;
