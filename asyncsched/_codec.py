@@ -67,7 +67,9 @@ class Codec:
         by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         self._names = [p.name for p in signature.parameters.values() if p.kind in by_place]
         places = [f"p{number}" for number in range(len(self._names))]
-        self._by_position = [(places[:given], {"by_position", *places[:given]}) for given in range(len(places) + 1)]
+        self._by_position = [
+            (places[:given], {"by_position", *places[:given]}) for given in range(len(places) + 1)
+        ]
         try:
             self._model = create_model(f"arguments of {job}", __base__=_Call, **fields)
             self._validator = self._model.__pydantic_validator__

@@ -236,6 +236,7 @@ class ClusterStore(Store, Protocol):
     """Seconds for which a beat must stand still before its instance is declared dead."""
     beat_every: float
     poll_every: float
+
     @property
     def doubts(self) -> int:
         """How many answers were lost so far: each time runs may be held since then that nobody knows of."""

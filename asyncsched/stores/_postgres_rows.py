@@ -10,7 +10,7 @@ from typing import Any
 _ROWS = re.compile(r"\bunnest\(([^)]*)\)\s+AS t\(([^)]*)\)")
 
 
-def at_once(sql: str, rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
+def at_once(sql: str, rows: Sequence[Any]) -> tuple[str, list[Any]]:
     """Return a statement over ``unnest(?::text[], …) AS t(name, …)`` for these rows, and its parameters.
 
     Rows that are written together are alike but for a few columns. The server takes an array apart

@@ -21,14 +21,11 @@ The seams, for who adds a database beside SQLite:
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from typing import Any
 
 from asyncsched._clock import Now
 from asyncsched._cluster import InstanceRecord, Seen, Watch
-from asyncsched._errors import SchedulerStateError
 from asyncsched._instants import MINUTE, Instant
 from asyncsched._ledger import (
     Added,
@@ -44,12 +41,10 @@ from asyncsched._ledger import (
 from asyncsched.stores import _members as members
 from asyncsched.stores import _tending as tending
 from asyncsched.stores._adding import Adding, Cancelling, Moving, add, cancel, move
+from asyncsched.stores._by_user import ByUser
 from asyncsched.stores._claiming import Claiming, claim
 from asyncsched.stores._connected import Connected
-from asyncsched.stores._in_transaction import COMPLETED, execute, in_style, rows_of
-from asyncsched.stores._queries import load
 from asyncsched.stores._recording import Noting, Recording, note, past_attempts, record
-from asyncsched.stores._rows import Quarantine, new_run
 from asyncsched.stores._session import Session
 from asyncsched.stores._worker import LEAST
 from asyncsched.stores._writer import Operation, each
@@ -70,7 +65,7 @@ _KEYED = 4
 """How many rows a run with a key counts for: it is looked for first."""
 
 
-class SqlStore(Connected):
+class SqlStore(ByUser, Connected):
     """A ledger in a database.
 
     Args:
@@ -87,12 +82,6 @@ class SqlStore(Connected):
     """
 
     durable = True
-    dialect: str
-    """The database, as SQLAlchemy calls it."""
-    folder: str
-    """Where its SQL stands."""
-    paramstyle: str
-    """How its driver marks parameters, in the words of PEP 249."""
 
     def __init__(
         self, namespace: str = "default", *, timeout: float = 5.0, lease: float = 15.0, beat: float = 5.0,
@@ -165,61 +154,12 @@ class SqlStore(Connected):
             added += await self._write("add", Adding(some, now, replace), each * len(some))
         return added
 
-    # ── in the user's own transaction ────────────────────────────────────────────────────────
-
-    def statement(self, run: RunRecord) -> tuple[str, tuple[Any, ...]]:
-        """Return the INSERT that puts a run into the ledger, with its parameters in the driver's style."""
-        session = self._make_session(Quarantine(), False)
-        row = tuple(new_run(self.namespace, run, session.write_id))
-        return in_style(load(self.folder)["insert_run"], self.paramstyle), row
-
-    def add_in(self, connection: Any, run: RunRecord, now: Now) -> Any:
-        """Put a run into the ledger in the transaction that ``connection`` is in.
-
-        Returns:
-            How many runs were added: 0 where another holds the key. Awaitable on async connections.
-
-        """
-        queries, session = load(self.folder), self._make_session(Quarantine(), False)
-        statements = self._announcing()
-        if run.key is not None:
-            statements.append((queries["drop_old_key"], (self.namespace, run.job, run.key, now.wall)))
-        statements.append((queries["insert_run"], new_run(self.namespace, run, session.write_id)))
-        return execute(connection, self.dialect, statements)
-
-    def key_holder_in(self, connection: Any, run: RunRecord) -> Any:
-        """Return who holds a run's key, as ``connection`` sees it: rows of id and arguments, one or none.
-
-        Awaitable on async connections.
-        """
-        return rows_of(
-            connection, self.dialect, (load(self.folder)["key_holder_in"], (self.namespace, run.job, run.key))
-        )
-
-    def _announcing(self) -> list[Any]:
-        """Return statements that tell the others when the user's transaction commits."""
-        return []
-
-    def complete_in(self, run: RunRecord, connection: Any) -> Any:
-        """Write a held run's success in the transaction that ``connection`` is in.
-
-        Returns:
-            ``None``; awaitable on async connections.
-
-        Raises:
-            SchedulerStateError: the run is no longer held here, so the transaction must not commit.
-
-        """
-        session = self._make_session(Quarantine(), False)
-        params = (COMPLETED, session.write_id(run.id), run.holder, run.attempt)
-        self._completing.add(run.id)
-        done = execute(connection, self.dialect, [(load(self.folder)["complete"], params)])
-        return _checked_later(done, run) if inspect.isawaitable(done) else _checked(done, run)
-
     async def claim(self, claim: Claim, now: Now) -> Claimed:
         jobs = sorted(claim.jobs) if claim.jobs is not None else ()
         asked = Claim(claim.holder, claim.firings, dict(claim.free), claim.most, jobs)
-        claimed: Claimed = await self._write("claim", Claiming(asked, now), 4 * len(claim.firings) + 64, urgent=True)
+        claimed: Claimed = await self._write(
+            "claim", Claiming(asked, now), 4 * len(claim.firings) + 64, urgent=True
+        )
         return claimed
 
     async def record(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
@@ -361,15 +301,3 @@ def _apply(run: RunRecord, verdict: Verdict, now: Now) -> None:
         run.attempt -= 0 if verdict.spent else 1
     else:
         run.finished_at = now.wall
-
-
-def _checked(count: int, run: RunRecord) -> None:
-    if count != 1:
-        raise SchedulerStateError(
-            f"run {run.id:032x} of job {run.job!r} is no longer held by this instance: another may have begun "
-            "it again, so roll the transaction back"
-        )
-
-
-async def _checked_later(count: Any, run: RunRecord) -> None:
-    _checked(await count, run)
