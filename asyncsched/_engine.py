@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asyncsched.scheduler")
 
+APART = 4000
+"""Microseconds between two instances that want to fire the same schedules. If all of them came at the due time
+itself, they would be in each other's way. Who is first differs from one due time to the next."""
+
+_MOST_APART = 4
+_MIX = 0x9E3779B97F4A7C15  # Knuth's multiplicative hashing: The Art of Computer Programming, 6.4
+
 AT_ONCE = 64
 """How many firings and starts one turn of the loop does before others get their turn: about 1 ms."""
 
@@ -86,6 +93,8 @@ class Engine:
         self._closing = False
         self._failures = 0
         self.works = False
+        self.place = (0, 1)
+        """Which of how many instances that fire schedules this is."""
         self._wall: Instant | None = None  # when the store's earliest pending run is ready,
         self._steady: Instant | None = None  # on each timeline
         seats.on_free(self.hint)
@@ -117,7 +126,15 @@ class Engine:
                 self._fire_at(record, record.next_due)
 
     def _fire_at(self, record: ScheduleRecord, at: Instant) -> None:
+        at += self._after_others(at)
         heappush(self._heaps[record.steady], (at, next(self._entries), record.id, record.revision))
+
+    def _after_others(self, due: Instant) -> int:
+        """Return how many microseconds those are given who come before us at a due time."""
+        place, instances = self.place
+        if instances == 1:
+            return 0
+        return APART * min((place + (due * _MIX >> 40)) % instances, _MOST_APART)
 
     def forget(self, id: str) -> None:
         """Fire this schedule no more."""

@@ -243,8 +243,7 @@ class Keeper:
         if seen is not None:
             self._hear(seen)
             if self._watch(seen.beats):
-                members = await self._store.instances()
-                await self._members_changed(self.me.incarnation, members)
+                await self._heed(await self._store.instances())
         await self._bury_the_dead()
 
     def _hear(self, seen: Seen) -> None:
@@ -296,7 +295,14 @@ class Keeper:
                 logger.warning("instance %x was declared dead; its runs: %s", incarnation, what)
                 self._engine.hint()
             self._beats.pop(incarnation, None)
-            await self._members_changed(self.me.incarnation, await self._store.instances())
+            await self._heed(await self._store.instances())
+
+    async def _heed(self, members: Sequence[InstanceRecord]) -> None:
+        """Hear who lives now."""
+        firing = [member.incarnation for member in members if member.role != "submit"]
+        if self.me.incarnation in firing:
+            self._engine.place = (firing.index(self.me.incarnation), len(firing))
+        await self._members_changed(self.me.incarnation, members)
 
     # ── how it is ────────────────────────────────────────────────────────────────────────────
 

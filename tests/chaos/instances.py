@@ -154,7 +154,7 @@ class Instance:
             start=lambda claimed: self.runner.live.update({run.id: run for run, _ in claimed}),
         )  # fmt: skip
         self.engine: Any = SimpleNamespace(
-            holder=0, works=True, schedules={}, follow=self._follow, forget=lambda id: None, hint=lambda: None,
+            holder=0, works=True, place=(0, 1), schedules={}, follow=self._follow, forget=lambda id: None, hint=lambda: None,
             runner=self.runner, _jobs={"job": None}, _seats=SimpleNamespace(take=lambda executor: None),
             _hub=SimpleNamespace(wants=lambda kind: False),
         )  # fmt: skip

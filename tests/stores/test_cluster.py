@@ -52,6 +52,19 @@ async def test_two_instances_share_the_slots_between_them(make: Make, virtual_cl
     assert len(slots) == len(set(slots)) == 10
 
 
+async def test_instances_take_turns_at_being_first_and_who_is_first_waits_for_nobody(
+    make: Make, virtual_clock: VirtualClock
+) -> None:
+    schedulers = [make() for _ in range(3)]
+    ran = [ticking(scheduler, 1) for scheduler in schedulers]
+    async with schedulers[0], schedulers[1], schedulers[2]:
+        await virtual_clock.advance(3)  # they have heard of one another
+        await virtual_clock.advance(30)
+        runs = await schedulers[0].runs(origin="schedule", limit=30)
+    assert min(map(len, ran)) >= 4
+    assert max(run.late for run in runs if run.late is not None) < timedelta(milliseconds=1)
+
+
 async def test_a_schedule_goes_on_from_its_row_after_a_restart(
     make: Make, virtual_clock: VirtualClock
 ) -> None:
