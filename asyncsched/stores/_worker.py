@@ -238,14 +238,18 @@ class Worker:
             ask.settle()
         self._watch()
 
-    def _collect(self, asks: list[Ask], first: int = 0) -> None:
+    def _collect(self, asks: list[Ask]) -> None:
+        answered = [ask for ask in asks if not ask.lost]
+        for ask in answered:
+            self._forget(ask)
+        self._settle(answered, 0)
+
+    def _settle(self, asks: list[Ask], first: int) -> None:
         """Wake who waits for these, some in each turn of the loop: the thread goes on with what they ask for next."""
         for ask in asks[first : first + WOKEN]:
-            if not ask.lost:
-                self._forget(ask)
-                ask.settle()
+            ask.settle()
         if first + WOKEN < len(asks):
-            self._port.call_next(lambda: self._collect(asks, first + WOKEN))
+            self._port.call_next(lambda: self._settle(asks, first + WOKEN))
 
     async def close(self) -> None:
         """End the thread after what it has been given, and wait for that, at most the timeout."""

@@ -75,3 +75,21 @@ async def test_what_was_asked_for_before_the_end_is_answered() -> None:
         it._enter(Ask("kind", "last", 1, False))  # and no turn of the loop further
         await it.close()
     assert served == [["last"]]
+
+
+async def test_whoever_was_answered_hears_so_though_it_is_closed_meanwhile() -> None:
+    served: list[list[str]] = []
+    heard: list[int] = []
+    async with worker(served) as it:
+
+        async def ask(number: int) -> None:
+            await it.ask("kind", str(number))
+            heard.append(number)
+
+        async with anyio.create_task_group() as group:
+            for number in range(100):
+                group.start_soon(ask, number)
+            while len(it._under_way) < 100:
+                await anyio.lowlevel.checkpoint()
+            await it.close()
+    assert sorted(heard) == list(range(100))
