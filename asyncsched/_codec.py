@@ -16,6 +16,9 @@ from pydantic import (
     PydanticSchemaGenerationError,
     PydanticUndefinedAnnotation,
     PydanticUserError,
+    Secret,
+    SecretBytes,
+    SecretStr,
     TypeAdapter,
     ValidationError,
     create_model,
@@ -27,6 +30,9 @@ from asyncsched._jobs import type_hints
 
 _NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
 
+
+_MASK = "*****"
+"""What pydantic writes instead of a secret, or the most of it."""
 
 _SCALARS = (str, int, float, NoneType)
 _PLAIN = frozenset({*_SCALARS, bool})
@@ -97,6 +103,8 @@ class Codec:
             # What model_validate and model_dump_json come to, in half of their time.
             made = self._validator.validate_python(bound)
             text: str = self._serializer.to_json(made, by_alias=True, exclude_unset=True).decode()
+            if _MASK in text:
+                self._refuse_secrets(made)
             if ("NaN" in text or "Infinity" in text or "null" in text) and _boundless(made):
                 self._refuse_lost_numbers(made, text)
             return text
@@ -122,6 +130,15 @@ class Codec:
                 "is; annotate the parameter with its type, or give text, numbers, True, False or None, or "
                 "lists and dicts of those"
             )
+
+    def _refuse_secrets(self, made: BaseModel) -> None:
+        """Refuse what pydantic writes as asterisks: it would come back as those."""
+        for field, parameter in self._fields.items():
+            if _is_secret(getattr(made, field)):
+                raise ArgumentError(
+                    f"job {self._job!r}: argument {parameter.name!r} has a secret in it, which is not written to a "
+                    "store; give what it can be looked up by"
+                )
 
     def _refuse_lost_numbers(self, made: BaseModel, text: str) -> None:
         """Refuse a nan or inf that would come back as something else: JSON itself has no such number."""
@@ -248,6 +265,19 @@ def _boundless(value: Any) -> int:
     if isinstance(value, BaseModel) or is_dataclass(value):
         return sum(map(_boundless, vars(value).values())) if hasattr(value, "__dict__") else 0
     return 0
+
+
+def _is_secret(value: Any) -> bool:
+    """Return whether there is a secret of pydantic's in a value."""
+    if isinstance(value, (Secret, SecretStr, SecretBytes)):
+        return True
+    if isinstance(value, Mapping):
+        return any(map(_is_secret, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(_is_secret, value))
+    if isinstance(value, BaseModel) or is_dataclass(value):
+        return any(map(_is_secret, vars(value).values())) if hasattr(value, "__dict__") else False
+    return False
 
 
 def _annotation(parameter: inspect.Parameter, hint: Any) -> Any:

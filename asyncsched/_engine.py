@@ -194,6 +194,8 @@ class Engine:
             # As far as we know they were not moved on, so they are due still.
             self.follow(self.schedules[firing.schedule] for firing in firings)
             raise
+        if self._closing:
+            return False  # the answer came too late: what it brings is begun by somebody else
         self._take(claimed)
         if len(claimed.schedules) < len(firings) and self.put_back is not None:
             stand = {record.id for record in claimed.schedules}

@@ -224,9 +224,10 @@ class Machine:
             await anyio.sleep(_LOOK / 10)
 
     async def _end_attempts(self) -> None:
-        """Cancel what runs, and see it recorded."""
+        """Cancel what runs, and see it recorded. What a claim brings that is on its way is let go of in the end."""
         self.drain()
         for line in self.lines:
+            line.engine.close()
             for live in list(line.runner.live.values()):
                 live.cancel("shutdown")
         with anyio.move_on_after(_LAST_CHANCE):

@@ -74,7 +74,7 @@ def check_id(id: object) -> str:
     """Return a schedule's id if it can be one."""
     if not isinstance(id, str) or not id or len(id) > 200 or not id.isprintable():
         raise ConfigurationError(f"id must be a printable text of 1 to 200 characters, not {shown(id)}")
-    return id
+    return str.__str__(id)
 
 
 def jitter_of(jitter: float | timedelta | None, what: str) -> int:
@@ -112,7 +112,7 @@ def _name(func: Callable[..., Any], options: Mapping[str, Any]) -> str:
         raise ConfigurationError(
             f"job {name_of(func)!r}: name must be a printable text of 1 to 200 characters, not {shown(name)}"
         )
-    return name
+    return str.__str__(name)  # a plain one: that of a StrEnum's member would be written in two ways
 
 
 def _timeout(value: Any, what: str) -> int | None:

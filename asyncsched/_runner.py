@@ -112,8 +112,10 @@ class Runner:
                 self._begin_some()
         finally:
             self._beginning = False
-            while self._waiting:  # the loop ends: each tells the ledger so by itself
-                self._begin(self._waiting.popleft())
+            while self._waiting:  # the loop ends: each tells the ledger that it was not begun
+                live = self._waiting.popleft()
+                live.asked = live.asked or "shutdown"
+                self._begin(live)
 
     def _begin(self, live: Live) -> None:
         if live.abandoned:
@@ -306,8 +308,11 @@ class Runner:
         if live.phase == "over" or live.abandoned:
             return
         live.abandoned = True
-        self.given_up += 1
         self._leave(live)
+        if live.phase == "new":
+            self._backend.spawn(self._settle(live, None, NeverBegan()), self._context.copy())
+            return
+        self.given_up += 1
         logger.error(
             "job %r did not end after it was cancelled (%s): its slot is freed and its code, "
             "which swallows cancellation, is left to itself",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from asyncsched import ArgumentError, Discard, Interval, RunFailed, Scheduler
 from asyncsched._jobs import Signature
@@ -279,3 +279,19 @@ async def test_a_list_in_itself_is_refused_too(make: Make) -> None:
     async with scheduler:
         with pytest.raises(ArgumentError, match="job 'take': argument 'one'"):
             await scheduler.schedule_once(take, loop)
+
+
+async def test_a_secret_is_refused_and_not_stored_as_asterisks(virtual_clock: VirtualClock) -> None:
+    scheduler = Scheduler(clock=virtual_clock, strict=True)
+
+    class Login(BaseModel):
+        user: str
+        password: SecretStr
+
+    @scheduler.job()
+    async def sign_in(logins: list[Login], note: str) -> None: ...
+
+    async with scheduler:
+        with pytest.raises(ArgumentError, match="job 'sign_in': argument 'logins' has a secret in it"):
+            await scheduler.schedule_once(sign_in, [Login(user="ann", password=SecretStr("hunter2"))], "")
+        await scheduler.schedule_once(sign_in, [], "*****")

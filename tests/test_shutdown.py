@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from asyncsched import Retry, RunHandle, Scheduler, SchedulerClosed, SchedulerStateError
+from asyncsched import Once, Retry, RunHandle, Scheduler, SchedulerClosed, SchedulerStateError, current_run
+from asyncsched._clock import Now
 from asyncsched._events import Event, RunUnsuccessful, RunWaits, SchedulerStopped
+from asyncsched._ledger import Claim, Claimed
+from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -124,6 +129,70 @@ async def test_one_that_never_began_is_released_too(virtual_clock: VirtualClock)
         assert (await handle.status()).state == "running"
     run = await handle.status()
     assert (run.state, run.attempt) == ("pending", 0)
+
+
+class LateClaims(SqliteStore):
+    """A store whose answer to a claim that brought something comes when the scheduler is ending."""
+
+    engine: Any = None
+
+    async def claim(self, claim: Claim, now: Now) -> Claimed:
+        claimed = await super().claim(claim, now)
+        while claimed.runs and self.engine is not None and not self.engine._closing:
+            await anyio.sleep(0.01)
+        return claimed
+
+
+async def test_what_a_claim_brings_after_the_end_is_left_to_others(
+    virtual_clock: VirtualClock, tmp_path: Path
+) -> None:
+    began: list[int] = []
+
+    async def job() -> None:
+        began.append(current_run().attempt)
+
+    store = LateClaims(tmp_path / "jobs.db")
+    scheduler = Scheduler(store, clock=virtual_clock, shutdown_timeout=1)
+    scheduler.job()(job)
+    async with scheduler:
+        store.engine = scheduler._running().main.engine
+        handle = await scheduler.schedule_once(job)
+        await anyio.sleep(1)
+    assert not began
+    store.engine = None
+    async with scheduler:
+        assert await scheduler.instances() != []
+        run = await scheduler.handle(handle.id).wait()
+        assert (run.state, run.attempt) == ("succeeded", 1)
+        assert len(await scheduler.instances()) == 1
+    assert began == [1]
+
+
+async def test_of_many_that_were_claimed_those_that_never_began_are_released(
+    virtual_clock: VirtualClock, tmp_path: Path, ears: Ears, anyio_backend_name: str
+) -> None:
+    began: list[str] = []
+
+    async def job() -> None:
+        began.append(current_run().id)
+        scope.cancel()
+        await anyio.sleep_forever()
+
+    scheduler = Scheduler(f"sqlite:///{tmp_path / 'jobs.db'}", clock=virtual_clock, observers=[ears])
+    scheduler.job()(job)
+    with anyio.CancelScope() as scope:
+        async with scheduler:
+            await scheduler.schedule_many([Once(job) for _ in range(200)])
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.3)  # what was claimed is cancelled from outside before we end it
+    ends = Counter(ears.ends())
+    assert ends["job", "cancelled", "shutdown"] == len(began)
+    assert ends["job", "pending", "shutdown"] == ends.total() - len(began)
+    if anyio_backend_name == "trio":  # where our tasks stand under the scope, too
+        assert 0 < len(began) < ends.total()
 
 
 async def test_the_job_may_clean_up_and_its_failure_is_kept(scheduler: Scheduler, ears: Ears) -> None:

@@ -47,7 +47,7 @@ def _array(values: Iterable[Any]) -> str:
 def _item(value: Any) -> str:
     if value is None:
         return "NULL"
-    if type(value) is str:
+    if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
     return str(value)

@@ -237,13 +237,14 @@ class PostgresSession(Session):
     def cut(self, asks: list[Ask]) -> list[list[Ask]]:
         """Return what may share a transaction: what takes its locks in one order."""
         alone = [[ask] for ask in asks if ask.kind in ("beat", "call")]
-        shared = [ask for ask in asks if ask.kind not in ("beat", "call")]
+        last = [[ask] for ask in asks if ask.kind == "leave"]
+        shared = [ask for ask in asks if ask.kind not in ("beat", "call", "leave")]
         if any(ask.kind == "record" and ask.request.run.permits for ask in shared):
             # Limits come last, in the order of their keys: those given back, or those taken.
             claims = [ask for ask in shared if ask.kind == "claim"]
             shared = [ask for ask in shared if ask.kind != "claim"]
-            return [*alone, *filter(None, (shared, claims))]
-        return [*alone, shared] if shared else alone
+            return [*alone, *filter(None, (shared, claims)), *last]
+        return [*alone, *filter(None, (shared,)), *last]
 
     def begin_with(self, asks: Sequence[Ask]) -> None:
         """Lock what comes first in the order of locks: instances, then schedules by id."""

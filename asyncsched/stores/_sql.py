@@ -51,12 +51,15 @@ from asyncsched.stores._writer import Operation, each
 
 logger = logging.getLogger("asyncsched.store")
 
+_call: Operation = each(lambda session, request: request(session))
+
 _OPERATIONS: dict[str, Operation] = {
     "beat": each(members.beat),
-    "call": each(lambda session, request: request(session)),
+    "call": _call,
     "add": add,
     "note": note,
     "record": record,
+    "leave": _call,
     "claim": each(claim),
 }
 
@@ -269,7 +272,8 @@ class SqlStore(ByUser, Connected):
         return fenced
 
     async def leave(self, incarnation: int, known: Set[int], now: Now) -> None:
-        await self._call(members.leave, incarnation, frozenset(known), now)
+        held = frozenset(known)
+        await self._write("leave", lambda session: members.leave(session, incarnation, held, now))
 
     async def instances(self) -> list[InstanceRecord]:
         found: list[InstanceRecord] = await self._read(members.instances)
@@ -283,7 +287,7 @@ class SqlStore(ByUser, Connected):
 
     @property
     def doubtful(self) -> bool:
-        return self.doubts > self._sure_of
+        return self.doubts != self._sure_of
 
     def sure(self, doubts: int) -> None:
         self._sure_of = doubts

@@ -46,6 +46,7 @@ class Ask:
     """One request on its way: answered with a result or an error, exactly once."""
 
     __slots__ = (
+        "answered",
         "done",
         "error",
         "expires",
@@ -67,6 +68,7 @@ class Ask:
         self.result: Any = None
         self.error: BaseException | None = None
         self.late: BaseException | None = None  # there was no answer in time; the thread does not touch this
+        self.answered = False  # by the thread, and perhaps not told yet
         self.done = False
         self.lost = False  # nobody waits for it any more, though it may still be done
         self.expires = 0.0
@@ -223,7 +225,7 @@ class Worker:
 
     def _expire(self, now: float) -> None:
         # The clock is not asked: one that anyio tells the time knows none outside a task.
-        for ask in [ask for ask in self._under_way if ask.expires <= now]:
+        for ask in [ask for ask in self._under_way if ask.expires <= now and not ask.answered]:
             begun = not self._withdraw(ask)
             done = "; what was asked may have been done" if begun else "; nothing was done"
             ask.late = StoreUnavailable(
@@ -303,6 +305,8 @@ class Worker:
         except BaseException as error:
             for ask in asks:
                 ask.error = ask.error or error
+        for ask in asks:
+            ask.answered = True
         self._pace(sum(ask.weight for ask in asks), time.monotonic() - began)
         self._call(lambda: self._collect(asks))
 
