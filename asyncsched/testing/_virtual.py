@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 
-from asyncsched._errors import ConfigurationError, SchedulerStateError, shorten
+from asyncsched._errors import ConfigurationError, SchedulerStateError, shown
 from asyncsched._instants import SECOND, Instant, to_datetime, to_instant, to_micros
 from asyncsched.testing._asyncio_loop import VirtualEventLoop
 from asyncsched.testing._flow import Driver, Flow, Hold
@@ -241,7 +241,7 @@ def virtual(backend: str, clock: VirtualClock) -> dict[str, Any]:
         return {"loop_factory": clock.new_event_loop}
     if backend == "trio":
         return {"clock": clock.new_trio_clock()}
-    raise ConfigurationError(f"backend must be 'asyncio' or 'trio', not {shorten(repr(backend))}")
+    raise ConfigurationError(f"backend must be 'asyncio' or 'trio', not {shown(backend)}")
 
 
 def virtual_backend(backend: str, clock: VirtualClock) -> tuple[str, dict[str, Any]]:
