@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from asyncsched import ArgumentError, Discard, Interval, RunFailed, Scheduler
+from asyncsched import ArgumentError, Discard, Interval, Limit, RunFailed, Scheduler
 from asyncsched._jobs import Signature
 from asyncsched.stores.sqlite import SqliteStore
-from asyncsched.testing import VirtualClock
+from asyncsched.testing import VirtualClock, assert_scheduled
 
 pytestmark = pytest.mark.anyio
 
@@ -185,6 +185,43 @@ async def test_a_result_that_json_cannot_carry_fails_the_run_with_that(make: Mak
         run = await (await scheduler.schedule_once(odd)).wait(timeout=60)
     assert (run.state, run.why) == ("failed", "result")
     assert "job 'odd': its result " in run.message and "cannot be written as JSON" in run.message
+
+
+async def test_runs_and_schedules_can_be_shown_whatever_they_hold(virtual_clock: VirtualClock) -> None:
+    heard: list[str] = []
+    scheduler = Scheduler(clock=virtual_clock, observers=[lambda event: heard.append(repr(event))])
+
+    @scheduler.job()
+    async def odd(one: Any) -> Any:
+        return one
+
+    async with scheduler:
+        schedule = await scheduler.add_schedule(odd, Interval(hours=1), args=(Unspeakable(),))
+        assert "args=<tuple>, kwargs={}" in repr(schedule)
+        run = await (await scheduler.schedule_once(odd, Unspeakable())).wait()
+        assert "result=<Unspeakable>" in repr(run) and "args=<tuple>" in repr(run)
+        assert any(text.startswith("RunSucceeded(at=") for text in heard)
+        long = await (await scheduler.schedule_once(odd, "x" * 10**6)).wait()
+        assert len(repr(long)) < 3000
+        with pytest.raises(AssertionError, match=r"odd\(one=<Unspeakable>\) is not scheduled") as caught:
+            await assert_scheduled(scheduler, odd, args=[Unspeakable()])
+        assert "odd(<Unspeakable>) by schedule 'odd'" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [Unspeakable(), 10**5000], ids=["unspeakable", "huge"])
+async def test_a_limit_by_what_cannot_be_written_is_refused_at_the_call(
+    value: Any, virtual_clock: VirtualClock
+) -> None:
+    scheduler = Scheduler(clock=virtual_clock)
+
+    @scheduler.job(max_running=Limit(1, by="one"))
+    async def odd(one: Any) -> None: ...
+
+    async with scheduler:
+        with pytest.raises(
+            ArgumentError, match="job 'odd': argument 'one', by which it is limited, has no repr"
+        ):
+            await scheduler.schedule_once(odd, value)
 
 
 @pytest.mark.parametrize(
