@@ -108,6 +108,47 @@ async def test_a_result_or_a_context_variable_with_such_a_number_is_refused_too(
             await scheduler.schedule_once(traced)
 
 
+@through_json
+@pytest.mark.parametrize("number", [10**4300, -(10**4300), 10**5000], ids=["least", "negative", "more"])
+async def test_a_whole_number_that_would_not_be_read_back_is_refused(make: Make, number: int) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def take(one: int, deep: Any = None, *, kept: dict[str, Any] | None = None) -> None: ...
+
+    @scheduler.job()
+    async def give(power: int) -> Any:
+        return {"deep": [10**power]}
+
+    refusal = "cannot be written as JSON: a whole number of more than 4300 digits"
+    async with scheduler:
+        calls: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
+            ((number,), {}, "one"), ((1, [{"in": number}]), {}, "deep"), ((1,), {"kept": {"in": number}}, "kept"),
+        ]  # fmt: skip
+        for args, kwargs, name in calls:
+            with pytest.raises(ArgumentError, match=f"job 'take': argument '{name}' {refusal}"):
+                await scheduler.schedule_once(take, *args, kwargs=kwargs)
+            with pytest.raises(ArgumentError, match=f"job 'take': argument '{name}' {refusal}"):
+                await scheduler.add_schedule(take, Interval(hours=1), args=args, kwargs=kwargs)
+        run = await (await scheduler.schedule_once(give, 4300)).wait(timeout=60)
+        assert (run.state, run.why) == ("failed", "result")
+        assert "job 'give': its result " in run.message and refusal in run.message
+
+
+@through_json
+async def test_what_python_reads_goes_through_however_long(make: Make) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def echo(one: int, deep: Any = None) -> Any:
+        return [one, deep]
+
+    async with scheduler:
+        for value in (10**4299, -(10**4299), "1" * 9000):
+            run = await scheduler.schedule_once(echo, 1, {"in": value})
+            assert await run.result(timeout=60) == [1, {"in": value}]
+
+
 async def test_a_run_shows_its_arguments_as_they_were_given_on_every_store(make: Make) -> None:
     scheduler = make()
 
