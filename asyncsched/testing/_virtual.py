@@ -44,7 +44,10 @@ class VirtualClock:
         clock.run(main, backend="trio")
 
     Time stands still while anything runs, and jumps to the next timer when nothing is left to do.
-    It does not jump while work goes on outside the loop: calls through ``anyio.to_thread``,
+    What never rests stops it for ever, such as a job that schedules itself again and again without a
+    delay; any ``delay``, however short, lets it go on.
+
+    Nor does it jump while work goes on outside the loop: calls through ``anyio.to_thread``,
     ``anyio.to_process`` and their asyncio and trio likes, child processes until their end, and
     whatever else holds it by :meth:`hold`. A child process started inside ``hold()`` is held by
     that alone.
