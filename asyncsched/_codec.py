@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from math import isfinite
@@ -23,13 +24,14 @@ from pydantic import (
     ValidationError,
     create_model,
 )
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, from_json
 
 from asyncsched._errors import ArgumentError, ConfigurationError, shorten, shown
 from asyncsched._jobs import type_hints
 
 _NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
-
+_MOST_DIGITS = 4300
+_ENDLESS = re.compile(rf"(?<![0-9])[0-9]{{{_MOST_DIGITS + 1}}}")
 
 _MASK = "*****"
 """What pydantic writes instead of a secret, or the most of it."""
@@ -107,6 +109,7 @@ class Codec:
                 self._refuse_secrets(made)
             if ("NaN" in text or "Infinity" in text or "null" in text) and _boundless(made):
                 self._refuse_lost_numbers(made, text)
+            _refuse_endless_numbers(text)
             return text
         except ValidationError as error:
             raise ArgumentError(f"job {self._job!r}: {_first(error)}") from None
@@ -194,6 +197,7 @@ class Codec:
             text = self._result.dump_json(value, warnings="error").decode()
             if (lost := _boundless(value)) and _boundless(self._result.validate_json(text)) != lost:
                 raise ValueError(_NO_NUMBER)
+            _refuse_endless_numbers(text)
             return text
         except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise ArgumentError(
@@ -213,7 +217,7 @@ class Codec:
     def _unserialisable(self, bound: dict[str, Any]) -> str:
         for name, value in bound.items():
             try:
-                TypeAdapter(Any).dump_json(value)
+                _refuse_endless_numbers(TypeAdapter(Any).dump_json(value).decode())
             except (PydanticSerializationError, ValueError):
                 return f"argument {name!r}"
         return "an argument"
@@ -278,6 +282,17 @@ def _is_secret(value: Any) -> bool:
     if isinstance(value, BaseModel) or is_dataclass(value):
         return any(map(_is_secret, vars(value).values())) if hasattr(value, "__dict__") else False
     return False
+
+
+def _refuse_endless_numbers(text: str) -> None:
+    """Refuse JSON with a number that pydantic writes and does not read."""
+    if len(text) > _MOST_DIGITS and _ENDLESS.search(text):
+        try:
+            from_json(text)  # the digits may stand in a text
+        except ValueError:
+            raise ValueError(
+                f"a whole number of more than {_MOST_DIGITS} digits is not read back; give it as a text"
+            ) from None
 
 
 def _annotation(parameter: inspect.Parameter, hint: Any) -> Any:

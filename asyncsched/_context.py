@@ -81,7 +81,7 @@ class CurrentRun:
             ArgumentError: ``done`` or ``total`` is no finite number, or ``message`` no text.
 
         """
-        fit = _are_numbers(done, total) and isfinite(done) and (total is None or isfinite(total))
+        fit = _is_finite(done) and (total is None or _is_finite(total))
         if not fit or not isinstance(message, str):
             raise ArgumentError(
                 f"job {self.job!r}: progress(done, total=None, message='') takes finite numbers and a text, "
@@ -120,8 +120,11 @@ class CurrentRun:
         return f"<CurrentRun {self.job} {self.id} attempt {self.attempt}>"
 
 
-def _are_numbers(done: object, total: object) -> bool:
-    return isinstance(done, (int, float)) and (total is None or isinstance(total, (int, float)))
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, (int, float)) and isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 _current: ContextVar[CurrentRun] = ContextVar("asyncsched_current_run")

@@ -93,7 +93,7 @@ class Engine:
         self._closing = False
         self._failures = 0
         self.works = False
-        self.place = (0, 1)
+        self.place: tuple[int, int] = (0, 1)
         """Which of how many instances that fire schedules this is."""
         self._wall: Instant | None = None  # when the store's earliest pending run is ready,
         self._steady: Instant | None = None  # on each timeline

@@ -39,10 +39,10 @@ def shorten(text: str, limit: int = 40) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def shown(value: object) -> str:
-    """Return what an error says of a value that was given: at most 40 characters, whatever it is."""
+def shown(value: object, limit: int = 40) -> str:
+    """Return what is said of a value that was given: at most ``limit`` characters, whatever it is."""
     try:
-        return shorten(repr(value))
+        return shorten(repr(value), limit)
     except Exception:  # a whole number of more digits than Python writes, or a broken __repr__
         return f"<{shorten(type(value).__name__)}>"
 

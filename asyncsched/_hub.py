@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from asyncsched._errors import ConfigurationError, shorten
 from asyncsched._events import Event
 
 if TYPE_CHECKING:
@@ -33,9 +32,6 @@ class Hub:
 
     def __init__(self, observers: Sequence[Any], monotonic: Callable[[], float] = lambda: 0.0) -> None:
         self._monotonic = monotonic
-        for observer in observers:
-            if not callable(observer):
-                raise ConfigurationError(f"observers: {shorten(repr(observer))} is not callable")
         self._observers = [_plain(observer) for observer in observers]
         self._by_kind: dict[type[Event], list[Any]] = {}
         self._waiters: dict[int, list[anyio.Event]] = {}

@@ -93,7 +93,7 @@ class Signature:
             self._whole = inspect.signature(func)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
-                f"job {job!r}: the parameters of {shorten(repr(func))} cannot be read ({error}); "
+                f"job {job!r}: the parameters of {shown(func)} cannot be read ({error}); "
                 "wrap it in a function of your own"
             ) from None
         self.provided = _provided(func, self._whole, job)

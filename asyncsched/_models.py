@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
@@ -118,8 +118,17 @@ class Attempt:
     traceback: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+@dataclass(frozen=True, slots=True, repr=False)
+class _Shown:
+    """Has a repr whatever a job was given and returned: theirs may be long, or raise."""
+
+    def __repr__(self) -> str:
+        named = (f"{one.name}={shown(getattr(self, one.name), 200)}" for one in fields(self))
+        return f"{type(self).__name__}({', '.join(named)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Run(_Shown):
     """One execution of a job, from pending to its outcome, all attempts included.
 
     Times are aware UTC datetimes. ``scheduled_for`` is the due time before jitter, ``due`` the one
@@ -166,8 +175,8 @@ class Run:
         return self.state in FINAL_STATES
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+@dataclass(frozen=True, slots=True, repr=False)
+class Schedule(_Shown):
     """A trigger bound to a job by a stable id, as it stands in the store."""
 
     id: str

@@ -18,7 +18,7 @@ from asyncsched._ledger import JobPause, RunQuery, ScheduleRecord, Stretch
 from asyncsched._line import Line
 from asyncsched._look import EVERYTHING
 from asyncsched._models import Schedule
-from asyncsched._options import check_id, jitter_of
+from asyncsched._options import check_name, jitter_of
 from asyncsched._plan import as_instants, asking, resumed
 from asyncsched._registry import Declared
 from asyncsched._views import schedule_view
@@ -57,7 +57,7 @@ class Operations(ByHand):
         """
         line = self._running().main
         found = self._registry.get(job)
-        id = check_id(found.name if id is None else id)
+        id = check_name(found.name if id is None else id, "id")
         if found.each_instance:
             raise ConfigurationError(
                 f"schedule {id!r}: job {found.name!r} is each_instance, whose schedules stand in the code"

@@ -70,11 +70,13 @@ def job_of(
     )
 
 
-def check_id(id: object) -> str:
-    """Return a schedule's id if it can be one."""
-    if not isinstance(id, str) or not id or len(id) > 200 or not id.isprintable():
-        raise ConfigurationError(f"id must be a printable text of 1 to 200 characters, not {shown(id)}")
-    return str.__str__(id)
+def check_name(value: object, what: str) -> str:
+    """Return the value if something can be called by it."""
+    if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
+        raise ConfigurationError(
+            f"{what} must be a printable text of 1 to 200 characters, not {shown(value)}"
+        )
+    return str.__str__(value)  # a plain one: that of a StrEnum's member would be written in two ways
 
 
 def jitter_of(jitter: float | timedelta | None, what: str) -> int:
@@ -107,12 +109,7 @@ def check_flag(value: object, what: str) -> bool:
 def _name(func: Callable[..., Any], options: Mapping[str, Any]) -> str:
     if "name" not in options and name_of(func) == "<lambda>":
         return "lambda"
-    name = options.get("name", name_of(func))
-    if not isinstance(name, str) or not 0 < len(name) <= 200 or not name.isprintable():
-        raise ConfigurationError(
-            f"job {name_of(func)!r}: name must be a printable text of 1 to 200 characters, not {shown(name)}"
-        )
-    return str.__str__(name)  # a plain one: that of a StrEnum's member would be written in two ways
+    return check_name(options.get("name", name_of(func)), f"job {name_of(func)!r}: name")
 
 
 def _timeout(value: Any, what: str) -> int | None:

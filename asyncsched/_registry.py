@@ -11,7 +11,7 @@ from asyncsched._errors import ConfigurationError, UnknownJob, shorten, shown
 from asyncsched._functions import check_function, name_of
 from asyncsched._jobs import Job
 from asyncsched._ledger import Arguments
-from asyncsched._options import check_id, jitter_of, job_of
+from asyncsched._options import check_name, jitter_of, job_of
 from asyncsched._plan import as_instants
 from asyncsched.abc import Executor, InstantTrigger
 
@@ -210,7 +210,7 @@ class Registry:
                 f"job {job.name!r} has a trigger already (schedule {others[0].id!r}); "
                 "give each further trigger an id="
             )
-        id = check_id(job.name if id is None else id)
+        id = check_name(job.name if id is None else id, "id")
         if id in self.schedules:
             raise ConfigurationError(f"there is a schedule {id!r} already; give this one another id=")
         declared = Declared(

@@ -14,11 +14,12 @@ import anyio
 
 from asyncsched._declare import Declarations
 from asyncsched._enqueue import Enqueue
-from asyncsched._errors import ConfigurationError, SchedulerClosed, SchedulerStateError, shorten
+from asyncsched._errors import ConfigurationError, SchedulerClosed, SchedulerStateError, shown
 from asyncsched._instants import SECOND, to_micros
 from asyncsched._machine import Machine
-from asyncsched._models import check_choice, check_text
+from asyncsched._models import check_choice
 from asyncsched._operate import Operations
+from asyncsched._options import check_flag, check_name
 from asyncsched._scope import Scope, open_scope
 from asyncsched._server import current_server
 from asyncsched._spawn import current_task_id
@@ -77,28 +78,25 @@ class Scheduler(Declarations, Enqueue, Operations):
     ) -> None:
         if role is not None:
             check_choice(role, "role", get_args(Role))
-        if not isinstance(namespace, str) or not namespace:
-            raise ConfigurationError(f"namespace must be a text, not {shorten(repr(namespace))}")
-        check_text(namespace, "namespace")
+        self._role = role
+        self.namespace = check_name(namespace, "namespace")
         self._executors: dict[str, Executor] = {
-            "loop": LoopExecutor(), "thread": ThreadExecutor(), **(executors or {})
+            "loop": LoopExecutor(), "thread": ThreadExecutor(), **_checked_executors(executors)
         }  # fmt: skip
-        for name, executor in self._executors.items():
-            if not callable(getattr(executor, "run", None)) or not hasattr(executor, "capacity"):
-                raise ConfigurationError(f"executors: {name!r} is no executor: {shorten(repr(executor))}")
         super().__init__(self._executors, timezone)
-        self._make_store = open_store(store, namespace, to_micros(store_timeout, "store_timeout") / SECOND)
+        answer = to_micros(store_timeout, "store_timeout") / SECOND
+        if answer <= 0:
+            raise ConfigurationError(f"store_timeout must be more than 0 s, not {store_timeout}")
+        self._make_store = open_store(store, namespace, answer)
+        self._strict = check_flag(strict, "strict")
         if strict or store is not None:
             import asyncsched._codec  # noqa: F401 - here, because pydantic reads files at its first model
-        self.namespace = namespace
-        self._role = role
         self._patience = to_micros(shutdown_timeout, "shutdown_timeout") / SECOND
         if self._patience < 0:
             raise ConfigurationError(f"shutdown_timeout must not be negative, not {shutdown_timeout}")
-        self._strict = strict
-        if not isinstance(observers, Iterable):
-            raise ConfigurationError(f"observers must be a list of them, not {shorten(repr(observers))}")
-        self._observers = (LogObserver(), *observers)
+        self._observers = (LogObserver(), *_checked_observers(observers))
+        if clock is not None and not _is_made(clock, "wall", "monotonic", "hold"):
+            raise ConfigurationError(f"clock must be a Clock, such as VirtualClock(), not {shown(clock)}")
         self._clock = clock
         if stall_threshold is not None and to_micros(stall_threshold, "stall_threshold") <= 0:
             raise ConfigurationError(f"stall_threshold must be more than 0 s, not {stall_threshold}")
@@ -217,6 +215,36 @@ class Scheduler(Declarations, Enqueue, Operations):
     def __repr__(self) -> str:
         state = "running" if self._machine is not None else "closed" if self._ever else "not started"
         return f"<Scheduler {self.namespace!r} {state}, {len(self._registry.jobs)} jobs>"
+
+
+def _checked_executors(executors: object) -> Mapping[str, Executor]:
+    given = {} if executors is None else executors
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"executors must be a dict such as {{'thread': ThreadExecutor(8)}}, not {shown(executors)}"
+        )
+    for name, executor in given.items():
+        check_name(name, "executors: a name")
+        if not _is_made(executor, "run", "check") or not hasattr(executor, "capacity"):
+            raise ConfigurationError(
+                f"executors: {name!r} must be an executor such as ThreadExecutor(8), not {shown(executor)}"
+            )
+    return given
+
+
+def _checked_observers(observers: object) -> tuple[Any, ...]:
+    if isinstance(observers, str) or not isinstance(observers, Iterable):
+        raise ConfigurationError(f"observers must be a list of callables, not {shown(observers)}")
+    listed = tuple(observers)
+    for observer in listed:
+        if not callable(observer):
+            raise ConfigurationError(f"observers must be callables that take an event, not {shown(observer)}")
+    return listed
+
+
+def _is_made(value: object, *methods: str) -> bool:
+    """Whether a value has these methods and is no class, which somebody forgot to call."""
+    return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in methods)
 
 
 _MOVED = (

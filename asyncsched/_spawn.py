@@ -164,6 +164,9 @@ class _AsyncioBackend:
         # where this frame costs 0.3.
         try:
             await main
+        except KeyboardInterrupt as stop:
+            # It ends the loop from there, and not whoever began this task at once.
+            self._loop.call_soon(_raise, stop)
         finally:
             self._tasks.pop(number, None)
 
@@ -179,6 +182,10 @@ class _AsyncioBackend:
 
     async def pause(self) -> None:
         await asyncio.sleep(0)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def _main_of(task: asyncio.Task[None]) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from asyncsched import ArgumentError, Discard, Interval, RunFailed, Scheduler
+from asyncsched import ArgumentError, Discard, Interval, Limit, RunFailed, Scheduler
 from asyncsched._jobs import Signature
 from asyncsched.stores.sqlite import SqliteStore
-from asyncsched.testing import VirtualClock
+from asyncsched.testing import VirtualClock, assert_scheduled
 
 pytestmark = pytest.mark.anyio
 
@@ -108,6 +108,47 @@ async def test_a_result_or_a_context_variable_with_such_a_number_is_refused_too(
             await scheduler.schedule_once(traced)
 
 
+@through_json
+@pytest.mark.parametrize("number", [10**4300, -(10**4300), 10**5000], ids=["least", "negative", "more"])
+async def test_a_whole_number_that_would_not_be_read_back_is_refused(make: Make, number: int) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def take(one: int, deep: Any = None, *, kept: dict[str, Any] | None = None) -> None: ...
+
+    @scheduler.job()
+    async def give(power: int) -> Any:
+        return {"deep": [10**power]}
+
+    refusal = "cannot be written as JSON: a whole number of more than 4300 digits"
+    async with scheduler:
+        calls: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
+            ((number,), {}, "one"), ((1, [{"in": number}]), {}, "deep"), ((1,), {"kept": {"in": number}}, "kept"),
+        ]  # fmt: skip
+        for args, kwargs, name in calls:
+            with pytest.raises(ArgumentError, match=f"job 'take': argument '{name}' {refusal}"):
+                await scheduler.schedule_once(take, *args, kwargs=kwargs)
+            with pytest.raises(ArgumentError, match=f"job 'take': argument '{name}' {refusal}"):
+                await scheduler.add_schedule(take, Interval(hours=1), args=args, kwargs=kwargs)
+        run = await (await scheduler.schedule_once(give, 4300)).wait(timeout=60)
+        assert (run.state, run.why) == ("failed", "result")
+        assert "job 'give': its result " in run.message and refusal in run.message
+
+
+@through_json
+async def test_what_python_reads_goes_through_however_long(make: Make) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def echo(one: int, deep: Any = None) -> Any:
+        return [one, deep]
+
+    async with scheduler:
+        for value in (10**4299, -(10**4299), "1" * 9000):
+            run = await scheduler.schedule_once(echo, 1, {"in": value})
+            assert await run.result(timeout=60) == [1, {"in": value}]
+
+
 async def test_a_run_shows_its_arguments_as_they_were_given_on_every_store(make: Make) -> None:
     scheduler = make()
 
@@ -185,6 +226,43 @@ async def test_a_result_that_json_cannot_carry_fails_the_run_with_that(make: Mak
         run = await (await scheduler.schedule_once(odd)).wait(timeout=60)
     assert (run.state, run.why) == ("failed", "result")
     assert "job 'odd': its result " in run.message and "cannot be written as JSON" in run.message
+
+
+async def test_runs_and_schedules_can_be_shown_whatever_they_hold(virtual_clock: VirtualClock) -> None:
+    heard: list[str] = []
+    scheduler = Scheduler(clock=virtual_clock, observers=[lambda event: heard.append(repr(event))])
+
+    @scheduler.job()
+    async def odd(one: Any) -> Any:
+        return one
+
+    async with scheduler:
+        schedule = await scheduler.add_schedule(odd, Interval(hours=1), args=(Unspeakable(),))
+        assert "args=<tuple>, kwargs={}" in repr(schedule)
+        run = await (await scheduler.schedule_once(odd, Unspeakable())).wait()
+        assert "result=<Unspeakable>" in repr(run) and "args=<tuple>" in repr(run)
+        assert any(text.startswith("RunSucceeded(at=") for text in heard)
+        long = await (await scheduler.schedule_once(odd, "x" * 10**6)).wait()
+        assert len(repr(long)) < 3000
+        with pytest.raises(AssertionError, match=r"odd\(one=<Unspeakable>\) is not scheduled") as caught:
+            await assert_scheduled(scheduler, odd, args=[Unspeakable()])
+        assert "odd(<Unspeakable>) by schedule 'odd'" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [Unspeakable(), 10**5000], ids=["unspeakable", "huge"])
+async def test_a_limit_by_what_cannot_be_written_is_refused_at_the_call(
+    value: Any, virtual_clock: VirtualClock
+) -> None:
+    scheduler = Scheduler(clock=virtual_clock)
+
+    @scheduler.job(max_running=Limit(1, by="one"))
+    async def odd(one: Any) -> None: ...
+
+    async with scheduler:
+        with pytest.raises(
+            ArgumentError, match="job 'odd': argument 'one', by which it is limited, has no repr"
+        ):
+            await scheduler.schedule_once(odd, value)
 
 
 @pytest.mark.parametrize(
@@ -281,12 +359,13 @@ async def test_a_list_in_itself_is_refused_too(make: Make) -> None:
             await scheduler.schedule_once(take, loop)
 
 
+class Login(BaseModel):
+    user: str
+    password: SecretStr
+
+
 async def test_a_secret_is_refused_and_not_stored_as_asterisks(virtual_clock: VirtualClock) -> None:
     scheduler = Scheduler(clock=virtual_clock, strict=True)
-
-    class Login(BaseModel):
-        user: str
-        password: SecretStr
 
     @scheduler.job()
     async def sign_in(logins: list[Login], note: str) -> None: ...

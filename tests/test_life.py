@@ -124,27 +124,6 @@ async def test_an_unknown_role_in_the_environment_fails_the_start(
             pass
 
 
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"role": "boss"}, "role must be one of"),
-        ({"namespace": ""}, "namespace must be a text"),
-        ({"shutdown_timeout": -1}, "shutdown_timeout must not be negative"),
-        ({"shutdown_timeout": float("nan")}, "shutdown_timeout"),
-        ({"shutdown_timeout": True}, "shutdown_timeout"),
-        ({"stall_threshold": 0}, "stall_threshold must be more than 0"),
-        ({"executors": {"fast": object()}}, "'fast' is no executor"),
-        ({"timezone": "Mars/Olympus"}, "Mars/Olympus"),
-        ({"store": 7}, "store"),
-        ({"observers": [7]}, "observers: 7 is not callable"),
-    ],
-)
-async def test_a_wrong_option_is_named(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        async with Scheduler(**options):
-            pass
-
-
 # ── roles ────────────────────────────────────────────────────────────────────────────────────
 
 

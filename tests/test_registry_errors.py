@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -23,6 +24,9 @@ from asyncsched import (
     Scheduler,
     UnknownJob,
 )
+from asyncsched.executors import LoopExecutor
+from asyncsched.stores.memory import MemoryStore
+from asyncsched.testing import VirtualClock
 
 
 async def job(account: str = "", number: int = 0) -> None: ...
@@ -294,15 +298,34 @@ def test_arguments_without_a_trigger_are_refused() -> None:
 @pytest.mark.parametrize(
     "options, text",
     [
-        ({"namespace": ""}, "namespace must be a text"),
-        ({"role": "boss"}, "role must be one of"),
-        ({"shutdown_timeout": -1}, "shutdown_timeout must not be negative"),
+        ({"namespace": ""}, "namespace must be a printable text of 1 to 200 characters, not ''"),
+        ({"namespace": 5}, "namespace must be a printable text of 1 to 200 characters, not 5"),
+        ({"namespace": "x" * 201}, "namespace must be a printable text of 1 to 200 characters, not 'xxx"),
+        ({"namespace": "a\0"}, r"namespace must be a printable text of 1 to 200 characters, not 'a\\x00'"),
+        ({"role": "boss"}, "role must be one of 'both', 'submit', 'run', 'off', not 'boss'"),
+        ({"shutdown_timeout": -1}, "shutdown_timeout must not be negative, not -1"),
         ({"shutdown_timeout": math.inf}, "shutdown_timeout must be finite"),
-        ({"executors": {"x": 5}}, "executors: 'x' is no executor"),
+        ({"shutdown_timeout": "x"}, "shutdown_timeout must be a number of seconds or a timedelta, not 'x'"),
+        ({"store_timeout": 0}, "store_timeout must be more than 0 s, not 0"),
+        ({"store_timeout": True}, "store_timeout must be a number of seconds or a timedelta, not True"),
+        ({"stall_threshold": 0}, "stall_threshold must be more than 0 s, not 0"),
+        ({"executors": [1]}, r"executors must be a dict such as {'thread': ThreadExecutor\(8\)}, not \[1\]"),
+        ({"executors": 0}, "executors must be a dict such as .*, not 0"),
+        ({"executors": {1: LoopExecutor()}}, "executors: a name must be a printable text .*, not 1"),
+        ({"executors": {"x": 5}}, "executors: 'x' must be an executor such as ThreadExecutor.*, not 5"),
+        ({"executors": {"x": LoopExecutor}}, "executors: 'x' must be an executor such as .*, not <class"),
         ({"timezone": "Mars/Olympus"}, "timezone 'Mars/Olympus' is not known"),
-        ({"store": 5}, "store must be None, a URL as text or a Store"),
+        ({"timezone": 5}, "timezone must be an IANA name, a ZoneInfo or a datetime.timezone, not 5"),
+        ({"store": 5}, "store must be None, a URL as text or a Store, not of type int"),
         ({"store": "jobs.db"}, "'jobs.db' is no URL; for a file, write 'sqlite:///jobs.db'"),
-        ({"observers": print}, "observers must be a list"),
+        ({"store": MemoryStore}, "store must be None, a URL as text or a Store, not of type type"),
+        ({"strict": "no"}, "strict must be True or False, not 'no'"),
+        ({"strict": None}, "strict must be True or False, not None"),
+        ({"observers": print}, "observers must be a list of callables, not <built-in function print>"),
+        ({"observers": "mail"}, "observers must be a list of callables, not 'mail'"),
+        ({"observers": [7]}, "observers must be callables that take an event, not 7"),
+        ({"clock": time}, r"clock must be a Clock, such as VirtualClock\(\), not <module 'time'"),
+        ({"clock": VirtualClock}, r"clock must be a Clock, such as VirtualClock\(\), not <class"),
     ],
 )
 def test_a_scheduler_is_not_made_of_wrong_arguments(options: dict[str, Any], text: str) -> None:

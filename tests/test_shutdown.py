@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -365,3 +368,46 @@ async def test_on_trio_what_shields_itself_holds_the_shutdown_up_and_is_named(
             group.start_soon(end_it)
     assert "job 'shielded' did not end after it was cancelled (shutdown)" in caplog.text
     assert "1 tasks do not end although they were cancelled, because they shield themselves" in caplog.text
+
+
+INTERRUPTED = """
+import sys
+import anyio
+from asyncsched import Once, Scheduler
+
+def hear(event):
+    run = getattr(event, "run", None)
+    print(type(event).__name__, *(() if run is None else (run.job, run.state)))
+
+scheduler = Scheduler(observers=[hear])
+
+@scheduler.job()
+async def stop():
+    raise KeyboardInterrupt
+
+@scheduler.job()
+async def sleeper():
+    await anyio.sleep_forever()
+
+async def main():
+    async with scheduler:
+        await scheduler.schedule_many([Once(sleeper), Once(stop), Once(sleeper)])
+        await anyio.sleep_forever()
+
+anyio.run(main, backend=sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_interrupt_in_a_job_s_first_step_ends_the_process_in_order(backend: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, backend], capture_output=True, text=True, timeout=60
+    )
+    heard = ended.stdout.splitlines()
+    assert heard.count("RunStarted sleeper running") == heard.count("RunUnsuccessful sleeper cancelled") == 2
+    assert "RunUnsuccessful stop failed" in heard
+    assert heard[-1] == "SchedulerStopped"
+    assert "KeyboardInterrupt" in ended.stderr
+    assert ended.returncode == (-signal.SIGINT if backend == "asyncio" else 1)  # trio raises a group of it
+    for trouble in ("never retrieved", "never awaited", "did not end"):
+        assert trouble not in ended.stderr

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from asyncsched._errors import ConfigurationError, shown
+from asyncsched._errors import ArgumentError, ConfigurationError, shown, told
 from asyncsched._instants import DAY, HOUR, MINUTE, SECOND
 from asyncsched._ledger import Permit
 from asyncsched._models import check_int
@@ -18,8 +18,13 @@ _UNITS = {"s": SECOND, "second": SECOND, "m": MINUTE, "min": MINUTE, "minute": M
 _RATE = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{0,6})\s*([a-z]{1,6})\s*", re.ASCII)
 
 
-def _value_of(by: str, arguments: Mapping[str, Any]) -> str:
-    value = repr(arguments.get(by))
+def _value_of(by: str, job: str, arguments: Mapping[str, Any]) -> str:
+    try:
+        value = repr(arguments.get(by))
+    except Exception as error:  # a whole number of more digits than Python writes, or a broken __repr__
+        raise ArgumentError(
+            f"job {job!r}: argument {by!r}, by which it is limited, has no repr: {told(error)}"
+        ) from None
     # The same on every instance, which hash() is not.
     return value if len(value) <= 200 else blake2b(value.encode(), digest_size=16).hexdigest()
 
@@ -48,7 +53,7 @@ class Limit:
 
     def permit(self, job: str, arguments: Mapping[str, Any]) -> Permit:
         """Return the place that a run with these arguments needs."""
-        key = f"running:{job}" if self.by is None else f"running:{job}:{_value_of(self.by, arguments)}"
+        key = f"running:{job}" if self.by is None else f"running:{job}:{_value_of(self.by, job, arguments)}"
         return Permit(key, self.most)
 
 
@@ -91,6 +96,6 @@ class RateLimit:
 
     def permit(self, job: str, arguments: Mapping[str, Any]) -> Permit:
         """Return the place that a run with these arguments needs."""
-        key = f"rate:{job}" if self.by is None else f"rate:{job}:{_value_of(self.by, arguments)}"
+        key = f"rate:{job}" if self.by is None else f"rate:{job}:{_value_of(self.by, job, arguments)}"
         count, interval = self._parsed()
         return Permit(key, count, interval, self.drop)

@@ -32,7 +32,7 @@ def open_store(store: Any, namespace: str, timeout: float = 5.0) -> Callable[[],
         return _memory
     if isinstance(store, str):
         return _from_url(store, namespace, timeout)
-    if not callable(getattr(store, "claim", None)):
+    if isinstance(store, type) or not callable(getattr(store, "claim", None)):
         raise ConfigurationError(  # not its repr: a URL object's would show the password
             f"store must be None, a URL as text or a Store, not of type {shorten(type(store).__name__)}"
         )

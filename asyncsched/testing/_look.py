@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from asyncsched._errors import shorten
+from asyncsched._errors import shorten, shown
 from asyncsched._instants import SECOND, Instant, to_datetime, to_instant, to_micros
 from asyncsched._jobs import Job
 from asyncsched._ledger import RunQuery
@@ -204,8 +204,7 @@ class _Wanted:
     def __str__(self) -> str:
         text = self.job.name
         if self._arguments is not None:
-            given = ", ".join(f"{name}={value!r}" for name, value in self._arguments.items())
-            text += f"({shorten(given, 200)})"
+            text += f"({_given((), self._arguments)})"
         if self._key is not None:
             text += f" with key {self._key!r}"
         if self._at is not None:
@@ -250,10 +249,15 @@ async def _listed(scheduler: Scheduler, job: str) -> str:
 
 
 def _line(one: Run | Schedule) -> str:
-    given = [repr(value) for value in one.args] + [f"{name}={value!r}" for name, value in one.kwargs.items()]
-    text = f"{one.job}({shorten(', '.join(given), 200)})"
+    text = f"{one.job}({_given(one.args, one.kwargs)})"
     if isinstance(one, Schedule):
         due = "never" if one.next_due is None else one.next_due.isoformat(" ")
         return f"{text} by schedule {one.id!r}, {'paused' if one.paused else 'next at ' + due}"
     key = "" if one.key is None else f", key {one.key!r}"
     return f"{text} at {one.due.isoformat(' ')}, {one.state}{key}"
+
+
+def _given(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    given = [shown(value, 200) for value in args]
+    given += [f"{name}={shown(value, 200)}" for name, value in kwargs.items()]
+    return shorten(", ".join(given), 200)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 
-from asyncsched._errors import ConfigurationError, SchedulerStateError, shorten
+from asyncsched._errors import ConfigurationError, SchedulerStateError, shown
 from asyncsched._instants import SECOND, Instant, to_datetime, to_instant, to_micros
 from asyncsched.testing._asyncio_loop import VirtualEventLoop
 from asyncsched.testing._flow import Driver, Flow, Hold
@@ -44,7 +44,10 @@ class VirtualClock:
         clock.run(main, backend="trio")
 
     Time stands still while anything runs, and jumps to the next timer when nothing is left to do.
-    It does not jump while work goes on outside the loop: calls through ``anyio.to_thread``,
+    What never rests stops it for ever, such as a job that schedules itself again and again without a
+    delay; any ``delay``, however short, lets it go on.
+
+    Nor does it jump while work goes on outside the loop: calls through ``anyio.to_thread``,
     ``anyio.to_process`` and their asyncio and trio likes, child processes until their end, and
     whatever else holds it by :meth:`hold`. A child process started inside ``hold()`` is held by
     that alone.
@@ -241,7 +244,7 @@ def virtual(backend: str, clock: VirtualClock) -> dict[str, Any]:
         return {"loop_factory": clock.new_event_loop}
     if backend == "trio":
         return {"clock": clock.new_trio_clock()}
-    raise ConfigurationError(f"backend must be 'asyncio' or 'trio', not {shorten(repr(backend))}")
+    raise ConfigurationError(f"backend must be 'asyncio' or 'trio', not {shown(backend)}")
 
 
 def virtual_backend(backend: str, clock: VirtualClock) -> tuple[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from asyncsched._errors import TriggerError, shorten
+from asyncsched._errors import TriggerError, shorten, shown
 from asyncsched.triggers.at import At as At
 from asyncsched.triggers.base import BaseTrigger as BaseTrigger
 from asyncsched.triggers.combine import AnyOf as AnyOf
@@ -26,7 +26,7 @@ def trigger_to_json(trigger: Any) -> dict[str, Any]:
     """
     if not isinstance(trigger, BaseTrigger) or type(trigger) not in _KINDS.values():
         raise TriggerError(
-            f"{shorten(repr(trigger))} cannot be kept by a store: a trigger of your own kind "
+            f"{shown(trigger)} cannot be kept by a store: a trigger of your own kind "
             "is declared in code, with @scheduler.job(trigger)"
         )
     written: dict[str, Any] = trigger.to_json()  # type: ignore[attr-defined]  # every kind has it

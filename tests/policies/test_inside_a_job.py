@@ -140,7 +140,7 @@ async def test_updates_of_a_run_that_says_nothing_end_with_it(scheduler: Schedul
         assert [update async for update in handle.updates()] == []
 
 
-@pytest.mark.parametrize("wrong", [("a",), (1, "b"), (float("nan"),), (1, 2, 3), (None,)])
+@pytest.mark.parametrize("wrong", [("a",), (1, "b"), (float("nan"),), (1, 2, 3), (None,), (10**400,)])
 async def test_a_wrong_progress_is_refused_in_words(scheduler: Scheduler, wrong: tuple[Any, ...]) -> None:
     @scheduler.job()
     async def job() -> None:

@@ -241,13 +241,6 @@ async def test_an_observer_that_blocks_is_named_in_the_log(
     assert "blocks" in line and "blocked the event loop for" in line and "RunSucceeded" in line
 
 
-async def test_what_is_no_observer_is_refused(make_scheduler: Make) -> None:
-    scheduler = make_scheduler(observers=["mail ada"])
-    with pytest.raises(ConfigurationError, match="observers: 'mail ada' is not callable"):
-        async with scheduler:
-            pass
-
-
 async def test_what_the_end_of_the_process_cut_off_is_a_warning(
     make_scheduler: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -64,6 +65,21 @@ def until(true: Callable[[], bool], timeout: float, what: str) -> None:
 
 
 @contextmanager
+def ending(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """End a process with the block, whatever happens in it."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
 def serving(
     kind: str, folder: Path, *options: str, app: str = "tests.servers.app:app", **environment: str
 ) -> Iterator[Server]:
@@ -78,17 +94,8 @@ def serving(
             cwd=Path(__file__).parents[2],
         )  # fmt: skip
     server = Server(process, port, folder / "log")
-    try:
+    with ending(process), server.client:
         yield server
-    finally:
-        server.client.close()
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def wait_until_served(server: Server) -> None:

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from tests.servers.conftest import SERVERS, Server, serving, until
+from tests.servers.conftest import SERVERS, Server, ending, serving, until
 
 pytestmark = pytest.mark.real_time
 
@@ -144,9 +144,9 @@ def test_a_signal_while_the_scheduler_waits_ends_its_patience(start: Start) -> N
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_run_forever_ends_at_a_signal(tmp_path: Path, backend: str, number: signal.Signals) -> None:
-    process, log = alone(tmp_path, backend, "0.3")
-    process.send_signal(number)
-    assert process.wait(5) == 0
+    with alone(tmp_path, backend, "0.3") as (process, log):
+        process.send_signal(number)
+        assert process.wait(5) == 0
     assert log()[-4:] == [
         "sleeper ends", "event RunUnsuccessful sleeper cancelled shutdown", "event SchedulerStopped   ", "over",
     ]  # fmt: skip
@@ -154,18 +154,19 @@ def test_run_forever_ends_at_a_signal(tmp_path: Path, backend: str, number: sign
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_second_signal_ends_the_patience_of_run_forever(tmp_path: Path, backend: str) -> None:
-    process, log = alone(tmp_path, backend, "60")
-    process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
-    assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(3) == 0
+    with alone(tmp_path, backend, "60") as (process, log):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(3) == 0
     assert "event RunUnsuccessful sleeper cancelled shutdown" in log()
 
 
+@contextlib.contextmanager
 def alone(
     folder: Path, backend: str, patience: str
-) -> tuple[subprocess.Popen[bytes], Callable[[], list[str]]]:
+) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], list[str]]]]:
     log = folder / "log"
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.servers.alone", backend],
@@ -176,8 +177,9 @@ def alone(
     def lines() -> list[str]:
         return log.read_text().splitlines() if log.exists() else []
 
-    until(lambda: "sleeper begins" in lines(), 20, "the first run")
-    return process, lines
+    with ending(process):
+        until(lambda: "sleeper begins" in lines(), 20, "the first run")
+        yield process, lines
 
 
 @pytest.mark.parametrize("kind", ["uvicorn-asyncio", "hypercorn-trio", "granian"])

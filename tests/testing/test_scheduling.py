@@ -198,6 +198,24 @@ async def test_drain_runs_what_is_due_and_what_that_schedules(
         assert virtual_clock.now() == at(30)
 
 
+@pytest.mark.parametrize("delay", [0, 0.001])
+async def test_time_stands_still_while_runs_follow_one_another_without_a_delay(
+    scheduler: Scheduler, virtual_clock: VirtualClock, delay: float
+) -> None:
+    begun: list[datetime] = []
+
+    async def again() -> None:
+        begun.append(virtual_clock.now())
+        if len(begun) < 200:
+            await scheduler.schedule_once(again, delay=delay)
+
+    async with scheduler:
+        await scheduler.schedule_once(again)
+        await virtual_clock.advance(0.1)
+    assert len(begun) == (100 + 1 if delay else 200)
+    assert begun[-1] == at(0.1 if delay else 0)
+
+
 async def test_drain_leaves_what_is_paused_and_looks_at_the_clock_at_once(
     virtual_clock: VirtualClock,
 ) -> None:
