@@ -63,6 +63,11 @@ class Report:
         """Seconds within which a dead holder's runs are free again: the lease and one, and this observer's look."""
         return self.lease + 1 + 2 * _LOOK
 
+    @property
+    def silence(self) -> float:
+        """Seconds within which something of every schedule begins."""
+        return 2 * self.patience + _OUTAGE
+
     def failed(self) -> bool:
         return bool(self.duplicates or self.lost or self.dropped or self.stuck or self.late or self.silent)
 
@@ -78,7 +83,7 @@ class Report:
                 f"stuck (without an end although all live): {len(self.stuck)} {' '.join(self.stuck[:5])}",
                 f"late recoveries (over {self.patience:.0f} s): {len(self.late)} of {self.recovered}, "
                 f"the slowest after {self.slowest:.1f} s {'; '.join(self.late[:5])}",
-                f"silent schedules (nothing of theirs began for {self.patience + _OUTAGE:.0f} s): {len(self.silent)} "
+                f"silent schedules (nothing of theirs began for {self.silence:.0f} s): {len(self.silent)} "
                 f"{'; '.join(self.silent[:5])}",
                 f"stalls: longest stretch in which nothing began anywhere: {self.longest_gap:.1f} s",
             )
@@ -260,9 +265,10 @@ class Chaos:
         self.report.duplicates += sum(len(runs) > 1 for runs in begun.values())
         moments.sort()
         for name, times in ticks.items():
-            # A schedule may be held by a dead run for a lease, and everything by an outage. No longer.
+            # A schedule may be held by a dead run for a lease, and by an outage; and then once more for a
+            # lease, because who could not reach the store watches anew. No longer.
             times = sorted([*times, moments[-1]])
-            if (gap := max(b - a for a, b in pairwise(times)) / 1e6) > self.report.patience + _OUTAGE:
+            if (gap := max(b - a for a, b in pairwise(times)) / 1e6) > self.report.silence:
                 self.report.silent.append(f"{name}: {gap:.1f} s")
         self.report.longest_gap = max((b - a for a, b in pairwise(moments)), default=0) / 1e6
 
