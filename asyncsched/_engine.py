@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asyncsched.scheduler")
 
-APART = 4000
+APART = 10_000
 """Microseconds between two instances that want to fire the same schedules. If all of them came at the due time
 itself, they would be in each other's way. Who is first differs from one due time to the next."""
 
-_MOST_APART = 4
+_MOST_APART = 3
 _MIX = 0x9E3779B97F4A7C15  # Knuth's multiplicative hashing: The Art of Computer Programming, 6.4
 
 AT_ONCE = 64

@@ -39,10 +39,13 @@ def connect(dsn: str, name: str, timeout: float) -> Connection:
     try:
         millis = str(int(timeout * 1000))
         given = {**dict.fromkeys(_TIMEOUTS, millis), **dict.fromkeys(_PLANS, "off")}
+        # Few statements, each again and again: every one is planned once, at its first time.
+        given["plan_cache_mode"] = "force_generic_plan"
         # Less than the callers' patience: whoever waits for a stranger's lock waits alone.
         given["lock_timeout"] = str(int(timeout * 400))
         settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in given.items())
         connection.execute(f"SELECT {settings}".encode())
+        connection.prepare_threshold = 0
     except BaseException:
         connection.close()
         raise

@@ -163,7 +163,7 @@ class PostgresSession(Session):
     def script(self, sql: str) -> None:
         self._send()
         assert self._connection is not None
-        self._connection.execute(sql.encode())
+        self._connection.execute(sql.encode(), prepare=False)
 
     def set_up(self) -> None:
         assert self._connection is not None
@@ -197,7 +197,10 @@ class PostgresSession(Session):
 
     def go_back(self) -> None:
         if not self._single:  # else nothing was done
+            # Not in a pipeline: psycopg drops what it has prepared when it hears of a rollback, and in a
+            # pipeline it has sent the next statement by then.
             self._before += [b"ROLLBACK TO SAVEPOINT item", b"RELEASE SAVEPOINT item"]
+            self._send()
         self._version = self._alive = None
 
     def rollback(self) -> None:

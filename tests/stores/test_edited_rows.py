@@ -327,7 +327,7 @@ async def refuses(scheduler: Scheduler, text: str) -> None:
 
     with refused("job 'other': a tag"):
         scheduler.job(tags=[text])(other)
-    with refused("namespace"):
+    with pytest.raises(ConfigurationError, match="namespace must be a printable text"):
         Scheduler(namespace=text)
     async with scheduler:
         for given in ({"tags": ["good", text]}, {"key": text}):
