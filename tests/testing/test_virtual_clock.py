@@ -532,6 +532,7 @@ async def test_a_hold_stops_time_until_it_ends(virtual_clock: VirtualClock) -> N
         tasks.cancel_scope.cancel()
 
 
+@pytest.mark.blocking_ok  # the thread may have its last steps to go
 def test_a_hold_that_ends_in_another_thread_wakes_the_loop(backend: str) -> None:
     clock = VirtualClock(patience=math.inf)
     hold = clock.hold()
