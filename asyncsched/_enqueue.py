@@ -253,6 +253,7 @@ class Enqueue:
         added = await line.store.add(runs, now)
         for one in added:  # all of them, before a conflict is told: the others are not undone by it
             line.engine.added(one.run)
+        await checkpoint()
         handles = []
         for run, one in zip(runs, added, strict=True):
             handles.append(handle_of(line, run, one))

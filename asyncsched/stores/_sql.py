@@ -152,7 +152,7 @@ class SqlStore(ByUser, Connected):
         while len(added) < len(runs):  # in portions, so that no beat waits for a large batch
             most = LEAST if self._writer is None else self._writer.most
             some, each = runs[len(added) : len(added) + most], 1
-            if any(run.key is not None for run in some):
+            if any(run.rare is not None and run.key is not None for run in some):
                 some, each = some[: max(LEAST, most // _KEYED)], _KEYED
             added += await self._write("add", Adding(some, now, replace), each * len(some))
         return added
