@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -331,6 +332,17 @@ def test_arguments_without_a_trigger_are_refused() -> None:
 def test_a_scheduler_is_not_made_of_wrong_arguments(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
         Scheduler(**options)
+
+
+def test_a_name_is_kept_as_plain_text() -> None:
+    class Names(StrEnum):
+        MAIL = "mail"
+
+    scheduler = Scheduler()
+    scheduler.interval(seconds=1, name=Names.MAIL, id=Names.MAIL)(job)
+    (declared,) = scheduler._registry.schedules.values()
+    assert [type(text) for text in (declared.id, declared.job.name)] == [str, str]
+    assert declared.id == declared.job.name == "mail"
 
 
 @pytest.mark.anyio

@@ -99,8 +99,8 @@ def test_a_claim_that_lands_when_nobody_expects_it_is_found(ledger: Ledger) -> N
     assert not holders(ledger)
 
 
-def test_what_a_claim_brings_is_not_let_go_while_its_answer_is_on_its_way(ledger: Ledger) -> None:
-    """Held in the ledger and not yet known here looks like an answer that was lost."""
+def in_doubt(ledger: Ledger) -> Instance:
+    """Return an instance that is about to look what it holds, with a run to claim."""
     one = Instance(ledger, 1, 0.0)
     one.add()
     wait(ledger, BEAT - 0.25)
@@ -108,6 +108,12 @@ def test_what_a_claim_brings_is_not_let_go_while_its_answer_is_on_its_way(ledger
     one.doubts += 1
     while one.next_call != "held":
         one.step(BEATER)
+    return one
+
+
+def test_what_a_claim_brings_is_not_let_go_while_its_answer_is_on_its_way(ledger: Ledger) -> None:
+    """Held in the ledger and not yet known here looks like an answer that was lost."""
+    one = in_doubt(ledger)
     one.claim(delayed=True)
     one.step(BEATER, in_order=False)
     wait(ledger, 3 * BEAT)
@@ -116,13 +122,7 @@ def test_what_a_claim_brings_is_not_let_go_while_its_answer_is_on_its_way(ledger
 
 def test_an_answer_lost_while_another_doubt_is_settled_is_a_doubt_of_its_own(ledger: Ledger) -> None:
     """The look that settles the first may have been before what was done without an answer."""
-    one = Instance(ledger, 1, 0.0)
-    one.add()
-    wait(ledger, BEAT - 0.25)
-    ledger.at += SECOND // 4
-    one.doubts += 1
-    while one.next_call != "held":
-        one.step(BEATER)
+    one = in_doubt(ledger)
     one.doubts += 1
     one.step(BEATER)
     wanted = Claim(one.engine.holder, [], {"loop": 1}, jobs=("job",))
