@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from asyncsched._clock import Now
 from asyncsched._errors import StoreError
@@ -27,15 +27,18 @@ class Adding(NamedTuple):
 
 def add(session: Session, requests: Sequence[Adding]) -> list[list[Added]]:
     """Put runs into the ledger, those without a key all at once."""
-    rows = [
-        new_run(session.namespace, run, session.write_id)
-        for request in requests
-        for run in request.runs
-        if run.key is None
-    ]
-    session.many("insert_run", rows)
+    rows: list[Any] = []
+    keyed: list[tuple[RunRecord, Adding]] = []
+    for request in requests:
+        for run in request.runs:
+            if run.rare is None or run.key is None:
+                rows.append(new_run(session.namespace, run, session.write_id))
+            else:
+                keyed.append((run, request))
+    session.insert_new(rows)
     session.signal()
-    keyed = [(run, request) for request in requests for run in request.runs if run.key is not None]
+    if not keyed:
+        return [[Added(run, True) for run in request.runs] for request in requests]
     # Whoever else takes several of these keys takes them in the same order.
     keyed.sort(key=lambda one: (one[0].job, one[0].key))
     found = {run.id: _keyed(session, run, request.now, request.replace) for run, request in keyed}

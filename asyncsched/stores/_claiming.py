@@ -65,7 +65,7 @@ def _fire(session: Session, wanted: Claim, claimed: Claimed, now: Now) -> None:
             )  # fmt: skip
             stand[record.id] = record
         claimed.schedules.append(record)
-    session.many(
+    session.later(
         "move_schedule",
         [
             (firing.cursor, firing.next_slot, firing.next_due, session.namespace, firing.schedule, firing.revision)
@@ -85,7 +85,7 @@ def _fire(session: Session, wanted: Claim, claimed: Claimed, now: Now) -> None:
             own = live.setdefault(firing.schedule, [])
             made += _admit(session, run, firing, own, before, claimed, now)
             before = run.slot if run.slot is not None else before
-    session.many("insert_run", made)
+    session.later("insert_run", made)
 
 
 def _live(session: Session, schedules: Sequence[str]) -> dict[str, list[RunRecord]]:
@@ -165,7 +165,7 @@ def _take(session: Session, wanted: Claim, claimed: Claimed, now: Instant) -> No
     limits = Limits(session, candidates, now)
     begun, waiting = [], []
     for run in candidates:
-        shut = limits.take(run) if run.permits else ""
+        shut = limits.take(run) if run.rare is not None and run.permits else ""
         if not shut:
             _begin(run, wanted.holder, now)
             begun.append(run)
@@ -174,10 +174,10 @@ def _take(session: Session, wanted: Claim, claimed: Claimed, now: Instant) -> No
             claimed.dropped.append(run)
         else:
             waiting.append((shut, session.write_id(run.id)))
-    session.many("wait_for", waiting)
+    session.later("wait_for", waiting)
     if begun:
         runs = session.array(session.write_id(run.id) for run in begun)
-        session.do("begin", holder=wanted.holder, now=now, runs=runs)
+        session.later("begin", [{"holder": wanted.holder, "now": now, "runs": runs}])
     woken, turn = limits.write()
     if turn is not None and turn > now:
         claimed.next_wall = turn if claimed.next_wall is None else min(claimed.next_wall, turn)
@@ -193,7 +193,8 @@ def _begin(run: RunRecord, holder: int, now: Instant) -> None:
     run.holder = holder
     run.attempt += 1
     run.started_at = now
-    run.waits_for = run.asked = None
+    if run.rare is not None:
+        run.waits_for = run.asked = None
     if run.late is None:
         run.late = now - run.due
 
@@ -252,8 +253,8 @@ def _ready(
             parked.append(run)
         else:
             found.append(run)
-    session.many("wait_for", aside)
-    session.many("park", [(session.write_id(run.id),) for run in parked])
+    session.later("wait_for", aside)
+    session.later("park", [(session.write_id(run.id),) for run in parked])
     limits = Limits(session, parked, now)
     for run in parked:
         limits.leave(run)  # it does not take the place that it may have been woken for

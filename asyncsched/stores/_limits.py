@@ -25,7 +25,7 @@ class Limits:
     def __init__(self, session: Session, runs: Iterable[RunRecord], now: Instant) -> None:
         self._session = session
         self._now = now
-        self._permits = {permit.key: permit for run in runs for permit in run.permits}
+        self._permits = {permit.key: permit for run in runs if run.rare for permit in run.permits}
         self._used: dict[str, int] = {}
         self._theoretical: dict[str, Instant] = {}
         self._trying: dict[str, str | None] = {}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from psycopg.errors import UniqueViolation
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 
@@ -15,7 +16,7 @@ from asyncsched._instants import Instant
 from asyncsched._ledger import RunRecord
 from asyncsched.stores import _postgres_link as link
 from asyncsched.stores._claiming import Claiming
-from asyncsched.stores._postgres_rows import at_once
+from asyncsched.stores._many import by_arrays
 from asyncsched.stores._queries import load
 from asyncsched.stores._recording import Recording
 from asyncsched.stores._session import Params, Ruling, Session
@@ -30,6 +31,11 @@ _NAMED = re.compile(r"(?<!:):([a-z_]\w*)")
 
 _MANY = 4
 """From how many rows on one statement over arrays is quicker than one for each."""
+
+_BEGIN, _SAVEPOINT, _RELEASE, _GO_BACK = (
+    (command, None)
+    for command in (b"BEGIN", b"SAVEPOINT item", b"RELEASE SAVEPOINT item", b"ROLLBACK TO SAVEPOINT item")
+)
 
 _LOCK = 0x6173796E63736368  # "asyncsch": one lock of the database, whatever the namespace
 
@@ -72,9 +78,9 @@ class PostgresSession(Session):
         self._ghosts = ghosts
         self._single = False  # every statement is a transaction of its own, and most often the only one
         self._changed: set[int] = set()
-        # Commands without an answer of their own go out with the next one: every round trip hands
-        # over the interpreter's lock twice, which costs more than the trip.
-        self._before: list[bytes] = []
+        # What nobody waits for goes out with the next statement: every round trip hands over the
+        # interpreter's lock twice, which costs more than the trip.
+        self._before: list[tuple[bytes, Params | None]] = []
         self._connection: link.Connection | None = None
         self._server: tuple[int, str] | None = None
 
@@ -129,7 +135,7 @@ class PostgresSession(Session):
         before, self._before = self._before, []
         with connection.pipeline():
             for command in before:
-                connection.execute(command)
+                connection.execute(*command)
             return connection.execute(adapt(sql), params or None)
 
     def executemany(self, sql: str, rows: Sequence[Params]) -> int:
@@ -143,15 +149,40 @@ class PostgresSession(Session):
         before, self._before = self._before, []
         assert self._connection is not None
         for command in before:
-            self._connection.execute(command)
+            self._connection.execute(*command)
 
     def many(self, name: str, rows: Sequence[Params]) -> int:
         """Execute a statement for each row; many rows at once where there is a form for that."""
-        form: Any = self.queries.get(f"{name}_all")
+        form = self.queries.get(f"{name}_all")
         if form is None or len(rows) < _MANY:
             return super().many(name, rows)
-        count: int = self.execute(*at_once(form, rows)).rowcount
+        return self._by_arrays(form, rows)
+
+    def _by_arrays(self, form: str, rows: Sequence[Params]) -> int:
+        count: int = self.execute(*by_arrays(form, rows)).rowcount
         return count
+
+    def insert_new(self, rows: Sequence[Params]) -> None:
+        if len(rows) < _MANY:
+            self.many("insert_run", rows)
+            return
+        form = self.queries["insert_run_all"]
+        self.savepoint()
+        try:  # to look out for what is there already takes the server a quarter longer
+            self._by_arrays(form.removesuffix("ON CONFLICT DO NOTHING"), rows)
+        except UniqueViolation:
+            self.go_back()
+            self._by_arrays(form, rows)
+        else:
+            self.release()
+
+    def later(self, name: str, rows: Sequence[Params]) -> None:
+        form = self.queries.get(f"{name}_all")
+        if form is None or len(rows) < _MANY:
+            self._before += [(adapt(self.queries[name]), row) for row in rows]
+        else:
+            sql, params = by_arrays(form, rows)
+            self._before.append((adapt(sql), params))
 
     def run(self, name: str, params: Params) -> int:
         cursor = self.execute(self.queries[name], params)
@@ -179,7 +210,7 @@ class PostgresSession(Session):
     def begin(self) -> None:
         self._single = False
         self._changed = set()
-        self._before = [b"BEGIN"]
+        self._before = [_BEGIN]
 
     def commit(self) -> None:
         if not self._single:
@@ -189,17 +220,22 @@ class PostgresSession(Session):
 
     def savepoint(self) -> None:
         if not self._single:
-            self._before.append(b"SAVEPOINT item")
+            self._before.append(_SAVEPOINT)
 
     def release(self) -> None:
         if not self._single:
-            self._before.append(b"RELEASE SAVEPOINT item")
+            if any(params is not None for _, params in self._before):
+                assert self._connection is not None
+                with self._connection.pipeline():  # now: an error is the item's own
+                    self._send()
+            self._before.append(_RELEASE)
 
     def go_back(self) -> None:
         if not self._single:  # else nothing was done
             # Not in a pipeline: psycopg drops what it has prepared when it hears of a rollback, and in a
             # pipeline it has sent the next statement by then.
-            self._before += [b"ROLLBACK TO SAVEPOINT item", b"RELEASE SAVEPOINT item"]
+            self._before = [one for one in self._before if one[1] is None]
+            self._before += [_GO_BACK, _RELEASE]
             self._send()
         self._version = self._alive = None
 

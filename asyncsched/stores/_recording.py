@@ -89,8 +89,7 @@ def _is_plain(run: RunRecord, verdict: Verdict) -> bool:
         verdict.state == "succeeded"
         and not verdict.why
         and verdict.result is None
-        and run.attempts is None
-        and run.progress is None
+        and (run.rare is None or (run.attempts is None and run.progress is None))
     )
 
 
@@ -170,7 +169,7 @@ def settle(
     schedules: dict[str, None] = {}
     well: dict[str, None] = {}
     paused: dict[int, ScheduleRecord] = {}
-    limited = [run for run, _ in ended if run.permits]
+    limited = [run for run, _ in ended if run.rare is not None and run.permits]
     for run, verdict in ended:
         if run.origin == "schedule" and run.schedule is not None and verdict.state != "pending":
             schedules[run.schedule] = None
@@ -196,7 +195,7 @@ def settle(
 def _succeeded(session: Session, schedules: dict[str, None]) -> None:
     """End the rows of failures of some schedules."""
     if schedules:
-        session.do("succeeded", ids=session.array(schedules))
+        session.later("succeeded", [{"namespace": session.namespace, "ids": session.array(schedules)}])
         schedules.clear()
 
 

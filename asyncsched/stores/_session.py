@@ -143,6 +143,10 @@ class Session:
     def changed(self, runs: Iterable[RunRecord]) -> None:
         """Hear which runs a transaction changes: others can be told of them by name."""
 
+    def insert_new(self, rows: Sequence[Params]) -> None:
+        """Insert runs that are there only if this is a repetition, after an answer that was lost."""
+        self.many("insert_run", rows)
+
     # ── transactions ─────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
@@ -228,6 +232,10 @@ class Session:
         if len(rows) == 1:
             return self.run(name, rows[0])
         return self.executemany(self.queries[name], rows)
+
+    def later(self, name: str, rows: Sequence[Params]) -> None:
+        """Execute a statement for each row, before any other that follows: nobody asks how many rows it touched."""
+        self.many(name, rows)
 
     # ── records ──────────────────────────────────────────────────────────────────────────────
 

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +25,7 @@ from asyncsched._errors import (
 )
 from asyncsched.stores import _members as members
 from asyncsched.stores import _schema as schema
+from asyncsched.stores._many import by_values
 from asyncsched.stores._queries import load
 from asyncsched.stores._rows import Quarantine
 from asyncsched.stores._session import Params, Ruling, Session
@@ -171,13 +169,9 @@ class SqliteSession(Session):
 
     def executemany(self, sql: str, rows: Sequence[Params]) -> int:
         assert self._connection is not None
-        count, at = 0, 0
-        wide = _widened(sql)
-        while wide and len(rows) - at >= _WIDE:
-            params = tuple(chain.from_iterable(rows[at : at + _WIDE]))
-            count += self._connection.execute(wide, params).rowcount
-            at += _WIDE
-        return count + self._connection.executemany(sql, rows[at:]).rowcount if at < len(rows) else count
+        if not sql.startswith("INSERT"):
+            return self._connection.executemany(sql, rows).rowcount
+        return sum(self._connection.execute(*one).rowcount for one in by_values(sql, rows))
 
     def begin(self) -> None:
         self.execute("BEGIN IMMEDIATE")
@@ -262,17 +256,6 @@ class SqliteSession(Session):
 
     def __del__(self) -> None:
         self.close()
-
-
-_WIDE = 32
-"""How many rows one statement inserts: for each, SQLite's module lets go of the interpreter's lock."""
-
-
-@cache
-def _widened(sql: str) -> str:
-    """Return an INSERT for many rows, ``""`` for any other statement."""
-    found = re.search(r"VALUES (\(.*?\))", sql)
-    return sql.replace(found[1], ", ".join([found[1]] * _WIDE)) if found else ""
 
 
 def _code(error: sqlite3.Error) -> int:

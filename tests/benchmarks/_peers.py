@@ -19,6 +19,7 @@ HOW = "python -m tests.benchmarks --install-peers"
 _APART = {
     "aps4": "apscheduler==4.0.0a6",
     "pgqueuer": "pgqueuer==1.6.0",
+    "pgqueuer-100": "pgqueuer==1.6.0",
     "procrastinate": "procrastinate==3.10.0",
 }
 _WITH = ("asyncpg", "psutil", "psycopg[binary,pool]>=3.2", "sqlalchemy[asyncio]>=2.0.40", "trio", "uvloop")
@@ -44,6 +45,6 @@ def interpreter(system: str) -> str | None:
 def install() -> None:
     """Make the environment of the peers."""
     folder = _python().parents[1]
-    print(f"installing {', '.join(_APART.values())} into {folder}", flush=True)
+    print(f"installing {', '.join(sorted({*_APART.values()}))} into {folder}", flush=True)
     venv.create(folder, with_pip=True, clear=True)
-    subprocess.run([_python(), "-m", "pip", "install", "-q", *_APART.values(), *_WITH], check=True)
+    subprocess.run([_python(), "-m", "pip", "install", "-q", *{*_APART.values()}, *_WITH], check=True)

@@ -29,8 +29,13 @@ _PROCESSES, _JOBS = 4, 20
 _LEASE_GAP = 16.0
 """Seconds after a crash within which what the dead process held may stand still."""
 
-_QUEUES = {"asyncsched": queues.OURS, "pgqueuer": queues.PGQUEUER, "procrastinate": queues.PROCRASTINATE}
-_SLOW = {"asyncsched": 1, "pgqueuer": 2, "procrastinate": 20}
+_QUEUES = {
+    "asyncsched": queues.OURS,
+    "pgqueuer": queues.PGQUEUER,
+    "pgqueuer-100": queues.PGQUEUER_100,
+    "procrastinate": queues.PROCRASTINATE,
+}
+_SLOW = {"asyncsched": 1, "pgqueuer": 2, "pgqueuer-100": 2, "procrastinate": 20}
 """By how much less the slow ones do, whose rate is the same."""
 
 
@@ -180,6 +185,7 @@ SCENARIOS = (
         {system: partial(_drain, system) for system in _QUEUES},
         (
             Figure("6a", "4 processes: jobs/s over pgqueuer", "rate", 3, 5, ("pgqueuer", "rate"), at_least=True),
+            Figure("", "4 processes: jobs/s over pgqueuer, 100 at once", "rate", over=("pgqueuer-100", "rate"), at_least=True),
             Figure("", "4 processes: jobs/s over procrastinate", "rate", over=("procrastinate", "rate"), at_least=True),
             Figure("6a", "4 processes: duplicates", "duplicates", 0),
             Figure("6a", "4 processes: lost", "lost", 0),

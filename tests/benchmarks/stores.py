@@ -35,7 +35,7 @@ def _measure(system: str, queue: Queue, size: Size) -> Metrics:
         return metrics
 
 
-def _systems(**by_name: Queue) -> dict[str, Callable[[Size], Metrics]]:
+def _systems(by_name: dict[str, Queue]) -> dict[str, Callable[[Size], Metrics]]:
     return {name: partial(_measure, name, queue) for name, queue in by_name.items()}
 
 
@@ -80,7 +80,7 @@ SCENARIOS = (
     Scenario(
         "sqlite",
         "SQLite, synchronous=FULL: 64 writers put one-offs, each waiting until its own is durable; then all are run",
-        _systems(asyncsched=queues.OURS, raw=queues.RAW_SQLITE, aps3=queues.APS3, aps4=queues.APS4),
+        _systems({"asyncsched": queues.OURS, "raw": queues.RAW_SQLITE, "aps3": queues.APS3, "aps4": queues.APS4}),
         (
             Figure("5a", "SQLite, durable enqueue/s over raw", "enqueue", 8, 15, ("raw", "enqueue"), at_least=True),
             *_beside("enqueue", "SQLite, durable enqueue/s", ("aps3", "aps4")),
@@ -104,15 +104,16 @@ SCENARIOS = (
     Scenario(
         "postgres",
         "PostgreSQL: 64 writers put one-offs, each waiting until its own is durable; then all are run",
-        _systems(
-            asyncsched=queues.OURS, raw=queues.RAW_POSTGRES, pgqueuer=queues.PGQUEUER,
-            procrastinate=queues.PROCRASTINATE, aps3=queues.APS3, aps4=queues.APS4,
-        ),
+        _systems({
+            "asyncsched": queues.OURS, "raw": queues.RAW_POSTGRES, "pgqueuer": queues.PGQUEUER,
+            "pgqueuer-100": queues.PGQUEUER_100, "procrastinate": queues.PROCRASTINATE, "aps3": queues.APS3,
+            "aps4": queues.APS4,
+        }),
         (
             Figure("5c", "PostgreSQL, durable enqueue/s over raw", "enqueue", 5, 10, ("raw", "enqueue"), at_least=True),
             *_beside("enqueue", "PostgreSQL, durable enqueue/s", ("pgqueuer", "procrastinate", "aps3", "aps4")),
             Figure("5c", "PostgreSQL, run/s over pgqueuer", "run", 2.5, 6, ("pgqueuer", "run"), at_least=True),
-            *_beside("run", "PostgreSQL, run/s", ("raw", "procrastinate", "aps3", "aps4")),
+            *_beside("run", "PostgreSQL, run/s", ("pgqueuer-100", "raw", "procrastinate", "aps3", "aps4")),
         ),
         Size(20_000), Size(5_000), Size(200), postgres=True,
     ),

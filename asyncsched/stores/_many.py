@@ -1,0 +1,136 @@
+"""Many rows as one statement.
+
+What all rows share is sent once, and what two columns have alike is, too: rows that are written
+together differ in few columns, and a value costs more on its way into the table than in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
+
+_ARRAYS = re.compile(r"\bunnest\(([^)]*)\)\s+AS t\(([^)]*)\)")
+_VALUES = re.compile(r"\bVALUES \(([^)]*)\)")
+
+_SHARED = -1
+_MOST = 64
+"""How many rows one statement with a list of values inserts: SQLite's module lets go of the interpreter's lock for
+each statement, and waits for it again."""
+
+_Shape = tuple[int, ...]
+"""Of each column, which of the lists that are sent has its values; :data:`_SHARED`: they are all the same."""
+
+
+def _taken_apart(
+    rows: Sequence[Any], kinds: Sequence[str]
+) -> tuple[_Shape, list[Any], list[tuple[Any, ...]]]:
+    """Return the shape of rows, the values that all of them share, and the lists of the others.
+
+    Args:
+        rows: at least one.
+        kinds: of the columns: those of two kinds are kept apart.
+
+    """
+    shape: list[int] = []
+    shared: list[Any] = []
+    lists: list[tuple[Any, ...]] = []
+    found: list[tuple[str, tuple[Any, ...]]] = []
+    for kind, column in zip(kinds, zip(*rows, strict=True), strict=True):
+        if column.count(column[0]) == len(column):
+            shape.append(_SHARED)
+            shared.append(column[0])
+        elif (one := (kind, column)) in found:
+            shape.append(found.index(one))
+        else:
+            shape.append(len(lists))
+            found.append(one)
+            lists.append(column)
+    if not lists:  # as many as there are rows of one list at least
+        shape[0] = 0
+        lists.append((shared.pop(0),) * len(rows))
+    return tuple(shape), shared, lists
+
+
+# ── a list of values, for SQLite ─────────────────────────────────────────────────────────────────
+
+
+def by_values(sql: str, rows: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yield statements, with their parameters, that come to an ``INSERT … VALUES (…)`` of each row."""
+    found = _VALUES.search(sql)
+    assert found is not None, sql
+    shape, shared, lists = _taken_apart(rows, [""] * len(rows[0]))
+    values = list(zip(*lists, strict=True))
+    at = 0
+    while at < len(values):
+        # Powers of two: few statements to prepare, however many rows come.
+        many = min(_MOST, 1 << (len(values) - at).bit_length() - 1)
+        yield _with_values(sql, shape, many), (*shared, *chain.from_iterable(values[at : at + many]))
+        at += many
+
+
+@cache
+def _with_values(sql: str, shape: _Shape, many: int) -> str:
+    found = _VALUES.search(sql)
+    assert found is not None, sql
+    places = iter(shape)
+    columns = [
+        one if one != "?" or (place := next(places)) == _SHARED else f"v.column{place + 1}"
+        for one in map(str.strip, found[1].split(","))
+    ]
+    one = "(" + ", ".join("?" * (max(shape) + 1)) + ")"
+    rows = f"(VALUES {', '.join([one] * many)}) AS v"
+    # Without a WHERE, SQLite takes the ON of ON CONFLICT for a join's: https://sqlite.org/lang_upsert.html, 2.2
+    return f"{sql[: found.start()]}SELECT {', '.join(columns)} FROM {rows} WHERE true{sql[found.end() :]}"
+
+
+# ── arrays, for PostgreSQL ───────────────────────────────────────────────────────────────────────
+
+
+def by_arrays(sql: str, rows: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Return a statement over arrays for these rows, and its parameters.
+
+    Where it begins with ``unnest(?::text[], …) AS t(name, …)``, it is cut to the arrays that differ: the
+    server takes half as long to take arrays apart as to write the rows.
+    """
+    types = _types(sql)
+    if not types:  # it takes the arrays as they are
+        return sql, [_array(column) for column in zip(*rows, strict=True)]
+    shape, shared, lists = _taken_apart(rows, types)
+    return _with_arrays(sql, shape), [*shared, *map(_array, lists)]
+
+
+@cache
+def _types(sql: str) -> tuple[str, ...]:
+    found = _ARRAYS.search(sql)
+    return tuple(re.findall(r"\?::(\w+)\[\]", found[1])) if found else ()
+
+
+@cache
+def _with_arrays(sql: str, shape: _Shape) -> str:
+    found = _ARRAYS.search(sql)
+    assert found is not None, sql
+    named = list(zip((name.strip() for name in found[2].split(",")), _types(sql), shape, strict=True))
+    same = [f"?::{type} AS {name}" for name, type, place in named if place == _SHARED]
+    taken = [f"u.c{place} AS {name}" for name, _, place in named if place != _SHARED]
+    lists = {place: type for _, type, place in named if place != _SHARED}
+    arrays = ", ".join(f"?::{type}[]" for type in lists.values())
+    names = ", ".join(f"c{place}" for place in lists)
+    rows = f"(SELECT {', '.join([*same, *taken])} FROM unnest({arrays}) AS u({names})) AS t"
+    return sql[: found.start()] + rows + sql[found.end() :]
+
+
+def _array(values: Iterable[Any]) -> str:
+    """Return an array as PostgreSQL reads it: psycopg's own way of writing one takes ten times as long."""
+    return "{" + ",".join([_item(value) for value in values]) + "}"
+
+
+def _item(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return str(value)
