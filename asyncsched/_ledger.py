@@ -282,8 +282,8 @@ class Claimed:
     """What it got.
 
     ``next_wall`` and ``next_steady`` are when the earliest pending run becomes ready on each
-    timeline; ``more`` says that something is ready already. ``asked`` names runs of ours that we
-    are to cancel, and why.
+    timeline; ``more`` says that something is ready already. ``asked`` names running runs that
+    are to be cancelled, and why; whoever holds one does.
     """
 
     runs: list[RunRecord] = field(default_factory=list)

@@ -131,6 +131,7 @@ def _replace(session: Session, live: list[RunRecord], claimed: Claimed, now: Now
     """Ask the running ones to end, and end those that have not begun."""
     running = [run for run in live if run.state == "running"]
     ask(session, running, "replaced")
+    claimed.asked += [(run.id, "replaced") for run in running if run.asked is None]
     for run in live:
         if run.state == "pending":
             finish_pending(session, run, "replaced", now.wall)
@@ -184,8 +185,6 @@ def _take(session: Session, wanted: Claim, claimed: Claimed, now: Instant) -> No
     free_left = sum(wanted.free.values()) > len(begun)
     claimed.more = claimed.more or (free_left and (woken > 0 or len(begun) < len(candidates)))
     claimed.runs = begun
-    if wanted.firings:
-        claimed.asked = asked(session, wanted.holder)
 
 
 def _begin(run: RunRecord, holder: int, now: Instant) -> None:

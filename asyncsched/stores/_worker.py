@@ -106,7 +106,8 @@ class Worker:
         self._timeout = timeout
         self._clock = clock
         self._port: Port = current_port()
-        self._next: list[Ask] = []  # asked for in this turn of the loop, and not handed over
+        self._next: list[Ask] = []  # asked for in this turn of the loop, and not handed over;
+        self._expires = 0.0  # and when all of them expire
         self._queue: deque[Ask] = deque()
         self._wake: SimpleQueue[bool] = SimpleQueue()
         self._under_way: dict[Ask, None] = {}
@@ -174,15 +175,16 @@ class Worker:
 
     def _enter(self, ask: Ask) -> None:
         """Have a request handed over once all that run in this turn of the loop have asked for theirs."""
-        ask.expires = self._clock.monotonic() + self._timeout
+        if not self._next:
+            self._port.call_next(self._hand_over)
+            self._expires = self._clock.monotonic() + self._timeout
+        ask.expires = self._expires
         if not self._under_way:
             self._outside = self._clock.hold()
             self._context.run(self._outside.__enter__)
         self._under_way[ask] = None
         if not self._watching:
             self._watch()
-        if not self._next:
-            self._port.call_next(self._hand_over)
         self._next.append(ask)
 
     def _hand_over(self) -> None:
