@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from math import isfinite
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
+    GetCoreSchemaHandler,
     PydanticSchemaGenerationError,
     PydanticUndefinedAnnotation,
     PydanticUserError,
@@ -22,9 +22,8 @@ from pydantic import (
     SecretStr,
     TypeAdapter,
     ValidationError,
-    create_model,
 )
-from pydantic_core import PydanticSerializationError, from_json
+from pydantic_core import CoreSchema, PydanticSerializationError, core_schema, from_json
 
 from asyncsched._errors import ArgumentError, ConfigurationError, shorten, shown
 from asyncsched._jobs import type_hints
@@ -39,13 +38,27 @@ _MASK = "*****"
 _SCALARS = (str, int, float, NoneType)
 _PLAIN = frozenset({*_SCALARS, bool})
 
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_GATHERING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
-class _Call(BaseModel):
-    """A call by the names of its parameters, and how many of them were given by position."""
 
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+class _Call:
+    """The schema of a call: a dict of what was given by name, and of how many of it by position, as ``*``."""
 
-    by_position: int = Field(0, alias="*")
+    def __init__(self, signature: inspect.Signature, hints: Mapping[str, Any]) -> None:
+        self._signature = signature
+        self._hints = hints
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        field = core_schema.typed_dict_field
+        fields = {"*": field(core_schema.int_schema(), required=False)}
+        for name, parameter in self._signature.parameters.items():
+            schema = handler.generate_schema(_annotation(parameter, self._hints.get(name, Any)))
+            if schema["type"] == "default":  # of a Field in the annotation: a call does not look there
+                schema = schema["schema"]
+            required = parameter.default is parameter.empty and parameter.kind not in _GATHERING
+            fields[name] = field(schema, required=required)
+        return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
 
 
 class Codec:
@@ -55,67 +68,56 @@ class Codec:
         self._job = job
         self._signature = signature
         hints = type_hints(func)
-        fields: dict[str, Any] = {}
-        self._fields: dict[str, inspect.Parameter] = {}
-        self._untyped: list[inspect.Parameter] = []
-        for number, parameter in enumerate(signature.parameters.values()):
-            # Aliases, because a parameter may be called `copy` or `_x`, which a model's field may not.
-            field = f"p{number}"
-            hint = hints.get(parameter.name, Any)
-            if _says_nothing(hint):
-                self._untyped.append(parameter)
-            kind = _annotation(parameter, hint)
-            default = ... if parameter.default is parameter.empty else parameter.default
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                default = ()
-            elif parameter.kind is parameter.VAR_KEYWORD:
-                default = {}
-            fields[field] = (kind, Field(default, alias=parameter.name))
-            self._fields[field] = parameter
-        by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        self._names = [p.name for p in signature.parameters.values() if p.kind in by_place]
-        places = [f"p{number}" for number in range(len(self._names))]
-        self._by_position = [
-            (places[:given], {"by_position", *places[:given]}) for given in range(len(places) + 1)
-        ]
+        parameters = signature.parameters.values()
+        self._untyped = [p for p in parameters if _says_nothing(hints.get(p.name, Any))]
+        self._names = tuple(p.name for p in parameters if p.kind in _BY_PLACE)
+        self._by_position = {given: self._names[:given] for given in range(len(self._names) + 1)}
+        self._gathers = any(p.kind in _GATHERING for p in parameters)
         try:
-            self._model = create_model(f"arguments of {job}", __base__=_Call, **fields)
-            self._validator = self._model.__pydantic_validator__
-            self._serializer = self._model.__pydantic_serializer__
-            self._result = _adapter(_stripped(hints.get("return", Any)))
+            call = _adapter(Annotated[dict, _Call(signature, hints)], extra="forbid")
+            result = _adapter(_stripped(hints.get("return", Any)))
         except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as error:
             raise ConfigurationError(
                 f"job {job!r}: JSON cannot carry its parameters or result "
                 f"({str(error).splitlines()[0]}); use types that pydantic knows, "
                 "or Provide for what is opened for each attempt"
             ) from None
+        # Bound once, and not through the adapters, whose own methods take longer than all of the work.
+        self._validate, self._write = call.validator.validate_python, call.serializer.to_json
+        self._read = call.validator.validate_json
+        self._write_result, self._read_result = result.serializer.to_json, result.validator.validate_json
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        """Return the call as JSON; only what was given, so that a changed default takes effect."""
-        if kwargs or len(args) > len(self._names):
-            bound = self._signature.bind(*args, **kwargs).arguments
-        else:  # nearly every call: what `bind` would say, at a fifth of its cost
-            bound = dict(zip(self._names, args, strict=False))
+        """Return a call that the signature takes as JSON.
+
+        Only what was given is written, so that a changed default takes effect.
+        """
+        if len(args) > len(self._names) or (kwargs and self._gathers):
+            given = self._signature.bind(*args, **kwargs).arguments
+        else:  # nearly every call: what `bind` would say, at a tenth of its cost
+            given = dict(zip(self._names, args))  # noqa: B905 - its keyword costs as much again
+            if kwargs:
+                given |= kwargs
         for parameter in self._untyped:
-            if type(value := bound.get(parameter.name)) not in _PLAIN:
+            if type(value := given.get(parameter.name)) not in _PLAIN:
                 self._check_untyped(parameter, value)
         if args:
-            bound["*"] = len(args)
+            given["*"] = len(args)
         try:
-            # What model_validate and model_dump_json come to, in half of their time.
-            made = self._validator.validate_python(bound)
-            text: str = self._serializer.to_json(made, by_alias=True, exclude_unset=True).decode()
+            made = self._validate(given)
+            text = self._write(made, by_alias=True, exclude_unset=True).decode()
             if _MASK in text:
                 self._refuse_secrets(made)
+            if len(text) > _MOST_DIGITS:
+                _refuse_endless_numbers(text)
             if ("NaN" in text or "Infinity" in text or "null" in text) and _boundless(made):
                 self._refuse_lost_numbers(made, text)
-            _refuse_endless_numbers(text)
             return text
         except ValidationError as error:
             raise ArgumentError(f"job {self._job!r}: {_first(error)}") from None
-        except (PydanticSerializationError, ValueError) as error:
+        except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise ArgumentError(
-                f"job {self._job!r}: {self._unserialisable(bound)} cannot be written as JSON: "
+                f"job {self._job!r}: {self._unserialisable(given)} cannot be written as JSON: "
                 f"{shorten(str(error), 120)}"
             ) from None
 
@@ -134,56 +136,52 @@ class Codec:
                 "lists and dicts of those"
             )
 
-    def _refuse_secrets(self, made: BaseModel) -> None:
+    def _refuse_secrets(self, made: dict[str, Any]) -> None:
         """Refuse what pydantic writes as asterisks: it would come back as those."""
-        for field, parameter in self._fields.items():
-            if _is_secret(getattr(made, field)):
+        for name, value in made.items():
+            if _is_secret(value):
                 raise ArgumentError(
-                    f"job {self._job!r}: argument {parameter.name!r} has a secret in it, which is not written to a "
+                    f"job {self._job!r}: argument {name!r} has a secret in it, which is not written to a "
                     "store; give what it can be looked up by"
                 )
 
-    def _refuse_lost_numbers(self, made: BaseModel, text: str) -> None:
+    def _refuse_lost_numbers(self, made: dict[str, Any], text: str) -> None:
         """Refuse a nan or inf that would come back as something else: JSON itself has no such number."""
         try:
-            back = self._model.model_validate_json(text)
-            lost = [
-                parameter.name
-                for field, parameter in self._fields.items()
-                if _boundless(getattr(made, field)) != _boundless(getattr(back, field))
-            ]
-        except ValidationError as error:  # it came back as null, where a number is needed
-            lost = [str(error.errors()[0]["loc"][0])]
+            back = self._read(text)
+            lost = [name for name, value in made.items() if _boundless(value) != _boundless(back[name])]
+        except ValidationError as error:
+            place = error.errors()[0]["loc"]
+            if not place:  # all of it is nested too deep to be read
+                raise
+            lost = [str(place[0])]  # it came back as null, where a number is needed
         if lost:
             raise ArgumentError(f"job {self._job!r}: argument {lost[0]!r}: {_NO_NUMBER}")
 
     def decode(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the call that ``text`` describes."""
         try:
-            made = self._validator.validate_json(text)
+            made = self._read(text)
         except ValidationError as error:
             raise ArgumentError(
                 f"job {self._job!r}: the stored arguments do not fit: {_first(error)}"
             ) from None
-        if made.by_position < len(self._by_position):
-            places, given = self._by_position[made.by_position]
-            if made.__pydantic_fields_set__ == given:  # nearly every call
-                values = made.__dict__
-                return tuple([values[place] for place in places]), {}
+        by_position = made.pop("*", 0)
+        if tuple(made) == self._by_position.get(by_position):  # nearly every call
+            return tuple(made.values()), {}
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
-        for field, parameter in self._fields.items():
-            value = getattr(made, field)
+        for name, parameter in self._signature.parameters.items():
             if parameter.kind is parameter.VAR_POSITIONAL:
-                args.extend(value)
+                args.extend(made.get(name, ()))
             elif parameter.kind is parameter.VAR_KEYWORD:
-                kwargs.update(value)
+                kwargs.update(made.get(name, {}))
             elif parameter.kind is parameter.POSITIONAL_ONLY or (
-                parameter.kind is parameter.POSITIONAL_OR_KEYWORD and len(args) < made.by_position
+                parameter.kind is parameter.POSITIONAL_OR_KEYWORD and len(args) < by_position
             ):
-                args.append(value)
-            elif field in made.model_fields_set:
-                kwargs[parameter.name] = value
+                args.append(made.get(name, parameter.default))
+            elif name in made:
+                kwargs[name] = made[name]
         return tuple(args), kwargs
 
     def encode_result(self, value: Any) -> str:
@@ -194,10 +192,11 @@ class Codec:
 
         """
         try:
-            text = self._result.dump_json(value, warnings="error").decode()
-            if (lost := _boundless(value)) and _boundless(self._result.validate_json(text)) != lost:
+            text = self._write_result(value, warnings="error").decode()
+            if (lost := _boundless(value)) and _boundless(self._read_result(text)) != lost:
                 raise ValueError(_NO_NUMBER)
-            _refuse_endless_numbers(text)
+            if len(text) > _MOST_DIGITS:
+                _refuse_endless_numbers(text)
             return text
         except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise ArgumentError(
@@ -208,7 +207,7 @@ class Codec:
     def decode_result(self, text: str) -> Any:
         """Return the result that was written, as the type the function declares."""
         try:
-            return self._result.validate_json(text)
+            return self._read_result(text)
         except ValidationError as error:
             raise ArgumentError(
                 f"job {self._job!r}: the stored result does not fit: {_first(error)}"
@@ -260,33 +259,30 @@ def _foreign(value: Any) -> str:
 
 def _boundless(value: Any) -> int:
     """Return how many nan and inf there are in a value."""
-    if isinstance(value, float):
-        return not isfinite(value)
-    if isinstance(value, Mapping):
-        return sum(map(_boundless, value.values()))
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return sum(map(_boundless, value))
-    if isinstance(value, BaseModel) or is_dataclass(value):
-        return sum(map(_boundless, vars(value).values())) if hasattr(value, "__dict__") else 0
-    return 0
+    if isinstance(value, _SCALARS):
+        return isinstance(value, float) and not isfinite(value)
+    return sum(map(_boundless, _parts(value)))
 
 
 def _is_secret(value: Any) -> bool:
     """Return whether there is a secret of pydantic's in a value."""
-    if isinstance(value, (Secret, SecretStr, SecretBytes)):
-        return True
+    return isinstance(value, (Secret, SecretStr, SecretBytes)) or any(map(_is_secret, _parts(value)))
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """Return what a value holds, one step into it."""
     if isinstance(value, Mapping):
-        return any(map(_is_secret, value.values()))
+        return value.values()
     if isinstance(value, (list, tuple, set, frozenset)):
-        return any(map(_is_secret, value))
+        return value
     if isinstance(value, BaseModel) or is_dataclass(value):
-        return any(map(_is_secret, vars(value).values())) if hasattr(value, "__dict__") else False
-    return False
+        return getattr(value, "__dict__", {}).values()
+    return ()
 
 
 def _refuse_endless_numbers(text: str) -> None:
     """Refuse JSON with a number that pydantic writes and does not read."""
-    if len(text) > _MOST_DIGITS and _ENDLESS.search(text):
+    if _ENDLESS.search(text):
         try:
             from_json(text)  # the digits may stand in a text
         except ValueError:
@@ -303,11 +299,13 @@ def _annotation(parameter: inspect.Parameter, hint: Any) -> Any:
     return hint
 
 
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Any, extra: Literal["forbid"] | None = None) -> TypeAdapter[Any]:
     try:
-        return TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="strings"))
+        made = TypeAdapter(kind, config=ConfigDict(extra=extra, ser_json_inf_nan="strings"))
     except PydanticUserError:  # a model or a dataclass has a configuration of its own
-        return TypeAdapter(kind)
+        made = TypeAdapter(kind)
+    made.rebuild()  # refuses what is left undefined in a model
+    return made
 
 
 def _stripped(hint: Any) -> Any:

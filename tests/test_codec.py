@@ -1,0 +1,214 @@
+"""Calls as JSON: which text is written for which signature, what is read from it, and which text is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, Strict
+
+from asyncsched import ArgumentError, ConfigurationError
+from asyncsched._jobs import Signature
+
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+class Reading(BaseModel):
+    value: float = Field(alias="v")
+    unit: str = "C"
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"] = "cat"
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"] = "dog"
+    name: str = ""
+
+
+@dataclass
+class Point:
+    x: float
+    more: list[int] = field(default_factory=list)
+
+
+DEFAULT = SecretStr("x")
+
+
+def even(number: int) -> int:
+    if number % 2:
+        raise ValueError("it is odd")
+    return number
+
+
+def nothing() -> None: ...
+def plain(to: str, subject: str = "Welcome", *, urgent: bool = False) -> None: ...
+def untyped(a, b=1, *c, d=2, **e): ...  # type: ignore[no-untyped-def]
+def typed(a: int = 1, /, b: int = 2, *more: float, c: str = "", **rest: Point) -> None: ...
+def named(
+    copy: int, _x: int = 0, self: str = "", model_config: int = 0, p0: int = 0, json: Any = None
+) -> None: ...
+def odd(a: int = None, b: str = 5, c: tuple[int, ...] = []) -> None: ...  # type: ignore[assignment]  # noqa: RUF013
+def shaped(reading: Reading, point: Point | None = None, size: Any = None) -> None: ...
+def bounded(a: Annotated[int, Field(gt=3)], b: Annotated[int, AfterValidator(even)] = 0) -> None: ...
+def sealed(key: SecretStr = DEFAULT, note: str = "") -> None: ...
+def given(a: Annotated[int, Field(default=7)], b: Annotated[int, Field(default=8)] = 0) -> None: ...
+def pets(pet: Annotated[Cat | Dog, Field(discriminator="kind")], *others: Cat | Dog) -> None: ...
+def strict(number: Annotated[int, Strict()]) -> None: ...
+def later(when: datetime, what: Undefined, how: Undefined[int] = 1) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+def signature(func: Callable[..., Any]) -> Signature:
+    return Signature(func, func.__name__)
+
+
+@pytest.mark.parametrize(
+    "func, args, kwargs, text",
+    [
+        (nothing, (), {}, "{}"),
+        (plain, ("ada",), {}, '{"*":1,"to":"ada"}'),
+        (plain, ("ada", "Welcome"), {}, '{"*":2,"to":"ada","subject":"Welcome"}'),
+        (plain, ("ada",), {"urgent": True}, '{"*":1,"to":"ada","urgent":true}'),
+        (plain, (), {"urgent": True, "to": "ada"}, '{"to":"ada","urgent":true}'),
+        (untyped, (1,), {}, '{"*":1,"a":1}'),
+        (untyped, (1, "x", None, [2]), {}, '{"*":4,"a":1,"b":"x","c":[null,[2]]}'),
+        (untyped, (1,), {"z": 3, "*": 5, "d": 4}, '{"*":1,"a":1,"d":4,"e":{"z":3,"*":5}}'),
+        (untyped, (), {"args": 3, "a": 1, "e": 5}, '{"a":1,"e":{"args":3,"e":5}}'),
+        (typed, (), {}, "{}"),
+        (typed, (1, 2, 0.5), {"c": "x", "a": Point(1)},
+         '{"*":3,"a":1,"b":2,"more":[0.5],"c":"x","rest":{"a":{"x":1.0,"more":[]}}}'),
+        (named, (1, 2, "x"), {"p0": 4, "model_config": 3}, '{"*":3,"copy":1,"_x":2,"self":"x","model_config":3,"p0":4}'),
+        (odd, (), {}, "{}"),
+        (odd, (1, "x", (1, 2)), {}, '{"*":3,"a":1,"b":"x","c":[1,2]}'),
+        (shaped, (Reading(v=1),), {}, '{"*":1,"reading":{"v":1.0}}'),
+        (shaped, (Reading(v=1, unit="C"), None, {"wide": 2}), {},
+         '{"*":3,"reading":{"v":1.0,"unit":"C"},"point":null,"size":{"wide":2}}'),
+        (bounded, (4, 2), {}, '{"*":2,"a":4,"b":2}'),
+        (sealed, (), {"note": "*****"}, '{"note":"*****"}'),
+        (given, (1,), {}, '{"*":1,"a":1}'),
+        (pets, (Dog(kind="dog"), Cat(kind="cat")), {}, '{"*":2,"pet":{"kind":"dog"},"others":[{"kind":"cat"}]}'),
+        (later, (datetime(2026, 1, 1), "x"), {"how": [1]}, '{"*":2,"when":"2026-01-01T00:00:00","what":"x","how":[1]}'),
+    ],
+)  # fmt: skip
+def test_a_call_is_written_by_name_and_read_back(
+    func: Callable[..., Any], args: Args, kwargs: Kwargs, text: str
+) -> None:
+    job = signature(func)
+    assert job.encode((args, kwargs)) == text
+    assert job.decode(text) == (args, kwargs)
+
+
+@pytest.mark.parametrize(
+    "func, text, call",
+    [
+        (plain, '{"subject":"Hi","to":"ada","*":2}', (("ada", "Hi"), {})),  # whatever the order
+        (plain, '{"to":"eve","to":"ada"}', ((), {"to": "ada"})),  # the last one counts, as everywhere
+        (plain, '{"*":"1","to":"ada","urgent":"yes"}', (("ada",), {"urgent": True})),
+        (plain, '{"*":9,"to":"ada"}', (("ada", "Welcome"), {})),
+        (plain, '{"*":0,"to":"ada"}', ((), {"to": "ada"})),
+        (untyped, '{"*":1,"a":1,"c":[2]}', ((1, 2), {})),
+        (typed, '{"b":3}', ((1,), {"b": 3})),
+        (typed, '{"*":2,"more":[0.5]}', ((1, 2, 0.5), {})),
+        (named, '{"copy":1,"json":null}', ((), {"copy": 1, "json": None})),
+        (sealed, '{"key":"secret"}', ((), {"key": SecretStr("secret")})),
+    ],
+)
+def test_a_row_is_read_by_the_signature_of_today(
+    func: Callable[..., Any], text: str, call: tuple[Args, Kwargs]
+) -> None:
+    assert signature(func).decode(text) == call
+
+
+@pytest.mark.parametrize(
+    "func, text, said",
+    [
+        (nothing, "", "argument 'arguments': Invalid JSON: EOF while parsing a value"),
+        (nothing, "nonsense", "argument 'arguments': Invalid JSON: expected ident"),
+        (nothing, "null", "argument 'arguments': Input should be an object"),
+        (nothing, "[1]", "argument 'arguments': Input should be an object"),
+        (nothing, '{"x":1}', "argument 'x': Extra inputs are not permitted"),
+        (nothing, '{"*":null}', "argument '*': Input should be a valid integer"),
+        (plain, "{}", "argument 'to': Field required"),
+        (plain, '{"to":1}', "argument 'to': Input should be a valid string"),
+        (plain, '{"to":"ada","p0":"ada"}', "argument 'p0': Extra inputs are not permitted"),
+        (plain, '{"to":"ada","by_position":1}', "argument 'by_position': Extra inputs are not permitted"),
+        (untyped, '{"a":1,"c":5}', "argument 'c': Input should be a valid array"),
+        (untyped, '{"a":1,"z":5}', "argument 'z': Extra inputs are not permitted"),
+        (typed, '{"more":["x"]}', "argument 'more.0': Input should be a valid number"),
+        (typed, '{"rest":{"k":{}}}', "argument 'rest.k.x': Field required"),
+        (shaped, '{"reading":{"value":1}}', "argument 'reading.v': Field required"),
+        (shaped, '{"reading":{"v":1},"point":{"x":1,"y":2}}', "argument 'point.y': Unexpected keyword argument"),
+        (bounded, '{"a":3}', "argument 'a': Input should be greater than 3"),
+        (bounded, '{"a":4,"b":3}', "argument 'b': Value error, it is odd"),
+        (given, "{}", "argument 'a': Field required"),
+        (pets, '{"pet":{"kind":"cow"}}', "argument 'pet': Input tag 'cow' found using 'kind' does not match"),
+        (strict, '{"number":"1"}', "argument 'number': Input should be a valid integer"),
+        (later, '{"when":"soon","what":1}', "argument 'when': Input should be a valid datetime"),
+    ],
+)  # fmt: skip
+def test_a_row_that_does_not_fit_is_refused(func: Callable[..., Any], text: str, said: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        signature(func).decode(text)
+    assert str(caught.value).startswith(f"job '{func.__name__}': the stored arguments do not fit: {said}")
+
+
+def looped() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+def nested(depth: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    "func, args, said",
+    [
+        (plain, (1,), "argument 'to': Input should be a valid string"),
+        (plain, ("ada", "\ud800"), "argument 'subject' cannot be written as JSON: Error serializing to JSON: "),
+        (untyped, ("\ud800",), "argument 'a' cannot be written as JSON: Error serializing to JSON: "),
+        (untyped, (object(),), "argument 'a' is or has something of type object, which JSON cannot carry"),
+        (untyped, (looped(),), "argument 'a' cannot be written as JSON: "),
+        (untyped, (1, nested(220), math.inf), "argument 'arguments': Invalid JSON: recursion limit exceeded"),
+        (typed, (1, 2, "x"), "argument 'more.0': Input should be a valid number"),
+        (named, (10**4300,), "argument 'copy' cannot be written as JSON: a whole number of more than 4300 digits"),
+        (odd, (None,), "argument 'a': Input should be a valid integer"),
+        (shaped, ({"value": 1},), "argument 'reading.v': Field required"),
+        (bounded, (3,), "argument 'a': Input should be greater than 3"),
+        (sealed, (SecretStr("x"),), "argument 'key' has a secret in it"),
+        (strict, ("1",), "argument 'number': Input should be a valid integer"),
+    ],
+)  # fmt: skip
+def test_a_call_that_cannot_be_written_is_refused(func: Callable[..., Any], args: Args, said: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        signature(func).encode((args, {}))
+    assert str(caught.value).startswith(f"job '{func.__name__}': {said}")
+
+
+def test_a_default_is_not_asked_whether_it_is_a_secret() -> None:
+    assert signature(sealed).encode(((), {"note": "**********"})) == '{"note":"**********"}'
+
+
+class Unfinished(BaseModel):
+    part: Missing  # type: ignore[name-defined]  # noqa: F821
+
+
+def test_a_model_that_lacks_a_part_is_refused_before_anything_is_written() -> None:
+    def build(what: Unfinished) -> None: ...
+    def built() -> Unfinished: ...
+
+    for func in (build, built):
+        with pytest.raises(
+            ConfigurationError, match=r"JSON cannot carry its parameters or result .*'Missing'"
+        ):
+            signature(func).prepare()
