@@ -30,7 +30,14 @@ from asyncsched._jobs import type_hints
 
 _NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
 _MOST_DIGITS = 4300
+_DEEPEST = 190
+_SURELY_READ = 2 * _DEEPEST
+"""How many characters a text has at most whose numbers are short enough, and lists not too deep."""
+
 _ENDLESS = re.compile(rf"(?<![0-9])[0-9]{{{_MOST_DIGITS + 1}}}")
+
+_CHOICE = re.compile(r"'type': '(tagged-)?union'")
+"""What pydantic's schemas have where a type is one of several; they have another word for ``X | None``."""
 
 _MASK = "*****"
 """What pydantic writes instead of a secret, or the most of it."""
@@ -82,6 +89,9 @@ class Codec:
                 f"({str(error).splitlines()[0]}); use types that pydantic knows, "
                 "or Provide for what is opened for each attempt"
             ) from None
+        # A model is written as it was given, and not its defaults, unless it may be one of several: a
+        # default may be what tells them apart.
+        self._as_given = _CHOICE.search(str(call.core_schema)) is None
         # Bound once, and not through the adapters, whose own methods take longer than all of the work.
         self._validate, self._write = call.validator.validate_python, call.serializer.to_json
         self._read = call.validator.validate_json
@@ -105,11 +115,11 @@ class Codec:
             given["*"] = len(args)
         try:
             made = self._validate(given)
-            text = self._write(made, by_alias=True, exclude_unset=True).decode()
+            text = self._write(made, by_alias=True, exclude_unset=self._as_given).decode()
             if _MASK in text:
                 self._refuse_secrets(made)
-            if len(text) > _MOST_DIGITS:
-                _refuse_endless_numbers(text)
+            if len(text) > _SURELY_READ:
+                _refuse_unreadable(text)
             if ("NaN" in text or "Infinity" in text or "null" in text) and _boundless(made):
                 self._refuse_lost_numbers(made, text)
             return text
@@ -195,8 +205,8 @@ class Codec:
             text = self._write_result(value, warnings="error").decode()
             if (lost := _boundless(value)) and _boundless(self._read_result(text)) != lost:
                 raise ValueError(_NO_NUMBER)
-            if len(text) > _MOST_DIGITS:
-                _refuse_endless_numbers(text)
+            if len(text) > _SURELY_READ:
+                _refuse_unreadable(text)
             return text
         except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise ArgumentError(
@@ -216,7 +226,7 @@ class Codec:
     def _unserialisable(self, bound: dict[str, Any]) -> str:
         for name, value in bound.items():
             try:
-                _refuse_endless_numbers(TypeAdapter(Any).dump_json(value).decode())
+                _refuse_unreadable(TypeAdapter(Any).dump_json(value).decode())
             except (PydanticSerializationError, ValueError):
                 return f"argument {name!r}"
         return "an argument"
@@ -280,12 +290,14 @@ def _parts(value: Any) -> Iterable[Any]:
     return ()
 
 
-def _refuse_endless_numbers(text: str) -> None:
-    """Refuse JSON with a number that pydantic writes and does not read."""
-    if _ENDLESS.search(text):
+def _refuse_unreadable(text: str) -> None:
+    """Refuse JSON that pydantic writes and does not read: a number too long, or lists in lists too deep."""
+    if _ENDLESS.search(text) or text.count("[") + text.count("{") > _DEEPEST:
         try:
-            from_json(text)  # the digits may stand in a text
-        except ValueError:
+            from_json(text)  # the digits may stand in a text, and the lists side by side
+        except ValueError as error:
+            if "recursion" in str(error):
+                raise ValueError("it is nested too deep to be read back; give it as a text") from None
             raise ValueError(
                 f"a whole number of more than {_MOST_DIGITS} digits is not read back; give it as a text"
             ) from None

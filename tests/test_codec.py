@@ -92,7 +92,7 @@ def signature(func: Callable[..., Any]) -> Signature:
         (bounded, (4, 2), {}, '{"*":2,"a":4,"b":2}'),
         (sealed, (), {"note": "*****"}, '{"note":"*****"}'),
         (given, (1,), {}, '{"*":1,"a":1}'),
-        (pets, (Dog(kind="dog"), Cat(kind="cat")), {}, '{"*":2,"pet":{"kind":"dog"},"others":[{"kind":"cat"}]}'),
+        (pets, (Dog(kind="dog"), Cat(kind="cat")), {}, '{"*":2,"pet":{"kind":"dog","name":""},"others":[{"kind":"cat"}]}'),
         (later, (datetime(2026, 1, 1), "x"), {"how": [1]}, '{"*":2,"when":"2026-01-01T00:00:00","what":"x","how":[1]}'),
     ],
 )  # fmt: skip
@@ -179,7 +179,8 @@ def nested(depth: int) -> list[Any]:
         (untyped, ("\ud800",), "argument 'a' cannot be written as JSON: Error serializing to JSON: "),
         (untyped, (object(),), "argument 'a' is or has something of type object, which JSON cannot carry"),
         (untyped, (looped(),), "argument 'a' cannot be written as JSON: "),
-        (untyped, (1, nested(220), math.inf), "argument 'arguments': Invalid JSON: recursion limit exceeded"),
+        (untyped, (1, nested(220), math.inf), "argument 'b' cannot be written as JSON: it is nested too deep to be read back"),
+        (untyped, (nested(201),), "argument 'a' cannot be written as JSON: it is nested too deep to be read back"),
         (typed, (1, 2, "x"), "argument 'more.0': Input should be a valid number"),
         (named, (10**4300,), "argument 'copy' cannot be written as JSON: a whole number of more than 4300 digits"),
         (odd, (None,), "argument 'a': Input should be a valid integer"),
@@ -212,3 +213,20 @@ def test_a_model_that_lacks_a_part_is_refused_before_anything_is_written() -> No
             ConfigurationError, match=r"JSON cannot carry its parameters or result .*'Missing'"
         ):
             signature(func).prepare()
+
+
+class Wolf(BaseModel):
+    kind: Literal["wolf"] = "wolf"
+    name: str = ""
+
+
+def test_a_default_is_written_where_it_tells_which_of_several_models_it_is() -> None:
+    def feed(pet: Wolf | Dog) -> None: ...
+    def feed_all(pets: list[Annotated[Wolf | Dog, Field(discriminator="kind")]]) -> None: ...
+    def feed_one(pet: Dog | None) -> None: ...
+
+    dog = Dog(name="rex")
+    for func, given in ((feed, dog), (feed_all, [dog])):
+        codec = signature(func)
+        assert codec.decode(codec.encode(((given,), {}))) == ((given,), {})
+    assert signature(feed_one).encode(((dog,), {})) == '{"*":1,"pet":{"name":"rex"}}'
