@@ -112,9 +112,8 @@ class Keeper:
 
     async def leave(self) -> None:
         """Go, and let go of what was never begun. What ended and could not be recorded is left to the lease."""
-        known = self._runner.live.keys() | self._runner.unrecorded.keys()
         try:
-            await self._store.leave(self.me.incarnation, known, self._timeline.now())
+            await self._store.leave(self.me.incarnation, self._runner.known(), self._timeline.now())
         except StoreError as error:
             logger.warning("the store could not be told that this instance ends: %s", error)
         except Exception:
@@ -127,7 +126,7 @@ class Keeper:
     async def _unknown(self) -> dict[int, Instant]:
         """Return what we hold and do not know of."""
         held = await self._store.held(self.me.incarnation)
-        known = self._runner.live.keys() | self._runner.unrecorded.keys()
+        known = self._runner.known()
         return {run_id: began for run_id, began in held.items() if run_id not in known}
 
     # ── beating ──────────────────────────────────────────────────────────────────────────────

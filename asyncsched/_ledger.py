@@ -14,6 +14,7 @@ from asyncsched._ids import moment_of
 from asyncsched._instants import MINUTE, Instant
 
 if TYPE_CHECKING:
+    from asyncsched._clock import Now
     from asyncsched._models import ErrorInfo, Progress
     from asyncsched.abc import InstantTrigger
 
@@ -327,6 +328,14 @@ class Verdict:
         self.spent = spent
         self.pause_after = pause_after
         self.paused: ScheduleRecord | None = None
+
+
+class Ending(NamedTuple):
+    """An attempt of ours that is over: of which run, how, and when."""
+
+    run: RunRecord
+    verdict: Verdict
+    now: Now
 
 
 class Added(NamedTuple):

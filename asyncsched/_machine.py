@@ -220,7 +220,7 @@ class Machine:
 
     async def _recorded(self, time_left: Callable[[], bool]) -> None:
         """Wait until the store has taken how the attempts ended. It tells nobody, so this looks."""
-        while any(line.runner.unrecorded for line in self.lines) and time_left():  # noqa: ASYNC110
+        while any(line.runner.recorder.unrecorded for line in self.lines) and time_left():  # noqa: ASYNC110
             await anyio.sleep(_LOOK / 10)
 
     async def _end_attempts(self) -> None:
@@ -242,8 +242,6 @@ class Machine:
     async def _shut(self) -> None:
         """Tell those who listen, and close what was opened."""
         self._stop_lines()
-        for line in self.lines:
-            line.runner.last_call()
         unfinished = await self._unfinished()
         if self.hub.wants(SchedulerStopped):
             at = to_datetime(self.main.timeline.now().wall)
@@ -258,6 +256,7 @@ class Machine:
     def _stop_lines(self) -> None:
         for line in self.lines:
             line.engine.close()
+            line.runner.recorder.last_call()
             if line.keeper is not None:
                 line.keeper.close()
 

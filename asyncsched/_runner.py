@@ -1,7 +1,7 @@
-"""One run: from claimed to recorded.
+"""One run: from claimed to its verdict, and from recorded to told.
 
 An attempt is a task of its own with a context of its own. Whatever happens in it becomes a verdict
-in one place, :func:`asyncsched._outcome.judge`, and the verdict is recorded exactly once.
+in one place, :func:`asyncsched._outcome.judge`; :mod:`asyncsched._recorder` brings it into the ledger.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Set
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
 from asyncsched._context import CurrentRun, _current
-from asyncsched._errors import ConfigurationError, SchedulerStateError, StoreUnavailable, shown
+from asyncsched._errors import ConfigurationError, SchedulerStateError, shown
 from asyncsched._events import RunStarted, RunSucceeded, RunUnsuccessful, RunWaits
 from asyncsched._instants import SECOND, to_datetime
 from asyncsched._jobs import Job, Runnable
 from asyncsched._ledger import RunRecord, Verdict
 from asyncsched._live import Live
-from asyncsched._outcome import NeverBegan, error_info, judge, leaf, let_go_of_locals
+from asyncsched._outcome import NeverBegan, judge, leaf, let_go_of_locals
+from asyncsched._recorder import Recorder
 from asyncsched._views import run_view
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Watcher(Protocol):
 
 
 class Runner:
-    """Executes claimed runs, and records how they end."""
+    """Executes claimed runs, has it recorded how they end, and tells whoever waits or listens."""
 
     def __init__(
         self,
@@ -83,9 +84,11 @@ class Runner:
         self._waiting: deque[Live] = deque()  # claimed, and to begin in the next turns of the loop
         self._beginning = False
         self._idle: anyio.Event | None = None
-        self.unrecorded: dict[int, RunRecord] = {}  # ended, and not yet in a durable store
-        self._last_call = anyio.Event()
-        self._record = self._record_patiently if store.durable else store.record
+        self.recorder = Recorder(store, backend, context, self._recorded)
+
+    def known(self) -> Set[int]:
+        """Return the runs that we hold and know of: executed, or over and not yet recorded."""
+        return self.live.keys() | self.recorder.unrecorded.keys()
 
     def start(self, claimed: Iterable[tuple[RunRecord, Runnable]]) -> None:
         """Begin attempts of runs that were claimed: some at once, the others turn by turn of the loop."""
@@ -145,14 +148,14 @@ class Runner:
         if live.abandoned:
             return
         self._leave(live)
-        if error is not None and live.asked is None and isinstance(error, anyio.get_cancelled_exc_class()):
-            if self._backend.torn_down():
-                live.asked = "shutdown"
-        if live.asked is None:
-            await self._settle(live, value, error)
-        else:  # on trio the task stays cancelled, and its record is to be written all the same
-            with anyio.CancelScope(shield=True):
-                await self._settle(live, value, error)
+        unasked = error is not None and live.asked is None
+        if unasked and isinstance(error, anyio.get_cancelled_exc_class()) and self._backend.torn_down():
+            live.asked = "shutdown"
+            self._end(live, value, error)
+            with anyio.CancelScope(shield=True):  # a loop that ends waits for this task, and for no new one
+                await self.recorder.record_gathered()
+        else:
+            self._end(live, value, error)
         if isinstance(error, KeyboardInterrupt):
             raise error
 
@@ -179,8 +182,8 @@ class Runner:
             )
         return call
 
-    async def _settle(self, live: Live, value: Any, error: BaseException | None) -> None:
-        """Record how the attempt ended, then tell whoever waits or listens."""
+    def _end(self, live: Live, value: Any, error: BaseException | None) -> None:
+        """Judge how the attempt ended, and have it recorded."""
         run, job, now = live.run, live.runnable.job, self._timeline.now()
         verdict = judge(job, run, live.asked, value, error, now)
         if isinstance(error, Exception):
@@ -188,14 +191,13 @@ class Runner:
             self._hub.keep(run.id, leaf(error))
             if self._store.durable:
                 let_go_of_locals(error)
-        held = False
-        if verdict is not None:
-            try:
-                held = await self._record(run, verdict, now)
-            except Exception as refused:
-                self._give_up_record(run, verdict, refused)
-                if not isinstance(refused, StoreUnavailable):
-                    verdict, held = await self._fail_instead(run, job, refused, now)
+        if verdict is None:
+            self._done(run, None)
+        else:
+            self.recorder.take(run, verdict, now, job)
+
+    def _recorded(self, run: RunRecord, verdict: Verdict, now: Now, job: Job, held: bool) -> None:
+        """Free an attempt's seat, and tell whoever waits or listens if its end stands in the ledger."""
         self._done(run, verdict)
         if not held:
             return
@@ -215,53 +217,6 @@ class Runner:
         kind = RunSucceeded if run.state == "succeeded" else RunUnsuccessful
         if self._hub.wants(kind):
             self._hub.emit(kind(to_datetime(self._timeline.now().wall), run_view(run, job)))
-
-    async def _record_patiently(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
-        """Record in a store that may be away: the run is over, and only its outcome waits.
-
-        Raises:
-            StoreUnavailable: it was still away at the last call.
-
-        """
-        self.unrecorded[run.id] = run
-        pause = 0.1
-        while True:
-            try:
-                held = await self._store.record(run, verdict, now)
-            except StoreUnavailable:
-                if self._last_call.is_set():
-                    raise
-            except Exception:
-                del self.unrecorded[run.id]
-                raise
-            else:
-                del self.unrecorded[run.id]
-                return held
-            with anyio.move_on_after(pause):
-                await self._last_call.wait()
-            pause = min(2 * pause, 5.0)
-
-    async def _fail_instead(
-        self, run: RunRecord, job: Job, refused: Exception, now: Now
-    ) -> tuple[Verdict, bool]:
-        """Record that the store refused the outcome, as for a text that its encoding lacks: no run stays open."""
-        verdict = Verdict("failed", "result", error=error_info(refused), pause_after=job.pause_after)
-        try:
-            return verdict, await self._record(run, verdict, now)
-        except Exception as error:
-            self._give_up_record(run, verdict, error)
-            return verdict, False
-
-    def _give_up_record(self, run: RunRecord, verdict: Verdict, error: Exception) -> None:
-        logger.error(
-            "run %032x of job %r ended as %s, and the store did not take it: %s",
-            run.id, run.job, verdict.state, error, exc_info=not isinstance(error, StoreUnavailable),
-            extra={"run_id": f"{run.id:032x}", "job": run.job},
-        )  # fmt: skip
-
-    def last_call(self) -> None:
-        """Try once more to record what the store has not taken, and then no more."""
-        self._last_call.set()
 
     def _leave(self, live: Live) -> None:
         del self.live[live.run.id]
@@ -309,17 +264,16 @@ class Runner:
             return
         live.abandoned = True
         self._leave(live)
-        if live.phase == "new":
-            self._backend.spawn(self._settle(live, None, NeverBegan()), self._context.copy())
-            return
-        self.given_up += 1
-        logger.error(
-            "job %r did not end after it was cancelled (%s): its slot is freed and its code, "
-            "which swallows cancellation, is left to itself",
-            live.run.job, live.asked, extra={"run_id": f"{live.run.id:032x}", "job": live.run.job},
-        )  # fmt: skip
-        error = TimeoutError(f"the attempt did not end within {GRACE:g} s of its cancellation")
-        self._backend.spawn(self._settle(live, None, error), self._context.copy())
+        error: Exception = NeverBegan()
+        if live.phase != "new":
+            self.given_up += 1
+            logger.error(
+                "job %r did not end after it was cancelled (%s): its slot is freed and its code, "
+                "which swallows cancellation, is left to itself",
+                live.run.job, live.asked, extra={"run_id": f"{live.run.id:032x}", "job": live.run.job},
+            )  # fmt: skip
+            error = TimeoutError(f"the attempt did not end within {GRACE:g} s of its cancellation")
+        self._end(live, None, error)
 
     def cancel(self, run_id: int, why: str) -> bool:
         """Ask a running attempt to end. Returns whether it is ours."""

@@ -58,11 +58,12 @@ class Backend(Protocol):
         """Wait until the spawned tasks have ended, or ``timeout`` seconds; return how many have not."""
         ...
 
-    def spawn(self, main: Main, context: Context, name: str | None = None) -> Task:
+    def spawn(self, main: Main, context: Context, name: str | None = None, *, apart: bool = False) -> Task:
         """Begin ``main``, which must not raise, as a task of its own in ``context``.
 
         Where the event loop can begin a task at once, ``main`` has run to its first wait, or to its
-        end, when this returns.
+        end, when this returns. What stands ``apart`` begins when those that run in this turn of the
+        loop have run, and no cancel scope around the scheduler reaches it.
         """
         ...
 
@@ -147,12 +148,14 @@ class _AsyncioBackend:
             await asyncio.wait(self._tasks.values(), timeout=timeout)
         return sum(not task.done() for task in self._tasks.values())
 
-    def spawn(self, main: Main, context: Context, name: str | None = None) -> Task:
+    def spawn(self, main: Main, context: Context, name: str | None = None, *, apart: bool = False) -> Task:
         self._spawned = number = self._spawned + 1
         own = self._own(number, main)
         if self._loop.get_task_factory() is None:
             # What loop.create_task comes to, in two thirds of its time.
-            task = asyncio.Task(own, loop=self._loop, name=name, context=context, **_AT_ONCE)
+            task = asyncio.Task(
+                own, loop=self._loop, name=name, context=context, **({} if apart else _AT_ONCE)
+            )
         else:
             task = self._loop.create_task(own, name=name, context=context)
         if not task.done():
@@ -272,8 +275,8 @@ class _TrioBackend:
                 await self._ended.wait()
         return self._count
 
-    def spawn(self, main: Main, context: Context, name: str | None = None) -> Task:
-        scope = self._trio.CancelScope()
+    def spawn(self, main: Main, context: Context, name: str | None = None, *, apart: bool = False) -> Task:
+        scope = self._trio.CancelScope(shield=apart)
         self._count += 1
         context.run(self._start_soon, self._run, scope, main, name=name)
         return _TrioTask(scope)

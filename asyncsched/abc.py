@@ -22,12 +22,12 @@ if TYPE_CHECKING:
         Added,
         Claim,
         Claimed,
+        Ending,
         JobPause,
         RunQuery,
         RunRecord,
         ScheduleRecord,
         Stretch,
-        Verdict,
     )
 
 
@@ -166,8 +166,12 @@ class Store(Protocol):
         """Move due schedules on, make their runs, and take what is ready and there is room for."""
         ...
 
-    async def record(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
-        """End the current attempt. Returns False, and changes nothing, if we no longer hold it."""
+    async def record(self, endings: Sequence[Ending]) -> list[bool]:
+        """End the current attempts of these runs; if one of them is refused, all may be asked for again.
+
+        Returns for each whether we held it. If not, nothing was changed of it. A store in memory may
+        also have an ``end(run, verdict, now)``, which answers for one without being awaited.
+        """
         ...
 
     async def note(self, run: RunRecord, now: Now) -> None:

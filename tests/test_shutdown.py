@@ -379,7 +379,7 @@ def hear(event):
     run = getattr(event, "run", None)
     print(type(event).__name__, *(() if run is None else (run.job, run.state)))
 
-scheduler = Scheduler(observers=[hear])
+scheduler = Scheduler(*sys.argv[2:], observers=[hear])
 
 @scheduler.job()
 async def stop():
@@ -398,11 +398,13 @@ anyio.run(main, backend=sys.argv[1])
 """
 
 
+@pytest.mark.parametrize("url", [(), ("sqlite:///{}/jobs.db",)], ids=["memory", "sqlite"])
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_an_interrupt_in_a_job_s_first_step_ends_the_process_in_order(backend: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, backend], capture_output=True, text=True, timeout=60
-    )
+def test_an_interrupt_in_a_job_s_first_step_ends_the_process_in_order(
+    backend: str, url: tuple[str, ...], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, backend, *(one.format(tmp_path) for one in url)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     heard = ended.stdout.splitlines()
     assert heard.count("RunStarted sleeper running") == heard.count("RunUnsuccessful sleeper cancelled") == 2
     assert "RunUnsuccessful stop failed" in heard

@@ -278,7 +278,7 @@ class PostgresSession(Session):
         alone = [[ask] for ask in asks if ask.kind in ("beat", "call")]
         last = [[ask] for ask in asks if ask.kind == "leave"]
         shared = [ask for ask in asks if ask.kind not in ("beat", "call", "leave")]
-        if any(ask.kind == "record" and ask.request.run.permits for ask in shared):
+        if any(ask.kind == "record" and _has_permits(ask.request) for ask in shared):
             # Limits come last, in the order of their keys: those given back, or those taken.
             claims = [ask for ask in shared if ask.kind == "claim"]
             shared = [ask for ask in shared if ask.kind != "claim"]
@@ -308,11 +308,15 @@ def _is_one_insert(ask: Ask) -> bool:
     return ask.kind == "add" and len(ask.request.runs) == 1 and ask.request.runs[0].key is None
 
 
+def _has_permits(recording: Recording) -> bool:
+    return any(ending.run.permits for ending in recording.endings)
+
+
 def _schedules_of(asks: Sequence[Ask]) -> Iterable[str | None]:
     for ask in asks:
         if isinstance(ask.request, Claiming):
             yield from (firing.schedule for firing in ask.request.claim.firings)
         elif isinstance(ask.request, Recording):
-            run = ask.request.run
-            if run.origin == "schedule" and ask.request.verdict.state != "pending":
-                yield run.schedule
+            for run, verdict, _ in ask.request.endings:
+                if run.origin == "schedule" and verdict.state != "pending":
+                    yield run.schedule

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from itertools import islice
 from typing import Any, NamedTuple
 
 from asyncsched._clock import Now
 from asyncsched._instants import MINUTE, Instant
-from asyncsched._ledger import PastAttempt, RunRecord, ScheduleRecord, Verdict
+from asyncsched._ledger import Ending, PastAttempt, RunRecord, ScheduleRecord, Verdict
 from asyncsched.stores._in_transaction import COMPLETED
 from asyncsched.stores._limits import Limits
 from asyncsched.stores._rows import attempts_json, error_json, progress_json, text
@@ -20,16 +21,14 @@ FAILURES = frozenset({"failed", "timed_out", "lost"})
 
 
 class Recording(NamedTuple):
-    """A request to end the current attempt of a run that the caller holds."""
+    """A request to end the current attempts of runs that the caller holds."""
 
-    run: RunRecord
-    verdict: Verdict
-    now: Now
-    completing: bool = False  # its success may have been written by the job's own transaction
+    endings: Sequence[Ending]
+    completing: Set[int] = frozenset()  # the runs whose own transaction may have written their success
 
 
 class Recorded(NamedTuple):
-    """What became of it.
+    """What became of one of them.
 
     ``verdict`` is another one where the run was asked to end before it could wait again; ``woken``
     says that something else may begin now; ``paused`` is the schedule that failed too often.
@@ -41,9 +40,13 @@ class Recorded(NamedTuple):
     paused: ScheduleRecord | None
 
 
-def record(session: Session, requests: Sequence[Recording]) -> list[Recorded]:
+def record(session: Session, requests: Sequence[Recording]) -> list[list[Recorded]]:
     """End attempts, all at once where nothing is in the way."""
-    judged = [_minding_asks(session, request) for request in requests]
+    judged = [
+        _minding_asks(session, ending, ending.run.id in completing)
+        for endings, completing in requests
+        for ending in endings
+    ]
     if len(judged) > 1:
         session.savepoint()
         if _at_once(session, judged) == len(judged):
@@ -59,19 +62,18 @@ def record(session: Session, requests: Sequence[Recording]) -> list[Recorded]:
     paused: dict[int, ScheduleRecord] = {}
     if applied:
         woken, paused = settle(session, [(one.run, one.verdict) for one in applied], applied[0].now.wall)
-    return [
-        Recorded(
-            ours, request.verdict, woken or request.verdict.state == "pending", paused.get(request.run.id)
-        )
-        for ours, request in zip(held, judged, strict=True)
-    ]
+    answers = (
+        Recorded(ours, ending.verdict, woken or ending.verdict.state == "pending", paused.get(ending.run.id))
+        for ours, ending in zip(held, judged, strict=True)
+    )
+    return [list(islice(answers, len(request.endings))) for request in requests]
 
 
-def _at_once(session: Session, judged: Sequence[Recording]) -> int:
+def _at_once(session: Session, judged: Sequence[Ending]) -> int:
     """Write how attempts ended; return how many were still held."""
     rows: list[Any] = []
     succeeded: dict[tuple[int, int, Instant | None], dict[str, Instant]] = {}
-    for run, verdict, now, _ in judged:
+    for run, verdict, now in judged:
         if _is_plain(run, verdict):  # nearly all: runs of one claim have everything else in common
             one = succeeded.setdefault((run.holder, run.attempt, run.started_at), {})
             one[session.write_id(run.id)] = now.wall
@@ -93,41 +95,42 @@ def _is_plain(run: RunRecord, verdict: Verdict) -> bool:
     )
 
 
-def _one_by_one(session: Session, judged: Sequence[Recording]) -> tuple[list[bool], list[Recording]]:
+def _one_by_one(session: Session, judged: Sequence[Ending]) -> tuple[list[bool], list[Ending]]:
     held, applied = [], []
-    for request in judged:
-        if session.run("record", _row(session, request.run, request.verdict, request.now)) == 1:
-            applied.append(request)
+    for ending in judged:
+        if session.run("record", _row(session, *ending)) == 1:
+            applied.append(ending)
             held.append(True)
         else:
-            held.append(_was_ours(session, request))
+            held.append(_was_ours(session, ending))
     return held, applied
 
 
-def _was_ours(session: Session, request: Recording) -> bool:
+def _was_ours(session: Session, ending: Ending) -> bool:
     """Whether the same was written before, and only its answer was lost."""
-    stands = session.a_run("run", id=session.write_id(request.run.id))
+    run, verdict, _ = ending
+    stands = session.a_run("run", id=session.write_id(run.id))
     return (
         stands is not None
-        and (stands.holder, stands.started_at) == (request.run.holder, request.run.started_at)
-        and stands.state == request.verdict.state
-        and len(stands.attempts or ()) == len(past_attempts(request.run, request.verdict, 0) or ())
+        and (stands.holder, stands.started_at) == (run.holder, run.started_at)
+        and stands.state == verdict.state
+        and len(stands.attempts or ()) == len(past_attempts(run, verdict, 0) or ())
     )
 
 
-def _minding_asks(session: Session, request: Recording) -> Recording:
+def _minding_asks(session: Session, ending: Ending, completing: bool) -> Ending:
     """A run that was asked to end does not wait again, and what its own transaction says is so."""
-    if request.verdict.state != "pending" and not request.completing:
-        return request
-    stands = session.a_run("lock_run", id=session.write_id(request.run.id))
-    if stands is None or stands.asked is None or stands.holder != request.run.holder:
-        return request
-    verdict = request.verdict
+    run, verdict, _ = ending
+    if verdict.state != "pending" and not completing:
+        return ending
+    stands = session.a_run("lock_run", id=session.write_id(run.id))
+    if stands is None or stands.asked is None or stands.holder != run.holder:
+        return ending
     if stands.asked == COMPLETED:
-        return request._replace(verdict=Verdict("succeeded", result=verdict.result))
+        return ending._replace(verdict=Verdict("succeeded", result=verdict.result))
     if verdict.state != "pending":
-        return request
-    return request._replace(
+        return ending
+    return ending._replace(
         verdict=Verdict("cancelled", stands.asked, error=verdict.error, attempt=verdict.attempt)
     )
 

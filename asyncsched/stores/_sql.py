@@ -31,6 +31,7 @@ from asyncsched._ledger import (
     Added,
     Claim,
     Claimed,
+    Ending,
     JobPause,
     RunQuery,
     RunRecord,
@@ -44,7 +45,7 @@ from asyncsched.stores._adding import Adding, Cancelling, Moving, add, cancel, m
 from asyncsched.stores._by_user import ByUser
 from asyncsched.stores._claiming import Claiming, claim
 from asyncsched.stores._connected import Connected
-from asyncsched.stores._recording import Noting, Recording, note, past_attempts, record
+from asyncsched.stores._recording import Noting, Recorded, Recording, note, past_attempts, record
 from asyncsched.stores._session import Session
 from asyncsched.stores._worker import LEAST
 from asyncsched.stores._writer import Operation, each
@@ -165,17 +166,20 @@ class SqlStore(ByUser, Connected):
         )
         return claimed
 
-    async def record(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
-        completing = run.id in self._completing
-        answer = await self._write("record", Recording(run, verdict, now, completing))
-        self._completing.discard(run.id)
-        if answer.held:
-            _apply(run, answer.verdict, now)
-        verdict.paused = answer.paused
-        if answer.woken:
+    async def record(self, endings: Sequence[Ending]) -> list[bool]:
+        answers: list[Recorded] = []
+        while len(answers) < len(endings):  # in portions, so that no beat waits for many
+            most = LEAST if self._writer is None else self._writer.most
+            some = endings[len(answers) : len(answers) + most]
+            answers += await self._write("record", Recording(some, frozenset(self._completing)), len(some))
+        for (run, verdict, now), answer in zip(endings, answers, strict=True):
+            self._completing.discard(run.id)
+            if answer.held:
+                _apply(run, answer.verdict, now)
+            verdict.paused = answer.paused
+        if any(answer.woken for answer in answers):
             self._hint()
-        held: bool = answer.held
-        return held
+        return [answer.held for answer in answers]
 
     async def note(self, run: RunRecord, now: Now) -> None:
         await self._write("note", Noting(run))

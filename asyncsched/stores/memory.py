@@ -10,6 +10,7 @@ from asyncsched._ledger import (
     Added,
     Claim,
     Claimed,
+    Ending,
     Firing,
     JobPause,
     PastAttempt,
@@ -253,7 +254,11 @@ class MemoryStore:
 
     # ── runs go out ──────────────────────────────────────────────────────────────────────────
 
-    async def record(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
+    async def record(self, endings: Sequence[Ending]) -> list[bool]:
+        return [self.end(*ending) for ending in endings]
+
+    def end(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
+        """Do what ``record`` does, for one: there is nothing to await."""
         if run.state != "running":
             return False
         if run.rare is not None or verdict.state != "succeeded":

@@ -195,7 +195,7 @@ async def failures_in_a_row_pause_a_schedule(stage: Stage) -> None:
         assert not (await stage.reread()).paused
         (run,) = (await stage.fire_next()).runs
         verdict = Verdict(state, pause_after=2)
-        await stage.store.record(run, verdict, stage.now)
+        await stage.record(run, verdict)
     record = await stage.reread()
     assert (record.paused, record.failures, record.by) == (True, 2, "asyncsched")
     assert "2 failures" in record.note

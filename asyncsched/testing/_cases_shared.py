@@ -54,8 +54,8 @@ async def recording_again_after_a_lost_answer_is_accepted(stage: Stage) -> None:
     for run, verdict in zip(
         (await stage.claim()).runs, (Verdict("succeeded"), Verdict("pending", ready_at=stage.at)), strict=True
     ):
-        assert await stage.store.record(copy(run), verdict, stage.now)
-        assert await stage.store.record(copy(run), verdict, stage.now)
+        assert await stage.record(copy(run), verdict)
+        assert await stage.record(copy(run), verdict)
 
 
 @case
@@ -155,11 +155,11 @@ async def a_repeated_write_does_not_end_the_next_attempt_of_the_same_holder(stag
     (run,) = (await stage.claim()).runs
     unheard = copy(run)  # the answer to its first record is lost
     snooze = Verdict("pending", "snooze", ready_at=stage.now.wall, spent=False, attempt="snoozed")
-    assert await stage.store.record(run, snooze, stage.now)
+    assert await stage.record(run, snooze)
     stage.wait(SECOND)
     (again,) = (await stage.claim()).runs
     assert (again.id, again.attempt) == (unheard.id, unheard.attempt)
-    assert not await stage.store.record(unheard, snooze, stage.now)
+    assert not await stage.record(unheard, snooze)
     assert await stage.state(again) == "running"
 
 

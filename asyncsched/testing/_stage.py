@@ -13,7 +13,7 @@ from typing import Any
 from asyncsched._clock import Now
 from asyncsched._cluster import InstanceRecord
 from asyncsched._instants import SECOND, Instant
-from asyncsched._ledger import Claim, Claimed, Firing, RunRecord, ScheduleRecord, Stretch, Verdict
+from asyncsched._ledger import Claim, Claimed, Ending, Firing, RunRecord, ScheduleRecord, Stretch, Verdict
 from asyncsched.abc import Clock, InstantTrigger
 from asyncsched.triggers import Interval, trigger_from_json, trigger_to_json
 
@@ -100,7 +100,12 @@ class Stage:
 
     async def end(self, run: RunRecord, state: str = "succeeded", **more: Any) -> bool:
         """Record the end of an attempt."""
-        held: bool = await self.store.record(run, Verdict(state, **more), self.now)
+        return await self.record(run, Verdict(state, **more))
+
+    async def record(self, run: RunRecord, verdict: Verdict) -> bool:
+        """Record a verdict."""
+        held: bool
+        (held,) = await self.store.record([Ending(run, verdict, self.now)])
         return held
 
     async def schedule(self, id: str = "s", seconds: int = 60, **more: Any) -> ScheduleRecord:

@@ -22,7 +22,7 @@ from asyncsched._engine import Engine
 from asyncsched._errors import StoreUnavailable
 from asyncsched._instants import SECOND, Instant
 from asyncsched._keeper import Keeper
-from asyncsched._ledger import Claim, Firing, Permit, RunRecord, ScheduleRecord, Verdict
+from asyncsched._ledger import Claim, Ending, Firing, Permit, RunRecord, ScheduleRecord, Verdict
 from asyncsched.stores import _members as members
 from asyncsched.stores import _tending as tending
 from asyncsched.stores._adding import Adding, add
@@ -151,6 +151,7 @@ class Instance:
         self.tasks: list[tuple[Coroutine[Any, Any, None], Sleeper]] = []
         self.runner: Any = SimpleNamespace(
             live={}, unrecorded={}, cancel=self._cancel,
+            known=lambda: self.runner.live.keys() | self.runner.unrecorded.keys(),
             start=lambda claimed: self.runner.live.update({run.id: run for run, _ in claimed}),
         )  # fmt: skip
         self.engine: Any = SimpleNamespace(
@@ -330,7 +331,7 @@ class Instance:
             return
         ended = self.over[which % len(self.over)]
         try:
-            self.ask("record", record, [Recording(*ended, self.ledger.now)])
+            self.ask("record", record, [Recording([Ending(*ended, self.ledger.now)])])
         except StoreUnavailable:
             return
         self.over.remove(ended)

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsched import Interval, Retry, RunFailed, Scheduler, current_run
+from asyncsched import Interval, Once, Retry, RunFailed, Scheduler, current_run
 from asyncsched._errors import ArgumentError, ConfigurationError, SchemaError, StoreError, UnknownSchedule
 from asyncsched.stores.migrations import sql
 from asyncsched.testing import VirtualClock
@@ -388,8 +388,11 @@ async def test_a_character_that_the_database_lacks_is_its_callers_error(
             await scheduler.schedule_once(echo, "☃")
         with pytest.raises(ArgumentError, match="the database cannot keep this text"):
             await scheduler.runs(tag="☃")
+        together = [Once(echo, (text,)) for text in ("ä", "snow", "ö")]
+        before, snow, after = await scheduler.schedule_many(together)
         with pytest.raises(RunFailed) as failed:  # its outcome cannot be kept, and is not left open
-            await (await scheduler.schedule_once(echo, "snow")).result()
+            await snow.result()
+        assert [await before.result(), await after.result()] == ["ä", "ö"]
         assert failed.value.outcome.why == "result"
         assert "the database cannot keep this text" in failed.value.message
     assert "ended as succeeded, and the store did not take it" in caplog.text

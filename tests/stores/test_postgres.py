@@ -18,7 +18,7 @@ psycopg = pytest.importorskip("psycopg")
 from asyncsched import ConfigurationError, Retry, Scheduler, current_run
 from asyncsched._clock import SystemClock
 from asyncsched._errors import ArgumentError, StoreError, StoreUnavailable
-from asyncsched._ledger import Permit, RunQuery, Verdict
+from asyncsched._ledger import Ending, Permit, RunQuery, Verdict
 from asyncsched.stores._postgres_session import PostgresSession
 from asyncsched.stores.postgres import PostgresStore
 from asyncsched.testing import VirtualClock
@@ -161,7 +161,7 @@ async def test_a_record_whose_answer_is_lost_is_held(
         if run.max_attempts == 1:
             assert await stage.end(run)
         else:
-            assert await stage.store.record(run, Verdict("pending", "retry", ready_at=stage.at), stage.now)
+            assert await stage.record(run, Verdict("pending", "retry", ready_at=stage.at))
     assert sorted(run.state for run in await stage.store.runs(RunQuery())) == ["pending", "succeeded"]
 
 
@@ -546,7 +546,7 @@ async def test_two_batches_that_want_the_same_limits_do_not_block_one_another(
             await stage.store.add((stage.run(permits=tuple(dict.fromkeys(permits))),), stage.now)
             claimed = await stage.claim(holder=holder, store=store)
             for run in claimed.runs:
-                assert await store.record(run, Verdict("succeeded"), stage.now)
+                assert await store.record([Ending(run, Verdict("succeeded"), stage.now)]) == [True]
 
     began = time.monotonic()
     async with anyio.create_task_group() as group:
