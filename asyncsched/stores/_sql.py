@@ -101,6 +101,10 @@ class SqlStore(ByUser, Connected):
         self._sure_of = 0  # the doubts that are settled
         self._completing: set[int] = set()  # runs whose success may stand in a transaction of their own
 
+    async def open(self, hint: Callable[[], None]) -> None:
+        self._sure_of = 0  # of a new life, where they are counted anew
+        await super().open(hint)
+
     # ── what a database fills in, beside what ``Connected`` asks for ─────────────────────────────
 
     def _look(self, session: Session, watch: Watch) -> Seen | None:
@@ -287,7 +291,7 @@ class SqlStore(ByUser, Connected):
 
     @property
     def doubtful(self) -> bool:
-        return self.doubts != self._sure_of
+        return self.doubts > self._sure_of
 
     def sure(self, doubts: int) -> None:
         self._sure_of = doubts
