@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from asyncsched._clock import Now
 from asyncsched._errors import StoreError
 from asyncsched._instants import MINUTE, Instant
 from asyncsched._ledger import Added, RunRecord
+from asyncsched._pieces import pieces
 from asyncsched.stores._limits import Limits
 from asyncsched.stores._rows import as_dict, new_run, text
 from asyncsched.stores._session import Session
+from asyncsched.stores._worker import AT_ONCE
 
 _RACES = 5
 """How often a key is looked for again that somebody else took in the same moment."""
@@ -27,22 +29,24 @@ class Adding(NamedTuple):
 
 def add(session: Session, requests: Sequence[Adding]) -> list[list[Added]]:
     """Put runs into the ledger, those without a key all at once."""
-    rows: list[Any] = []
+    plain: list[RunRecord] = []
     keyed: list[tuple[RunRecord, Adding]] = []
     for request in requests:
         for run in request.runs:
             if run.rare is None or run.key is None:
-                rows.append(new_run(session.namespace, run, session.write_id))
+                plain.append(run)
             else:
                 keyed.append((run, request))
-    session.insert_new(rows)
+    found: dict[int, Added] = {}
+    # While rows are made ready, the loop waits for the interpreter's lock. What single callers add is one piece.
+    for some in pieces(plain, AT_ONCE):
+        session.insert_new([new_run(session.namespace, run, session.write_id) for run in some])
+        found.update((run.id, Added(run, True)) for run in some)
     session.signal()
-    if not keyed:
-        return [[Added(run, True) for run in request.runs] for request in requests]
     # Whoever else takes several of these keys takes them in the same order.
     keyed.sort(key=lambda one: (one[0].job, one[0].key))
-    found = {run.id: _keyed(session, run, request.now, request.replace) for run, request in keyed}
-    return [[found.get(run.id) or Added(run, True) for run in request.runs] for request in requests]
+    found.update((run.id, _keyed(session, run, request.now, request.replace)) for run, request in keyed)
+    return [[found[run.id] for run in request.runs] for request in requests]
 
 
 def _keyed(session: Session, run: RunRecord, now: Now, replace: bool) -> Added:

@@ -102,6 +102,10 @@ class SqlStore(ByUser, Connected):
         self._sure_of = 0  # the doubts that are settled
         self._completing: set[int] = set()  # runs whose success may stand in a transaction of their own
 
+    async def open(self, hint: Callable[[], None]) -> None:
+        self._sure_of = 0  # of a new life, where they are counted anew
+        await super().open(hint)
+
     # ── what a database fills in, beside what ``Connected`` asks for ─────────────────────────────
 
     def _look(self, session: Session, watch: Watch) -> Seen | None:
@@ -127,17 +131,26 @@ class SqlStore(ByUser, Connected):
         return stands
 
     async def remove_schedule(self, id: str, now: Now) -> bool:
-        gone: bool = await self._call(tending.remove_schedule, id)
-        self._hint()
-        return gone
+        gone, rest = await self._call(tending.remove_schedule, id)
+        await self._wake(rest, "wake_schedule", id)
+        was_there: bool = gone
+        return was_there
 
     async def release(self, schedule: str, lost: Stretch | None, now: Now) -> None:
-        await self._call(tending.release, schedule, lost)
-        self._hint()
+        await self._wake(await self._call(tending.release, schedule, lost), "wake_schedule", schedule)
 
     async def pause_job(self, job: str, pause: JobPause | None, now: Now) -> None:
-        await self._call(tending.pause_job, job, pause)
+        await self._wake(await self._call(tending.pause_job, job, pause), "wake_job", job)
+
+    async def _wake(self, first: int | None, query: str, whose: str) -> None:
+        """Let go on what is left of a resume, in portions: no beat waits for all of them.
+
+        If we end in between, the rest goes on when some instance prunes.
+        """
         self._hint()
+        while first is not None:
+            first = await self._call(tending.wake, query, whose, first)
+            self._hint()
 
     async def paused_jobs(self) -> dict[str, JobPause]:
         found: dict[str, JobPause] = await self._read(tending.paused_jobs)
@@ -217,7 +230,7 @@ class SqlStore(ByUser, Connected):
 
     async def prune(self, now: Now) -> int:
         total = 0
-        after: Instant | None = -(1 << 62)
+        after: Instant | None = tending.FIRST
         horizons: tending.Horizons = await self._read(
             lambda one: tending.horizons(one, self.bounds, now.wall)
         )
@@ -225,6 +238,8 @@ class SqlStore(ByUser, Connected):
             gone, after = await self._call(tending.prune, horizons, after)
             total += gone
         await self._call(tending.sweep_small, now.wall)
+        for job in await self._read(tending.strays):
+            await self._wake(tending.FIRST, "wake_job", job)
         return total
 
     # ── the cluster ──────────────────────────────────────────────────────────────────────────
@@ -291,7 +306,7 @@ class SqlStore(ByUser, Connected):
 
     @property
     def doubtful(self) -> bool:
-        return self.doubts != self._sure_of
+        return self.doubts > self._sure_of
 
     def sure(self, doubts: int) -> None:
         self._sure_of = doubts

@@ -19,6 +19,12 @@ logger = logging.getLogger("asyncsched.store")
 LOOKED_AT_ONCE = 500
 """Of how many runs one transaction drops what is too old, so that others get their turn."""
 
+WOKEN_AT_ONCE = 2000
+"""How many runs one transaction lets go on."""
+
+FIRST = -(1 << 62)
+"""Before every rank, and every moment."""
+
 KEPT_PER_SCHEDULE = 20
 STRETCHES_KEPT = 1000
 DEAD_LETTERS = 30 * DAY
@@ -68,34 +74,53 @@ _REVISION = 18
 """Where ``schedule_row`` has the revision."""
 
 
-def remove_schedule(session: Session, id: str) -> bool:
-    """Remove a schedule's row, and let its runs go on that waited for a resume."""
-    session.do("wake_schedule", schedule=id)
+def wake(session: Session, query: str, whose: str, first: int = FIRST) -> int | None:
+    """Let some runs go on that were put aside, by rank from ``first`` on.
+
+    Returns:
+        The rank from which on there may be more; ``None`` when there are none.
+
+    """
+    ranks = [rank for (rank,) in session.all(query, whose=whose, first=first, most=WOKEN_AT_ONCE)]
     session.signal()
-    if not session.do("remove_schedule", id=id):
-        return False
-    session.do("remove_stretches", id=id)
-    session.version()
-    session.do("dropped")
-    return True
+    return max(ranks) if len(ranks) == WOKEN_AT_ONCE else None
 
 
-def release(session: Session, schedule: str, lost: Stretch | None) -> None:
-    """Let the waiting runs of a schedule that was resumed go on, and write down its pause."""
+def strays(session: Session) -> list[str]:
+    """Return the jobs of runs that are put aside though nobody has paused them."""
+    return [job for (job,) in session.all("strays")]
+
+
+def remove_schedule(session: Session, id: str) -> tuple[bool, int | None]:
+    """Remove a schedule's row, and let some of its runs go on that waited for a resume.
+
+    Returns:
+        Whether it was there, and the rank from which on there may be more of those runs.
+
+    """
+    gone = session.do("remove_schedule", id=id) > 0
+    if gone:
+        session.do("remove_stretches", id=id)
+        session.version()
+        session.do("dropped")
+    return gone, wake(session, "wake_schedule", id)
+
+
+def release(session: Session, schedule: str, lost: Stretch | None) -> int | None:
+    """Let some waiting runs of a schedule that was resumed go on, and write down its pause."""
     if lost is not None:
         skip(session, lost, None)
-    session.do("wake_schedule", schedule=schedule)
-    session.signal()
+    return wake(session, "wake_schedule", schedule)
 
 
-def pause_job(session: Session, job: str, pause: JobPause | None) -> None:
-    """Stop to begin runs of a job, or begin them again."""
-    if pause is not None:
-        session.do("pause_job", job=job, note=text(pause.note), by=text(pause.by), since=pause.since)
-    else:
+def pause_job(session: Session, job: str, pause: JobPause | None) -> int | None:
+    """Stop to begin runs of a job, or let some of them go on."""
+    if pause is None:
         session.do("resume_job", job=job)
-        session.do("wake_job", job=job)
+        return wake(session, "wake_job", job)
+    session.do("pause_job", job=job, note=text(pause.note), by=text(pause.by), since=pause.since)
     session.signal()
+    return None
 
 
 def paused_jobs(session: Session) -> dict[str, JobPause]:

@@ -6,10 +6,11 @@ import asyncio
 import gc
 import os
 import tempfile
+import threading
 import time
 from asyncio.events import Handle
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -23,10 +24,11 @@ class Holds:
     def __init__(self) -> None:
         self._took: list[float] = []
         self._collected = self._since = 0.0
+        self._thread = threading.get_ident()
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Time every callback."""
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Time every callback, but for the first and the last, which do the caller's work too."""
         plain = Handle._run
 
         def timed(handle: Handle) -> Any:
@@ -34,17 +36,22 @@ class Holds:
             try:
                 return plain(handle)
             finally:
-                self._took.append(time.thread_time() - began - self._collected)
+                if Handle._run is timed:
+                    self._took.append(time.thread_time() - began - self._collected)
 
         Handle._run = timed  # type: ignore[method-assign]
         gc.callbacks.append(self._on_collect)
         try:
+            await asyncio.sleep(0)
             yield
+            await asyncio.sleep(0)
         finally:
             Handle._run = plain  # type: ignore[method-assign]
             gc.callbacks.remove(self._on_collect)
 
     def _on_collect(self, phase: str, info: dict[str, int]) -> None:
+        if threading.get_ident() != self._thread:
+            return
         if phase == "start":
             self._since = time.thread_time()
         else:
@@ -63,19 +70,19 @@ async def _measure(url: str, n: int) -> Metrics:
     scheduler = Scheduler(url, role="submit")
     scheduler.job()(queues.job)
     async with scheduler:
-        with holds.watched():
+        async with holds.watched():
             await queues.enqueue(lambda number: scheduler.schedule_once(queues.job, number), n)
         metrics = holds.metrics("writers")
         many = [Once(queues.job, (number,), delay=60) for number in range(_MANY)]
-        with holds.watched():
+        async with holds.watched():
             await scheduler.schedule_many(many)
         metrics |= holds.metrics("many")
-        with holds.watched():
+        async with holds.watched():
             assert len(await scheduler.runs(limit=_MANY)) > 0
         metrics |= holds.metrics("list")
     working = Scheduler(url)
     working.job()(queues.job)
-    with holds.watched():
+    async with holds.watched():
         async with working:
             while len(queues.done) < n:
                 await asyncio.sleep(0.01)

@@ -12,8 +12,9 @@ import pytest
 
 from asyncsched._clock import SystemClock
 from asyncsched._errors import StoreUnavailable
-from asyncsched._ledger import RunQuery
+from asyncsched._ledger import JobPause, RunQuery
 from asyncsched.stores import _sql
+from asyncsched.stores import _tending as tending
 from asyncsched.stores._adding import Adding
 from asyncsched.stores._worker import HOLD, LEAST, WEIGHT
 from asyncsched.stores.sqlite import SqliteStore
@@ -139,6 +140,72 @@ async def test_cancelled_between_two_portions_the_first_of_them_are_there(stage:
     assert scope.cancelled_caught
     found = {run.id for run in await stage.store.runs(RunQuery(limit=10_000))}
     assert found == {run.id for run in runs[:WEIGHT]}
+
+
+@pytest.fixture
+async def put_aside(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the runs of a paused job, more than one portion of those that go on at a resume."""
+    monkeypatch.setattr(tending, "WOKEN_AT_ONCE", 3)
+    await stage.store.pause_job("job", JobPause("broken", "me", stage.at), stage.now)
+    runs = [stage.run() for _ in range(8)]
+    await stage.add(*runs)
+    assert not await stage.claim_all()
+    return [run.id for run in runs]
+
+
+async def test_what_was_put_aside_goes_on_in_portions(
+    stage: Stage, put_aside: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portions: list[str] = []
+    call = stage.store._call
+
+    async def counting(operation: Any, *args: Any) -> Any:
+        portions.append(operation.__name__)
+        return await call(operation, *args)
+
+    monkeypatch.setattr(stage.store, "_call", counting)
+    await stage.store.pause_job("job", None, stage.now)
+    assert portions == ["pause_job", "wake", "wake"]
+    assert sorted(run.id for run in await stage.claim_all()) == put_aside
+
+
+@pytest.mark.parametrize("by", ["resume", "remove"])
+async def test_what_a_resume_did_not_come_to_goes_on_when_the_store_is_tended(
+    stage: Stage, by: str, put_aside: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by == "remove":
+        await stage.store.pause_job("job", None, stage.now)
+        await stage.claim_all()
+        await stage.schedule(paused=True)
+        runs = [stage.run(schedule="s", origin="schedule", slot=stage.at + at) for at in range(8)]
+        await stage.add(*runs)
+        assert not await stage.claim_all()
+        put_aside = [run.id for run in runs]
+    await stage.store.prune(stage.now)
+    assert not await stage.claim_all()  # it is paused still
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="our end"):
+        patch.setattr(tending, "wake", _end_of_us(tending.wake))
+        if by == "remove":
+            await stage.store.remove_schedule("s", stage.now)
+        else:
+            await stage.store.pause_job("job", None, stage.now)
+    some = [run.id for run in await stage.claim_all()]
+    assert len(some) == 3
+    await stage.store.prune(stage.now)
+    rest = [run.id for run in await stage.claim_all()]
+    assert sorted(some + rest) == put_aside
+
+
+def _end_of_us(wake: Any) -> Any:
+    """Return what does the first portion, and fails at the second."""
+    portions = iter((wake,))
+
+    def end(*args: Any) -> Any:
+        for portion in portions:
+            return portion(*args)
+        raise ValueError("our end")
+
+    return end
 
 
 async def test_a_batch_that_the_store_does_not_take_is_said_to_be_in_doubt(stage: Stage) -> None:

@@ -60,14 +60,37 @@ UPDATE asyncsched_runs SET asked = :why WHERE id = :id AND state = 'running' AND
 UPDATE asyncsched_runs SET waits_for = ?, ready_at = NULL WHERE id = ? AND state = 'pending';
 
 -- name: wake_schedule
--- Let the runs of a schedule that was resumed go on.
+-- Let some runs of a schedule that was resumed go on.
 UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 60000000
-WHERE namespace = :namespace AND waits_for = 'paused' AND ready_at IS NULL AND schedule = :schedule;
+WHERE id IN (
+    SELECT r.id FROM asyncsched_runs AS r
+    WHERE r.namespace = :namespace AND r.waits_for = 'paused' AND r.ready_at IS NULL AND r."rank" >= :first
+        AND r.schedule = :whose
+    ORDER BY r."rank" LIMIT :most
+) AND waits_for = 'paused'
+RETURNING "rank";
 
 -- name: wake_job
--- Let the runs of a job that was resumed go on.
+-- Let some runs of a job that was resumed go on.
 UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 60000000
-WHERE namespace = :namespace AND waits_for = 'paused' AND ready_at IS NULL AND job = :job;
+WHERE id IN (
+    SELECT r.id FROM asyncsched_runs AS r
+    WHERE r.namespace = :namespace AND r.waits_for = 'paused' AND r.ready_at IS NULL AND r."rank" >= :first
+        AND r.job = :whose
+    ORDER BY r."rank" LIMIT :most
+) AND waits_for = 'paused'
+RETURNING "rank";
+
+-- name: strays
+-- The jobs of runs that are put aside, and not paused: whoever resumed them has ended on the way.
+SELECT DISTINCT r.job FROM asyncsched_runs AS r
+WHERE r.namespace = :namespace AND r.waits_for = 'paused' AND r.ready_at IS NULL
+    AND NOT EXISTS (
+        SELECT 1 FROM asyncsched_paused_jobs AS p WHERE p.namespace = r.namespace AND p.job = r.job
+    ) AND NOT EXISTS (
+        SELECT 1 FROM asyncsched_schedules AS s
+        WHERE s.namespace = r.namespace AND s.id = r.schedule AND s.paused = 1 AND r.origin = 'schedule'
+    );
 
 -- name: wake_chain
 -- Let the next run of a schedule go on, if it waits and no live run is before it. The schedule's row
