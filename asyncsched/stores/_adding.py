@@ -37,16 +37,16 @@ def add(session: Session, requests: Sequence[Adding]) -> list[list[Added]]:
                 plain.append(run)
             else:
                 keyed.append((run, request))
-    found: dict[int, Added] = {}
     # While rows are made ready, the loop waits for the interpreter's lock. What single callers add is one piece.
     for some in pieces(plain, AT_ONCE):
         session.insert_new([new_run(session.namespace, run, session.write_id) for run in some])
-        found.update((run.id, Added(run, True)) for run in some)
     session.signal()
+    if not keyed:
+        return [[Added(run, True) for run in request.runs] for request in requests]
     # Whoever else takes several of these keys takes them in the same order.
     keyed.sort(key=lambda one: (one[0].job, one[0].key))
-    found.update((run.id, _keyed(session, run, request.now, request.replace)) for run, request in keyed)
-    return [[found[run.id] for run in request.runs] for request in requests]
+    found = {run.id: _keyed(session, run, request.now, request.replace) for run, request in keyed}
+    return [[found.get(run.id) or Added(run, True) for run in request.runs] for request in requests]
 
 
 def _keyed(session: Session, run: RunRecord, now: Now, replace: bool) -> Added:
