@@ -37,11 +37,14 @@ def claim(session: Session, request: Claiming) -> Claimed:
 
     """
     wanted, now = request
-    if not session.alive(wanted.holder):
-        raise Fenced(f"instance {wanted.holder:x} has been declared dead")
     claimed = Claimed()
+    alive, *found = session.several(
+        ("alive", {"incarnation": wanted.holder}), *_about(session, wanted.firings)
+    )
+    if not alive:
+        raise Fenced(f"instance {wanted.holder:x} has been declared dead")
     if wanted.firings:
-        _fire(session, wanted, claimed, now)
+        _fire(session, wanted, found, claimed, now)
     _take(session, wanted, claimed, now.wall)
     return claimed
 
@@ -49,9 +52,23 @@ def claim(session: Session, request: Claiming) -> Claimed:
 # ── schedules move on ────────────────────────────────────────────────────────────────────────────
 
 
-def _fire(session: Session, wanted: Claim, claimed: Claimed, now: Now) -> None:
-    ids = session.array(sorted(firing.schedule for firing in wanted.firings))
-    stand = {record.id: record for record in session.schedules("lock_schedules", ids=ids)}
+def _about(session: Session, firings: Sequence[Firing]) -> list[tuple[str, dict[str, Any]]]:
+    """Return what is to be asked about schedules that are due: first of all they are locked."""
+    if not firings:
+        return []
+    ids = session.array(sorted(firing.schedule for firing in firings))
+    slots = session.array((run.schedule, run.slot) for firing in firings for run in firing.runs)
+    return [("lock_schedules", {"ids": ids}), ("live", {"schedules": ids}), ("slots_done", {"slots": slots})]
+
+
+def _fire(
+    session: Session, wanted: Claim, found: Sequence[Sequence[Any]], claimed: Claimed, now: Now
+) -> None:
+    stand = {record.id: record for record in session.schedules_of(found[0])}
+    live: dict[str | None, list[RunRecord]] = {}
+    for run in session.runs_of(found[1]):
+        live.setdefault(run.schedule, []).append(run)
+    done = set(map(tuple, found[2]))  # the clock was put back past these slots
     won = []
     for firing in wanted.firings:
         record = stand.get(firing.schedule)
@@ -72,8 +89,6 @@ def _fire(session: Session, wanted: Claim, claimed: Claimed, now: Now) -> None:
             for firing, _ in won
         ],
     )  # fmt: skip
-    live = _live(session, [firing.schedule for firing, _ in won if firing.runs])
-    done = _done(session, [(run.schedule, run.slot) for firing, _ in won for run in firing.runs])
     made: list[Any] = []
     for firing, record in won:
         before = record.cursor
@@ -86,22 +101,6 @@ def _fire(session: Session, wanted: Claim, claimed: Claimed, now: Now) -> None:
             made += _admit(session, run, firing, own, before, claimed, now)
             before = run.slot if run.slot is not None else before
     session.later("insert_run", made)
-
-
-def _live(session: Session, schedules: Sequence[str]) -> dict[str, list[RunRecord]]:
-    found: dict[str, list[RunRecord]] = {}
-    if schedules:
-        for run in session.runs("live", schedules=session.array(schedules)):
-            assert run.schedule is not None
-            found.setdefault(run.schedule, []).append(run)
-    return found
-
-
-def _done(
-    session: Session, slots: Sequence[tuple[str | None, Instant | None]]
-) -> set[tuple[str | None, Instant | None]]:
-    """Return which slots have their run already: the clock was put back past them."""
-    return set(session.all("slots_done", slots=session.array(slots))) if slots else set()
 
 
 def _admit(

@@ -184,6 +184,16 @@ class PostgresSession(Session):
             sql, params = by_arrays(form, rows)
             self._before.append((adapt(sql), params))
 
+    def several(self, *queries: tuple[str, dict[str, Any]]) -> list[list[Any]]:
+        assert self._connection is not None
+        with self._connection.pipeline():
+            self._send()
+            cursors = [
+                self._connection.execute(adapt(self.queries[name]), {**params, "namespace": self.namespace})
+                for name, params in queries
+            ]
+            return [cursor.fetchall() for cursor in cursors]
+
     def run(self, name: str, params: Params) -> int:
         cursor = self.execute(self.queries[name], params)
         if name == "beat" and (row := cursor.fetchone()) is not None:
@@ -237,7 +247,7 @@ class PostgresSession(Session):
             self._before = [one for one in self._before if one[1] is None]
             self._before += [_GO_BACK, _RELEASE]
             self._send()
-        self._version = self._alive = None
+        self._version = None
 
     def rollback(self) -> None:
         self._before = []
@@ -295,7 +305,7 @@ class PostgresSession(Session):
         if schedules:
             for ask in asks:
                 if isinstance(ask.request, Claiming):
-                    self.alive(ask.request.claim.holder)
+                    self.all("alive", incarnation=ask.request.claim.holder)
             self.hold(schedules)
 
     def time(self) -> Instant | None:

@@ -53,7 +53,6 @@ class Session:
         self.quarantine = quarantine
         self._signal = False
         self._version: int | None = None
-        self._alive: int | None = None
 
     # ── what a database fills in ─────────────────────────────────────────────────────────────
 
@@ -151,7 +150,7 @@ class Session:
 
     def start(self) -> None:
         """Begin a transaction, connecting first where need be."""
-        self._signal, self._version, self._alive = False, None, None
+        self._signal, self._version = False, None
         self.connect()
         self.begin()
 
@@ -173,7 +172,7 @@ class Session:
         """Undo what was done since the savepoint."""
         self.execute("ROLLBACK TO SAVEPOINT item")
         self.execute("RELEASE SAVEPOINT item")
-        self._version = self._alive = None
+        self._version = None
 
     def signal(self) -> None:
         """Remember that others may have something to do once this is committed."""
@@ -187,12 +186,6 @@ class Session:
         assert self._version is not None
         return self._version
 
-    def alive(self, incarnation: int) -> bool:
-        """Whether an instance has not been declared dead; it stays so until the transaction ends."""
-        if self._alive != incarnation:
-            self._alive = None if self.one("alive", incarnation=incarnation) is None else incarnation
-        return self._alive == incarnation
-
     # ── named queries ────────────────────────────────────────────────────────────────────────
 
     def all(self, name: str, **params: Any) -> list[Any]:
@@ -200,6 +193,10 @@ class Session:
         params["namespace"] = self.namespace
         found: list[Any] = self.execute(self.queries[name], params).fetchall()
         return found
+
+    def several(self, *queries: tuple[str, dict[str, Any]]) -> list[list[Any]]:
+        """Return the rows of each query, in order, for queries of which none needs another's answer."""
+        return [self.all(name, **params) for name, params in queries]
 
     def one(self, name: str, **params: Any) -> Any:
         """Return the first row of a query, or ``None``."""
@@ -245,7 +242,10 @@ class Session:
 
     def runs(self, name: str, **params: Any) -> list[RunRecord]:
         """Return the runs of a query, without those that make no sense."""
-        rows = self.all(name, **params)
+        return self.runs_of(self.all(name, **params))
+
+    def runs_of(self, rows: Sequence[Any]) -> list[RunRecord]:
+        """Return the runs of rows, without those that make no sense."""
         return self.quarantine.readable("run", rows, self.read)
 
     def a_run(self, name: str, **params: Any) -> RunRecord | None:
@@ -255,7 +255,10 @@ class Session:
 
     def schedules(self, name: str, **params: Any) -> list[ScheduleRecord]:
         """Return the schedules of a query, without those that make no sense."""
-        rows = self.all(name, **params)
+        return self.schedules_of(self.all(name, **params))
+
+    def schedules_of(self, rows: Sequence[Any]) -> list[ScheduleRecord]:
+        """Return the schedules of rows, without those that make no sense."""
         return self.quarantine.readable("schedule", rows, lambda row: read_schedule(row, self.triggers))
 
     def time(self) -> Instant | None:
