@@ -47,7 +47,7 @@ def arrived(rows: list[Row]) -> list[Any]:
     return sorted([(*row, "pending") for row in rows], key=repr)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rows())
 def test_a_list_of_values_inserts_what_was_given(given_rows: list[Row]) -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
