@@ -27,9 +27,10 @@ from asyncsched import (
 from asyncsched._ids import RunIds, moment_of
 from asyncsched._instants import HOUR
 from asyncsched._ledger import RunRecord
+from asyncsched.stores._attempts import ATTEMPTS_KEPT
 from asyncsched.stores._history import Bounds
 from asyncsched.stores._queue import RunQueue, take_out
-from asyncsched.stores.memory import ATTEMPTS_KEPT, MemoryStore
+from asyncsched.stores.memory import MemoryStore
 from asyncsched.testing import VirtualClock
 from tests.policies.test_model import residue
 

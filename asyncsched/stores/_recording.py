@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from asyncsched._clock import Now
 from asyncsched._instants import MINUTE, Instant
-from asyncsched._ledger import Ending, PastAttempt, RunRecord, ScheduleRecord, Verdict
+from asyncsched._ledger import Ending, RunRecord, ScheduleRecord, Verdict
+from asyncsched.stores._attempts import past_attempts
 from asyncsched.stores._in_transaction import COMPLETED
 from asyncsched.stores._limits import Limits
 from asyncsched.stores._rows import attempts_json, error_json, progress_json, text
 from asyncsched.stores._session import Session
 
-ATTEMPTS_KEPT = 200
 FAILURES = frozenset({"failed", "timed_out", "lost"})
 
 
@@ -133,18 +133,6 @@ def _minding_asks(session: Session, ending: Ending, completing: bool) -> Ending:
     return ending._replace(
         verdict=Verdict("cancelled", stands.asked, error=verdict.error, attempt=verdict.attempt)
     )
-
-
-def past_attempts(run: RunRecord, verdict: Verdict, now: Instant) -> list[PastAttempt] | None:
-    """Return the attempts that a run has behind it once this one has ended."""
-    if verdict.state == "succeeded" and run.attempts is None:
-        return None
-    assert run.started_at is not None
-    past = PastAttempt(run.attempt, run.started_at, now, verdict.attempt, verdict.why, verdict.error)
-    kept = [*(run.attempts or ()), past]
-    if len(kept) > ATTEMPTS_KEPT:  # one that snoozes for ever: its first attempt and its newest stay
-        del kept[1]
-    return kept
 
 
 def _row(session: Session, run: RunRecord, verdict: Verdict, now: Now) -> Any:

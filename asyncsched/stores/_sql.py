@@ -42,10 +42,11 @@ from asyncsched._ledger import (
 from asyncsched.stores import _members as members
 from asyncsched.stores import _tending as tending
 from asyncsched.stores._adding import Adding, Cancelling, Moving, add, cancel, move
+from asyncsched.stores._attempts import past_attempts
 from asyncsched.stores._by_user import ByUser
 from asyncsched.stores._claiming import Claiming, claim
 from asyncsched.stores._connected import Connected
-from asyncsched.stores._recording import Noting, Recorded, Recording, note, past_attempts, record
+from asyncsched.stores._recording import Noting, Recorded, Recording, note, record
 from asyncsched.stores._session import Session
 from asyncsched.stores._worker import LEAST
 from asyncsched.stores._writer import Operation, each

@@ -13,7 +13,6 @@ from asyncsched._ledger import (
     Ending,
     Firing,
     JobPause,
-    PastAttempt,
     RunQuery,
     RunRecord,
     ScheduleRecord,
@@ -22,13 +21,13 @@ from asyncsched._ledger import (
 )
 from asyncsched._pieces import in_turns
 from asyncsched._plan import admit
+from asyncsched.stores._attempts import past_attempts
 from asyncsched.stores._book import Book
 from asyncsched.stores._history import Bounds, History
 from asyncsched.stores._keys import Keys, same
 from asyncsched.stores._select import select
 from asyncsched.stores._waiting import Waiting
 
-ATTEMPTS_KEPT = 200
 _ONE_TURN = 100
 """How many runs are added before others get their turn: about 0.1 ms."""
 _new = tuple.__new__
@@ -268,7 +267,7 @@ class MemoryStore:
             return False
         if run.rare is not None or verdict.state != "succeeded":
             if run.attempts is not None or verdict.state != "succeeded":
-                self._keep_attempt(run, verdict, now)
+                run.attempts = past_attempts(run, verdict, now.wall)
             if run.permits:
                 self._waiting.limiter.give_back(run, now.steady)
         if verdict.state != "pending":
@@ -280,16 +279,6 @@ class MemoryStore:
         else:
             self._wait_again(run, verdict)
         return True
-
-    def _keep_attempt(self, run: RunRecord, verdict: Verdict, now: Now) -> None:
-        assert run.started_at is not None
-        past = PastAttempt(run.attempt, run.started_at, now.wall, verdict.attempt, verdict.why, verdict.error)
-        kept = run.attempts
-        if kept is None:
-            kept = run.attempts = []
-        kept.append(past)
-        if len(kept) > ATTEMPTS_KEPT:  # one that snoozes for ever: its first attempt and its newest stay
-            del kept[1]
 
     def _wait_again(self, run: RunRecord, verdict: Verdict) -> None:
         run.state = "pending"
