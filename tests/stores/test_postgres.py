@@ -6,8 +6,8 @@ import importlib.util
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
@@ -351,6 +351,49 @@ async def test_in_an_outage_what_runs_goes_on_and_afterwards_all_does(
                     await anyio.sleep(0.05)
         assert await again.result(10) == "new"
         assert (await handle.status()).attempt == 1
+
+
+@pytest.mark.real_time  # a database that lets nobody in is found out about in the machine's time
+async def test_how_a_run_ended_waits_for_a_database_that_lets_nobody_in(
+    pg_server: Server, pg_database: str
+) -> None:
+    scheduler = Scheduler(PostgresStore(pg_server.dsn(pg_database)), stall_threshold=None)
+    gate = anyio.Event()
+    began = 0
+
+    @scheduler.job()
+    async def once() -> str:
+        nonlocal began
+        began += 1
+        await gate.wait()
+        return "kept"
+
+    async with scheduler:
+        handle = await scheduler.schedule_once(once)
+        with anyio.fail_after(10):
+            while not began:
+                await anyio.sleep(0.02)
+        with moved_away(pg_server, pg_database):
+            gate.set()
+            with anyio.fail_after(10):
+                while "does not exist" not in str(scheduler.health().trouble):
+                    await anyio.sleep(0.02)
+        assert await handle.result(10) == "kept"
+    assert began == 1
+
+
+@contextmanager
+def moved_away(server: Server, database: str) -> Iterator[None]:
+    """Have a database under another name."""
+    while True:
+        server.cut_connections(database)
+        try:
+            server.run(f"alter database {database} rename to {database}_away")
+            break
+        except psycopg.errors.ObjectInUse:  # somebody connected in between
+            continue
+    yield
+    server.run(f"alter database {database}_away rename to {database}")
 
 
 @pytest.mark.real_time  # a restart takes the server its time
