@@ -83,7 +83,8 @@ def wake(session: Session, query: str, whose: str, first: int = FIRST) -> int | 
     """
     ranks = [rank for (rank,) in session.all(query, whose=whose, first=first, most=WOKEN_AT_ONCE)]
     session.signal()
-    return max(ranks) if len(ranks) == WOKEN_AT_ONCE else None
+    # Fewer than were asked for are not all: one of them may have been cancelled at this moment.
+    return max(ranks, default=None)
 
 
 def strays(session: Session) -> list[str]:

@@ -18,7 +18,8 @@ psycopg = pytest.importorskip("psycopg")
 from asyncsched import ConfigurationError, Retry, Scheduler, current_run
 from asyncsched._clock import SystemClock
 from asyncsched._errors import ArgumentError, StoreError, StoreUnavailable
-from asyncsched._ledger import Ending, Permit, RunQuery, Verdict
+from asyncsched._ledger import Ending, JobPause, Permit, RunQuery, Verdict
+from asyncsched.stores import _tending as tending
 from asyncsched.stores._postgres_session import PostgresSession
 from asyncsched.stores.postgres import PostgresStore
 from asyncsched.testing import VirtualClock
@@ -531,6 +532,30 @@ async def test_nodes_whose_clocks_are_ten_minutes_apart_run_each_slot_once_and_o
     assert 7 <= len(slots) == len(set(slots))
     assert min(late) > -0.01
     assert sorted(late)[len(late) // 2] < 0.2
+
+
+async def test_a_resume_goes_on_behind_a_run_that_is_cancelled_at_the_same_time(
+    stage: Stage, pg_server: Server, pg_shared: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tending, "WOKEN_AT_ONCE", 3)
+    await stage.store.pause_job("job", JobPause("", "", stage.at), stage.now)
+    runs = [stage.run() for _ in range(8)]
+    await stage.add(*runs)
+    assert not await stage.claim_all()
+    with psycopg.connect(pg_server.dsn(pg_shared)) as stranger:
+        gone = stranger.execute(
+            "update asyncsched_runs set state = 'cancelled', waits_for = null where id = "
+            '(select id from asyncsched_runs order by "rank", id limit 1) returning id::text'
+        ).fetchone()
+        async with anyio.create_task_group() as group:
+            group.start_soon(stage.store.pause_job, "job", None, stage.now)
+            waits = "select 1 from pg_locks where not granted"
+            while not await anyio.to_thread.run_sync(pg_server.run, waits):
+                pass
+            stranger.commit()
+    assert gone is not None
+    left = {run.id for run in runs} - {int(gone[0].replace("-", ""), 16)}
+    assert {run.id for run in await stage.claim_all()} == left
 
 
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────────
