@@ -36,8 +36,8 @@ _SURELY_READ = 2 * _DEEPEST
 
 _ENDLESS = re.compile(rf"(?<![0-9])[0-9]{{{_MOST_DIGITS + 1}}}")
 
-_CHOICE = re.compile(r"'type': '(tagged-)?union'")
-"""What pydantic's schemas have where a type is one of several; they have another word for ``X | None``."""
+_OWN_WORDS = re.compile(r"'type': '(model|dataclass|enum)'|'serialization'")
+"""What pydantic's schemas have where a class says itself how it is written, and may say otherwise how it is read."""
 
 _MASK = "*****"
 """What pydantic writes instead of a secret, or the most of it."""
@@ -89,9 +89,7 @@ class Codec:
                 f"({str(error).splitlines()[0]}); use types that pydantic knows, "
                 "or Provide for what is opened for each attempt"
             ) from None
-        # A model is written as it was given, and not its defaults, unless it may be one of several: a
-        # default may be what tells them apart.
-        self._as_given = _CHOICE.search(str(call.core_schema)) is None
+        self._has_own_words = _OWN_WORDS.search(str(call.core_schema)) is not None
         # Bound once, and not through the adapters, whose own methods take longer than all of the work.
         self._validate, self._write = call.validator.validate_python, call.serializer.to_json
         self._read = call.validator.validate_json
@@ -100,7 +98,8 @@ class Codec:
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return a call that the signature takes as JSON.
 
-        Only what was given is written, so that a changed default takes effect.
+        Only the arguments that were given are written, so that a changed default of the function takes
+        effect; but each of them whole: a model's default may be an id of its own, or a list that was added to.
         """
         if len(args) > len(self._names) or (kwargs and self._gathers):
             given = self._signature.bind(*args, **kwargs).arguments
@@ -115,13 +114,15 @@ class Codec:
             given["*"] = len(args)
         try:
             made = self._validate(given)
-            text = self._write(made, by_alias=True, exclude_unset=self._as_given).decode()
+            text = self._write(made, by_alias=True, round_trip=True).decode()
             if _MASK in text:
                 self._refuse_secrets(made)
             if len(text) > _SURELY_READ:
                 _refuse_unreadable(text)
             if ("NaN" in text or "Infinity" in text or "null" in text) and _boundless(made):
                 self._refuse_lost_numbers(made, text)
+            if self._has_own_words:
+                self._refuse_own_words(text)
             return text
         except ValidationError as error:
             raise ArgumentError(f"job {self._job!r}: {_first(error)}") from None
@@ -154,6 +155,16 @@ class Codec:
                     f"job {self._job!r}: argument {name!r} has a secret in it, which is not written to a "
                     "store; give what it can be looked up by"
                 )
+
+    def _refuse_own_words(self, text: str) -> None:
+        """Refuse what its class writes in a way that it does not read, as under another alias."""
+        try:
+            self._read(text)
+        except ValidationError as error:
+            raise ArgumentError(
+                f"job {self._job!r}: {_first(error)}, when it is read back from the JSON that its class makes "
+                "of it; have the class read what it writes"
+            ) from None
 
     def _refuse_lost_numbers(self, made: dict[str, Any], text: str) -> None:
         """Refuse a nan or inf that would come back as something else: JSON itself has no such number."""

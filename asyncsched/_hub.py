@@ -91,14 +91,10 @@ class Hub:
     # ── the ends of runs ─────────────────────────────────────────────────────────────────────
 
     def keep(self, run_id: int, error: BaseException) -> None:
-        """Keep what a run raised, for its handle's ``__cause__``."""
+        """Keep what ended a run, for its handle's ``__cause__``."""
         self._errors[run_id] = error.with_traceback(None)  # frames would hold the job's memory
         if len(self._errors) > _ERRORS_KEPT:
             self._errors.popitem(last=False)
-
-    def let_go(self, run_id: int) -> None:
-        """Forget what an attempt raised that was not the run's end."""
-        self._errors.pop(run_id, None)
 
     def ended(self, run_id: int) -> None:
         """Wake who waits for this run."""

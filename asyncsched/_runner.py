@@ -187,8 +187,9 @@ class Runner:
         run, job, now = live.run, live.runnable.job, self._timeline.now()
         verdict = judge(job, run, live.asked, value, error, now)
         if isinstance(error, Exception):
-            # Before it is recorded: a handle may see the record before we are told that it stands.
-            self._hub.keep(run.id, leaf(error))
+            if verdict is not None and verdict.state != "pending":
+                # Before it is recorded: a handle may see the record before we are told that it stands.
+                self._hub.keep(run.id, leaf(error))
             if self._store.durable:
                 let_go_of_locals(error)
         if verdict is None:
@@ -205,7 +206,6 @@ class Runner:
         if run.state != "pending":
             self.ended(run, job)
             return
-        self._hub.let_go(run.id)
         self._hub.told(run.id)  # that it waits again is a change, too
         if self._hub.wants(RunWaits):
             self._hub.emit(RunWaits(to_datetime(now.wall), run_view(run, job)))

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID, uuid4
 
 import pytest
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, Strict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Strict, computed_field
 
 from asyncsched import ArgumentError, ConfigurationError
 from asyncsched._jobs import Signature
@@ -86,7 +87,7 @@ def signature(func: Callable[..., Any]) -> Signature:
         (named, (1, 2, "x"), {"p0": 4, "model_config": 3}, '{"*":3,"copy":1,"_x":2,"self":"x","model_config":3,"p0":4}'),
         (odd, (), {}, "{}"),
         (odd, (1, "x", (1, 2)), {}, '{"*":3,"a":1,"b":"x","c":[1,2]}'),
-        (shaped, (Reading(v=1),), {}, '{"*":1,"reading":{"v":1.0}}'),
+        (shaped, (Reading(v=1),), {}, '{"*":1,"reading":{"v":1.0,"unit":"C"}}'),
         (shaped, (Reading(v=1, unit="C"), None, {"wide": 2}), {},
          '{"*":3,"reading":{"v":1.0,"unit":"C"},"point":null,"size":{"wide":2}}'),
         (bounded, (4, 2), {}, '{"*":2,"a":4,"b":2}'),
@@ -216,18 +217,42 @@ def test_a_model_that_lacks_a_part_is_refused_before_anything_is_written() -> No
             signature(func).prepare()
 
 
+class Order(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id: UUID = Field(default_factory=uuid4)
+    items: list[int] = []
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def size(self) -> int:
+        return len(self.items)
+
+
+class Numbered(BaseModel):
+    number: int = Field(serialization_alias="no")
+
+
 class Wolf(BaseModel):
     kind: Literal["wolf"] = "wolf"
     name: str = ""
 
 
-def test_a_default_is_written_where_it_tells_which_of_several_models_it_is() -> None:
+def test_a_model_is_written_whole() -> None:
     def feed(pet: Wolf | Dog) -> None: ...
     def feed_all(pets: list[Annotated[Wolf | Dog, Field(discriminator="kind")]]) -> None: ...
-    def feed_one(pet: Dog | None) -> None: ...
+    def keep(order: Order) -> None: ...
 
     dog = Dog(name="rex")
-    for func, given in ((feed, dog), (feed_all, [dog])):
+    order = Order()
+    order.items.append(1)
+    for func, given in ((feed, dog), (feed_all, [dog]), (keep, order)):
         codec = signature(func)
         assert codec.decode(codec.encode(((given,), {}))) == ((given,), {})
-    assert signature(feed_one).encode(((dog,), {})) == '{"*":1,"pet":{"name":"rex"}}'
+
+
+def test_what_a_class_writes_and_does_not_read_is_refused() -> None:
+    def keep(order: Numbered) -> None: ...
+
+    with pytest.raises(ArgumentError, match=r"job 'keep': argument 'order\.number': Field required, when"):
+        signature(keep).encode(((Numbered(number=1),), {}))

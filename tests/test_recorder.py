@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from asyncsched import Once, RunFailed, RunHandle, Scheduler, StoreUnavailable
+from asyncsched import Once, Retry, RunFailed, RunHandle, Scheduler, StoreUnavailable, current_run
 from asyncsched._errors import StoreError
 from asyncsched._events import RunSucceeded
 from asyncsched._ledger import Ending, RunQuery
@@ -262,3 +262,32 @@ async def test_a_loop_that_ends_under_a_scheduler_waits_for_what_ends_by_that(
     )
     async with Scheduler(f"sqlite:///{path}") as scheduler:
         assert [run.state for run in await scheduler.runs()] == ["cancelled"]
+
+
+async def test_an_attempt_that_is_told_of_after_the_next_one_takes_nothing_from_it(
+    ledger: Ledger, scheduler: Scheduler, virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = ledger.record
+    over = anyio.Event()
+
+    async def slow_to_tell(endings: Sequence[Ending]) -> list[bool]:
+        first = endings[0].run.attempt == 1
+        answer = await record(endings)
+        if first:
+            await over.wait()
+        return answer
+
+    monkeypatch.setattr(ledger, "record", slow_to_tell)
+
+    @scheduler.job(retry=Retry(attempts=2, delay=0))
+    async def fail() -> None:
+        raise ValueError(str(current_run().attempt))
+
+    async with scheduler:
+        handle = await scheduler.schedule_once(fail)
+        assert (await handle.wait()).attempt == 2
+        over.set()
+        await virtual_clock.advance(1)
+        with pytest.raises(RunFailed) as failed:
+            await handle.result()
+        assert repr(failed.value.__cause__) == "ValueError('2')"

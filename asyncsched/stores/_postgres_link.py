@@ -146,7 +146,7 @@ def explain(error: BaseException) -> Exception:
     if state in _UNWRITABLE or (not state and isinstance(error, psycopg.DataError)):
         return ArgumentError(f"the database cannot keep this text: {error.diag.message_primary or words}")
     if is_shut_out(error):
-        return StoreError(f"PostgreSQL does not let us in: {words}")
+        return StoreUnavailable(f"PostgreSQL does not let us in: {words}")
     if state == _LOCKED:
         return StoreUnavailable("another transaction holds the same key or run, and does not end")
     if state == "57014":

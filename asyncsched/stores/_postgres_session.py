@@ -32,11 +32,6 @@ _NAMED = re.compile(r"(?<!:):([a-z_]\w*)")
 _MANY = 4
 """From how many rows on one statement over arrays is quicker than one for each."""
 
-_BEGIN, _SAVEPOINT, _RELEASE, _GO_BACK = (
-    (command, None)
-    for command in (b"BEGIN", b"SAVEPOINT item", b"RELEASE SAVEPOINT item", b"ROLLBACK TO SAVEPOINT item")
-)
-
 _LOCK = 0x6173796E63736368  # "asyncsch": one lock of the database, whatever the namespace
 
 Committed = Callable[[bool, set[int]], None]
@@ -167,14 +162,14 @@ class PostgresSession(Session):
             self.many("insert_run", rows)
             return
         form = self.queries["insert_run_all"]
-        self.savepoint()
+        self.savepoint("new")
         try:  # to look out for what is there already takes the server a quarter longer
             self._by_arrays(form.removesuffix("ON CONFLICT DO NOTHING"), rows)
         except UniqueViolation:
-            self.go_back()
+            self.go_back("new")
             self._by_arrays(form, rows)
         else:
-            self.release()
+            self.release("new")
 
     def later(self, name: str, rows: Sequence[Params]) -> None:
         form = self.queries.get(f"{name}_all")
@@ -220,7 +215,7 @@ class PostgresSession(Session):
     def begin(self) -> None:
         self._single = False
         self._changed = set()
-        self._before = [_BEGIN]
+        self._before = [(b"BEGIN", None)]
 
     def commit(self) -> None:
         if not self._single:
@@ -228,24 +223,25 @@ class PostgresSession(Session):
         if self._signal or self._changed:
             self._committed(self._signal, self._changed)
 
-    def savepoint(self) -> None:
+    def savepoint(self, name: str = "item") -> None:
         if not self._single:
-            self._before.append(_SAVEPOINT)
+            self._before.append((b"SAVEPOINT " + name.encode(), None))
 
-    def release(self) -> None:
+    def release(self, name: str = "item") -> None:
         if not self._single:
             if any(params is not None for _, params in self._before):
                 assert self._connection is not None
                 with self._connection.pipeline():  # now: an error is the item's own
                     self._send()
-            self._before.append(_RELEASE)
+            self._before.append((b"RELEASE SAVEPOINT " + name.encode(), None))
 
-    def go_back(self) -> None:
+    def go_back(self, name: str = "item") -> None:
         if not self._single:  # else nothing was done
             # Not in a pipeline: psycopg drops what it has prepared when it hears of a rollback, and in a
             # pipeline it has sent the next statement by then.
             self._before = [one for one in self._before if one[1] is None]
-            self._before += [_GO_BACK, _RELEASE]
+            self._before.append((b"ROLLBACK TO SAVEPOINT " + name.encode(), None))
+            self._before.append((b"RELEASE SAVEPOINT " + name.encode(), None))
             self._send()
         self._version = None
 

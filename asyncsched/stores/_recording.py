@@ -48,12 +48,12 @@ def record(session: Session, requests: Sequence[Recording]) -> list[list[Recorde
         for ending in endings
     ]
     if len(judged) > 1:
-        session.savepoint()
+        session.savepoint("ended")
         if _at_once(session, judged) == len(judged):
-            session.release()
+            session.release("ended")
             held, applied = [True] * len(judged), judged
         else:
-            session.go_back()
+            session.go_back("ended")
             held, applied = _one_by_one(session, judged)
     else:
         held, applied = _one_by_one(session, judged)

@@ -160,18 +160,20 @@ class Session:
             self.tell_others()
         self.execute("COMMIT")
 
-    def savepoint(self) -> None:
+    # One inside another has another name: after an error, who goes back to the outer one is not stopped by it.
+
+    def savepoint(self, name: str = "item") -> None:
         """Mark a point that can be gone back to."""
-        self.execute("SAVEPOINT item")
+        self.execute(f"SAVEPOINT {name}")
 
-    def release(self) -> None:
+    def release(self, name: str = "item") -> None:
         """Keep what was done since the savepoint."""
-        self.execute("RELEASE SAVEPOINT item")
+        self.execute(f"RELEASE SAVEPOINT {name}")
 
-    def go_back(self) -> None:
+    def go_back(self, name: str = "item") -> None:
         """Undo what was done since the savepoint."""
-        self.execute("ROLLBACK TO SAVEPOINT item")
-        self.execute("RELEASE SAVEPOINT item")
+        self.execute(f"ROLLBACK TO SAVEPOINT {name}")
+        self.execute(f"RELEASE SAVEPOINT {name}")
         self._version = None
 
     def signal(self) -> None:

@@ -133,24 +133,25 @@ class SqlStore(ByUser, Connected):
 
     async def remove_schedule(self, id: str, now: Now) -> bool:
         gone, rest = await self._call(tending.remove_schedule, id)
-        await self._wake(rest, "wake_schedule", id)
+        await self._wake(rest, tending.Whose(schedule=id))
         was_there: bool = gone
         return was_there
 
     async def release(self, schedule: str, lost: Stretch | None, now: Now) -> None:
-        await self._wake(await self._call(tending.release, schedule, lost), "wake_schedule", schedule)
+        rest = await self._call(tending.release, schedule, lost)
+        await self._wake(rest, tending.Whose(schedule=schedule))
 
     async def pause_job(self, job: str, pause: JobPause | None, now: Now) -> None:
-        await self._wake(await self._call(tending.pause_job, job, pause), "wake_job", job)
+        await self._wake(await self._call(tending.pause_job, job, pause), tending.Whose(job))
 
-    async def _wake(self, first: int | None, query: str, whose: str) -> None:
+    async def _wake(self, first: int | None, whose: tending.Whose) -> None:
         """Let go on what is left of a resume, in portions: no beat waits for all of them.
 
         If we end in between, the rest goes on when some instance prunes.
         """
         self._hint()
         while first is not None:
-            first = await self._call(tending.wake, query, whose, first)
+            first = await self._call(tending.wake, whose, first)
             self._hint()
 
     async def paused_jobs(self) -> dict[str, JobPause]:
@@ -240,7 +241,7 @@ class SqlStore(ByUser, Connected):
             total += gone
         await self._call(tending.sweep_small, now.wall)
         for job in await self._read(tending.strays):
-            await self._wake(tending.FIRST, "wake_job", job)
+            await self._wake(tending.FIRST, tending.Whose(job))
         return total
 
     # ── the cluster ──────────────────────────────────────────────────────────────────────────

@@ -74,16 +74,25 @@ _REVISION = 18
 """Where ``schedule_row`` has the revision."""
 
 
-def wake(session: Session, query: str, whose: str, first: int = FIRST) -> int | None:
+class Whose(NamedTuple):
+    """Whose runs are to go on that were put aside: a job's, or a schedule's."""
+
+    job: str | None = None
+    schedule: str | None = None
+
+
+def wake(session: Session, whose: Whose, first: int = FIRST) -> int | None:
     """Let some runs go on that were put aside, by rank from ``first`` on.
 
     Returns:
         The rank from which on there may be more; ``None`` when there are none.
 
     """
-    ranks = [rank for (rank,) in session.all(query, whose=whose, first=first, most=WOKEN_AT_ONCE)]
+    found = session.all("wake", job=whose.job, schedule=whose.schedule, first=first, most=WOKEN_AT_ONCE)
+    ranks = [rank for (rank,) in found]
     session.signal()
-    return max(ranks) if len(ranks) == WOKEN_AT_ONCE else None
+    # Fewer than were asked for are not all: one of them may have been cancelled at this moment.
+    return max(ranks, default=None)
 
 
 def strays(session: Session) -> list[str]:
@@ -103,21 +112,21 @@ def remove_schedule(session: Session, id: str) -> tuple[bool, int | None]:
         session.do("remove_stretches", id=id)
         session.version()
         session.do("dropped")
-    return gone, wake(session, "wake_schedule", id)
+    return gone, wake(session, Whose(schedule=id))
 
 
 def release(session: Session, schedule: str, lost: Stretch | None) -> int | None:
     """Let some waiting runs of a schedule that was resumed go on, and write down its pause."""
     if lost is not None:
         skip(session, lost, None)
-    return wake(session, "wake_schedule", schedule)
+    return wake(session, Whose(schedule=schedule))
 
 
 def pause_job(session: Session, job: str, pause: JobPause | None) -> int | None:
     """Stop to begin runs of a job, or let some of them go on."""
     if pause is None:
         session.do("resume_job", job=job)
-        return wake(session, "wake_job", job)
+        return wake(session, Whose(job=job))
     session.do("pause_job", job=job, note=text(pause.note), by=text(pause.by), since=pause.since)
     session.signal()
     return None

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from asyncsched._errors import StoreUnavailable
 from asyncsched.stores._session import Session
 from asyncsched.stores._worker import Ask, Worker
 
@@ -28,6 +29,11 @@ _PAUSES = (0.002, 0.01, 0.05, 0.1, 0.25)
 def each(operation: Callable[[Session, Any], Any]) -> Operation:
     """Return an operation on many requests that does one after the other."""
     return lambda session, requests: [operation(session, request) for request in requests]
+
+
+def _for_now(error: Exception) -> StoreUnavailable:
+    """Return the same for who waits until the database is put right: how an attempt ended is not to be lost."""
+    return error if isinstance(error, StoreUnavailable) else StoreUnavailable(str(error))
 
 
 class Writer:
@@ -75,7 +81,7 @@ class Writer:
                 if ruling != "again" or self._nap.is_set():
                     self._ill(explained)
                     for ask in asks:
-                        ask.error = explained
+                        ask.error = explained if ask.kind != "record" else _for_now(explained)
                     return
                 self.worker.trouble = str(explained)
                 if failures:

@@ -165,7 +165,7 @@ async def test_what_was_put_aside_goes_on_in_portions(
 
     monkeypatch.setattr(stage.store, "_call", counting)
     await stage.store.pause_job("job", None, stage.now)
-    assert portions == ["pause_job", "wake", "wake"]
+    assert portions == ["pause_job", "wake", "wake", "wake"]  # the last finds none
     assert sorted(run.id for run in await stage.claim_all()) == put_aside
 
 
@@ -194,6 +194,27 @@ async def test_what_a_resume_did_not_come_to_goes_on_when_the_store_is_tended(
     await stage.store.prune(stage.now)
     rest = [run.id for run in await stage.claim_all()]
     assert sorted(some + rest) == put_aside
+
+
+async def test_what_is_paused_in_another_way_too_stays_put_aside(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.schedule(paused=True)
+    await stage.add(*(stage.run(schedule="s", origin="schedule", slot=stage.at + at) for at in range(3)))
+    assert not await stage.claim_all()
+    wake, found = tending.wake, []
+
+    def waking(*args: Any) -> int | None:
+        found.append(wake(*args))
+        return found[-1]
+
+    monkeypatch.setattr(tending, "wake", waking)
+    await stage.store.pause_job("job", None, stage.now)
+    assert found == [
+        None
+    ]  # had they gone on, the next claim would have put them aside again, and so on for ever
+    await stage.store.remove_schedule("s", stage.now)
+    assert len(await stage.claim_all()) == 3
 
 
 def _end_of_us(wake: Any) -> Any:

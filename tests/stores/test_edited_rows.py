@@ -15,6 +15,7 @@ import pytest
 
 from asyncsched import Interval, Once, Retry, RunFailed, Scheduler, current_run
 from asyncsched._errors import ArgumentError, ConfigurationError, SchemaError, StoreError, UnknownSchedule
+from asyncsched.stores._worker import AT_ONCE
 from asyncsched.stores.migrations import sql
 from asyncsched.testing import VirtualClock
 from tests.postgres import Server
@@ -396,6 +397,31 @@ async def test_a_character_that_the_database_lacks_is_its_callers_error(
         assert failed.value.outcome.why == "result"
         assert "the database cannot keep this text" in failed.value.message
     assert "ended as succeeded, and the store did not take it" in caplog.text
+
+
+async def test_of_a_batch_that_is_refused_nothing_is_there_whoever_wrote_with_it(
+    encoded: Any, virtual_clock: VirtualClock
+) -> None:
+    scheduler = Scheduler(encoded("LATIN1"), clock=virtual_clock)
+
+    @scheduler.job()
+    async def echo(text: str) -> None: ...
+
+    async def add(who: str, last: str) -> None:
+        texts = [*"x" * 99, last]
+        await scheduler.schedule_many([Once(echo, (text,), delay=1000, tags=(who,)) for text in texts])
+
+    async def refused() -> None:
+        with pytest.raises(ArgumentError, match="the database cannot keep this text"):
+            await add("refused", "☃")
+
+    async with scheduler:
+        async with anyio.create_task_group() as group:
+            for _ in range(AT_ONCE // 100):  # so that what is refused is written in two pieces
+                group.start_soon(add, "taken", "x")
+            group.start_soon(refused)
+        assert len(await scheduler.runs(tag="taken", limit=1000)) == AT_ONCE // 100 * 100
+        assert await scheduler.runs(tag="refused") == []
 
 
 # ── tables that are not ours any more ────────────────────────────────────────────────────────────

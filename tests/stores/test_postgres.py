@@ -6,8 +6,8 @@ import importlib.util
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
@@ -18,7 +18,8 @@ psycopg = pytest.importorskip("psycopg")
 from asyncsched import ConfigurationError, Retry, Scheduler, current_run
 from asyncsched._clock import SystemClock
 from asyncsched._errors import ArgumentError, StoreError, StoreUnavailable
-from asyncsched._ledger import Ending, Permit, RunQuery, Verdict
+from asyncsched._ledger import Ending, JobPause, Permit, RunQuery, Verdict
+from asyncsched.stores import _tending as tending
 from asyncsched.stores._postgres_session import PostgresSession
 from asyncsched.stores.postgres import PostgresStore
 from asyncsched.testing import VirtualClock
@@ -353,6 +354,49 @@ async def test_in_an_outage_what_runs_goes_on_and_afterwards_all_does(
         assert (await handle.status()).attempt == 1
 
 
+@pytest.mark.real_time  # a database that lets nobody in is found out about in the machine's time
+async def test_how_a_run_ended_waits_for_a_database_that_lets_nobody_in(
+    pg_server: Server, pg_database: str
+) -> None:
+    scheduler = Scheduler(PostgresStore(pg_server.dsn(pg_database)), stall_threshold=None)
+    gate = anyio.Event()
+    began = 0
+
+    @scheduler.job()
+    async def once() -> str:
+        nonlocal began
+        began += 1
+        await gate.wait()
+        return "kept"
+
+    async with scheduler:
+        handle = await scheduler.schedule_once(once)
+        with anyio.fail_after(10):
+            while not began:
+                await anyio.sleep(0.02)
+        with moved_away(pg_server, pg_database):
+            gate.set()
+            with anyio.fail_after(10):
+                while "does not exist" not in str(scheduler.health().trouble):
+                    await anyio.sleep(0.02)
+        assert await handle.result(10) == "kept"
+    assert began == 1
+
+
+@contextmanager
+def moved_away(server: Server, database: str) -> Iterator[None]:
+    """Have a database under another name."""
+    while True:
+        server.cut_connections(database)
+        try:
+            server.run(f"alter database {database} rename to {database}_away")
+            break
+        except psycopg.errors.ObjectInUse:  # somebody connected in between
+            continue
+    yield
+    server.run(f"alter database {database}_away rename to {database}")
+
+
 @pytest.mark.real_time  # a restart takes the server its time
 async def test_a_restart_under_load_loses_and_doubles_nothing(shared_dsn: str, pg_server: Server) -> None:
     scheduler = Scheduler(PostgresStore(shared_dsn, beat=0.3, lease=3), stall_threshold=None)
@@ -488,6 +532,30 @@ async def test_nodes_whose_clocks_are_ten_minutes_apart_run_each_slot_once_and_o
     assert 7 <= len(slots) == len(set(slots))
     assert min(late) > -0.01
     assert sorted(late)[len(late) // 2] < 0.2
+
+
+async def test_a_resume_goes_on_behind_a_run_that_is_cancelled_at_the_same_time(
+    stage: Stage, pg_server: Server, pg_shared: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tending, "WOKEN_AT_ONCE", 3)
+    await stage.store.pause_job("job", JobPause("", "", stage.at), stage.now)
+    runs = [stage.run() for _ in range(8)]
+    await stage.add(*runs)
+    assert not await stage.claim_all()
+    with psycopg.connect(pg_server.dsn(pg_shared)) as stranger:
+        gone = stranger.execute(
+            "update asyncsched_runs set state = 'cancelled', waits_for = null where id = "
+            '(select id from asyncsched_runs order by "rank", id limit 1) returning id::text'
+        ).fetchone()
+        async with anyio.create_task_group() as group:
+            group.start_soon(stage.store.pause_job, "job", None, stage.now)
+            waits = "select 1 from pg_locks where not granted"
+            while not await anyio.to_thread.run_sync(pg_server.run, waits):
+                pass
+            stranger.commit()
+    assert gone is not None
+    left = {run.id for run in runs} - {int(gone[0].replace("-", ""), 16)}
+    assert {run.id for run in await stage.claim_all()} == left
 
 
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────────

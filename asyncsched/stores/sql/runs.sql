@@ -59,24 +59,20 @@ UPDATE asyncsched_runs SET asked = :why WHERE id = :id AND state = 'running' AND
 -- Have a pending run wait for something, out of the index of what is ready.
 UPDATE asyncsched_runs SET waits_for = ?, ready_at = NULL WHERE id = ? AND state = 'pending';
 
--- name: wake_schedule
--- Let some runs of a schedule that was resumed go on.
+-- name: wake
+-- Let some runs go on that were put aside, of a job or of a schedule that was resumed. What is paused in
+-- another way, or again, stays where it is: the claim would only put it aside once more.
 UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 60000000
 WHERE id IN (
     SELECT r.id FROM asyncsched_runs AS r
     WHERE r.namespace = :namespace AND r.waits_for = 'paused' AND r.ready_at IS NULL AND r."rank" >= :first
-        AND r.schedule = :whose
-    ORDER BY r."rank" LIMIT :most
-) AND waits_for = 'paused'
-RETURNING "rank";
-
--- name: wake_job
--- Let some runs of a job that was resumed go on.
-UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 60000000
-WHERE id IN (
-    SELECT r.id FROM asyncsched_runs AS r
-    WHERE r.namespace = :namespace AND r.waits_for = 'paused' AND r.ready_at IS NULL AND r."rank" >= :first
-        AND r.job = :whose
+        AND (r.job = :job OR r.schedule = :schedule)
+        AND NOT EXISTS (
+            SELECT 1 FROM asyncsched_paused_jobs AS p WHERE p.namespace = r.namespace AND p.job = r.job
+        ) AND NOT EXISTS (
+            SELECT 1 FROM asyncsched_schedules AS s
+            WHERE s.namespace = r.namespace AND s.id = r.schedule AND s.paused = 1 AND r.origin = 'schedule'
+        )
     ORDER BY r."rank" LIMIT :most
 ) AND waits_for = 'paused'
 RETURNING "rank";
