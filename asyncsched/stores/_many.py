@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Any
 
@@ -19,6 +19,9 @@ _SHARED = -1
 _MOST = 64
 """How many rows one statement with a list of values inserts: SQLite's module lets go of the interpreter's lock for
 each statement, and waits for it again."""
+
+_SHAPES = 256
+"""How many statements are kept: which columns differ is up to the data, so there can be thousands."""
 
 _Shape = tuple[int, ...]
 """Of each column, which of the lists that are sent has its values; :data:`_SHARED`: they are all the same."""
@@ -71,7 +74,7 @@ def by_values(sql: str, rows: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any
         at += many
 
 
-@cache
+@lru_cache(_SHAPES)
 def _with_values(sql: str, shape: _Shape, many: int) -> str:
     found = _VALUES.search(sql)
     assert found is not None, sql
@@ -108,7 +111,7 @@ def _types(sql: str) -> tuple[str, ...]:
     return tuple(re.findall(r"\?::(\w+)\[\]", found[1])) if found else ()
 
 
-@cache
+@lru_cache(_SHAPES)
 def _with_arrays(sql: str, shape: _Shape) -> str:
     found = _ARRAYS.search(sql)
     assert found is not None, sql

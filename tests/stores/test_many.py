@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asyncsched.stores._many import by_arrays, by_values
+from asyncsched.stores._many import _SHAPES, _with_arrays, _with_values, by_arrays, by_values
 from tests.postgres import Server
 
 Row = tuple[int, str | None, str | None, int | None, int | None]
@@ -55,6 +55,18 @@ def test_a_list_of_values_inserts_what_was_given(given_rows: list[Row]) -> None:
         counts = [connection.execute(sql, params).rowcount for sql, params in by_values(_VALUES, given_rows)]
         assert sum(counts) == len(given_rows)
         assert sorted(connection.execute("SELECT * FROM rows").fetchall(), key=repr) == arrived(given_rows)
+
+
+def test_statements_are_kept_within_bounds_whatever_differs() -> None:
+    names = [f"c{number}" for number in range(10)]
+    values = f"INSERT INTO rows ({', '.join(names)}) VALUES ({', '.join('?' * 10)})"
+    arrays = f"SELECT * FROM unnest({', '.join(['?::text[]'] * 10)}) AS t({', '.join(names)})"
+    for which in range(1, 1 << 10):
+        rows = [[f"{row} {at}" if which >> at & 1 else "" for at in range(10)] for row in range(3)]
+        list(by_values(values, rows))
+        by_arrays(arrays, rows)
+    assert _with_values.cache_info().currsize <= _SHAPES
+    assert _with_arrays.cache_info().currsize <= _SHAPES
 
 
 def test_what_rows_have_in_common_is_sent_once() -> None:
