@@ -137,12 +137,12 @@ class LineDesk:
         before = await self.look(run_id)
         if before is None:
             return None  # nor would a write find it, which may have to wait for somebody's transaction
-        waited = before.state == "pending"
-        record = await self._answer(self._line.store.cancel(run_id, why, self._line.timeline.now()))
+        lived, now, runner = before.live, self._line.timeline.now(), self._line.runner
+        record = await self._answer(self._line.store.cancel(run_id, why, now))
         if record is not None and record.state == "running":
-            self._line.runner.cancel(run_id, why)
-        elif record is not None and waited:
-            self._line.runner.ended(record, self.job_of(record.job))
+            runner.cancel(run_id, why)
+        elif record is not None and lived and record.finished_at == now.wall and run_id not in runner.known():
+            runner.ended(record, self.job_of(record.job))  # by us: else whoever executed it tells
         return record
 
     async def move(self, run_id: int, when: tuple[Instant, bool]) -> RunRecord | None:

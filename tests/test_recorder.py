@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from asyncsched import Once, Retry, RunFailed, RunHandle, Scheduler, StoreUnavailable, current_run
 from asyncsched._errors import StoreError
-from asyncsched._events import RunSucceeded
+from asyncsched._events import RunSucceeded, RunUnsuccessful, RunWaits
 from asyncsched._ledger import Ending, RunQuery
 from asyncsched._recorder import AT_ONCE, SLICE
 from asyncsched.stores.sqlite import SqliteStore
@@ -291,3 +292,37 @@ async def test_an_attempt_that_is_told_of_after_the_next_one_takes_nothing_from_
         with pytest.raises(RunFailed) as failed:
             await handle.result()
         assert repr(failed.value.__cause__) == "ValueError('2')"
+
+
+async def test_a_run_that_began_to_wait_again_while_it_was_cancelled_is_told_of(
+    ledger: Ledger, virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    begun, gate, waits = anyio.Event(), anyio.Event(), anyio.Event()
+    cancel = ledger.cancel
+
+    def hear(event: object) -> None:
+        told.append(event)
+        if isinstance(event, RunWaits):
+            waits.set()
+
+    async def after_its_end(*args: Any) -> Any:
+        gate.set()
+        await waits.wait()
+        return await cancel(*args)
+
+    scheduler = Scheduler(ledger, clock=virtual_clock, observers=[hear])
+
+    monkeypatch.setattr(ledger, "cancel", after_its_end)
+
+    @scheduler.job(retry=Retry(attempts=2, delay=100))
+    async def fail() -> None:
+        begun.set()
+        await gate.wait()
+        raise ValueError("not yet")
+
+    async with scheduler:
+        handle = await scheduler.schedule_once(fail)
+        await begun.wait()
+        assert await handle.cancel()
+        assert sum(isinstance(event, RunUnsuccessful) for event in told) == 1
