@@ -216,8 +216,8 @@ def _candidates(
             continue
         if jobs is None:
             jobs = session.array(wanted.jobs or ())
-        ready, woken = _ready(session, executor, priority, now, most, jobs)
-        more = more or woken or len(ready) == most
+        ready, others = _ready(session, executor, priority, now, most, jobs)
+        more = more or others
         found += ready
     found.sort(key=lambda run: (run.rank, run.id))
     taken = []
@@ -235,7 +235,7 @@ def _ready(
     """Return the ready runs of one level, and put those aside that are paused or make no sense.
 
     Returns:
-        Also whether that let others try.
+        Also whether there may be others: as many were found as were asked for, or some may try now.
 
     """
     rows = session.all("ready", executor=executor, priority=priority, now=now, most=most, jobs=jobs)
@@ -257,7 +257,7 @@ def _ready(
     for run in parked:
         limits.leave(run)  # it does not take the place that it may have been woken for
     woken, _ = limits.write()
-    return found, woken > 0
+    return found, woken > 0 or len(rows) == most
 
 
 def asked(session: Session, holder: int) -> list[tuple[int, str]]:

@@ -153,6 +153,13 @@ async def put_aside(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return [run.id for run in runs]
 
 
+async def test_who_comes_behind_what_is_put_aside_is_claimed_at_once(stage: Stage) -> None:
+    await stage.store.pause_job("job", JobPause("broken", "me", stage.at), stage.now)
+    await stage.add(*[stage.run() for _ in range(25)])  # as many as three claims look at
+    await stage.add(behind := stage.run(job="other"))
+    assert [run.id for run in await stage.claim_all()] == [behind.id]
+
+
 async def test_what_was_put_aside_goes_on_in_portions(
     stage: Stage, put_aside: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
