@@ -11,8 +11,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -20,6 +18,15 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def signal_to(pid: int, number: int) -> bool:
+    """Send a signal to a process that may have ended by itself at this moment; return whether it was there."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class Fleet:
@@ -90,10 +97,9 @@ class Fleet:
 
     def freeze(self, index: int, seconds: float) -> None:
         pid = self.pid(index)
-        os.kill(pid, signal.SIGSTOP)
+        signal_to(pid, signal.SIGSTOP)
         time.sleep(seconds)  # the frozen process's real time
-        if psutil.pid_exists(pid):
-            os.kill(pid, signal.SIGCONT)
+        signal_to(pid, signal.SIGCONT)
 
     def roll(self) -> None:
         """Replace every process, one after the other, by one of the next version."""

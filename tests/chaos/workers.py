@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.chaos.fleet import ROOT, free_port
+from tests.chaos.fleet import ROOT, free_port, signal_to
 
 
 class Workers:
@@ -77,16 +77,14 @@ class Workers:
 
     def kill(self, pid: int) -> int:
         """kill -9."""
-        os.kill(pid, signal.SIGKILL)
+        signal_to(pid, signal.SIGKILL)
         self.killed[pid] = time.time()
         return pid
 
     def freeze(self, pid: int, seconds: float) -> None:
-        os.kill(pid, signal.SIGSTOP)
+        signal_to(pid, signal.SIGSTOP)
         time.sleep(seconds)  # the frozen process's real time
-        if psutil.pid_exists(pid):  # the supervisor kills a worker that does not answer for 5 s
-            os.kill(pid, signal.SIGCONT)
-        else:
+        if not signal_to(pid, signal.SIGCONT):  # the supervisor kills a worker that does not answer for 5 s
             self.killed[pid] = time.time()
 
     def roll(self) -> None:
@@ -100,13 +98,13 @@ class Workers:
     def stop(self) -> None:
         assert self._server is not None
         for pid in self.alive():
-            os.kill(pid, signal.SIGCONT)
+            signal_to(pid, signal.SIGCONT)
         self._server.terminate()
         try:
             self._server.wait(15)
         except subprocess.TimeoutExpired:
             for pid in self.alive():
-                os.kill(pid, signal.SIGKILL)
+                signal_to(pid, signal.SIGKILL)
             self._server.kill()
             self._server.wait()
 
