@@ -39,6 +39,7 @@ from asyncsched._ledger import (
     Stretch,
     Verdict,
 )
+from asyncsched._models import can_be_kept
 from asyncsched.stores import _members as members
 from asyncsched.stores import _tending as tending
 from asyncsched.stores._adding import Adding, Cancelling, Moving, add, cancel, move
@@ -119,7 +120,8 @@ class SqlStore(ByUser, Connected):
         def read(session: Session) -> list[ScheduleRecord]:
             if ids is None:
                 return session.schedules("schedules")
-            return session.schedules("schedules_by_id", ids=session.array(ids))
+            # None has a name that is no text, which a database may or may not look at.
+            return session.schedules("schedules_by_id", ids=session.array(filter(can_be_kept, ids)))
 
         found: list[ScheduleRecord] = await self._read(read)
         return found
