@@ -38,7 +38,9 @@ async def locked(file: Path) -> AsyncIterator[None]:
         stranger.close()
 
 
-async def goes_ill_and_well(scheduler: Scheduler, trouble: Any, said: str) -> None:
+async def goes_ill_and_well(
+    scheduler: Scheduler, trouble: Any, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     gate = anyio.Event()
 
     @scheduler.job()
@@ -62,6 +64,7 @@ async def goes_ill_and_well(scheduler: Scheduler, trouble: Any, said: str) -> No
             assert began - timedelta(seconds=1) < ill.last_beat <= ill.since + timedelta(seconds=1)
             await anyio.sleep(0.5)
             assert scheduler.health().since == ill.since
+            await until(lambda: any(record.levelname == "ERROR" for record in caplog.records))
             gate.set()
         await until(lambda: scheduler.health().ok)
         well = scheduler.health()
@@ -77,7 +80,7 @@ async def test_sqlite_says_what_is_wrong_and_since_when(
 ) -> None:
     file = tmp_path / "ledger.db"
     store = SqliteStore(file, timeout=1, beat=0.2, poll=0.1)
-    await goes_ill_and_well(Scheduler(store, stall_threshold=None), locked(file), "holds its lock")
+    await goes_ill_and_well(Scheduler(store, stall_threshold=None), locked(file), "holds its lock", caplog)
     lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert any("cannot be written to" in line and "holds its lock" in line for line in lines)
     assert "database is locked" not in caplog.text
@@ -100,7 +103,7 @@ async def test_postgres_says_what_is_wrong_and_since_when(
             await anyio.to_thread.run_sync(pg_server.start)
 
     store = PostgresStore(shared_dsn, timeout=1, beat=0.2, poll=0.1)
-    await goes_ill_and_well(Scheduler(store, stall_threshold=None), down(), "PostgreSQL")
+    await goes_ill_and_well(Scheduler(store, stall_threshold=None), down(), "PostgreSQL", caplog)
     assert any(record.levelname == "ERROR" for record in caplog.records)
     assert "again" in caplog.text
 
