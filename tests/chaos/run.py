@@ -7,6 +7,7 @@ if any of them but the last, which depends on the outages, is not what the store
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import sys
 import tempfile
@@ -28,6 +29,8 @@ from asyncsched import Scheduler
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import LEASE, ledger
 from tests.chaos.workers import Workers
+
+logger = logging.getLogger(__name__)
 
 _LOOK = 0.5
 _OUTAGE = 10.0
@@ -161,17 +164,20 @@ class Chaos:
     def _do_one_deed(self, living: list[int], deed: float) -> None:
         dice, fleet, report = self._dice, self._fleet, self.report
         if deed < 0.45:
-            fleet.kill(dice.choice(living))
+            logger.info("kill -9: %d", fleet.kill(dice.choice(living)))
             report.kills += 1
             time.sleep(dice.uniform(0.0, 2.0))
         elif deed < 0.7:
-            longer = self.report.lease * 1.2
-            fleet.freeze(dice.choice(living), longer if deed < 0.5 else dice.uniform(0.5, 4.0))
+            one, seconds = dice.choice(living), report.lease * 1.2 if deed < 0.5 else dice.uniform(0.5, 4.0)
+            logger.info("SIGSTOP: %d for %.1f s", one, seconds)
+            fleet.freeze(one, seconds)
             report.freezes += 1
         elif deed < 0.8 or self._outage is None:
+            logger.info("a rolling restart")
             fleet.roll()
             report.rolls += 1
         else:
+            logger.info("an outage")
             self._outage(dice)
             report.outages += 1
 
@@ -202,7 +208,7 @@ class Chaos:
                     running = await observer.runs(state="running", limit=10_000)
                     pids = {instance.id: instance.pid for instance in await observer.instances()}
                 except Exception as error:
-                    print("the observer could not look:", error, file=sys.stderr)
+                    logger.warning("the observer could not look: %s", error)
                     since.clear()
                     continue
                 if observer.health().trouble:
@@ -228,6 +234,9 @@ class Chaos:
                 self.report.slowest = max(self.report.slowest, waited)
                 if waited > self.report.patience:
                     self.report.late.append(f"{mark[0]} attempt {mark[1]}: {waited:.1f} s")
+                    logger.info(
+                        "late: %s (the store was away %.1f s ago)", self.report.late[-1], now - self._away
+                    )
         return {mark: since.get(mark, max(died, now - _LOOK)) for mark, died in dead.items()}
 
     # ── what came of it ──────────────────────────────────────────────────────────────────────
@@ -318,6 +327,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(message)s")  # to hold what went wrong against what was done
+    logger.setLevel(logging.INFO)
     print(f"chaos on {options.store}, {options.minutes:g} minutes, seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         if options.store == "sqlite":

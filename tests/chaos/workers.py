@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import psutil
 
 from tests.chaos.fleet import ROOT, free_port, signal_to
+
+logger = logging.getLogger(__name__)
 
 
 class Workers:
@@ -70,9 +73,7 @@ class Workers:
         """
         assert self._server is not None
         if self._server.poll() is not None:
-            print(
-                "the server had ended, because a worker could not start; it is started again", file=sys.stderr
-            )
+            logger.warning("the server had ended, because a worker could not start; it is started again")
             self._serve()
 
     def kill(self, pid: int) -> int:
