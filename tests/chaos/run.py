@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import random
-import sys
 import tempfile
 import threading
 import time
