@@ -204,41 +204,60 @@ def _candidates(
     found: list[RunRecord] = []
     upcoming: Instant | None = None
     more = False
-    jobs = None
     room = dict.fromkeys(wanted.free, 0)
-    for executor, priority, first, later in session.all(
-        "levels", executors=session.array(wanted.free), now=now
-    ):
+    levels, at_once = _levels(session, wanted, now)
+    for executor, priority, first, later in levels:
         if later is not None:
             upcoming = later if upcoming is None else min(upcoming, later)
-        most = min(wanted.free[executor], wanted.most)
+        most = _most(wanted, executor)
         if first is None or most <= 0:
             continue
-        if jobs is None:
-            jobs = session.array(wanted.jobs or ())
-        ready, others = _ready(session, executor, priority, now, most, jobs)
-        more = more or others
+        rows = at_once.get((executor, priority))
+        if rows is None:
+            rows = session.all("ready", **_of_level(session, wanted, executor, priority, now))
+        ready, woken = _sorted_out(session, rows, now)
+        more = more or woken or len(rows) == most
         found += ready
     found.sort(key=lambda run: (run.rank, run.id))
     taken = []
     for run in found:
-        if room[run.executor] < min(wanted.free[run.executor], wanted.most):
+        if room[run.executor] < _most(wanted, run.executor):
             room[run.executor] += 1
             taken.append(run)
     more = more and any(room[name] < free for name, free in wanted.free.items() if free > 0)
     return taken, upcoming, more
 
 
-def _ready(
-    session: Session, executor: str, priority: int, now: Instant, most: int, jobs: Any
-) -> tuple[list[RunRecord], bool]:
-    """Return the ready runs of one level, and put those aside that are paused or make no sense.
+def _levels(
+    session: Session, wanted: Claim, now: Instant
+) -> tuple[list[Any], dict[tuple[str, int], list[Any]]]:
+    """Return the levels of what is pending, and, asked for with them, what is ready where something has just been made."""
+    made = {(run.executor, run.priority) for firing in wanted.firings for run in firing.runs}
+    about = {
+        level: _of_level(session, wanted, *level, now)
+        for level in sorted(made)
+        if _most(wanted, level[0]) > 0
+    }
+    levels, *ready = session.several(
+        ("levels", {"executors": session.array(wanted.free), "now": now}),
+        *(("ready", each) for each in about.values()),
+    )
+    return levels, dict(zip(about, ready, strict=True))
 
-    Returns:
-        Also whether there may be others: as many were found as were asked for, or some may try now.
 
-    """
-    rows = session.all("ready", executor=executor, priority=priority, now=now, most=most, jobs=jobs)
+def _most(wanted: Claim, executor: str) -> int:
+    return min(wanted.free.get(executor, 0), wanted.most)
+
+
+def _of_level(session: Session, wanted: Claim, executor: str, priority: int, now: Instant) -> dict[str, Any]:
+    """Return what is asked about the ready runs of one level."""
+    jobs = session.array(wanted.jobs or ())
+    most = _most(wanted, executor)
+    return {"executor": executor, "priority": priority, "now": now, "most": most, "jobs": jobs}
+
+
+def _sorted_out(session: Session, rows: Sequence[Any], now: Instant) -> tuple[list[RunRecord], bool]:
+    """Return the runs of rows, and whether some may try now, because others that are paused were put aside."""
     found, aside, parked = [], [], []
     for row in rows:
         try:
@@ -257,7 +276,7 @@ def _ready(
     for run in parked:
         limits.leave(run)  # it does not take the place that it may have been woken for
     woken, _ = limits.write()
-    return found, woken > 0 or len(rows) == most
+    return found, woken > 0
 
 
 def asked(session: Session, holder: int) -> list[tuple[int, str]]:

@@ -16,9 +16,12 @@ _ARRAYS = re.compile(r"\bunnest\(([^)]*)\)\s+AS t\(([^)]*)\)")
 _VALUES = re.compile(r"\bVALUES \(([^)]*)\)")
 
 _SHARED = -1
-_MOST = 64
+MOST = 64
 """How many rows one statement with a list of values inserts: SQLite's module lets go of the interpreter's lock for
 each statement, and waits for it again."""
+
+_STEP = 8
+"""By how many rows such statements differ: few of them are prepared, however many rows come."""
 
 _SHAPES = 256
 """How many statements are kept: which columns differ is up to the data, so there can be thousands."""
@@ -65,17 +68,19 @@ def by_values(sql: str, rows: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any
     found = _VALUES.search(sql)
     assert found is not None, sql
     shape, shared, lists = _taken_apart(rows, [""] * len(rows[0]))
+    full = next((place for place, column in enumerate(lists) if None not in column), None)
     values = list(zip(*lists, strict=True))
     at = 0
     while at < len(values):
-        # Powers of two: few statements to prepare, however many rows come.
-        many = min(_MOST, 1 << (len(values) - at).bit_length() - 1)
-        yield _with_values(sql, shape, many), (*shared, *chain.from_iterable(values[at : at + many]))
-        at += many
+        some = values[at : at + MOST]
+        at += MOST
+        if full is not None:  # filled up with rows of nothing, which are left out again
+            some += [(None,) * len(lists)] * (-len(some) % _STEP)
+        yield _with_values(sql, shape, len(some), full), (*shared, *chain.from_iterable(some))
 
 
 @lru_cache(_SHAPES)
-def _with_values(sql: str, shape: _Shape, many: int) -> str:
+def _with_values(sql: str, shape: _Shape, many: int, full: int | None) -> str:
     found = _VALUES.search(sql)
     assert found is not None, sql
     places = iter(shape)
@@ -86,7 +91,8 @@ def _with_values(sql: str, shape: _Shape, many: int) -> str:
     one = "(" + ", ".join("?" * (max(shape) + 1)) + ")"
     rows = f"(VALUES {', '.join([one] * many)}) AS v"
     # Without a WHERE, SQLite takes the ON of ON CONFLICT for a join's: https://sqlite.org/lang_upsert.html, 2.2
-    return f"{sql[: found.start()]}SELECT {', '.join(columns)} FROM {rows} WHERE true{sql[found.end() :]}"
+    there = "true" if full is None else f"v.column{full + 1} IS NOT NULL"
+    return f"{sql[: found.start()]}SELECT {', '.join(columns)} FROM {rows} WHERE {there}{sql[found.end() :]}"
 
 
 # ── arrays, for PostgreSQL ───────────────────────────────────────────────────────────────────────

@@ -71,7 +71,6 @@ class PostgresSession(Session):
         self._committed = committed
         self._beaten = beaten
         self._ghosts = ghosts
-        self._single = False  # every statement is a transaction of its own, and most often the only one
         self._changed: set[int] = set()
         # What nobody waits for goes out with the next statement: every round trip hands over the
         # interpreter's lock twice, which costs more than the trip.
@@ -212,9 +211,11 @@ class PostgresSession(Session):
     def lock_schema(self) -> None:
         self.execute("SELECT pg_advisory_xact_lock(:lock)", {"lock": _LOCK})
 
+    def start(self, asks: Sequence[Ask] = ()) -> None:
+        self._changed, self._before = set(), []
+        super().start(asks)
+
     def begin(self) -> None:
-        self._single = False
-        self._changed = set()
         self._before = [(b"BEGIN", None)]
 
     def commit(self) -> None:
@@ -291,10 +292,8 @@ class PostgresSession(Session):
             return [*alone, *filter(None, (shared, claims)), *last]
         return [*alone, *filter(None, (shared,)), *last]
 
-    def begin_with(self, asks: Sequence[Ask]) -> None:
+    def lock_first(self, asks: Sequence[Ask]) -> None:
         """Lock what comes first in the order of locks: instances, then schedules by id."""
-        if (len(asks) == 1 and asks[0].kind == "beat") or all(map(_is_one_insert, asks)):
-            self._single, self._before = True, []
         schedules = set(_schedules_of(asks))
         if len(asks) == 1 and isinstance(asks[0].request, Claiming):
             return  # it locks in this order by itself
@@ -307,11 +306,6 @@ class PostgresSession(Session):
     def time(self) -> Instant | None:
         row = self.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
         return int(row[0])
-
-
-def _is_one_insert(ask: Ask) -> bool:
-    """Whether a request is one row that nothing has to be looked up for: any number of them is one statement."""
-    return ask.kind == "add" and len(ask.request.runs) == 1 and ask.request.runs[0].key is None
 
 
 def _has_permits(recording: Recording) -> bool:

@@ -7,6 +7,7 @@ fill it in.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,6 +44,8 @@ class Session:
     """what is said of another such place;"""
     example = "postgresql://…"
     """and a store's URL that leads there."""
+    most_at_once = sys.maxsize
+    """How many rows of new runs are one statement."""
 
     def __init__(
         self, namespace: str, queries: Mapping[str, str], triggers: ReadTrigger, quarantine: Quarantine
@@ -53,6 +56,7 @@ class Session:
         self.quarantine = quarantine
         self._signal = False
         self._version: int | None = None
+        self._single = False  # the only statement is its own transaction
 
     # ── what a database fills in ─────────────────────────────────────────────────────────────
 
@@ -133,8 +137,8 @@ class Session:
         """Return which requests share a transaction, in order."""
         return [asks]
 
-    def begin_with(self, asks: Sequence[Ask]) -> None:
-        """Lock what a transaction's requests need first."""
+    def lock_first(self, asks: Sequence[Ask]) -> None:
+        """Lock what a transaction's requests need before all else."""
 
     def hold(self, schedules: Iterable[str | None]) -> None:
         """Lock schedules, before any run."""
@@ -148,14 +152,25 @@ class Session:
 
     # ── transactions ─────────────────────────────────────────────────────────────────────────
 
-    def start(self) -> None:
-        """Begin a transaction, connecting first where need be."""
+    def start(self, asks: Sequence[Ask] = ()) -> None:
+        """Begin a transaction for some requests, connecting first where need be."""
         self._signal, self._version = False, None
+        self._single = self._needs_one_statement(asks)
         self.connect()
-        self.begin()
+        if not self._single:
+            self.begin()
+            self.lock_first(asks)
+
+    def _needs_one_statement(self, asks: Sequence[Ask]) -> bool:
+        """Whether nothing but one statement is to be done, which commits itself."""
+        if len(asks) == 1 and asks[0].kind == "beat":
+            return True
+        return 0 < len(asks) <= self.most_at_once and all(map(_is_one_insert, asks))
 
     def commit(self) -> None:
         """Tell others if there is something to tell, and commit."""
+        if self._single:
+            return
         if self._signal:
             self.tell_others()
         self.execute("COMMIT")
@@ -164,16 +179,19 @@ class Session:
 
     def savepoint(self, name: str = "item") -> None:
         """Mark a point that can be gone back to."""
-        self.execute(f"SAVEPOINT {name}")
+        if not self._single:
+            self.execute(f"SAVEPOINT {name}")
 
     def release(self, name: str = "item") -> None:
         """Keep what was done since the savepoint."""
-        self.execute(f"RELEASE SAVEPOINT {name}")
+        if not self._single:
+            self.execute(f"RELEASE SAVEPOINT {name}")
 
     def go_back(self, name: str = "item") -> None:
         """Undo what was done since the savepoint."""
-        self.execute(f"ROLLBACK TO SAVEPOINT {name}")
-        self.execute(f"RELEASE SAVEPOINT {name}")
+        if not self._single:  # else nothing was done
+            self.execute(f"ROLLBACK TO SAVEPOINT {name}")
+            self.execute(f"RELEASE SAVEPOINT {name}")
         self._version = None
 
     def signal(self) -> None:
@@ -266,3 +284,8 @@ class Session:
     def time(self) -> Instant | None:
         """Return the database's own time, or ``None`` where it has none."""
         return None
+
+
+def _is_one_insert(ask: Ask) -> bool:
+    """Whether a request is one row that nothing has to be looked up for: any number of them is one statement."""
+    return ask.kind == "add" and len(ask.request.runs) == 1 and ask.request.runs[0].key is None

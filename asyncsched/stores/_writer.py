@@ -93,8 +93,7 @@ class Writer:
 
     def _transaction(self, asks: list[Ask]) -> None:
         session = self._session
-        session.start()
-        session.begin_with(asks)
+        session.start(asks)
         if len(asks) == 1:
             self._alone(asks[0])
             return

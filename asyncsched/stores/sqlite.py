@@ -25,7 +25,7 @@ from asyncsched._errors import (
 )
 from asyncsched.stores import _members as members
 from asyncsched.stores import _schema as schema
-from asyncsched.stores._many import by_values
+from asyncsched.stores._many import MOST, by_values
 from asyncsched.stores._queries import load
 from asyncsched.stores._rows import Quarantine
 from asyncsched.stores._session import Params, Ruling, Session
@@ -97,6 +97,7 @@ class SqliteSession(Session):
 
     dialect = "sqlite"
     elsewhere = "another file"
+    most_at_once = MOST
 
     def __init__(
         self, path: Path, writes: bool, namespace: str, triggers: ReadTrigger, quarantine: Quarantine

@@ -1,0 +1,118 @@
+"""How often a database is asked for what happens all the time: every trip hands over the interpreter's lock twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncsched._errors import ArgumentError
+from asyncsched._instants import SECOND
+from asyncsched._ledger import RunQuery
+from asyncsched.stores.sqlite import SqliteSession, SqliteStore
+from asyncsched.testing import VirtualClock
+from asyncsched.testing.conformance import Stage
+
+pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what SQLite executes on connections that write."""
+    seen: list[str] = []
+    connect = SqliteSession.connect
+
+    def traced(self: SqliteSession) -> None:
+        connect(self)
+        if self._writes and self._connection is not None:
+            self._connection.set_trace_callback(seen.append)
+
+    monkeypatch.setattr(SqliteSession, "connect", traced)
+    return seen
+
+
+@pytest.fixture
+async def on_sqlite(
+    statements: list[str], tmp_path: Path, virtual_clock: VirtualClock
+) -> AsyncIterator[Stage]:
+    async with Stage(lambda: SqliteStore(tmp_path / "ledger.db"), virtual_clock) as stage:
+        yield stage
+
+
+async def add_together(stage: Stage, count: int) -> None:
+    """Have so many callers add a run each, in one turn of the loop."""
+    async with anyio.create_task_group() as group:
+        for _ in range(count):
+            group.start_soon(stage.add, stage.run())
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 33, 64])
+async def test_runs_of_single_callers_are_one_statement_on_sqlite(
+    on_sqlite: Stage, statements: list[str], count: int
+) -> None:
+    statements.clear()
+    await add_together(on_sqlite, count)
+    assert [one.split()[:3] for one in statements] == [["INSERT", "INTO", "asyncsched_runs"]]
+    assert len(await on_sqlite.store.runs(RunQuery(limit=100))) == count
+
+
+async def test_more_of_them_are_one_transaction(on_sqlite: Stage, statements: list[str]) -> None:
+    statements.clear()
+    await add_together(on_sqlite, 65)
+    assert [statements[0], statements[-1]] == ["BEGIN IMMEDIATE", "COMMIT"]
+    assert len(await on_sqlite.store.runs(RunQuery(limit=100))) == 65
+
+
+async def test_a_beat_is_one_statement_on_sqlite(on_sqlite: Stage, statements: list[str]) -> None:
+    statements.clear()
+    assert await on_sqlite.store.beat(1, on_sqlite.now)
+    assert len(statements) == 1
+
+
+async def test_one_of_them_that_is_refused_does_not_take_the_others_along(on_sqlite: Stage) -> None:
+    refused: list[Exception] = []
+
+    async def add(arguments: Any) -> None:
+        try:
+            await on_sqlite.add(on_sqlite.run(arguments=arguments))
+        except ArgumentError as error:
+            refused.append(error)
+
+    async with anyio.create_task_group() as group:
+        for arguments in ('{"x":1}', ((), {}), '{"x":"\ud800"}', '{"x":2}'):
+            group.start_soon(add, arguments)
+    assert len(refused) == 2
+    found = await on_sqlite.store.runs(RunQuery())
+    assert sorted(run.arguments for run in found) == ['{"x":1}', '{"x":2}']
+
+
+async def test_a_firing_is_three_trips_to_postgresql(
+    shared_dsn: str, virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("psycopg")
+    from asyncsched.stores._postgres_session import PostgresSession
+    from asyncsched.stores.postgres import PostgresStore
+
+    trips: list[str] = []
+    execute, several = PostgresSession.execute, PostgresSession.several
+
+    def executing(self: PostgresSession, sql: str, params: Any = ()) -> Any:
+        trips.append(sql)
+        return execute(self, sql, params)
+
+    def asking(self: PostgresSession, *queries: Any) -> list[list[Any]]:
+        trips.append(" ".join(name for name, _ in queries))
+        return several(self, *queries)
+
+    async with Stage(lambda: PostgresStore(shared_dsn), virtual_clock) as stage:
+        records = [await stage.schedule(f"s{number}") for number in range(20)]
+        monkeypatch.setattr(PostgresSession, "execute", executing)
+        monkeypatch.setattr(PostgresSession, "several", asking)
+        stage.at += 60 * SECOND
+        claimed = await stage.claim(*(stage.fire(record) for record in records), free=100)
+        monkeypatch.undo()
+        assert len(claimed.runs) == 20
+        assert trips == ["alive lock_schedules live slots_done", "levels ready", "COMMIT"]
