@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import is_dataclass
-from math import isfinite
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     GetCoreSchemaHandler,
     PydanticSchemaGenerationError,
     PydanticUndefinedAnnotation,
     PydanticUserError,
-    Secret,
-    SecretBytes,
-    SecretStr,
     TypeAdapter,
     ValidationError,
 )
@@ -27,23 +20,23 @@ from pydantic_core import CoreSchema, PydanticSerializationError, core_schema, f
 
 from asyncsched._errors import ArgumentError, ConfigurationError, shorten, shown
 from asyncsched._jobs import type_hints
+from asyncsched._json import (
+    PLAIN,
+    SURELY_READ,
+    boundless,
+    foreign,
+    is_secret,
+    refuse_unreadable,
+    says_nothing,
+    unordered,
+)
 
 _NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
-_MOST_DIGITS = 4300
-_DEEPEST = 190
-_SURELY_READ = 2 * _DEEPEST
-"""How many characters a text has at most whose numbers are short enough, and lists not too deep."""
-
-_ENDLESS = re.compile(rf"(?<![0-9])[0-9]{{{_MOST_DIGITS + 1}}}")
-
 _OWN_WORDS = re.compile(r"'type': '(model|dataclass|enum)'|'serialization'")
 """What pydantic's schemas have where a class says itself how it is written, and may say otherwise how it is read."""
 
 _MASK = "*****"
 """What pydantic writes instead of a secret, or the most of it."""
-
-_SCALARS = (str, int, float, NoneType)
-_PLAIN = frozenset({*_SCALARS, bool})
 
 _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _GATHERING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -76,7 +69,7 @@ class Codec:
         self._signature = signature
         hints = type_hints(func)
         parameters = signature.parameters.values()
-        self._untyped = [p for p in parameters if _says_nothing(hints.get(p.name, Any))]
+        self._untyped = [p for p in parameters if says_nothing(hints.get(p.name, Any))]
         self._names = tuple(p.name for p in parameters if p.kind in _BY_PLACE)
         self._by_position = {given: self._names[:given] for given in range(len(self._names) + 1)}
         self._gathers = any(p.kind in _GATHERING for p in parameters)
@@ -108,7 +101,7 @@ class Codec:
             if kwargs:
                 given |= kwargs
         for parameter in self._untyped:
-            if type(value := given.get(parameter.name)) not in _PLAIN:
+            if type(value := given.get(parameter.name)) not in PLAIN:
                 self._check_untyped(parameter, value)
         if args:
             given["*"] = len(args)
@@ -117,9 +110,9 @@ class Codec:
             text = self._write(made, by_alias=True, round_trip=True).decode()
             if _MASK in text:
                 self._refuse_secrets(made)
-            if len(text) > _SURELY_READ:
-                _refuse_unreadable(text)
-            if ("NaN" in text or "Infinity" in text or "null" in text) and _boundless(made):
+            if len(text) > SURELY_READ:
+                refuse_unreadable(text)
+            if ("NaN" in text or "Infinity" in text or "null" in text) and boundless(made):
                 self._refuse_lost_numbers(made, text)
             if self._has_own_words:
                 self._refuse_own_words(text)
@@ -137,12 +130,12 @@ class Codec:
         if parameter.kind is parameter.VAR_POSITIONAL:
             value = list(value or ())
         try:
-            foreign = _foreign(value)
+            found = foreign(value)
         except RecursionError:  # pydantic says it better
             return
-        if foreign:
+        if found:
             raise ArgumentError(
-                f"job {self._job!r}: argument {parameter.name!r} is or has {foreign}, which JSON cannot carry as it "
+                f"job {self._job!r}: argument {parameter.name!r} is or has {found}, which JSON cannot carry as it "
                 "is; annotate the parameter with its type, or give text, numbers, True, False or None, or "
                 "lists and dicts of those"
             )
@@ -150,7 +143,7 @@ class Codec:
     def _refuse_secrets(self, made: dict[str, Any]) -> None:
         """Refuse what pydantic writes as asterisks: it would come back as those."""
         for name, value in made.items():
-            if _is_secret(value):
+            if is_secret(value):
                 raise ArgumentError(
                     f"job {self._job!r}: argument {name!r} has a secret in it, which is not written to a "
                     "store; give what it can be looked up by"
@@ -159,18 +152,28 @@ class Codec:
     def _refuse_own_words(self, text: str) -> None:
         """Refuse what its class writes in a way that it does not read, as under another alias."""
         try:
-            self._read(text)
+            back = self._read(text)
         except ValidationError as error:
-            raise ArgumentError(
-                f"job {self._job!r}: {_first(error)}, when it is read back from the JSON that its class makes "
-                "of it; have the class read what it writes"
-            ) from None
+            what = _first(error)
+        else:
+            again = self._write(back, by_alias=True, round_trip=True).decode()
+            if again == text:
+                return
+            second = from_json(again)
+            lost = [n for n, one in from_json(text).items() if unordered(one) != unordered(second.get(n))]
+            if not lost:
+                return
+            what = f"argument {lost[0]!r}: It is another value"
+        raise ArgumentError(
+            f"job {self._job!r}: {what}, when it is read back from the JSON that its class makes of it; have the "
+            "class read what it writes"
+        )
 
     def _refuse_lost_numbers(self, made: dict[str, Any], text: str) -> None:
         """Refuse a nan or inf that would come back as something else: JSON itself has no such number."""
         try:
             back = self._read(text)
-            lost = [name for name, value in made.items() if _boundless(value) != _boundless(back[name])]
+            lost = [name for name, value in made.items() if boundless(value) != boundless(back[name])]
         except ValidationError as error:
             place = error.errors()[0]["loc"]
             if not place:  # all of it is nested too deep to be read
@@ -214,10 +217,10 @@ class Codec:
         """
         try:
             text = self._write_result(value, warnings="error").decode()
-            if (lost := _boundless(value)) and _boundless(self._read_result(text)) != lost:
+            if (lost := boundless(value)) and boundless(self._read_result(text)) != lost:
                 raise ValueError(_NO_NUMBER)
-            if len(text) > _SURELY_READ:
-                _refuse_unreadable(text)
+            if len(text) > SURELY_READ:
+                refuse_unreadable(text)
             return text
         except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise ArgumentError(
@@ -237,81 +240,10 @@ class Codec:
     def _unserialisable(self, bound: dict[str, Any]) -> str:
         for name, value in bound.items():
             try:
-                _refuse_unreadable(TypeAdapter(Any).dump_json(value).decode())
+                refuse_unreadable(TypeAdapter(Any).dump_json(value).decode())
             except (PydanticSerializationError, ValueError):
                 return f"argument {name!r}"
         return "an argument"
-
-
-def _says_nothing(hint: Any) -> bool:
-    """Whether a hint leaves open what a value, or the items in it, come back as from JSON."""
-    if hint in (Any, object, list, dict):
-        return True
-    kind, of = get_origin(hint), get_args(hint)
-    if kind is dict and of[0] is not str:
-        return False
-    open_end = any(map(_says_nothing, of))
-    return (
-        kind in (list, dict, Union, UnionType)
-        and open_end
-        and all(one in (str, int, float, bool, NoneType) or _says_nothing(one) for one in of)
-    )
-
-
-def _foreign(value: Any) -> str:
-    """Return what in a value JSON has no equal of, in words; ``""`` if there is nothing."""
-    items: Iterable[Any]
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                return f"a dict with the key {shown(key)}"
-        items = value.values()
-    elif isinstance(value, list):
-        items = value
-    else:
-        return "" if isinstance(value, _SCALARS) else f"something of type {shorten(type(value).__name__)}"
-    for item in items:
-        if type(item) not in _PLAIN and (
-            found := _foreign(item)
-        ):  # most are: a call for each would cost most
-            return found
-    return ""
-
-
-def _boundless(value: Any) -> int:
-    """Return how many nan and inf there are in a value."""
-    if isinstance(value, _SCALARS):
-        return isinstance(value, float) and not isfinite(value)
-    return sum(map(_boundless, _parts(value)))
-
-
-def _is_secret(value: Any) -> bool:
-    """Return whether there is a secret of pydantic's in a value."""
-    return isinstance(value, (Secret, SecretStr, SecretBytes)) or any(map(_is_secret, _parts(value)))
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    """Return what a value holds, one step into it."""
-    if isinstance(value, Mapping):
-        return value.values()
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return value
-    if isinstance(value, BaseModel) or is_dataclass(value):
-        return getattr(value, "__dict__", {}).values()
-    return ()
-
-
-def _refuse_unreadable(text: str) -> None:
-    """Refuse JSON that pydantic writes and does not read: a number too long, or lists in lists too deep."""
-    if _ENDLESS.search(text) or text.count("[") + text.count("{") > _DEEPEST:
-        try:
-            from_json(text)  # the digits may stand in a text, and the lists side by side
-        except ValueError as error:
-            if "recursion" in str(error):
-                raise ValueError("it is nested too deep to be read back; give it as a text") from None
-            raise ValueError(
-                f"a whole number of more than {_MOST_DIGITS} digits is not read back; give it as a text"
-            ) from None
 
 
 def _annotation(parameter: inspect.Parameter, hint: Any) -> Any:

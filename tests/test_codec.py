@@ -233,6 +233,14 @@ class Numbered(BaseModel):
     number: int = Field(serialization_alias="no")
 
 
+class Named(BaseModel):
+    id: UUID = Field(default_factory=uuid4, serialization_alias="number")
+
+
+class Tagged(BaseModel):
+    tags: set[str]
+
+
 class Wolf(BaseModel):
     kind: Literal["wolf"] = "wolf"
     name: str = ""
@@ -256,3 +264,19 @@ def test_what_a_class_writes_and_does_not_read_is_refused() -> None:
 
     with pytest.raises(ArgumentError, match=r"job 'keep': argument 'order\.number': Field required, when"):
         signature(keep).encode(((Numbered(number=1),), {}))
+
+
+def test_what_a_class_writes_and_overlooks_when_it_reads_is_refused() -> None:
+    def keep(order: Named) -> None: ...
+
+    with pytest.raises(ArgumentError, match=r"job 'keep': argument 'order': It is another value, when"):
+        signature(keep).encode(((Named(),), {}))
+
+
+def test_a_set_in_a_model_may_be_written_in_any_order() -> None:
+    def keep(order: Tagged) -> None: ...
+
+    codec = signature(keep)
+    for count in range(50):
+        tags = Tagged(tags={f"{count} {number}" for number in range(count)})
+        assert codec.decode(codec.encode(((tags,), {}))) == ((tags,), {})

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "asyncsched"
 
 LAYERS = {
     "words": "abc _models _events _errors _instants _ids _ledger _cluster _context _version",
-    "plain": "_clock _functions _pieces _plan _spawn _server _port _timers _seats",
+    "plain": "_clock _functions _json _pieces _plan _spawn _server _port _timers _seats",
     "rooms": "triggers policies executors stores observers",
     "machine": "_hub _steps _engine _recorder _runner _live _outcome _keeper _handle _progress _views _jobs _codec _carry _explain",
     "face": "__init__ _scheduler _declare _once _enqueue _operate _by_hand _look _scope _registry _options _machine _chain _line _deploy",
