@@ -124,9 +124,9 @@ SELECT {run} FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.holder = :holder AND r.state = 'running';
 
 -- name: astray
--- What is held by no instance that lives.
+-- What is held by no instance that lives. No holder is below zero: that leads to the index of what is held.
 SELECT {run} FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.state = 'running' AND r.holder NOT IN (
+WHERE r.namespace = :namespace AND r.state = 'running' AND r.holder >= 0 AND r.holder NOT IN (
     SELECT i.incarnation FROM asyncsched_instances AS i WHERE i.namespace = :namespace
 ) LIMIT 1000;
 

@@ -93,8 +93,8 @@ CREATE INDEX asyncsched_runs_waiting ON asyncsched_runs (namespace, waits_for, "
 -- At most one run of a slot's own.
 CREATE UNIQUE INDEX asyncsched_runs_slot ON asyncsched_runs (namespace, schedule, slot)
     WHERE origin = 'schedule';
--- The runs of a schedule's own that have no outcome yet: the overlap rule.
-CREATE INDEX asyncsched_runs_live ON asyncsched_runs (namespace, schedule)
+-- The runs of a schedule's own that have no outcome yet, in the order in which they begin: the overlap rule.
+CREATE INDEX asyncsched_runs_live ON asyncsched_runs (namespace, schedule, due, id)
     WHERE origin = 'schedule' AND state IN ('pending', 'running');
 -- A key has one run while it holds it.
 CREATE UNIQUE INDEX asyncsched_runs_key ON asyncsched_runs (namespace, job, held_key)
