@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ class Chaos:
         self._stop = threading.Event()
         self._errors = ""
         self._away = 0.0  # when the store was last seen not to answer
+        self._outages: list[float] = []  # when those ended that were made here
         self._fleet: Fleet | Workers
         if skewed:
             self._fleet = Fleet(url, self._log, lease, skews=(0.0, 600.0, -600.0, 0.0))
@@ -177,7 +179,10 @@ class Chaos:
             report.rolls += 1
         else:
             logger.info("an outage")
+            self._away = inf
             self._outage(dice)
+            self._away = time.time()
+            self._outages.append(self._away)
             report.outages += 1
 
     def _post_one_offs(self) -> None:
@@ -274,10 +279,13 @@ class Chaos:
         moments.sort()
         for name, times in ticks.items():
             # A schedule may be held by a dead run for a lease, and by an outage; and then once more for a
-            # lease, because who could not reach the store watches anew. No longer.
+            # lease, because who could not reach the store watches anew. No longer: but anew after each
+            # of several outages.
             times = sorted([*times, moments[-1]])
-            if (gap := max(b - a for a, b in pairwise(times)) / 1e6) > self.report.silence:
-                self.report.silent.append(f"{name}: {gap:.1f} s")
+            for before, after in pairwise(at / 1e6 for at in times):
+                gap = after - max((end for end in self._outages if before < end < after), default=before)
+                if gap > self.report.silence:
+                    self.report.silent.append(f"{name}: {gap:.1f} s")
         self.report.longest_gap = max((b - a for a, b in pairwise(moments)), default=0) / 1e6
 
     async def _let_all_end(self, observer: Scheduler) -> None:
