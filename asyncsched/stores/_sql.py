@@ -40,6 +40,7 @@ from asyncsched._ledger import (
     Verdict,
 )
 from asyncsched._models import can_be_kept
+from asyncsched._pieces import pieces
 from asyncsched.stores import _members as members
 from asyncsched.stores import _tending as tending
 from asyncsched.stores._adding import Adding, Cancelling, Moving, add, cancel, move
@@ -241,7 +242,10 @@ class SqlStore(ByUser, Connected):
         while after is not None:
             gone, after = await self._call(tending.prune, horizons, after)
             total += gone
-        await self._call(tending.sweep_small, now.wall)
+        ids = await self._read(lambda one: [id for (id,) in one.all("schedule_ids")])
+        for some in pieces(ids, tending.SCHEDULES_AT_ONCE):
+            await self._call(tending.prune_stretches, some)
+        await self._call(tending.sweep_limits, now.wall)
         for job in await self._read(tending.strays):
             await self._wake(tending.FIRST, tending.Whose(job))
         return total

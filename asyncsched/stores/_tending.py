@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ logger = logging.getLogger("asyncsched.store")
 
 LOOKED_AT_ONCE = 500
 """Of how many runs one transaction drops what is too old, so that others get their turn."""
+
+SCHEDULES_AT_ONCE = 100
+"""Of how many schedules one transaction drops stretches."""
 
 WOKEN_AT_ONCE = 2000
 """How many runs one transaction lets go on."""
@@ -221,8 +225,13 @@ def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instan
     return gone, row[0] if row else None
 
 
-def sweep_small(session: Session, now: Instant) -> None:
-    """Drop stretches that are too many, and limits that say nothing any more; count those that do."""
-    session.do("prune_stretches", kept=STRETCHES_KEPT)
+def prune_stretches(session: Session, schedules: Sequence[str]) -> None:
+    """Drop the stretches of some schedules that are too many."""
+    of = [(session.namespace, id) for id in schedules]
+    session.many("prune_stretches", [(*one, *one, STRETCHES_KEPT - 1) for one in of])
+
+
+def sweep_limits(session: Session, now: Instant) -> None:
+    """Drop limits that say nothing any more; count those that do."""
     recount(session, now)
     session.do("sweep_limits", now=now)

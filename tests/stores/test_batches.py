@@ -12,10 +12,11 @@ import pytest
 
 from asyncsched._clock import SystemClock
 from asyncsched._errors import StoreUnavailable
-from asyncsched._ledger import JobPause, RunQuery
+from asyncsched._ledger import JobPause, RunQuery, Stretch
 from asyncsched.stores import _sql
 from asyncsched.stores import _tending as tending
 from asyncsched.stores._adding import Adding
+from asyncsched.stores._claiming import skip
 from asyncsched.stores._worker import HOLD, LEAST, WEIGHT
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
@@ -240,3 +241,20 @@ async def test_a_batch_that_the_store_does_not_take_is_said_to_be_in_doubt(stage
     await stage.store.close()
     with pytest.raises(StoreUnavailable):
         await stage.store.add([stage.run() for _ in range(200)], stage.now)
+
+
+async def test_the_newest_stretches_of_each_schedule_are_kept(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tending, "STRETCHES_KEPT", 3)
+    monkeypatch.setattr(tending, "SCHEDULES_AT_ONCE", 2)
+    firsts: dict[str, list[int]] = {}
+    for number, count in enumerate((2, 3, 4, 9, 0)):
+        await stage.schedule(f"s{number}")
+        for slot in range(count):
+            lost = Stretch(f"s{number}", 2 * slot, 2 * slot, 1, "missed")
+            await stage.store._call(lambda session, lost=lost: skip(session, lost, None))
+        firsts[f"s{number}"] = [2 * slot for slot in range(count)][-3:]
+    await stage.store.prune(stage.now)
+    for id, kept in firsts.items():
+        assert [one.first for one in await stage.store.stretches(id, 0, stage.at)] == kept

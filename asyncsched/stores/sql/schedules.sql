@@ -72,12 +72,10 @@ ORDER BY t.first;
 DELETE FROM asyncsched_stretches WHERE namespace = :namespace AND schedule = :id;
 
 -- name: prune_stretches
--- Keep the newest stretches of each schedule.
-DELETE FROM asyncsched_stretches
-WHERE namespace = :namespace AND first < (
+-- Keep the newest stretches of a schedule.
+DELETE FROM asyncsched_stretches WHERE namespace = ? AND schedule = ? AND first < (
     SELECT t.first FROM asyncsched_stretches AS t
-    WHERE t.namespace = asyncsched_stretches.namespace AND t.schedule = asyncsched_stretches.schedule
-    ORDER BY t.first DESC LIMIT 1 OFFSET :kept
+    WHERE t.namespace = ? AND t.schedule = ? ORDER BY t.first DESC LIMIT 1 OFFSET ?
 );
 
 -- name: pause_job
