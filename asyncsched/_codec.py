@@ -115,7 +115,7 @@ class Codec:
             if ("NaN" in text or "Infinity" in text or "null" in text) and boundless(made):
                 self._refuse_lost_numbers(made, text)
             if self._has_own_words:
-                self._refuse_own_words(text)
+                self._refuse_own_words(made, text)
             return text
         except ValidationError as error:
             raise ArgumentError(f"job {self._job!r}: {_first(error)}") from None
@@ -149,25 +149,39 @@ class Codec:
                     "store; give what it can be looked up by"
                 )
 
-    def _refuse_own_words(self, text: str) -> None:
+    def _refuse_own_words(self, made: dict[str, Any], text: str) -> None:
         """Refuse what its class writes in a way that it does not read, as under another alias."""
         try:
             back = self._read(text)
         except ValidationError as error:
             what = _first(error)
         else:
-            again = self._write(back, by_alias=True, round_trip=True).decode()
-            if again == text:
+            lost = self._lost(made, text, back)
+            if lost is None:
                 return
-            second = from_json(again)
-            lost = [n for n, one in from_json(text).items() if unordered(one) != unordered(second.get(n))]
-            if not lost:
-                return
-            what = f"argument {lost[0]!r}: It is another value"
+            what = f"argument {lost!r}: It is another value"
         raise ArgumentError(
             f"job {self._job!r}: {what}, when it is read back from the JSON that its class makes of it; have the "
             "class read what it writes"
         )
+
+    def _lost(self, made: dict[str, Any], text: str, back: dict[str, Any]) -> str | None:
+        """Return which argument came back as another value: it says so itself, and so does what is written of it.
+
+        A class may write one value in many ways, and need not know of two that they are equal.
+        """
+        try:
+            again = self._write(back, by_alias=True, round_trip=True).decode()
+        except PydanticSerializationError:
+            return None
+        if again == text:
+            return None
+        first: dict[str, Any] = from_json(text)
+        second: dict[str, Any] = from_json(again)
+        for name, value in first.items():
+            if unordered(value) != unordered(second.get(name)) and not _equal(made[name], back.get(name)):
+                return name
+        return None
 
     def _refuse_lost_numbers(self, made: dict[str, Any], text: str) -> None:
         """Refuse a nan or inf that would come back as something else: JSON itself has no such number."""
@@ -244,6 +258,13 @@ class Codec:
             except (PydanticSerializationError, ValueError):
                 return f"argument {name!r}"
         return "an argument"
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:
+        return False
 
 
 def _annotation(parameter: inspect.Parameter, hint: Any) -> Any:

@@ -73,7 +73,7 @@ def unordered(value: Any) -> Any:
         return frozenset((name, unordered(item)) for name, item in value.items())
     if isinstance(value, list):
         return frozenset(Counter(map(unordered, value)).items())
-    return type(value), value
+    return (type(value), value) if value == value else "nan"
 
 
 def is_secret(value: Any) -> bool:

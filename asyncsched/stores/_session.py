@@ -161,6 +161,12 @@ class Session:
             self.begin()
             self.lock_first(asks)
 
+    def need_transaction(self) -> None:
+        """Begin one after all: the only statement was refused, and becomes several."""
+        if self._single:
+            self._single = False
+            self.begin()
+
     def _needs_one_statement(self, asks: Sequence[Ask]) -> bool:
         """Whether nothing but one statement is to be done, which commits itself."""
         if len(asks) == 1 and asks[0].kind == "beat":

@@ -222,6 +222,8 @@ def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instan
         "prune", upto=row[0] if row else upto.runs, dead_horizon=upto.dead_letters, after=after,
         kept=KEPT_PER_SCHEDULE,
     )  # fmt: skip
+    if gone:
+        session.signal()  # SQLite may give the place of the newest run to the next, which is no news then
     return gone, row[0] if row else None
 
 

@@ -125,6 +125,7 @@ class Writer:
             if len(group) == 1:
                 group[0].error = session.explain(error)
                 return
+            session.need_transaction()
             for ask in group:
                 self._group(operation, [ask])
         else:

@@ -9,9 +9,10 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsched._errors import ArgumentError
+from asyncsched._cluster import Watch
+from asyncsched._errors import ArgumentError, StoreError
 from asyncsched._instants import SECOND
-from asyncsched._ledger import RunQuery
+from asyncsched._ledger import RunQuery, RunRecord
 from asyncsched.stores.sqlite import SqliteSession, SqliteStore
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
@@ -87,6 +88,45 @@ async def test_one_of_them_that_is_refused_does_not_take_the_others_along(on_sql
     assert len(refused) == 2
     found = await on_sqlite.store.runs(RunQuery())
     assert sorted(run.arguments for run in found) == ['{"x":1}', '{"x":2}']
+
+
+async def test_nobody_who_hears_that_the_disk_is_full_has_a_run_though_another_was_refused(
+    on_sqlite: Stage,
+) -> None:
+    def nearly_full(session: Any) -> None:
+        pages = session.execute("PRAGMA page_count").fetchone()[0]
+        session.execute(f"PRAGMA max_page_count = {pages + 20}").fetchone()
+
+    await on_sqlite.store._call(nearly_full)
+    arguments: list[Any] = ['{"x":1}', ((), {}), f'{{"x":"{"x" * 3_000_000}"}}']
+    runs = [on_sqlite.run(arguments=one) for one in arguments]
+    heard: list[Exception] = []
+
+    async def add(run: RunRecord) -> None:
+        try:
+            await on_sqlite.add(run)
+        except StoreError as error:
+            heard.append(error)
+
+    async with anyio.create_task_group() as group:
+        for run in runs:
+            group.start_soon(add, run)
+    assert len(heard) == 3
+    assert [await on_sqlite.state(run) for run in runs] == ["gone", "gone", "gone"]
+
+
+async def test_a_run_that_takes_the_place_of_a_pruned_one_is_news(on_sqlite: Stage) -> None:
+    store = on_sqlite.store
+    store.bounds.count = 0
+    await on_sqlite.add(on_sqlite.run())
+    (run,) = await on_sqlite.claim_all()
+    await on_sqlite.end(run)
+    on_sqlite.at += 60 * SECOND
+    before = await store.look(Watch(1, 0, 0, frozenset(), True))
+    assert await store.prune(on_sqlite.now) == 1
+    await on_sqlite.add(on_sqlite.run())
+    after = await store.look(Watch(1, 0, 0, frozenset(), True))
+    assert before.signal != after.signal
 
 
 async def test_a_firing_is_three_trips_to_postgresql(

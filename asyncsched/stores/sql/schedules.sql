@@ -8,8 +8,8 @@ SELECT {schedule} FROM asyncsched_schedules AS s
 WHERE s.namespace = :namespace AND s.version > :version;
 
 -- name: schedule_ids
--- The ids of all schedules.
-SELECT s.id FROM asyncsched_schedules AS s WHERE s.namespace = :namespace;
+-- The ids of all schedules, in order: whoever locks something of each does so in this one.
+SELECT s.id FROM asyncsched_schedules AS s WHERE s.namespace = :namespace ORDER BY s.id;
 
 -- name: insert_schedule
 -- Put a new schedule into the ledger.
