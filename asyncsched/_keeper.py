@@ -198,9 +198,8 @@ class Keeper:
 
     async def _tending(self) -> None:
         """Do now and then what may take long: no beat waits for it."""
-        pause = (
-            TEND_EVERY * (1 + 3 * self.me.incarnation / 2**32) / 4
-        )  # instances that start together take turns
+        # Instances that start together take turns.
+        pause = TEND_EVERY * (1 + 3 * self.me.incarnation / 2**32) / 4
         while not self._closing:
             until, pause = self._clock.monotonic() + pause, TEND_EVERY
             while not self._closing and self._clock.monotonic() < until:
