@@ -261,9 +261,10 @@ class Codec:
 
 
 def _equal(one: Any, other: Any) -> bool:
+    """Whether two values say themselves that they are equal."""
     try:
         return bool(one == other)
-    except Exception:
+    except Exception:  # a class of the user's may raise anything here, and an array does: it does not say so
         return False
 
 
