@@ -2,7 +2,7 @@
 
 Of the runs of one namespace a fifth waits for a limit, a fifth is pending (half of that ready), one in
 a hundred is running, held by eight instances, two of them under the limit, and the rest has ended, over two
-thousand schedules, each with a hundred stretches of slots without a run.
+thousand schedules, each with fifty stretches of slots without a run.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def statements(dialect: str) -> list[str]:
         _SCHEDULES.format(**words, numbers=numbers(2000)),
         _INSTANCES.format(**words, numbers=numbers(8)),
         "INSERT INTO asyncsched_stretches SELECT 'default', 's' || (i % 2000), i, i, 1, 'missed', 1 FROM "
-        f"{numbers(200_000)}",
+        f"{numbers(100_000)}",
         f"INSERT INTO asyncsched_limits SELECT 'default', 'limit ' || i, 2, 0, NULL FROM {numbers(100)}",
         "INSERT INTO asyncsched_limits VALUES ('default', 'limit', 2, 0, NULL)",
         "INSERT INTO asyncsched_ledger (namespace, version) VALUES ('default', 1)",
