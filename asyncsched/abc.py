@@ -7,49 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from asyncsched._core.trigger import InstantTrigger
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from asyncsched._clock import Now
-    from asyncsched._cluster import InstanceRecord, Seen, Watch
-    from asyncsched._context import CurrentRun
-    from asyncsched._events import Event
-    from asyncsched._instants import Instant
-    from asyncsched._ledger import (
-        Added,
-        Claim,
-        Claimed,
-        Ending,
-        JobPause,
-        RunQuery,
-        RunRecord,
-        ScheduleRecord,
-        Stretch,
-    )
-
-
-@runtime_checkable
-class Trigger(Protocol):
-    """When. Pure and stateless: the same question has the same answer for ever."""
-
-    def next(self, after: datetime, /) -> datetime | None:
-        """Return the first due time strictly after ``after`` (aware), or ``None``."""
-        ...
-
-
-class InstantTrigger(Protocol):
-    """A trigger that speaks instants: what ours are, and what a user's is wrapped into."""
-
-    def next_instant(self, after: Instant) -> Instant | None:
-        """Return the first instant strictly after ``after``, or ``None``."""
-        ...
-
-    def previous_instant(self, before: Instant) -> Instant | None:
-        """Return the last instant at or before ``before``, or ``None``."""
-        ...
+    from asyncsched._core.context import CurrentRun
+    from asyncsched._core.events import Event
+    from asyncsched._core.instants import Instant, Now
+    from asyncsched._core.records import InstanceRecord, JobPause, RunRecord, ScheduleRecord, Stretch
+    from asyncsched._core.requests import Added, Claim, Claimed, Ending, RunQuery, Seen, Watch
 
 
 class Clock(Protocol):

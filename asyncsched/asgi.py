@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from starlette.requests import HTTPConnection
 
-from asyncsched._errors import SchedulerStateError
-from asyncsched._scheduler import Scheduler
+from asyncsched._core.errors import SchedulerStateError
+from asyncsched._scheduler.scheduler import Scheduler
 
 if TYPE_CHECKING:
     CurrentScheduler = Annotated[Scheduler, ...]

@@ -11,7 +11,7 @@ import hypothesis  # noqa: F401  # asks the collector when it is imported, which
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-import asyncsched._codec  # noqa: F401  # reads pydantic's plugins, which in a test would be inside the loop
+import asyncsched._core.arguments.codec  # noqa: F401  # reads pydantic's plugins, which in a test would be inside the loop
 from asyncsched.testing import VirtualClock, virtual_backend
 
 pytest_plugins = ["tests.postgres"]

@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from asyncsched import ArgumentError, Discard, Interval, Limit, RunFailed, Scheduler
-from asyncsched._jobs import Signature
+from asyncsched._core.arguments.signature import Signature
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock, assert_scheduled
 

@@ -13,9 +13,9 @@ import anyio
 import pytest
 
 from asyncsched import AnyOf, At, Cron, Interval, Scheduler
-from asyncsched._clock import SystemClock, Timeline
-from asyncsched._events import ClockStepped
-from asyncsched._instants import SECOND
+from asyncsched._backends.clock import SystemClock, Timeline
+from asyncsched._core.events import ClockStepped
+from asyncsched._core.instants import SECOND
 from asyncsched.testing import VirtualClock, history
 
 pytestmark = pytest.mark.anyio

@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from asyncsched import ArgumentError, ConfigurationError
-from asyncsched._jobs import Signature
+from asyncsched._core.arguments.signature import Signature
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]

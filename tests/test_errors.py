@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 import asyncsched
-from asyncsched import _errors, _instants
-from asyncsched._errors import AsyncSchedError, shown
+from asyncsched._core import errors as _errors
+from asyncsched._core import instants as _instants
+from asyncsched._core.errors import AsyncSchedError
+from asyncsched._core.text import shown
 
 LONG = "x" * 1_000_000
 

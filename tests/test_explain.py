@@ -8,10 +8,9 @@ import anyio
 import pytest
 
 from asyncsched import Cron, Explanation, Interval, Misfire, RateLimit, Scheduler, UnknownSchedule
-from asyncsched._clock import Now
-from asyncsched._instants import to_instant
-from asyncsched.stores._history import Bounds
+from asyncsched._core.instants import Now, to_instant
 from asyncsched.stores.memory import MemoryStore
+from asyncsched.stores.memory.history import Bounds
 from asyncsched.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from asyncsched._instants import DAY, HOUR, SECOND
-from asyncsched._ledger import RunRecord
-from asyncsched._models import ErrorInfo
-from asyncsched.stores._history import KEPT_PER_SCHEDULE, Bounds, History, size_of
+from asyncsched._core.instants import DAY, HOUR, SECOND
+from asyncsched._core.models import ErrorInfo
+from asyncsched._core.records import RunRecord
+from asyncsched.stores.memory.history import KEPT_PER_SCHEDULE, Bounds, History, size_of
 
 _ids = count(1)
 

@@ -24,13 +24,13 @@ from asyncsched import (
     UnknownSchedule,
     current_run,
 )
-from asyncsched._ids import RunIds, moment_of
-from asyncsched._instants import HOUR
-from asyncsched._ledger import RunRecord
-from asyncsched.stores._attempts import ATTEMPTS_KEPT
-from asyncsched.stores._history import Bounds
-from asyncsched.stores._queue import RunQueue, take_out
+from asyncsched._core.ids import RunIds, moment_of
+from asyncsched._core.instants import HOUR
+from asyncsched._core.records import RunRecord
+from asyncsched._core.rules.outcome import ATTEMPTS_KEPT
 from asyncsched.stores.memory import MemoryStore
+from asyncsched.stores.memory.history import Bounds
+from asyncsched.stores.memory.run_queue import RunQueue, take_out
 from asyncsched.testing import VirtualClock
 from tests.policies.test_model import residue
 
@@ -223,7 +223,7 @@ async def test_a_virtual_day_leaves_every_collection_as_large_as_after_its_first
     virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A day in small: 24 'hours' of half a minute, ten runs a second; the full figure is benchmarks/soak."""
-    monkeypatch.setattr("asyncsched.stores._history._SWEEP", 20)
+    monkeypatch.setattr("asyncsched.stores.memory.history._SWEEP", 20)
     scheduler = Scheduler(MemoryStore(Bounds(age=HOUR // 120, count=300, size=10**8)), clock=virtual_clock)
 
     @scheduler.interval(seconds=0.2, overlap="queue_one")

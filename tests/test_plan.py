@@ -11,14 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncsched import AnyOf, Cron, Interval, Misfire, TriggerError
-from asyncsched._instants import DAY, HOUR, MINUTE, SECOND, YEAR, to_datetime, to_instant
-from asyncsched._ledger import ScheduleRecord
-from asyncsched._plan import (
+from asyncsched._core.instants import DAY, HOUR, MINUTE, SECOND, YEAR, to_datetime, to_instant
+from asyncsched._core.records import ScheduleRecord
+from asyncsched._core.rules.due import (
     Lost,
     Plan,
     Slot,
-    UserTrigger,
-    as_instants,
     count_slots,
     first_slot,
     jittered,
@@ -26,6 +24,7 @@ from asyncsched._plan import (
     replanned,
     resumed,
 )
+from asyncsched._core.trigger import UserTrigger, as_instants
 
 T0 = to_instant(datetime(2026, 1, 1, tzinfo=UTC))
 

@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 import asyncsched
-from asyncsched._scheduler import Role
+from asyncsched._scheduler.scheduler import Role
 from asyncsched.testing import VirtualClock
 
 pytest_plugins = ["pytester"]

@@ -13,8 +13,8 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from asyncsched import Once, Scheduler
-from asyncsched._engine import AT_ONCE
-from asyncsched._enqueue import ONE_TURN
+from asyncsched._engine.engine import AT_ONCE
+from asyncsched._scheduler.enqueue import ONE_TURN
 from asyncsched.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -84,11 +84,11 @@ async def test_a_long_list_leaves_others_their_turns(
             turn += 1
             await checkpoint()
 
-    counted("asyncsched._enqueue", "make_run")
-    counted("asyncsched._enqueue", "put_off")
-    counted("asyncsched._enqueue", "handle_of")
+    counted("asyncsched._scheduler.enqueue", "make_run")
+    counted("asyncsched._scheduler.enqueue", "put_off")
+    counted("asyncsched._scheduler.enqueue", "handle_of")
     if kept_in == "a file":  # those in memory are alive: a list of them shows one moment
-        counted("asyncsched._look", "run_view")
+        counted("asyncsched._scheduler.queries", "run_view")
     async with scheduler, anyio.create_task_group() as group:
         group.start_soon(others)
         await scheduler.schedule_many([Once(job)] * MANY, over=10)

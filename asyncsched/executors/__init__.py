@@ -8,7 +8,7 @@ from asyncsched.executors.loop import LoopExecutor as LoopExecutor
 from asyncsched.executors.thread import ThreadExecutor as ThreadExecutor
 
 if TYPE_CHECKING:
-    from asyncsched.executors.process import ProcessExecutor as ProcessExecutor
+    from asyncsched.executors.process.executor import ProcessExecutor as ProcessExecutor
 
 __all__ = ("LoopExecutor", "ProcessExecutor", "ThreadExecutor")
 
@@ -16,7 +16,7 @@ __all__ = ("LoopExecutor", "ProcessExecutor", "ThreadExecutor")
 def __getattr__(name: str) -> Any:
     # Processes bring subprocess, socket and pickle along: only for whoever uses them.
     if name == "ProcessExecutor":
-        from asyncsched.executors.process import ProcessExecutor
+        from asyncsched.executors.process.executor import ProcessExecutor
 
         return ProcessExecutor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

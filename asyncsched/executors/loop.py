@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
-from asyncsched._context import CurrentRun
-from asyncsched._errors import ConfigurationError
-from asyncsched._functions import check_function, is_coroutine_function
+from asyncsched._core.arguments.functions import check_function, is_coroutine_function
+from asyncsched._core.context import CurrentRun
+from asyncsched._core.errors import ConfigurationError
 
 
 class LoopExecutor:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from asyncsched._clock import SystemClock
-from asyncsched._context import CurrentRun
-from asyncsched._errors import ConfigurationError, SchedulerClosed, SchedulerStateError
-from asyncsched._port import Future, Port, current_port
-from asyncsched.executors._from_thread import Bridge
-from asyncsched.executors._functions import refuse_unless_sync, returned_awaitable
+from asyncsched._backends.base import Future, Port
+from asyncsched._backends.clock import SystemClock
+from asyncsched._backends.current import current_port
+from asyncsched._backends.from_thread import Bridge
+from asyncsched._core.arguments.functions import refuse_unless_sync, returned_awaitable
+from asyncsched._core.context import CurrentRun
+from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
 
 if TYPE_CHECKING:
     from asyncsched.abc import Clock

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from asyncsched._context import current_run
-from asyncsched._errors import SchedulerStateError
-from asyncsched._events import (
+from asyncsched._core.context import current_run
+from asyncsched._core.errors import SchedulerStateError
+from asyncsched._core.events import (
     Event,
     RunUnsuccessful,
     RunWaits,
@@ -17,7 +17,7 @@ from asyncsched._events import (
     SchedulerStopped,
     SlotsSkipped,
 )
-from asyncsched._models import Run
+from asyncsched._core.models import Run
 
 job_logger = logging.getLogger("asyncsched.job")
 logger = logging.getLogger("asyncsched.scheduler")

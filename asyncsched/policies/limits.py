@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from asyncsched._errors import ArgumentError, ConfigurationError, shown, told
-from asyncsched._instants import DAY, HOUR, MINUTE, SECOND
-from asyncsched._ledger import Permit
-from asyncsched._models import check_int
+from asyncsched._core.checks import check_int
+from asyncsched._core.errors import ArgumentError, ConfigurationError
+from asyncsched._core.instants import DAY, HOUR, MINUTE, SECOND
+from asyncsched._core.records import Permit
+from asyncsched._core.text import shown, told
 
 _UNITS = {"s": SECOND, "second": SECOND, "m": MINUTE, "min": MINUTE, "minute": MINUTE, "h": HOUR,
           "hour": HOUR, "d": DAY, "day": DAY}  # fmt: skip

@@ -8,9 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from asyncsched._context import CurrentRun
-from asyncsched._errors import ConfigurationError, shown
-from asyncsched.abc import Call
+from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +48,3 @@ class Provide:
         if inspect.isgeneratorfunction(self.factory):
             return contextmanager(self.factory)()
         return self.factory()
-
-
-@dataclass(frozen=True, slots=True)
-class Providing:
-    """The policy that fills a job's provided parameters around each attempt."""
-
-    parameters: tuple[tuple[str, Provide], ...]
-    fill: Callable[[CurrentRun, dict[str, Any]], None]
-
-    def wrap(self, call: Call) -> Call:
-        """Return a call with the parameters open."""
-
-        async def provided(run: CurrentRun) -> Any:
-            async with AsyncExitStack() as stack:
-                self.fill(run, {name: await item.enter(stack) for name, item in self.parameters})
-                return await call(run)
-
-        return provided

@@ -8,9 +8,10 @@ from datetime import timedelta
 from hashlib import blake2b
 from typing import Literal, get_args
 
-from asyncsched._errors import ConfigurationError, TryAgain, shown
-from asyncsched._instants import YEAR, to_micros
-from asyncsched._models import check_choice, check_int
+from asyncsched._core.checks import check_choice, check_int
+from asyncsched._core.errors import ConfigurationError, TryAgain
+from asyncsched._core.instants import YEAR, to_micros
+from asyncsched._core.text import shown
 
 Backoff = Literal["constant", "linear", "exponential"]
 Jitter = Literal["full", "none"]

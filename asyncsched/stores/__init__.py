@@ -7,7 +7,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from asyncsched._errors import ConfigurationError, shorten
+from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.text import shorten
 
 if TYPE_CHECKING:
     from asyncsched.abc import Store
@@ -40,7 +41,7 @@ def open_store(store: Any, namespace: str, timeout: float = 5.0) -> Callable[[],
 
 
 def _memory() -> Store:
-    from asyncsched.stores.memory import MemoryStore
+    from asyncsched.stores.memory.store import MemoryStore
 
     return MemoryStore()
 
@@ -48,7 +49,7 @@ def _memory() -> Store:
 def _from_url(url: str, namespace: str, timeout: float) -> Callable[[], Store]:
     scheme = _scheme_of(url)
     if scheme == "sqlite":
-        from asyncsched.stores.sqlite import SqliteStore, path_of
+        from asyncsched.stores.sqlite.store import SqliteStore, path_of
 
         path = path_of(url).absolute()  # as seen from here, and not inside the event loop
         return lambda: SqliteStore(path, namespace, timeout=timeout)
@@ -56,7 +57,7 @@ def _from_url(url: str, namespace: str, timeout: float) -> Callable[[], Store]:
         raise ConfigurationError(
             'a PostgreSQL store needs psycopg; install it with pip install "asyncsched[postgres]"'
         )
-    from asyncsched.stores.postgres import PostgresStore, conninfo
+    from asyncsched.stores.postgres.store import PostgresStore, conninfo
 
     conninfo(url, timeout)  # what is wrong with it is told here, not at start
     return lambda: PostgresStore(url, namespace, timeout=timeout)

@@ -14,15 +14,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from asyncsched._errors import ConfigurationError
-from asyncsched.stores import _schema as schema
+from asyncsched._core.errors import ConfigurationError
 from asyncsched.stores import open_store
-from asyncsched.stores._queries import Migration as Migration
-from asyncsched.stores._queries import migrations
-from asyncsched.stores._rows import Quarantine
+from asyncsched.stores.sql import schema
+from asyncsched.stores.sql.rows import Quarantine
+from asyncsched.stores.sql.statements import Migration as Migration
+from asyncsched.stores.sql.statements import migrations
 
 if TYPE_CHECKING:
-    from asyncsched.stores._sql import SqlStore
+    from asyncsched.stores.sql.store import SqlStore
 
 __all__ = ["Migration", "plan", "sql"]
 

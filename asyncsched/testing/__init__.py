@@ -9,7 +9,7 @@ backends (:mod:`asyncsched.testing.plugin` has the fixtures, and does nothing un
 
 Then time passes when the test says so, and nothing waits for real::
 
-    from asyncsched.testing import assert_scheduled, drain, history, inline
+
 
     async def test_the_digest_goes_out_on_working_days(virtual_clock):
         scheduler = make_scheduler(clock=virtual_clock)
@@ -46,16 +46,16 @@ Two schedulers share a ``VirtualClock`` as two processes share the wall clock. u
 not go together with it, and it says so.
 """
 
-from asyncsched.testing._drive import drain as drain
-from asyncsched.testing._drive import inline as inline
-from asyncsched.testing._look import Happened as Happened
-from asyncsched.testing._look import assert_not_scheduled as assert_not_scheduled
-from asyncsched.testing._look import assert_scheduled as assert_scheduled
-from asyncsched.testing._look import history as history
-from asyncsched.testing._virtual import VirtualClock as VirtualClock
-from asyncsched.testing._virtual import VirtualTimeError as VirtualTimeError
-from asyncsched.testing._virtual import virtual as virtual
-from asyncsched.testing._virtual import virtual_backend as virtual_backend
+from asyncsched.testing.assertions import Happened as Happened
+from asyncsched.testing.assertions import assert_not_scheduled as assert_not_scheduled
+from asyncsched.testing.assertions import assert_scheduled as assert_scheduled
+from asyncsched.testing.assertions import history as history
+from asyncsched.testing.inline import drain as drain
+from asyncsched.testing.inline import inline as inline
+from asyncsched.testing.virtual.clock import VirtualClock as VirtualClock
+from asyncsched.testing.virtual.clock import VirtualTimeError as VirtualTimeError
+from asyncsched.testing.virtual.clock import virtual as virtual
+from asyncsched.testing.virtual.clock import virtual_backend as virtual_backend
 
 __all__ = [
     "Happened",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from asyncsched._errors import TriggerError, shorten, shown
+from asyncsched._core.errors import TriggerError
+from asyncsched._core.text import shorten, shown
 from asyncsched.triggers.at import At as At
 from asyncsched.triggers.base import BaseTrigger as BaseTrigger
 from asyncsched.triggers.combine import AnyOf as AnyOf
 from asyncsched.triggers.combine import Except as Except
-from asyncsched.triggers.cron import Cron as Cron
+from asyncsched.triggers.cron.trigger import Cron as Cron
 from asyncsched.triggers.interval import Interval as Interval
 from asyncsched.triggers.windows import Window as Window
 

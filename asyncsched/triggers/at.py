@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from asyncsched._instants import Instant, to_datetime, to_instant
+from asyncsched._core.instants import Instant, to_datetime, to_instant
 from asyncsched.triggers.base import BaseTrigger
 
 

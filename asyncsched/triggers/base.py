@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING
 
-from asyncsched._errors import TriggerError, shown
-from asyncsched._instants import Instant, to_datetime, to_instant
+from asyncsched._core.errors import TriggerError
+from asyncsched._core.instants import Instant, to_datetime, to_instant
+from asyncsched._core.text import shown
 
 if TYPE_CHECKING:
     from asyncsched.triggers.combine import Except

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, timedelta, tzinfo
 from typing import Any
 
-from asyncsched._errors import TriggerError
-from asyncsched._instants import (
+from asyncsched._core.errors import TriggerError
+from asyncsched._core.instants import (
     FIRST_INSTANT,
     LAST_INSTANT,
     YEAR,
@@ -18,7 +18,7 @@ from asyncsched._instants import (
     zone_from_name,
     zone_name,
 )
-from asyncsched._plan import as_instants
+from asyncsched._core.trigger import as_instants
 from asyncsched.triggers.base import BaseTrigger, Note
 from asyncsched.triggers.windows import Window as Window
 from asyncsched.triggers.windows import (

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any, Never
 
-from asyncsched._errors import TriggerError, shown
-from asyncsched._instants import FIRST_INSTANT, LAST_INSTANT, YEAR, Instant, to_datetime, to_instant
+from asyncsched._core.errors import TriggerError
+from asyncsched._core.instants import FIRST_INSTANT, LAST_INSTANT, YEAR, Instant, to_datetime, to_instant
+from asyncsched._core.text import shown
 from asyncsched.triggers.base import BaseTrigger
 
 _NANO = 1000  # nanoseconds in a microsecond

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from asyncsched._errors import TriggerError, shown
-from asyncsched._instants import Instant, to_datetime, to_instant
+from asyncsched._core.errors import TriggerError
+from asyncsched._core.instants import Instant, to_datetime, to_instant
+from asyncsched._core.text import shown
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

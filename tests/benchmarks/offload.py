@@ -66,7 +66,7 @@ def _metrics(thread: float, process: float, busy: float) -> Metrics:
 
 def ours(size: Size) -> Metrics:
     """Measure this library's executors."""
-    from asyncsched._context import CurrentRun
+    from asyncsched._core.context import CurrentRun
     from asyncsched.executors import ProcessExecutor, ThreadExecutor
 
     run = CurrentRun(1, "noop", 0, 1, None, None)  # type: ignore[arg-type]

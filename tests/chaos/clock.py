@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncsched._clock import SystemClock
+from asyncsched._backends.clock import SystemClock
 
 
 class SkewedClock(SystemClock):

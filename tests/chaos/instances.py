@@ -16,19 +16,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from asyncsched._clock import Now, SystemClock
-from asyncsched._cluster import Fenced, InstanceRecord, Watch
-from asyncsched._engine import Engine
-from asyncsched._errors import StoreUnavailable
-from asyncsched._instants import SECOND, Instant
-from asyncsched._keeper import Keeper
-from asyncsched._ledger import Claim, Ending, Firing, Permit, RunRecord, ScheduleRecord, Verdict
-from asyncsched.stores import _members as members
-from asyncsched.stores import _tending as tending
-from asyncsched.stores._adding import Adding, add
-from asyncsched.stores._claiming import Claiming, claim
-from asyncsched.stores._recording import Recording, record
-from asyncsched.stores._rows import Quarantine
+from asyncsched._backends.clock import SystemClock
+from asyncsched._core.errors import StoreUnavailable
+from asyncsched._core.instants import SECOND, Instant, Now
+from asyncsched._core.records import InstanceRecord, Permit, RunRecord, ScheduleRecord
+from asyncsched._core.requests import Claim, Ending, Fenced, Firing, Verdict, Watch
+from asyncsched._engine.engine import Engine
+from asyncsched._engine.membership import Keeper
+from asyncsched.stores.sql.operations import instances as members
+from asyncsched.stores.sql.operations import schedules
+from asyncsched.stores.sql.operations.adding import Adding, add
+from asyncsched.stores.sql.operations.claiming import Claiming, claim
+from asyncsched.stores.sql.operations.recording import Recording, record
+from asyncsched.stores.sql.rows import Quarantine
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.triggers import trigger_from_json, trigger_to_json
 from asyncsched.triggers.interval import Interval
@@ -59,7 +59,7 @@ class Ledger:
             "s", "job", trigger.anchored(EPOCH), EPOCH, EPOCH - 1, first, first, arguments="{}",
             spec=json.dumps(trigger_to_json(trigger)),
         )  # fmt: skip
-        self.do(tending.put_schedule, row, 0)
+        self.do(schedules.put_schedule, row, 0)
 
     @property
     def now(self) -> Now:

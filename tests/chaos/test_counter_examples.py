@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from asyncsched._instants import SECOND
-from asyncsched._keeper import TEND_EVERY
-from asyncsched._ledger import Claim
-from asyncsched.stores._claiming import Claiming, claim
+from asyncsched._core.instants import SECOND
+from asyncsched._core.requests import Claim
+from asyncsched._engine.membership import TEND_EVERY
+from asyncsched.stores.sql.operations.claiming import Claiming, claim
 from tests.chaos.instances import Instance, Ledger, pass_time
 
 LEASE, BEAT = Instance.lease, Instance.beat_every

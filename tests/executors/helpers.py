@@ -13,7 +13,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from asyncsched._context import CurrentRun, _current
+from asyncsched._core.context import CurrentRun, _current
 
 _ids = count(1)
 

@@ -14,8 +14,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from asyncsched._context import current_run
-from asyncsched._errors import Snooze
+from asyncsched._core.context import current_run
+from asyncsched._core.errors import Snooze
 
 started: list[Any] = []
 

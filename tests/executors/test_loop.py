@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from asyncsched._context import current_run
-from asyncsched._errors import ConfigurationError
+from asyncsched._core.context import current_run
+from asyncsched._core.errors import ConfigurationError
 from asyncsched.executors import LoopExecutor
 from tests.executors.helpers import call, new_run
 

@@ -15,8 +15,8 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsched._context import _current
-from asyncsched._errors import (
+from asyncsched._core.context import _current
+from asyncsched._core.errors import (
     ArgumentError,
     ConfigurationError,
     SchedulerClosed,
@@ -24,8 +24,8 @@ from asyncsched._errors import (
     Snooze,
 )
 from asyncsched.executors import ProcessExecutor
-from asyncsched.executors import _process_call as packing
 from asyncsched.executors.process import RemoteError
+from asyncsched.executors.process import calls as packing
 from tests.executors import jobs
 from tests.executors.conftest import on_every_loop
 from tests.executors.helpers import Attempt, Holding, Link, attempts, call, new_run, until

@@ -14,11 +14,11 @@ import anyio
 import pytest
 
 from asyncsched import Provide, Scheduler
-from asyncsched._context import _current
-from asyncsched._errors import ConfigurationError
-from asyncsched._events import LoopStalled
-from asyncsched.executors import stall
-from asyncsched.executors.stall import StallWatcher
+from asyncsched._core.context import _current
+from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.events import LoopStalled
+from asyncsched._engine import watchdog as stall
+from asyncsched._engine.watchdog import StallWatcher
 from tests.executors.conftest import on_every_loop
 from tests.executors.helpers import attempts, new_run, until
 

@@ -12,9 +12,9 @@ import anyio
 import anyio.from_thread
 import pytest
 
-from asyncsched._clock import SystemClock
-from asyncsched._context import current_run
-from asyncsched._errors import ConfigurationError, SchedulerClosed, SchedulerStateError
+from asyncsched._backends.clock import SystemClock
+from asyncsched._core.context import current_run
+from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
 from asyncsched.executors import ThreadExecutor
 from tests.executors.conftest import on_every_loop
 from tests.executors.helpers import Attempt, Holding, attempts, call, until

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-import asyncsched._codec  # pydantic, before an event loop runs
+import asyncsched._core.arguments.codec  # pydantic, before an event loop runs
 from asyncsched import Scheduler
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from asyncsched import ConfigurationError, RateLimit, Retry, Run, RunFailed, Scheduler, current_run
-from asyncsched._events import (
+from asyncsched._core.events import (
     Event,
     RunFinished,
     RunStarted,
@@ -199,7 +199,7 @@ async def test_an_observer_that_fails_is_named_in_the_log_and_never_fatal(
 async def test_an_async_observer_may_be_slow_and_what_it_misses_is_counted(
     make_scheduler: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asyncsched._hub.QUEUE", 10)
+    monkeypatch.setattr("asyncsched._engine.event_bus.QUEUE", 10)
     heard: list[Event] = []
 
     async def slow(event: Event) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from asyncsched.stores._queries import migrations
-from asyncsched.stores._schema import script
+from asyncsched.stores.sql.schema import script
+from asyncsched.stores.sql.statements import migrations
 
 RUNS = 1_000_000
 NOW = 1_767_225_600_000_000

@@ -10,14 +10,15 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsched._clock import SystemClock
-from asyncsched._errors import StoreUnavailable
-from asyncsched._ledger import JobPause, RunQuery, Stretch
-from asyncsched.stores import _sql
-from asyncsched.stores import _tending as tending
-from asyncsched.stores._adding import Adding
-from asyncsched.stores._claiming import skip
-from asyncsched.stores._worker import HOLD, LEAST, WEIGHT
+from asyncsched._backends.clock import SystemClock
+from asyncsched._core.errors import StoreUnavailable
+from asyncsched._core.records import JobPause, Stretch
+from asyncsched._core.requests import RunQuery
+from asyncsched.stores.sql import store as _sql
+from asyncsched.stores.sql.operations import schedules, stretches
+from asyncsched.stores.sql.operations.adding import Adding
+from asyncsched.stores.sql.operations.stretches import skip
+from asyncsched.stores.sql.thread import HOLD, LEAST, WEIGHT
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
@@ -146,7 +147,7 @@ async def test_cancelled_between_two_portions_the_first_of_them_are_there(stage:
 @pytest.fixture
 async def put_aside(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the runs of a paused job, more than one portion of those that go on at a resume."""
-    monkeypatch.setattr(tending, "WOKEN_AT_ONCE", 3)
+    monkeypatch.setattr(schedules, "WOKEN_AT_ONCE", 3)
     await stage.store.pause_job("job", JobPause("broken", "me", stage.at), stage.now)
     runs = [stage.run() for _ in range(8)]
     await stage.add(*runs)
@@ -192,7 +193,7 @@ async def test_what_a_resume_did_not_come_to_goes_on_when_the_store_is_tended(
     await stage.store.prune(stage.now)
     assert not await stage.claim_all()  # it is paused still
     with monkeypatch.context() as patch, pytest.raises(ValueError, match="our end"):
-        patch.setattr(tending, "wake", _end_of_us(tending.wake))
+        patch.setattr(schedules, "wake", _end_of_us(schedules.wake))
         if by == "remove":
             await stage.store.remove_schedule("s", stage.now)
         else:
@@ -210,13 +211,13 @@ async def test_what_is_paused_in_another_way_too_stays_put_aside(
     await stage.schedule(paused=True)
     await stage.add(*(stage.run(schedule="s", origin="schedule", slot=stage.at + at) for at in range(3)))
     assert not await stage.claim_all()
-    wake, found = tending.wake, []
+    wake, found = schedules.wake, []
 
     def waking(*args: Any) -> int | None:
         found.append(wake(*args))
         return found[-1]
 
-    monkeypatch.setattr(tending, "wake", waking)
+    monkeypatch.setattr(schedules, "wake", waking)
     await stage.store.pause_job("job", None, stage.now)
     assert found == [
         None
@@ -246,8 +247,8 @@ async def test_a_batch_that_the_store_does_not_take_is_said_to_be_in_doubt(stage
 async def test_the_newest_stretches_of_each_schedule_are_kept(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tending, "STRETCHES_KEPT", 3)
-    monkeypatch.setattr(tending, "SCHEDULES_AT_ONCE", 2)
+    monkeypatch.setattr(stretches, "STRETCHES_KEPT", 3)
+    monkeypatch.setattr(stretches, "SCHEDULES_AT_ONCE", 2)
     firsts: dict[str, list[int]] = {}
     for number, count in enumerate((2, 3, 4, 9, 0)):
         await stage.schedule(f"s{number}")

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from asyncsched import Cron, Interval, Retry, RunCancelled, RunLost, Scheduler, current_run
-from asyncsched._errors import ConfigurationError
+from asyncsched._core.errors import ConfigurationError
 from asyncsched.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -218,7 +218,7 @@ async def test_a_schedule_of_another_instance_is_on_time_though_no_notification_
     make: Make, virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first slot comes long before what was slept for."""
-    monkeypatch.setattr("asyncsched.stores._postgres_hints.Hints._hear", lambda hints, notice: None)
+    monkeypatch.setattr("asyncsched.stores.postgres.notifications.Hints._hear", lambda hints, notice: None)
     first, second = make(role="submit"), make()
     ran = ticking(first), ticking(second, 3600)
     async with first, second:

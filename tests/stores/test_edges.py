@@ -20,10 +20,10 @@ import anyio
 import pytest
 
 from asyncsched import Scheduler, StoreUnavailable
-from asyncsched._clock import SystemClock
-from asyncsched._ledger import RunQuery
-from asyncsched.stores import _sqlite_file as sqlite_file
+from asyncsched._backends.clock import SystemClock
+from asyncsched._core.requests import RunQuery
 from asyncsched.stores.sqlite import SqliteStore
+from asyncsched.stores.sqlite import file as sqlite_file
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
 

@@ -14,9 +14,15 @@ import anyio
 import pytest
 
 from asyncsched import Interval, Once, Retry, RunFailed, Scheduler, current_run
-from asyncsched._errors import ArgumentError, ConfigurationError, SchemaError, StoreError, UnknownSchedule
-from asyncsched.stores._worker import AT_ONCE
+from asyncsched._core.errors import (
+    ArgumentError,
+    ConfigurationError,
+    SchemaError,
+    StoreError,
+    UnknownSchedule,
+)
 from asyncsched.stores.migrations import sql
+from asyncsched.stores.sql.thread import AT_ONCE
 from asyncsched.testing import VirtualClock
 from tests.postgres import Server
 

@@ -14,8 +14,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from asyncsched import KeyConflict, Retry, Scheduler, SchedulerStateError, UnknownRun, current_run
-from asyncsched._errors import ArgumentError
-from asyncsched.stores._in_transaction import in_style
+from asyncsched._core.errors import ArgumentError
+from asyncsched.stores.sql.drivers import in_style
 from asyncsched.testing import VirtualClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]  # the user's own connection blocks, as documented

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsched._errors import StoreUnavailable
+from asyncsched._core.errors import StoreUnavailable
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asyncsched.stores._many import _SHAPES, _with_arrays, _with_values, by_arrays, by_values
+from asyncsched.stores.sql.bulk import _SHAPES, _with_arrays, _with_values, by_arrays, by_values
 from tests.postgres import Server
 
 Row = tuple[int, str | None, str | None, int | None, int | None]

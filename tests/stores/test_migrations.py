@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from asyncsched import ConfigurationError, SchemaError, StoreError, StoreUnavailable
-from asyncsched._ledger import RunQuery
-from asyncsched.stores import _queries as queries
-from asyncsched.stores import _schema as schema
+from asyncsched._core.requests import RunQuery
 from asyncsched.stores import open_store
 from asyncsched.stores.migrations import Migration, plan, sql
+from asyncsched.stores.sql import schema
+from asyncsched.stores.sql import statements as queries
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage

@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from asyncsched._cluster import Watch
-from asyncsched._ledger import Claim, Ending, JobPause, Permit, RunQuery, RunRecord, Verdict
-from asyncsched.stores import _tending as tending
-from asyncsched.stores._queries import load, migrations
-from asyncsched.stores._schema import script
-from asyncsched.stores.sqlite import SqliteSession, SqliteStore
+from asyncsched._core.records import JobPause, Permit, RunRecord
+from asyncsched._core.requests import Claim, Ending, RunQuery, Verdict, Watch
+from asyncsched.stores.sql.operations import stretches
+from asyncsched.stores.sql.schema import script
+from asyncsched.stores.sql.statements import load, migrations
+from asyncsched.stores.sqlite import SqliteStore
+from asyncsched.stores.sqlite.store import SqliteSession
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
 from tests.postgres import Server
@@ -134,7 +135,7 @@ async def prune(stage: Stage) -> None:
 
     async def some(operation: Any, *args: Any) -> Any:
         asked.append(operation)
-        if operation is tending.prune_stretches and asked.count(operation) > 1:
+        if operation is stretches.prune_stretches and asked.count(operation) > 1:
             return None
         answer = await portion(operation, *args)
         return (answer[0], None) if len(asked) == 3 else answer
@@ -296,7 +297,7 @@ class Plans:
         self.times: Counter[str] = Counter()
 
     def explain(self, session: Any, sql: str, params: Any) -> None:
-        from asyncsched.stores._postgres_session import adapt
+        from asyncsched.stores.postgres.session import adapt
 
         self.times[sql] += 1
         if self.times[sql] > 6:
@@ -312,7 +313,7 @@ class Plans:
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> Plans:
     pytest.importorskip("psycopg")
-    from asyncsched.stores._postgres_session import PostgresSession
+    from asyncsched.stores.postgres.session import PostgresSession
 
     plans = Plans()
     execute, executemany = PostgresSession.execute, PostgresSession.executemany

@@ -16,12 +16,13 @@ import pytest
 psycopg = pytest.importorskip("psycopg")
 
 from asyncsched import ConfigurationError, Retry, Scheduler, current_run
-from asyncsched._clock import SystemClock
-from asyncsched._errors import ArgumentError, StoreError, StoreUnavailable
-from asyncsched._ledger import Ending, JobPause, Permit, RunQuery, Verdict
-from asyncsched.stores import _tending as tending
-from asyncsched.stores._postgres_session import PostgresSession
+from asyncsched._backends.clock import SystemClock
+from asyncsched._core.errors import ArgumentError, StoreError, StoreUnavailable
+from asyncsched._core.records import JobPause, Permit
+from asyncsched._core.requests import Ending, RunQuery, Verdict
 from asyncsched.stores.postgres import PostgresStore
+from asyncsched.stores.postgres.session import PostgresSession
+from asyncsched.stores.sql.operations import schedules
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
 from tests.postgres import LOCKED_ROLE, Server
@@ -87,7 +88,7 @@ async def test_a_pooler_that_keeps_no_sessions_is_refused(
         """Answer as through a pooler, which makes up the number that the connection knows."""
         return 1 if shared else id(connection), "2026-01-01"
 
-    monkeypatch.setattr("asyncsched.stores._postgres_link.server_process", pooled)
+    monkeypatch.setattr("asyncsched.stores.postgres.connection.server_process", pooled)
     if shared:
         assert "PgBouncer in transaction mode" in await failure(shared_dsn, virtual_clock)
     else:
@@ -219,7 +220,7 @@ async def test_a_claim_that_is_committed_after_its_connection_was_cut_is_begun_a
     )  # fmt: skip
     if not may_end_it:  # as where what is slow is the disk, or a replica that is waited for
         only_look = "SELECT ghost.pid, ghost.start FROM {living}"
-        monkeypatch.setattr("asyncsched.stores._postgres_link._END", only_look)
+        monkeypatch.setattr("asyncsched.stores.postgres.connection._END", only_look)
     store = PostgresStore(shared_dsn, beat=0.2, lease=5, poll=0.2)
     scheduler = Scheduler(store, stall_threshold=None)
     began: list[float] = []
@@ -537,7 +538,7 @@ async def test_nodes_whose_clocks_are_ten_minutes_apart_run_each_slot_once_and_o
 async def test_a_resume_goes_on_behind_a_run_that_is_cancelled_at_the_same_time(
     stage: Stage, pg_server: Server, pg_shared: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tending, "WOKEN_AT_ONCE", 3)
+    monkeypatch.setattr(schedules, "WOKEN_AT_ONCE", 3)
     await stage.store.pause_job("job", JobPause("", "", stage.at), stage.now)
     runs = [stage.run() for _ in range(8)]
     await stage.add(*runs)

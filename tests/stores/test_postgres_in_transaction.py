@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from asyncsched import KeyConflict, Scheduler, SchedulerStateError, StoreUnavailable, UnknownRun, current_run
-from asyncsched._errors import ArgumentError
+from asyncsched._core.errors import ArgumentError
 from asyncsched.testing import VirtualClock
 from tests.postgres import Server
 

@@ -12,12 +12,13 @@ import anyio
 import pytest
 
 from asyncsched import Interval, Scheduler, stores
-from asyncsched._errors import ConfigurationError, SchemaError, StoreError, StoreUnavailable
-from asyncsched._ledger import RunQuery
+from asyncsched._core.errors import ConfigurationError, SchemaError, StoreError, StoreUnavailable
+from asyncsched._core.requests import RunQuery
 from asyncsched.stores import open_store
-from asyncsched.stores._queries import load, migrations
-from asyncsched.stores._sqlite_file import check_place
-from asyncsched.stores.sqlite import SqliteStore, path_of, statements
+from asyncsched.stores.sql.statements import load, migrations
+from asyncsched.stores.sqlite import SqliteStore
+from asyncsched.stores.sqlite.file import check_place, path_of
+from asyncsched.stores.sqlite.store import statements
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
 
@@ -333,8 +334,8 @@ async def test_a_schedules_arguments_are_shown_as_they_were_given(
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
 def test_every_statement_has_a_name_of_its_own_and_a_description(dialect: str) -> None:
-    folder = Path(stores.__file__).parent / "sql"
-    files = [*folder.glob("[a-z]*.sql"), *(folder / dialect).glob("[a-z]*.sql")]
+    folder = Path(stores.__file__).parent
+    files = [*(folder / "sql/common").glob("[a-z]*.sql"), *(folder / dialect / "sql").glob("[a-z]*.sql")]
     lines = [line for file in files for line in file.read_text().splitlines()]
     heads = [number for number, line in enumerate(lines) if line.startswith("-- name: ")]
     assert len(heads) == len(load(dialect)) > 40

@@ -9,11 +9,12 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsched._cluster import Watch
-from asyncsched._errors import ArgumentError, StoreError
-from asyncsched._instants import SECOND
-from asyncsched._ledger import RunQuery, RunRecord
-from asyncsched.stores.sqlite import SqliteSession, SqliteStore
+from asyncsched._core.errors import ArgumentError, StoreError
+from asyncsched._core.instants import SECOND
+from asyncsched._core.records import RunRecord
+from asyncsched._core.requests import RunQuery, Watch
+from asyncsched.stores.sqlite import SqliteStore
+from asyncsched.stores.sqlite.store import SqliteSession
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
 
@@ -133,8 +134,8 @@ async def test_a_firing_is_three_trips_to_postgresql(
     shared_dsn: str, virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("psycopg")
-    from asyncsched.stores._postgres_session import PostgresSession
     from asyncsched.stores.postgres import PostgresStore
+    from asyncsched.stores.postgres.session import PostgresSession
 
     trips: list[str] = []
     execute, several = PostgresSession.execute, PostgresSession.several

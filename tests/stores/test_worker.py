@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from asyncsched._clock import SystemClock
-from asyncsched.stores._worker import Ask, Worker
+from asyncsched._backends.clock import SystemClock
+from asyncsched.stores.sql.thread import Ask, Worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_time]  # its thread is a real one
 

@@ -22,9 +22,9 @@ import pytest
 import trio
 import trio.testing
 
-from asyncsched._clock import Timeline, held
-from asyncsched._errors import ConfigurationError, SchedulerStateError
-from asyncsched._instants import MINUTE, SECOND
+from asyncsched._backends.clock import Timeline, held
+from asyncsched._core.errors import ConfigurationError, SchedulerStateError
+from asyncsched._core.instants import MINUTE, SECOND
 from asyncsched.abc import Clock
 from asyncsched.testing import VirtualClock, VirtualTimeError, virtual, virtual_backend
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from croniter import croniter  # type: ignore[import-untyped]  # croniter ships no types
 from cronsim import CronSim, CronSimError
 
-from asyncsched._instants import SECOND
+from asyncsched._core.instants import SECOND
 from asyncsched.triggers.cron import Cron
 from tests.triggers.cron_oracle import EPOCH, HOUR, Rule, Stretch, around, corpus, due, following, starts
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncsched import AnyOf, At, ConfigurationError, Cron, Interval, TriggerError, Window
-from asyncsched._instants import to_datetime, to_instant
+from asyncsched._core.instants import to_datetime, to_instant
 from asyncsched.triggers import Except, trigger_from_json, trigger_to_json
 from asyncsched.triggers.base import BaseTrigger
 

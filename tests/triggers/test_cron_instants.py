@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from asyncsched._instants import DAY, HOUR, SECOND, Instant, to_datetime, to_instant
+from asyncsched._core.instants import DAY, HOUR, SECOND, Instant, to_datetime, to_instant
 from asyncsched.triggers.cron import Cron
 
 NEW_YORK = "America/New_York"

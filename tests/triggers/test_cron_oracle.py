@@ -13,8 +13,8 @@ from cronsim import CronSim, CronSimError
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from asyncsched._errors import TriggerError
-from asyncsched._instants import SECOND, YEAR, Instant, to_datetime
+from asyncsched._core.errors import TriggerError
+from asyncsched._core.instants import SECOND, YEAR, Instant, to_datetime
 from asyncsched.triggers.cron import Cron
 from tests.triggers.cron_oracle import (
     CHANGES,

@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from asyncsched._errors import ConfigurationError, TriggerError
-from asyncsched._instants import DAY, MINUTE, SECOND
-from asyncsched.triggers._cron_text import clean, read_fields
+from asyncsched._core.errors import ConfigurationError, TriggerError
+from asyncsched._core.instants import DAY, MINUTE, SECOND
 from asyncsched.triggers.cron import Cron
+from asyncsched.triggers.cron.text import clean, read_fields
 from tests.triggers.cron_oracle import EPOCH_DAY, Rule, random_expression
 
 

@@ -29,7 +29,7 @@ from asyncsched import (
     Scheduler,
     current_run,
 )
-from asyncsched.abc import Trigger
+from asyncsched._core.trigger import Trigger
 from asyncsched.asgi import CurrentScheduler, current_scheduler, get_scheduler
 
 scheduler = Scheduler("sqlite:///jobs.db", timezone="Europe/Paris", shutdown_timeout=timedelta(seconds=5))

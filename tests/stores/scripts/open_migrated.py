@@ -7,8 +7,8 @@ import sys
 import anyio
 
 from asyncsched import Scheduler
-from asyncsched.stores import _schema as schema
-from asyncsched.stores._queries import Migration, migrations
+from asyncsched.stores.sql import schema
+from asyncsched.stores.sql.statements import Migration, migrations
 
 if sys.argv[1].startswith("postgresql:"):
     import asyncsched.stores.postgres  # noqa: F401

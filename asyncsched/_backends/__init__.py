@@ -1,0 +1,1 @@
+"""asyncio and trio behind one protocol, and the one door to time."""

@@ -1,0 +1,302 @@
+"""Arguments and results as JSON through pydantic types. Never pickle: a row is not code."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import (
+    ConfigDict,
+    GetCoreSchemaHandler,
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, PydanticSerializationError, core_schema, from_json
+
+from asyncsched._core.arguments.functions import type_hints
+from asyncsched._core.arguments.jsonable import (
+    PLAIN,
+    SURELY_READ,
+    boundless,
+    foreign,
+    is_secret,
+    refuse_unreadable,
+    says_nothing,
+    unordered,
+)
+from asyncsched._core.errors import ArgumentError, ConfigurationError
+from asyncsched._core.text import shorten, shown
+
+_NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
+_OWN_WORDS = re.compile(r"'type': '(model|dataclass|enum)'|'serialization'")
+"""What pydantic's schemas have where a class says itself how it is written, and may say otherwise how it is read."""
+
+_MASK = "*****"
+"""What pydantic writes instead of a secret, or the most of it."""
+
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_GATHERING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class _Call:
+    """The schema of a call: a dict of what was given by name, and of how many of it by position, as ``*``."""
+
+    def __init__(self, signature: inspect.Signature, hints: Mapping[str, Any]) -> None:
+        self._signature = signature
+        self._hints = hints
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        field = core_schema.typed_dict_field
+        fields = {"*": field(core_schema.int_schema(), required=False)}
+        for name, parameter in self._signature.parameters.items():
+            schema = handler.generate_schema(_annotation(parameter, self._hints.get(name, Any)))
+            if schema["type"] == "default":  # of a Field in the annotation: a call does not look there
+                schema = schema["schema"]
+            required = parameter.default is parameter.empty and parameter.kind not in _GATHERING
+            fields[name] = field(schema, required=required)
+        return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
+
+
+class Codec:
+    """Writes a call of one function as a JSON object by parameter name, and reads it back."""
+
+    def __init__(self, func: Callable[..., Any], job: str, signature: inspect.Signature) -> None:
+        self._job = job
+        self._signature = signature
+        hints = type_hints(func)
+        parameters = signature.parameters.values()
+        self._untyped = [p for p in parameters if says_nothing(hints.get(p.name, Any))]
+        self._names = tuple(p.name for p in parameters if p.kind in _BY_PLACE)
+        self._by_position = {given: self._names[:given] for given in range(len(self._names) + 1)}
+        self._gathers = any(p.kind in _GATHERING for p in parameters)
+        try:
+            call = _adapter(Annotated[dict, _Call(signature, hints)], extra="forbid")
+            result = _adapter(_stripped(hints.get("return", Any)))
+        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as error:
+            raise ConfigurationError(
+                f"job {job!r}: JSON cannot carry its parameters or result "
+                f"({str(error).splitlines()[0]}); use types that pydantic knows, "
+                "or Provide for what is opened for each attempt"
+            ) from None
+        self._has_own_words = _OWN_WORDS.search(str(call.core_schema)) is not None
+        # Bound once, and not through the adapters, whose own methods take longer than all of the work.
+        self._validate, self._write = call.validator.validate_python, call.serializer.to_json
+        self._read = call.validator.validate_json
+        self._write_result, self._read_result = result.serializer.to_json, result.validator.validate_json
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Return a call that the signature takes as JSON.
+
+        Only the arguments that were given are written, so that a changed default of the function takes
+        effect; but each of them whole: a model's default may be an id of its own, or a list that was added to.
+        """
+        if len(args) > len(self._names) or (kwargs and self._gathers):
+            given = self._signature.bind(*args, **kwargs).arguments
+        else:  # nearly every call: what `bind` would say, at a tenth of its cost
+            given = dict(zip(self._names, args))  # noqa: B905 - its keyword costs as much again
+            if kwargs:
+                given |= kwargs
+        for parameter in self._untyped:
+            if type(value := given.get(parameter.name)) not in PLAIN:
+                self._check_untyped(parameter, value)
+        if args:
+            given["*"] = len(args)
+        try:
+            made = self._validate(given)
+            text = self._write(made, by_alias=True, round_trip=True).decode()
+            if _MASK in text:
+                self._refuse_secrets(made)
+            if len(text) > SURELY_READ:
+                refuse_unreadable(text)
+            if ("NaN" in text or "Infinity" in text or "null" in text) and boundless(made):
+                self._refuse_lost_numbers(made, text)
+            if self._has_own_words:
+                self._refuse_own_words(made, text)
+            return text
+        except ValidationError as error:
+            raise ArgumentError(f"job {self._job!r}: {_first(error)}") from None
+        except (PydanticSerializationError, ValueError, RecursionError) as error:
+            raise ArgumentError(
+                f"job {self._job!r}: {self._unserialisable(given)} cannot be written as JSON: "
+                f"{shorten(str(error), 120)}"
+            ) from None
+
+    def _check_untyped(self, parameter: inspect.Parameter, value: Any) -> None:
+        """Refuse what would come back as something else: no type says what to make of it."""
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            value = list(value or ())
+        try:
+            found = foreign(value)
+        except RecursionError:  # pydantic says it better
+            return
+        if found:
+            raise ArgumentError(
+                f"job {self._job!r}: argument {parameter.name!r} is or has {found}, which JSON cannot carry as it "
+                "is; annotate the parameter with its type, or give text, numbers, True, False or None, or "
+                "lists and dicts of those"
+            )
+
+    def _refuse_secrets(self, made: dict[str, Any]) -> None:
+        """Refuse what pydantic writes as asterisks: it would come back as those."""
+        for name, value in made.items():
+            if is_secret(value):
+                raise ArgumentError(
+                    f"job {self._job!r}: argument {name!r} has a secret in it, which is not written to a "
+                    "store; give what it can be looked up by"
+                )
+
+    def _refuse_own_words(self, made: dict[str, Any], text: str) -> None:
+        """Refuse what its class writes in a way that it does not read, as under another alias."""
+        try:
+            back = self._read(text)
+        except ValidationError as error:
+            what = _first(error)
+        else:
+            lost = self._lost(made, text, back)
+            if lost is None:
+                return
+            what = f"argument {lost!r}: It is another value"
+        raise ArgumentError(
+            f"job {self._job!r}: {what}, when it is read back from the JSON that its class makes of it; have the "
+            "class read what it writes"
+        )
+
+    def _lost(self, made: dict[str, Any], text: str, back: dict[str, Any]) -> str | None:
+        """Return which argument came back as another value: it says so itself, and so does what is written of it.
+
+        A class may write one value in many ways, and need not know of two that they are equal.
+        """
+        try:
+            again = self._write(back, by_alias=True, round_trip=True).decode()
+        except PydanticSerializationError:
+            return None
+        if again == text:
+            return None
+        first: dict[str, Any] = from_json(text)
+        second: dict[str, Any] = from_json(again)
+        for name, value in first.items():
+            if unordered(value) != unordered(second.get(name)) and not _equal(made[name], back.get(name)):
+                return name
+        return None
+
+    def _refuse_lost_numbers(self, made: dict[str, Any], text: str) -> None:
+        """Refuse a nan or inf that would come back as something else: JSON itself has no such number."""
+        try:
+            back = self._read(text)
+            lost = [name for name, value in made.items() if boundless(value) != boundless(back[name])]
+        except ValidationError as error:
+            place = error.errors()[0]["loc"]
+            if not place:  # all of it is nested too deep to be read
+                raise
+            lost = [str(place[0])]  # it came back as null, where a number is needed
+        if lost:
+            raise ArgumentError(f"job {self._job!r}: argument {lost[0]!r}: {_NO_NUMBER}")
+
+    def decode(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the call that ``text`` describes."""
+        try:
+            made = self._read(text)
+        except ValidationError as error:
+            raise ArgumentError(
+                f"job {self._job!r}: the stored arguments do not fit: {_first(error)}"
+            ) from None
+        by_position = made.pop("*", 0)
+        if tuple(made) == self._by_position.get(by_position):  # nearly every call
+            return tuple(made.values()), {}
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for name, parameter in self._signature.parameters.items():
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                args.extend(made.get(name, ()))
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                kwargs.update(made.get(name, {}))
+            elif parameter.kind is parameter.POSITIONAL_ONLY or (
+                parameter.kind is parameter.POSITIONAL_OR_KEYWORD and len(args) < by_position
+            ):
+                args.append(made.get(name, parameter.default))
+            elif name in made:
+                kwargs[name] = made[name]
+        return tuple(args), kwargs
+
+    def encode_result(self, value: Any) -> str:
+        """Return a result as JSON.
+
+        Raises:
+            ArgumentError: JSON cannot carry it.
+
+        """
+        try:
+            text = self._write_result(value, warnings="error").decode()
+            if (lost := boundless(value)) and boundless(self._read_result(text)) != lost:
+                raise ValueError(_NO_NUMBER)
+            if len(text) > SURELY_READ:
+                refuse_unreadable(text)
+            return text
+        except (PydanticSerializationError, ValueError, RecursionError) as error:
+            raise ArgumentError(
+                f"job {self._job!r}: its result {shown(value)} cannot be written as JSON: "
+                f"{shorten(str(error), 160)}"
+            ) from None
+
+    def decode_result(self, text: str) -> Any:
+        """Return the result that was written, as the type the function declares."""
+        try:
+            return self._read_result(text)
+        except ValidationError as error:
+            raise ArgumentError(
+                f"job {self._job!r}: the stored result does not fit: {_first(error)}"
+            ) from None
+
+    def _unserialisable(self, bound: dict[str, Any]) -> str:
+        for name, value in bound.items():
+            try:
+                refuse_unreadable(TypeAdapter(Any).dump_json(value).decode())
+            except (PydanticSerializationError, ValueError):
+                return f"argument {name!r}"
+        return "an argument"
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two values say themselves that they are equal."""
+    try:
+        return bool(one == other)
+    except Exception:  # a class of the user's may raise anything here, and an array does: it does not say so
+        return False
+
+
+def _annotation(parameter: inspect.Parameter, hint: Any) -> Any:
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return tuple[hint, ...]
+    if parameter.kind is parameter.VAR_KEYWORD:
+        return dict[str, hint]
+    return hint
+
+
+def _adapter(kind: Any, extra: Literal["forbid"] | None = None) -> TypeAdapter[Any]:
+    try:
+        made = TypeAdapter(kind, config=ConfigDict(extra=extra, ser_json_inf_nan="strings"))
+    except PydanticUserError:  # a model or a dataclass has a configuration of its own
+        made = TypeAdapter(kind)
+    made.rebuild()  # refuses what is left undefined in a model
+    return made
+
+
+def _stripped(hint: Any) -> Any:
+    """Return a return annotation without metadata that is no pydantic's business."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else (None if hint is None else hint)
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in detail["loc"]) or "arguments"
+    return f"argument {place!r}: {detail['msg']}"
+
+
+# pydantic looks for its plugins at the first schema, which reads files: here, at import, and not
+# when a scheduler starts in its event loop.
+TypeAdapter(int)

@@ -1,0 +1,147 @@
+"""What a job can ask and tell about the run it is in: ``current_run()``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from math import isfinite
+from typing import Any, Protocol, TypeVar
+
+from asyncsched._core.errors import ArgumentError, ConfigurationError, SchedulerStateError
+from asyncsched._core.instants import Instant, to_datetime, to_micros
+from asyncsched._core.text import shown
+
+T = TypeVar("T")
+
+
+class Link(Protocol):
+    """How a run's context reaches its scheduler, from whichever thread or process it is in."""
+
+    def progress(self, done: float, total: float | None, message: str) -> None:
+        """Keep this as the run's latest progress."""
+        ...
+
+    def extend(self, micros: int) -> None:
+        """Move the running attempt's deadline by so many microseconds."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Return whether cancellation was asked of the run."""
+        ...
+
+    def complete_in(self, connection: Any) -> Any:
+        """Write the run's success through the user's own database connection."""
+        ...
+
+
+class CurrentRun:
+    """The run that the calling code belongs to. Plain calls, from coroutines, threads and processes.
+
+    Attributes:
+        job: the job's name.
+        attempt: which attempt this is, from 1.
+        key: the key given to ``schedule_once``, or ``None``.
+
+    """
+
+    __slots__ = ("_due", "_id", "_link", "attempt", "job", "key")
+
+    def __init__(self, id: int, job: str, due: Instant, attempt: int, key: str | None, link: Link) -> None:
+        self._id = id
+        self._due = due
+        self._link = link
+        self.job = job
+        self.attempt = attempt
+        self.key = key
+
+    @property
+    def id(self) -> str:
+        """The run's id, as ``RunHandle.id`` and the history have it."""
+        return f"{self._id:032x}"
+
+    @property
+    def scheduled_for(self) -> datetime:
+        """The due time that this run is for, before jitter, in UTC."""
+        return to_datetime(self._due)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was asked to end: sync jobs look here now and then."""
+        return self._link.cancelled()
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Tell how far the run is. The latest is kept, and written at most every 0.5 s.
+
+        Args:
+            done: how much of the work is done.
+            total: how much it is in all, if that is known.
+            message: a few words.
+
+        Raises:
+            ArgumentError: ``done`` or ``total`` is no finite number, or ``message`` no text.
+
+        """
+        fit = _is_finite(done) and (total is None or _is_finite(total))
+        if not fit or not isinstance(message, str):
+            raise ArgumentError(
+                f"job {self.job!r}: progress(done, total=None, message='') takes finite numbers and a text, "
+                f"not {shown((done, total, message))}"
+            )
+        self._link.progress(done, total, message)
+
+    def track(self, iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
+        """Yield from ``iterable`` and report the progress after each item."""
+        if total is None and isinstance(iterable, Sized):
+            total = len(iterable)
+        for done, item in enumerate(iterable, 1):
+            yield item
+            self._link.progress(done, total, "")
+
+    def extend_timeout(self, seconds: float | timedelta) -> None:
+        """Give the running attempt ``seconds`` more; nothing happens if the job has no timeout.
+
+        Raises:
+            ConfigurationError: not a number of seconds, or a negative one.
+
+        """
+        micros = to_micros(seconds, f"job {self.job!r}: extend_timeout")
+        if micros < 0:
+            raise ConfigurationError(f"job {self.job!r}: extend_timeout must not be negative, not {seconds}")
+        self._link.extend(micros)
+
+    def complete_in(self, connection: Any) -> Any:
+        """Write the run's success in the transaction that ``connection`` is in.
+
+        It commits only if this instance still holds the run. Await what an async connection returns.
+        """
+        return self._link.complete_in(connection)
+
+    def __repr__(self) -> str:
+        return f"<CurrentRun {self.job} {self.id} attempt {self.attempt}>"
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, (int, float)) and isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
+
+
+_current: ContextVar[CurrentRun] = ContextVar("asyncsched_current_run")
+
+
+def current_run() -> CurrentRun:
+    """Return the run that the calling code belongs to.
+
+    Raises:
+        SchedulerStateError: called outside a job.
+
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise SchedulerStateError(
+            "current_run() was called outside a job; call it in the job's function "
+            "or in what that function calls"
+        ) from None

@@ -1,0 +1,99 @@
+"""What an observer can hear. Every event is a frozen value; times are wall instants as datetimes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from asyncsched._core.models import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """An attempt begins."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """A run has its outcome: one of the two below."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class RunSucceeded(RunFinished):
+    """A run ended as ``succeeded``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunUnsuccessful(RunFinished):
+    """A run ended otherwise: ``failed``, ``timed_out``, ``cancelled`` or ``lost``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunWaits(Event):
+    """An attempt ended and the run is pending again: for a retry, a snooze, or another instance."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsSkipped(Event):
+    """Slots got no run; ``reason`` says why. ``exact`` is False where ``count`` is only a least."""
+
+    schedule: str
+    first: datetime
+    last: datetime
+    count: int
+    exact: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePaused(Event):
+    """A schedule was paused, by a person or after failures in a row."""
+
+    schedule: str
+    note: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStepped(Event):
+    """The wall clock moved against the monotonic one by ``by``; schedules were planned again."""
+
+    by: timedelta
+    replanned: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopStalled(Event):
+    """Something blocked the event loop; ``job`` is ``None`` where it was no job of ours."""
+
+    job: str | None
+    run_id: str | None
+    milliseconds: float
+    stack: str
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerStarted(Event):
+    """The scheduler takes up its work."""
+
+    schedules: int
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerStopped(Event):
+    """The scheduler has stopped: nothing of it runs any more."""
+
+    unfinished: int

@@ -1,0 +1,78 @@
+"""What a job is: a function, how it is run, and how its arguments are checked and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from asyncsched._core.arguments.signature import Signature
+from asyncsched._core.models import Misfire
+from asyncsched._core.records import Arguments, Given, Permit, RunRecord, ScheduleRecord
+from asyncsched._core.trigger import InstantTrigger
+
+
+class RetryRule(Protocol):
+    """Decides whether, and after how long, another attempt begins."""
+
+    @property
+    def attempts(self) -> int: ...
+
+    def delay_for(self, run_id: int, attempt: int, error: BaseException, elapsed: int, /) -> int | None: ...
+
+
+class PermitRule(Protocol):
+    """Says which place of the limiter a run needs."""
+
+    @property
+    def by(self) -> str | None: ...
+
+    def permit(self, job: str, arguments: Mapping[str, Any], /) -> Permit: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """What is run and how; known to the code alone."""
+
+    name: str
+    func: Callable[..., Any]
+    executor: str
+    timeout: int | None = None  # microseconds, per attempt
+    retry: RetryRule | None = None
+    overlap: str = "skip"
+    misfire: Misfire = field(default_factory=Misfire)
+    limits: tuple[PermitRule, ...] = ()
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+    policies: tuple[Any, ...] = ()
+    pause_after: int = 0
+    each_instance: bool = False
+    carry: Mapping[str, Any] = field(default_factory=dict)
+    signature: Signature = field(repr=False)
+    attempts: int = field(init=False)  # how many a run has at most
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attempts", 1 if self.retry is None else self.retry.attempts)
+
+    def permits(self, arguments: Given) -> tuple[Permit, ...]:
+        """Return the places that a run with these arguments needs, in the order they are taken."""
+        if not self.limits:
+            return ()
+        named = self.signature.named(arguments) if any(rule.by for rule in self.limits) else {}
+        return tuple(sorted(rule.permit(self.name, named) for rule in self.limits))
+
+
+def arguments_of(run: RunRecord | ScheduleRecord, job: Job) -> Given:
+    """Return a run's or schedule's arguments, read back from JSON where they were written so."""
+    return job.signature.decode(run.arguments) if isinstance(run.arguments, str) else run.arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A schedule that stands in the code."""
+
+    id: str
+    job: Job
+    trigger: InstantTrigger
+    arguments: Arguments
+    jitter: int

@@ -1,0 +1,155 @@
+"""From the rows of the ledger to the frozen values that users see."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from asyncsched._core.instants import Instant, to_datetime
+from asyncsched._core.jobs import Job, arguments_of
+from asyncsched._core.models import Attempt, ErrorInfo, Instance, Run, Schedule
+from asyncsched._core.records import InstanceRecord, RunRecord, ScheduleRecord
+from asyncsched._core.states import FINAL_STATES
+from asyncsched._core.text import told
+
+
+def run_id_text(run_id: int) -> str:
+    """Return the run's id as users have it: 32 hexadecimal digits, in order of time."""
+    return f"{run_id:032x}"
+
+
+def instance_text(incarnation: int) -> str:
+    """Return an instance's id as users have it."""
+    return f"{incarnation:x}"
+
+
+def instance_view(record: InstanceRecord) -> Instance:
+    """Return the instance as it was last heard of."""
+    return Instance(
+        instance_text(record.incarnation), record.host, record.pid, record.version, record.role, record.jobs,
+        to_datetime(record.started_at), to_datetime(record.beat_at),
+    )  # fmt: skip
+
+
+def _at(instant: Instant | None) -> Any:
+    return None if instant is None else to_datetime(instant)
+
+
+def run_view(record: RunRecord, job: Job | None) -> Run:
+    """Return the run as it stands; ``job`` reads its arguments and result back from JSON."""
+    args, kwargs = _arguments(record, job)
+    error = record.error or ErrorInfo("", "", "")
+    return Run(
+        id=run_id_text(record.id),
+        job=record.job,
+        schedule=record.schedule,
+        origin=record.origin,  # type: ignore[arg-type]  # rows hold the words as text
+        state=record.state,  # type: ignore[arg-type]
+        scheduled_for=to_datetime(record.due if record.slot is None else record.slot),
+        due=to_datetime(record.due),
+        ready_at=_at(record.ready_at) if record.state == "pending" else None,
+        waiting_for=record.waits_for,
+        started_at=_at(record.started_at),
+        finished_at=_at(record.finished_at),
+        late=None if record.late is None else timedelta(microseconds=max(0, record.late)),
+        attempt=record.attempt,
+        max_attempts=record.max_attempts,
+        why=record.why,
+        error_type=error.type or None,
+        message=error.message,
+        traceback=error.traceback,
+        result=_result(record, job),
+        progress=record.progress,
+        attempts=_attempts(record),
+        args=args,
+        kwargs=kwargs,
+        key=record.key,
+        priority=record.priority,
+        tags=record.tags,
+        executor=record.executor,
+        instance=instance_text(record.holder) if record.holder and record.state != "pending" else None,
+    )
+
+
+def result_of(record: RunRecord, job: Job | None) -> Any:
+    """Return the result, as the type its function declares where it was kept as JSON."""
+    if isinstance(record.arguments, str) and isinstance(record.result, str) and job is not None:
+        return job.signature.decode_result(record.result)
+    return record.result
+
+
+def _result(record: RunRecord, job: Job | None) -> Any:
+    try:
+        return result_of(record, job)
+    except TypeError:  # of an older version of the function, like arguments: shown as it was written
+        return record.result
+
+
+def _arguments(record: RunRecord | ScheduleRecord, job: Job | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(record.arguments, str):
+        if job is None:
+            return (), {"json": record.arguments}
+        try:
+            return arguments_of(record, job)
+        except TypeError:  # written by an older version of the function: shown as it was written
+            return (), {"json": record.arguments}
+    return record.arguments
+
+
+def _attempts(record: RunRecord) -> tuple[Attempt, ...]:
+    attempts = [
+        Attempt(
+            number=past.number,
+            started_at=to_datetime(past.started_at),
+            finished_at=to_datetime(past.finished_at),
+            state=past.state,
+            why=past.why,
+            error_type=past.error.type if past.error else None,
+            message=past.error.message if past.error else "",
+            traceback=past.error.traceback if past.error else "",
+        )
+        for past in record.attempts or ()
+    ]
+    if record.attempts is None and record.state in FINAL_STATES and record.started_at is not None:
+        ended = (
+            record.started_at if record.finished_at is None else record.finished_at
+        )  # None: edited by hand
+        started, finished = to_datetime(record.started_at), to_datetime(ended)
+        attempts = [Attempt(record.attempt, started, finished, record.state, record.why)]
+    return tuple(attempts)
+
+
+def schedule_view(record: ScheduleRecord, job: Job | None) -> Schedule:
+    """Return the schedule as it stands; ``job`` is ``None`` where no code declares it any more."""
+    args, kwargs = _arguments(record, job)
+    trigger = getattr(record.trigger, "trigger", record.trigger)
+    return Schedule(
+        id=record.id,
+        job=record.job,
+        trigger=trigger if type(record.trigger).__name__ == "UserTrigger" else record.trigger,
+        describe=_description(record.trigger),
+        next_due=None if record.paused else _at(record.next_due),
+        paused=record.paused,
+        note=record.note,
+        by=record.by,
+        declared=record.declared,
+        orphaned=record.orphaned or (job is None and not record.declared),
+        rescheduled=record.rescheduled,
+        revision=record.edition,
+        args=args,
+        kwargs=kwargs,
+        jitter=timedelta(microseconds=record.jitter),
+        tags=record.tags,
+        last_slot=_at(record.cursor) if record.revision > 1 else None,
+        failures=record.failures,
+    )
+
+
+def _description(trigger: Any) -> str:
+    describe = getattr(trigger, "describe", None)
+    try:
+        return str(describe()) if describe else repr(trigger)
+    except Exception as error:  # a trigger of the user's own hides nobody else's schedule
+        return (
+            f"{type(getattr(trigger, 'trigger', trigger)).__name__} whose description failed: {told(error)}"
+        )

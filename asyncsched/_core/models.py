@@ -1,0 +1,248 @@
+"""The words as values: what users give and see. All of them are frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any, get_args
+
+from asyncsched._core.checks import check_choice, check_int
+from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.instants import to_micros
+from asyncsched._core.states import FINAL_STATES, CatchUp, Origin, Outcome, State
+from asyncsched._core.text import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Misfire:
+    """What is done about slots that were not met in time.
+
+    Args:
+        catch_up: of the slots owed at one moment, ``"latest"`` runs the newest, ``"all"`` the
+            newest ``limit`` (oldest first, behind one another), ``"none"`` the newest only while
+            it is late by no more than ``grace``.
+        grace: seconds or ``timedelta``; slots later than that are not run under any ``catch_up``.
+            ``None``: no bound, but 60 s under ``"none"``.
+        limit: how many slots ``"all"`` runs at most.
+
+    """
+
+    catch_up: CatchUp = "latest"
+    grace: float | timedelta | None = None
+    limit: int = 100
+    grace_micros: int | None = field(init=False, repr=False, compare=False)
+    """The bound on lateness in microseconds, or ``None``."""
+
+    def __post_init__(self) -> None:
+        check_choice(self.catch_up, "Misfire: catch_up", get_args(CatchUp))
+        check_int(self.limit, "Misfire: limit", 1, 10_000)
+        grace = 60_000_000 if self.catch_up == "none" else None
+        if self.grace is not None and (grace := to_micros(self.grace, "Misfire: grace")) < 0:
+            raise ConfigurationError(f"Misfire: grace must not be negative, not {self.grace}")
+        object.__setattr__(self, "grace_micros", grace)  # asked for at every firing
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run said it was."""
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a run that has ended."""
+
+    number: int
+    started_at: datetime
+    finished_at: datetime
+    state: str
+    why: str = ""
+    error_type: str | None = None
+    message: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Shown:
+    """Has a repr whatever a job was given and returned: theirs may be long, or raise."""
+
+    def __repr__(self) -> str:
+        named = (f"{one.name}={shown(getattr(self, one.name), 200)}" for one in fields(self))
+        return f"{type(self).__name__}({', '.join(named)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Run(_Shown):
+    """One execution of a job, from pending to its outcome, all attempts included.
+
+    Times are aware UTC datetimes. ``scheduled_for`` is the due time before jitter, ``due`` the one
+    after it; ``late`` is by how much the first attempt began after ``due``.
+    """
+
+    id: str
+    job: str
+    schedule: str | None
+    origin: Origin
+    state: State
+    scheduled_for: datetime
+    due: datetime
+    ready_at: datetime | None
+    waiting_for: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    late: timedelta | None
+    attempt: int
+    max_attempts: int
+    why: str
+    error_type: str | None
+    message: str
+    traceback: str
+    result: Any
+    progress: Progress | None
+    attempts: tuple[Attempt, ...]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    key: str | None
+    priority: int
+    tags: tuple[str, ...]
+    executor: str
+    instance: str | None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended, or ``None`` while it is pending or running."""
+        return Outcome(self.state, self.why) if self.state in FINAL_STATES else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has an outcome."""
+        return self.state in FINAL_STATES
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Schedule(_Shown):
+    """A trigger bound to a job by a stable id, as it stands in the store."""
+
+    id: str
+    job: str
+    trigger: Any
+    describe: str
+    next_due: datetime | None
+    paused: bool
+    note: str
+    by: str
+    declared: bool
+    orphaned: bool
+    rescheduled: bool
+    revision: int
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    jitter: timedelta
+    tags: tuple[str, ...]
+    last_slot: datetime | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why, by whom and since when nothing of a job is begun."""
+
+    note: str
+    by: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running scheduler, as the ledger has it.
+
+    Attributes:
+        id: what :attr:`Run.instance` names; another one each time it starts, or joins again.
+        host, pid, version, role: where it runs, and as what.
+        jobs: what it knows to run.
+        started_at: when it joined; the newest has the word about what the code declares.
+        beat_at: when it was last heard of; for people, nothing is decided by it.
+
+    """
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    role: str
+    jobs: frozenset[str]
+    started_at: datetime
+    beat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a scheduler and its store are, as far as this process knows.
+
+    Attributes:
+        trouble: what is wrong, in words; ``""`` while all is well.
+        since: since when, in UTC.
+        last_beat: when the store last took a sign of life of this instance; ``None`` in memory. Others
+            declare an instance dead that gives none for 15 s.
+
+    """
+
+    trouble: str = ""
+    since: datetime | None = None
+    last_beat: datetime | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What became of one due time, and why.
+
+    Attributes:
+        verdict: ``ran`` (it has a run that began), ``pending`` (it will), ``cancelled`` and
+            ``rate_limited`` (before it began), ``missed``, ``paused`` and ``overlap`` (it got no
+            run), ``future``, ``before_first``, ``pruned`` or ``not_a_slot``.
+        text: the same in a sentence.
+        run: the slot's own run, where there is one.
+
+    """
+
+    schedule: str
+    at: datetime
+    verdict: str
+    text: str
+    run: Run | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """One slot on the timeline.
+
+    Attributes:
+        note: what the clock does to it, such as ``"02:30 does not exist on 29 March …"``, or ``""``.
+        fault: what the schedule's trigger raised when it was asked for what comes after ``at``, which is
+            no slot then; ``""`` for a slot.
+
+    """
+
+    at: datetime
+    schedule: str
+    job: str
+    note: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """An exception as text: what is kept, shown and sent."""
+
+    type: str
+    message: str
+    traceback: str = field(default="", repr=False)

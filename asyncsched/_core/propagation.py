@@ -1,0 +1,86 @@
+"""Context variables that travel with a run: from the request into the attempt, and on into a process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
+from importlib import import_module
+from typing import Any
+
+from asyncsched._core.errors import ArgumentError, ConfigurationError
+from asyncsched._core.jobs import Job
+from asyncsched._core.text import shown
+
+Place = tuple[str, str]
+"""Where another process finds a context variable: a module, and its name there."""
+
+
+def carried(job: Job, as_json: bool) -> dict[str, Any]:
+    """Return what the job's context variables stand at here, as far as they are set.
+
+    Raises:
+        ArgumentError: JSON is to carry one, and cannot.
+
+    """
+    found = {name: variable.get() for name, variable in job.carry.items() if _is_set(variable)}
+    if as_json:
+        for name, value in found.items():
+            try:
+                found[name] = json.loads(json.dumps(value, allow_nan=False))
+            except (TypeError, ValueError, RecursionError):
+                raise ArgumentError(
+                    f"job {job.name!r}: carry: the context variable {name!r} is {shown(value)}, which JSON "
+                    "cannot carry; set it to a text, a number, or a list or dict of those"
+                ) from None
+    return found
+
+
+def carrying(job: Job) -> Callable[[], Callable[..., Any]]:
+    """Return what gives the job's function for one attempt in another process, its variables with it.
+
+    Raises:
+        ConfigurationError: one of them stands in no module, so that no process could find it.
+
+    """
+    places = {name: _place_of(variable, job.name) for name, variable in job.carry.items()}
+    return lambda: Carrying(
+        job.func, {places[name]: value for name, value in carried(job, as_json=True).items()}
+    )
+
+
+class Carrying:
+    """A function to be called where some context variables have these values."""
+
+    def __init__(self, func: Callable[..., Any], values: dict[Place, Any]) -> None:
+        self.__wrapped__ = func  # whose parameters are told of
+        self._values = values
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return copy_context().run(self._call, args, kwargs)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for (module, name), value in self._values.items():
+            getattr(import_module(module), name).set(value)
+        return self.__wrapped__(*args, **kwargs)
+
+
+def _is_set(variable: ContextVar[Any]) -> bool:
+    try:
+        variable.get()
+    except LookupError:
+        return False
+    return True
+
+
+def _place_of(variable: ContextVar[Any], job: str) -> Place:
+    # What the main file has imported is rather looked for where it comes from: no worker runs that file then.
+    for module, loaded in sorted(sys.modules.items(), key=lambda one: one[0] == "__main__"):
+        for name, value in list(getattr(loaded, "__dict__", {}).items()):
+            if value is variable:
+                return module, name
+    raise ConfigurationError(
+        f"job {job!r}: carry: the context variable {variable.name!r} stands in no module, so that a worker "
+        "process cannot find it; keep it at the top level of one"
+    )

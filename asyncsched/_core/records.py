@@ -1,0 +1,259 @@
+"""The rows of the ledger, and what is asked of it in one transaction.
+
+Mutable slots objects: they are made for every run, and a frozen value costs ten times as much.
+Users never see them; ``_views`` turns them into the frozen values of ``_models``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from asyncsched._core.ids import moment_of
+from asyncsched._core.instants import MINUTE, Instant
+
+if TYPE_CHECKING:
+    from asyncsched._core.models import ErrorInfo, Progress
+    from asyncsched._core.trigger import InstantTrigger
+
+if TYPE_CHECKING:
+    from asyncsched._core.models import ErrorInfo, Progress
+    from asyncsched._core.trigger import InstantTrigger
+
+V = TypeVar("V")
+
+Given = tuple[tuple[Any, ...], dict[str, Any]]
+"""The arguments of a call, by position and by name."""
+
+Arguments = Given | str
+"""By reference in memory; as JSON text in a store, and in memory under ``strict``."""
+
+NO_ARGUMENTS: Given = ((), {})
+
+
+class Permit(NamedTuple):
+    """A place that a run needs before it may begin: one row of the limiter.
+
+    ``most`` is how many may hold it at once. A rate's permit has ``interval`` set instead: the
+    emission interval of the GCRA in microseconds, ``most`` being the burst.
+    """
+
+    key: str
+    most: int
+    interval: int = 0
+    drop: bool = False
+
+
+class PastAttempt(NamedTuple):
+    """One attempt that has ended; times are wall instants."""
+
+    number: int
+    started_at: Instant
+    finished_at: Instant
+    state: str
+    why: str
+    error: ErrorInfo | None
+
+
+class _Rare(Generic[V]):
+    """A field that few runs have: kept beside the run, from when it is first set to anything else.
+
+    A million pending runs hold 8 bytes less each for every one of these.
+    """
+
+    def __init__(self, usual: V) -> None:
+        self._usual = usual
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: RunRecord, owner: type) -> V:
+        value: V = self._usual if run.rare is None else run.rare.get(self._name, self._usual)
+        return value
+
+    def __set__(self, run: RunRecord, value: V) -> None:
+        if run.rare is not None:
+            run.rare[self._name] = value
+        elif value != self._usual:
+            run.rare = {self._name: value}
+
+
+class RunRecord:
+    """One run.
+
+    ``due`` is the promise from which lateness counts; ``ready_at`` is when it may begin, ``None``
+    while it waits for the permit or the schedule named by ``waits_for``. Both stand on the steady
+    timeline where ``steady`` is set. ``rank`` orders what is ready: one point of priority is worth
+    a minute of waiting, so nothing starves. ``rare`` is ``None`` while all of the rare fields are
+    as usual, which spares whoever is in a hurry to look at each.
+    """
+
+    __slots__ = (
+        "arguments", "attempt", "due", "executor", "finished_at", "holder", "id", "job", "late",
+        "max_attempts", "origin", "place", "priority", "queue", "rank", "rare", "ready_at", "result", "schedule",
+        "slot", "started_at", "state", "steady", "tags", "why",
+    )  # fmt: skip
+
+    key: _Rare[str | None] = _Rare(None)
+    key_ttl: _Rare[int] = _Rare(0)
+    permits: _Rare[tuple[Permit, ...]] = _Rare(())
+    carried: _Rare[dict[str, Any] | None] = _Rare(None)  # context variables
+    waits_for: _Rare[str | None] = _Rare(None)
+    asked: _Rare[str | None] = _Rare(None)  # why its holder is to cancel it
+    progress: _Rare[Progress | None] = _Rare(None)
+    error: _Rare[ErrorInfo | None] = _Rare(None)
+    attempts: _Rare[list[PastAttempt] | None] = _Rare(None)
+    reference: _Rare[str | None] = _Rare(None)  # the id an engine elsewhere gave it
+
+    def __init__(
+        self,
+        id: int,
+        job: str,
+        due: Instant,
+        *,
+        executor: str = "loop",
+        schedule: str | None = None,
+        origin: str = "once",
+        slot: Instant | None = None,
+        steady: bool = False,
+        priority: int = 0,
+        arguments: Arguments = NO_ARGUMENTS,
+        tags: tuple[str, ...] = (),
+        max_attempts: int = 1,
+        key: str | None = None,
+        key_ttl: int = 0,
+        permits: tuple[Permit, ...] = (),
+        carried: dict[str, Any] | None = None,
+    ) -> None:
+        self.id = id
+        self.job = job
+        self.schedule = schedule
+        self.origin = origin
+        self.slot = slot
+        self.due = due
+        self.steady = steady
+        self.ready_at: Instant | None = due
+        self.priority = priority
+        # The same number where it can be: a million pending runs hold 32 bytes less each.
+        self.rank = due - priority * MINUTE if priority else due
+        self.executor = executor
+        self.arguments = arguments
+        self.tags = tags
+        self.max_attempts = max_attempts
+        self.state = "pending"
+        self.attempt = 0
+        self.holder = 0
+        self.started_at: Instant | None = None
+        self.finished_at: Instant | None = None
+        self.late: int | None = None
+        self.why = ""
+        self.result: Any = None
+        # In memory: the queue it stands in, and by which number; in the history, its number among
+        # those of its schedule, and how many bytes it counts for.
+        self.queue: Any = None
+        self.place = 0
+        self.rare: dict[str, Any] | None = None
+        if key is not None or key_ttl or permits or carried:
+            self.key, self.key_ttl, self.permits, self.carried = key, key_ttl, permits, carried
+
+    @property
+    def created_at(self) -> Instant:
+        """When it was made, which its id tells."""
+        return moment_of(self.id)
+
+    def __copy__(self) -> RunRecord:
+        twin = RunRecord.__new__(RunRecord)
+        for name in self.__slots__:
+            setattr(twin, name, getattr(self, name))
+        twin.rare = None if self.rare is None else {**self.rare}
+        return twin
+
+    @property
+    def live(self) -> bool:
+        """Whether it has no outcome yet."""
+        return self.state == "pending" or self.state == "running"
+
+    def __repr__(self) -> str:
+        return f"<RunRecord {self.job} {self.id:032x} {self.state} attempt {self.attempt}>"
+
+
+@dataclass(slots=True, eq=False)
+class ScheduleRecord:
+    """One schedule.
+
+    ``cursor`` is the last slot that was settled: every slot up to it has its record. ``next_slot``
+    is the next one, ``next_due`` the same with jitter; both ``None`` when the trigger has ended,
+    and not looked at while ``paused``.
+    """
+
+    id: str
+    job: str
+    trigger: InstantTrigger
+    anchor: Instant
+    cursor: Instant
+    next_slot: Instant | None = None
+    next_due: Instant | None = None
+    steady: bool = False
+    arguments: Arguments = NO_ARGUMENTS
+    jitter: int = 0
+    tags: tuple[str, ...] = ()
+    spec: str | None = None  # the trigger as JSON, where it can be written down
+    fingerprint: str = ""
+    declared: bool = False
+    declared_by: int = 0
+    orphaned: bool = False  # declared once, and by no instance that lives and knows the job
+    rescheduled: bool = False
+    paused: bool = False
+    paused_at: Instant | None = None
+    note: str = ""
+    by: str = ""
+    revision: int = 0
+    edition: int = 1  # counts the changes of the trigger
+    edition_since: Instant = 0
+    failures: int = 0  # in a row
+    created_at: Instant = 0
+
+    @property
+    def dormant(self) -> bool:
+        """Whether it is not to be fired: paused, orphaned, or with a trigger that is not known here."""
+        return self.paused or self.orphaned or getattr(self.trigger, "foreign", False)
+
+
+@dataclass(slots=True)
+class Stretch:
+    """Slots of a schedule that got no run. ``exact`` is False where ``count`` is only a least."""
+
+    schedule: str
+    first: Instant
+    last: Instant
+    count: int
+    reason: str
+    exact: bool = True
+
+
+class JobPause(NamedTuple):
+    """Why, by whom and since when nothing of a job is begun."""
+
+    note: str
+    by: str
+    since: Instant
+
+
+class InstanceRecord(NamedTuple):
+    """One running scheduler, as the others see it.
+
+    ``seat`` numbers the instances in the order of their start: the newest has the word about what
+    the code declares. ``beat`` counts up while it lives.
+    """
+
+    incarnation: int
+    host: str
+    pid: int
+    version: str
+    role: str
+    jobs: frozenset[str]
+    schedules: frozenset[str]
+    seat: int = 0
+    started_at: Instant = 0
+    beat: int = 0
+    beat_at: Instant = 0

@@ -1,0 +1,47 @@
+"""What may begin now: the overlap rule of a schedule, limits, and rates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncsched._core.instants import Instant
+from asyncsched._core.states import QUEUE_ALL_LIMIT
+
+if TYPE_CHECKING:
+    from asyncsched._core.records import Permit
+
+
+def gcra(theoretical: Instant, permit: Permit, now: Instant) -> tuple[Instant, Instant]:
+    """Return when a run may begin under a rate, and the theoretical arrival time to keep.
+
+    The generic cell rate algorithm in its virtual scheduling form (ITU-T I.371): one timestamp per
+    key, exact, O(1).
+    """
+    theoretical = max(theoretical, now)
+    begin = max(now, theoretical - (permit.most - 1) * permit.interval)
+    return begin, theoretical + permit.interval
+
+
+def admit(overlap: str, live: int, waiting: int, chained: bool) -> str:
+    """Return what becomes of a new slot's run: ``run``, ``wait``, ``replace`` or ``skip``.
+
+    Args:
+        overlap: the job's rule.
+        live: the schedule's own runs without an outcome.
+        waiting: those of them that have not begun and wait for another.
+        chained: the run belongs to a catch-up, whose runs go behind one another.
+
+    """
+    if not live:
+        return "run"
+    if chained:
+        return "wait"
+    if overlap == "allow":
+        return "run"
+    if overlap == "queue_one":
+        return "skip" if waiting else "wait"
+    if overlap == "queue_all":
+        return "skip" if waiting >= QUEUE_ALL_LIMIT else "wait"
+    if overlap == "replace":
+        return "replace"
+    return "skip"

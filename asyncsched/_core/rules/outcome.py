@@ -1,0 +1,216 @@
+"""How an attempt ended: the one place where values and exceptions become outcomes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from asyncsched._core.errors import ArgumentError, ConfigurationError, Discard, Snooze, TryAgain
+from asyncsched._core.instants import SECOND, Instant, to_micros
+from asyncsched._core.models import ErrorInfo
+from asyncsched._core.records import PastAttempt, RunRecord
+from asyncsched._core.requests import Verdict
+from asyncsched._core.text import shown
+
+if TYPE_CHECKING:
+    from asyncsched._core.instants import Now
+    from asyncsched._core.jobs import Job
+
+logger = logging.getLogger("asyncsched.job")
+
+RESULT_LIMIT = 64 * 1024
+"""Bytes that a result may have as JSON."""
+
+_TEXT_LIMIT = 4096
+
+_TRACEBACK_LIMIT = 64 * 1024
+
+_AT_ONE_INSTANT = 100
+"""How often a run may begin at one and the same microsecond."""
+
+_SUCCEEDED = Verdict("succeeded")
+
+
+class NeverBegan(Exception):
+    """The attempt was cancelled before its first step."""
+
+
+def judge(
+    job: Job, run: RunRecord, asked: str | None, value: Any, error: BaseException | None, now: Now
+) -> Verdict | None:
+    """Return the verdict on an attempt that returned ``value`` or raised ``error``.
+
+    Args:
+        job: what was run.
+        run: for whom.
+        asked: why the attempt was to end, if it was asked to.
+        value: what it returned.
+        error: what it raised, or ``None``.
+        now: when.
+
+    Returns:
+        The verdict, or ``None`` where nothing is to be recorded: another instance holds the run now.
+
+    """
+    if error is None and value is None and asked is None:
+        return _SUCCEEDED  # nearly every run: there is nothing to decide
+    if asked == "fenced":
+        return None
+    try:
+        verdict = _judged(job, run, asked, value, error, now)
+        if verdict.state == "pending" and asked is None:
+            _refuse_to_spin(run, now)
+        return verdict
+    except Exception as broken:
+        # A retry rule of the user's own, or a delay that is none: the run fails with that, and
+        # what the attempt itself had raised stays in sight as its context.
+        broken.__context__ = error
+        logger.exception("job %r: what follows its attempt could not be decided", job.name)
+        return Verdict("failed", "retry", error=error_info(broken), pause_after=job.pause_after)
+
+
+def _refuse_to_spin(run: RunRecord, now: Now) -> None:
+    """Refuse to begin again and again at one instant: a virtual clock, which waits for that, never moves."""
+    past = run.attempts
+    if past is not None and len(past) >= _AT_ONE_INSTANT and past[-_AT_ONE_INSTANT].started_at == now.wall:
+        raise ConfigurationError(
+            f"job {run.job!r} began {_AT_ONE_INSTANT} times at the same instant, and time cannot pass before it "
+            "ends; give its Snooze, TryAgain or Retry a delay"
+        )
+
+
+def _judged(
+    job: Job, run: RunRecord, asked: str | None, value: Any, error: BaseException | None, now: Now
+) -> Verdict:
+    if asked == "timeout":
+        late = TimeoutError(
+            f"the attempt did not end within its timeout of {(job.timeout or 0) / SECOND:g} s"
+        )
+        late.__cause__ = error if isinstance(error, Exception) else None
+        return _failed(job, run, late, now, "timed_out")
+    if error is None:
+        return _succeeded(job, value, isinstance(run.arguments, str))
+    if asked is not None:
+        return _cancelled(job, asked, error, now)
+    return _raised(job, run, leaf(error), now)
+
+
+def _succeeded(job: Job, value: Any, as_json: bool) -> Verdict:
+    if not as_json or value is None:
+        return Verdict("succeeded", result=value)
+    try:
+        text = job.signature.encode_result(value)
+        size = len(text.encode())
+        if size > RESULT_LIMIT:
+            raise ArgumentError(
+                f"job {job.name!r}: its result has {size} bytes as JSON, {RESULT_LIMIT} are kept; "
+                "write it somewhere and return where"
+            )
+    except ArgumentError as refused:
+        return Verdict("failed", "result", error=error_info(refused), pause_after=job.pause_after)
+    return Verdict("succeeded", result=text)
+
+
+def _cancelled(job: Job, why: str, error: BaseException, now: Now) -> Verdict:
+    if why == "shutdown" and (job.retry is not None or isinstance(error, NeverBegan)):
+        return Verdict("pending", why, ready_at=now.steady, spent=False, attempt="released")
+    cleanup_failed = isinstance(error, Exception) and not isinstance(error, NeverBegan)
+    return Verdict("cancelled", why, error=error_info(error) if cleanup_failed else None)
+
+
+def _raised(job: Job, run: RunRecord, error: BaseException, now: Now) -> Verdict:
+    if isinstance(error, Discard):
+        return Verdict("failed", _reason(error), error=error_info(error), pause_after=job.pause_after)
+    if isinstance(error, Snooze):
+        delay = _delay(error.delay, f"job {job.name!r}: Snooze: delay")
+        return Verdict("pending", "snooze", ready_at=now.steady + delay, spent=False, attempt="snoozed")
+    if isinstance(error, TryAgain) and error.delay is not None:
+        _delay(error.delay, f"job {job.name!r}: TryAgain: delay")
+    return _failed(job, run, error, now, "failed")
+
+
+def _delay(delay: Any, what: str) -> int:
+    micros = to_micros(delay, what)
+    if micros < 0:
+        raise ConfigurationError(f"{what} must not be negative, not {delay}")
+    return micros
+
+
+def _failed(job: Job, run: RunRecord, error: BaseException, now: Now, state: str) -> Verdict:
+    info = error_info(error)
+    if job.retry is not None and run.attempt < job.attempts:
+        began = run.attempts[0].started_at if run.attempts else run.started_at
+        delay = job.retry.delay_for(run.id, run.attempt, error, now.wall - (began or now.wall))
+        if delay is not None:
+            return Verdict("pending", "retry", error=info, ready_at=now.steady + delay, attempt=state)
+    return Verdict(state, error=info, pause_after=job.pause_after)
+
+
+def leaf(error: BaseException) -> BaseException:
+    """Return the only exception in a group of one: a job's own task group wraps what it raises."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def let_go_of_locals(error: BaseException) -> None:
+    """Drop what the frames of an exception that is over hold: a connection left open still has its locks.
+
+    Python does so when the exception itself goes; ours waits until its outcome is written, which may
+    be just what that lock is in the way of.
+    """
+    todo: list[BaseException | None] = [error]
+    seen = set()
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        todo += (one.__cause__, one.__context__)
+        if isinstance(one, BaseExceptionGroup):
+            todo += one.exceptions
+
+
+def error_info(error: BaseException) -> ErrorInfo:
+    """Return an exception as text, its traceback beginning in the job's own code."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    frames = error.__traceback__
+    ours = sys.modules["asyncsched"].__path__[0]
+    while frames is not None and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(ours):
+        frames = frames.tb_next
+    try:
+        text = "".join(traceback.format_exception(kind, error, frames))
+        message = str(error)
+    except Exception as broken:  # an exception whose own text cannot be made
+        text = message = f"<{name} whose text raised {type(broken).__name__}>"
+    return ErrorInfo(name, _writable(message[:_TEXT_LIMIT]), _writable(text[-_TRACEBACK_LIMIT:]))
+
+
+def _reason(error: Discard) -> str:
+    """Return why a job gave up, as a text, whatever it gave as its reason."""
+    given: object = error.reason
+    return _writable(given[:_TEXT_LIMIT] if isinstance(given, str) else shown(given))
+
+
+def _writable(text: str) -> str:
+    """Return the text without what neither a log nor a database takes: half characters, and nothing at all."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+ATTEMPTS_KEPT = 200
+
+
+def past_attempts(run: RunRecord, verdict: Verdict, now: Instant) -> list[PastAttempt] | None:
+    """Return the attempts that a run has behind it once this one has ended."""
+    if verdict.state == "succeeded" and run.attempts is None:
+        return None
+    assert run.started_at is not None
+    past = PastAttempt(run.attempt, run.started_at, now, verdict.attempt, verdict.why, verdict.error)
+    kept = [*(run.attempts or ()), past]
+    if len(kept) > ATTEMPTS_KEPT:  # one that snoozes for ever: its first attempt and its newest stay
+        del kept[1]
+    return kept

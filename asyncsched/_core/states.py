@@ -1,0 +1,35 @@
+"""The words for how a run stands, where it came from, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+State = Literal["pending", "running", "succeeded", "failed", "timed_out", "cancelled", "lost"]
+
+Origin = Literal["schedule", "once", "manual", "backfill"]
+
+Overlap = Literal["skip", "queue_one", "queue_all", "replace", "allow"]
+
+CatchUp = Literal["latest", "all", "none"]
+
+FINAL_STATES: frozenset[str] = frozenset(get_args(State)) - {"pending", "running"}
+
+OVERLAPS: tuple[str, ...] = get_args(Overlap)
+
+QUEUE_ALL_LIMIT = 100
+"""How many runs of one schedule wait at most under ``overlap="queue_all"``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended, and why.
+
+    Attributes:
+        state: ``succeeded``, ``failed``, ``timed_out``, ``cancelled`` or ``lost``.
+        why: a reason in few words, such as ``shutdown`` or ``replaced``; ``""`` where none is due.
+
+    """
+
+    state: State
+    why: str = ""

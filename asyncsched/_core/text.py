@@ -1,0 +1,26 @@
+"""What is said of values and exceptions that were given: short, whatever they are."""
+
+from __future__ import annotations
+
+
+def shorten(text: str, limit: int = 40) -> str:
+    """Return at most ``limit`` characters of ``text``, so that no error echoes hostile input."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def shown(value: object, limit: int = 40) -> str:
+    """Return what is said of a value that was given: at most ``limit`` characters, whatever it is."""
+    try:
+        return shorten(repr(value), limit)
+    except Exception:  # a whole number of more digits than Python writes, or a broken __repr__
+        return f"<{shorten(type(value).__name__)}>"
+
+
+def told(error: BaseException, limit: int = 200) -> str:
+    """Return an exception's type and at most ``limit`` characters of its text, whatever it is."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception as broken:
+        text = f"its text raised {type(broken).__name__}"
+    return f"{name}: {shorten(text, limit)}" if text else name

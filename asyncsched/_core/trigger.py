@@ -1,0 +1,144 @@
+"""What a trigger is to the engine: the two protocols, and a user's own made to speak instants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from asyncsched._core.errors import TriggerError
+from asyncsched._core.instants import SECOND, YEAR, Instant, to_datetime, to_instant
+from asyncsched._core.text import shorten, shown, told
+
+if TYPE_CHECKING:
+    from asyncsched._core.instants import Instant
+
+
+class UserTrigger:
+    """A user's trigger, speaking instants. Found by halving, so nothing is walked."""
+
+    def __init__(self, trigger: Trigger) -> None:
+        self.trigger = trigger
+
+    def next_instant(self, after: Instant) -> Instant | None:
+        """Return the first instant strictly after ``after``.
+
+        Raises:
+            TriggerError: the trigger answered with something else.
+
+        """
+        found = self.trigger.next(to_datetime(after))
+        if found is None:
+            return None
+        at = to_instant(found, f"what {type(self.trigger).__name__}.next returned")
+        if at <= after:
+            raise TriggerError(
+                f"{type(self.trigger).__name__}.next({to_datetime(after)}) returned {shorten(str(found))}, "
+                "which is not later; a trigger answers strictly after"
+            )
+        return at
+
+    def previous_instant(self, before: Instant) -> Instant | None:
+        """Return the last instant at or before ``before``, asking only ``next`` if need be."""
+        own: Callable[[datetime], datetime | None] | None = getattr(self.trigger, "previous", None)
+        if own is not None:
+            found = own(to_datetime(before))
+            if found is None:
+                return None
+            at = to_instant(found, f"what {type(self.trigger).__name__}.previous returned")
+            if at > before:
+                raise TriggerError(
+                    f"{type(self.trigger).__name__}.previous({to_datetime(before)}) returned "
+                    f"{shorten(str(found))}, which is later; a trigger answers at or before"
+                )
+            return at
+        low, back = before - SECOND, SECOND
+        while (first := self.next_instant(low)) is None or first > before:
+            back *= 2
+            low = before - back
+            if back > 40 * YEAR:
+                return None
+        # Invariant: the slot after `low` is at or before `before`, the one after `high` is not.
+        high = before
+        while high - low > 1:
+            middle = (low + high) // 2
+            following = self.next_instant(middle)
+            if following is None or following > before:
+                high = middle
+            else:
+                low = middle
+        return self.next_instant(low)
+
+    def describe(self) -> str:
+        """Return what the trigger says of itself, else its ``repr``."""
+        own = getattr(self.trigger, "describe", None)
+        return str(own()) if callable(own) else repr(self.trigger)
+
+    def __repr__(self) -> str:
+        return repr(self.trigger)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UserTrigger) and self.trigger == other.trigger
+
+    def __hash__(self) -> int:
+        return hash(self.trigger)
+
+
+def as_instants(trigger: Any, what: str) -> InstantTrigger:
+    """Return the trigger as one that speaks instants.
+
+    Raises:
+        TriggerError: it has no ``next``.
+
+    """
+    if hasattr(trigger, "next_instant") and not isinstance(trigger, type):
+        speaking: InstantTrigger = trigger
+        return speaking
+    if not callable(getattr(trigger, "next", None)) or isinstance(trigger, type):
+        raise TriggerError(f"{what}: {shown(trigger)} is no trigger; {_instead_of(trigger)}")
+    return UserTrigger(trigger)
+
+
+def _instead_of(trigger: object) -> str:
+    if isinstance(trigger, str):
+        return "write it as Cron(...)"
+    if isinstance(trigger, (int, float, timedelta)) and not isinstance(trigger, bool):
+        seconds = trigger.total_seconds() if isinstance(trigger, timedelta) else trigger
+        return f"write Interval(seconds={shown(seconds)})"
+    return "give an Interval, Cron, At, AnyOf, or an object with next(after) -> datetime | None"
+
+
+@contextmanager
+def asking(schedule: str) -> Iterator[None]:
+    """Have what a trigger raises named after its schedule: a user's own may raise anything.
+
+    Raises:
+        TriggerError: the trigger raised something; that is its cause.
+
+    """
+    try:
+        yield
+    except Exception as error:
+        raise TriggerError(f"schedule {schedule!r}: its trigger failed: {told(error)}") from error
+
+
+@runtime_checkable
+class Trigger(Protocol):
+    """When. Pure and stateless: the same question has the same answer for ever."""
+
+    def next(self, after: datetime, /) -> datetime | None:
+        """Return the first due time strictly after ``after`` (aware), or ``None``."""
+        ...
+
+
+class InstantTrigger(Protocol):
+    """A trigger that speaks instants: what ours are, and what a user's is wrapped into."""
+
+    def next_instant(self, after: Instant) -> Instant | None:
+        """Return the first instant strictly after ``after``, or ``None``."""
+        ...
+
+    def previous_instant(self, before: Instant) -> Instant | None:
+        """Return the last instant at or before ``before``, or ``None``."""
+        ...

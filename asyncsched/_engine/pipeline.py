@@ -1,0 +1,96 @@
+"""A job made ready to run: its policies around its executor, put together once."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, cast
+
+from asyncsched._core.context import CurrentRun
+from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.jobs import Job, arguments_of
+from asyncsched._core.propagation import carrying
+from asyncsched.abc import Call, Executor
+from asyncsched.policies.provide import Provide
+
+if typing.TYPE_CHECKING:
+    from asyncsched.abc import Call, Executor
+
+
+def make_runnable(job: Job, executor: Executor) -> Runnable:
+    """Return the job with its chain; the first of its policies is the outermost.
+
+    Raises:
+        ConfigurationError: a policy fails to wrap, or gives back nothing callable.
+
+    """
+    call: Call = _innermost(job, executor)
+    if job.signature.provided:
+        call = Providing(tuple(job.signature.provided.items()), _fill).wrap(call)
+    for policy in reversed(job.policies):
+        try:
+            call = policy.wrap(call)
+        except Exception as error:
+            raise ConfigurationError(
+                f"job {job.name!r}: policy {policy!r} raised at wrap: {error!r}"
+            ) from error
+        if not callable(cast("object", call)):
+            raise ConfigurationError(
+                f"job {job.name!r}: policy {policy!r} returned {call!r} from wrap(call); return an async callable"
+            )
+    return Runnable(job, call, executor)
+
+
+def _innermost(job: Job, executor: Executor) -> Call:
+    """Return what all policies stand around: the executor with the run's arguments."""
+    run = executor.run
+    func = job.func
+    send = carrying(job) if job.carry and getattr(executor, "elsewhere", False) else None
+
+    def call(current: CurrentRun) -> Any:
+        live: Any = current._link
+        given = live.run.arguments
+        args, kwargs = arguments_of(live.run, job) if isinstance(given, str) else given
+        if live.provided is not None:
+            kwargs = {**kwargs, **live.provided}
+        return run(current, func if send is None else send(), args, kwargs)
+
+    return call
+
+
+def _fill(current: CurrentRun, values: dict[str, Any]) -> None:
+    """Give the attempt the values of its provided parameters."""
+    live: Any = current._link
+    live.provided = values
+
+
+class Runnable:
+    """A job made ready: its chain of policies around its executor, built once."""
+
+    __slots__ = ("call", "executor", "in_loop", "job")
+
+    def __init__(self, job: Job, call: Call, executor: Executor) -> None:
+        self.job = job
+        self.call = call
+        self.executor = executor
+        self.in_loop: bool = getattr(executor, "in_loop", False)
+
+
+@dataclass(frozen=True, slots=True)
+class Providing:
+    """The policy that fills a job's provided parameters around each attempt."""
+
+    parameters: tuple[tuple[str, Provide], ...]
+    fill: Callable[[CurrentRun, dict[str, Any]], None]
+
+    def wrap(self, call: Call) -> Call:
+        """Return a call with the parameters open."""
+
+        async def provided(run: CurrentRun) -> Any:
+            async with AsyncExitStack() as stack:
+                self.fill(run, {name: await item.enter(stack) for name, item in self.parameters})
+                return await call(run)
+
+        return provided

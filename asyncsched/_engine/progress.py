@@ -1,0 +1,65 @@
+"""Progress of running runs: the latest is kept, and written and told at most every half second."""
+
+from __future__ import annotations
+
+import logging
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+import anyio
+
+from asyncsched._core.records import RunRecord
+
+if TYPE_CHECKING:
+    from asyncsched._backends.base import Backend
+    from asyncsched._backends.clock import Timeline
+    from asyncsched._engine.event_bus import Hub
+    from asyncsched.abc import Clock, Store
+
+logger = logging.getLogger("asyncsched.job")
+
+EVERY = 0.5
+
+
+class ProgressBoard:
+    """Collects what runs report, from whichever thread, and hands it on at a bounded rate."""
+
+    def __init__(self, store: Store, timeline: Timeline, clock: Clock, hub: Hub, backend: Backend) -> None:
+        self._store = store
+        self._timeline = timeline
+        self._clock = clock
+        self._hub = hub
+        self._backend = backend
+        self._changed: dict[int, RunRecord] = {}
+        self._busy = False
+        self._last = float("-inf")
+
+    def changed(self, run: RunRecord) -> None:
+        """Hear of a run's progress; callable from any thread."""
+        self._changed[run.id] = run
+        if not self._busy:
+            self._backend.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        if self._changed and not self._busy:
+            self._busy = True
+            self._backend.spawn(self._write(), Context())
+
+    async def _write(self) -> None:
+        try:
+            while self._changed:
+                await anyio.sleep(max(0.0, self._last + EVERY - self._clock.monotonic()))
+                self._last = self._clock.monotonic()
+                # One by one, each step atomic: other threads put in while this takes out.
+                for _ in range(len(self._changed)):
+                    run = self._changed.popitem()[1]
+                    if run.state == "running":
+                        await self._store.note(run, self._timeline.now())
+                    self._hub.told(run.id)
+        except Exception:
+            logger.exception("progress could not be written; the next report is tried again")
+        except BaseException:  # the scheduler is being closed
+            self._busy = False
+            raise
+        self._busy = False
+        self._begin()  # for what came after the last look, from a thread that saw us busy

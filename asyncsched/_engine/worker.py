@@ -1,0 +1,193 @@
+"""One store with its engine and its runner, and the desk that the handles of its runs turn to."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, cast
+
+import anyio
+
+from asyncsched._backends.clock import ClusterTimeline, Timeline
+from asyncsched._core.errors import ArgumentError, ConfigurationError, SchedulerClosed, StoreUnavailable
+from asyncsched._core.instants import Instant, Now, to_instant, to_micros
+from asyncsched._core.jobs import Job
+from asyncsched._core.records import InstanceRecord, RunRecord
+from asyncsched._core.version import VERSION
+from asyncsched._engine.engine import Engine
+from asyncsched._engine.membership import Keeper
+from asyncsched._engine.progress import ProgressBoard
+from asyncsched._engine.reconcile import Deployment, new_schedule
+from asyncsched._engine.runner import Runner
+from asyncsched._engine.timers import Timers
+from asyncsched.abc import ClusterStore, Store
+
+if TYPE_CHECKING:
+    from asyncsched._core.jobs import Declared
+    from asyncsched._engine.runtime import Machine
+
+
+class Line:
+    """One store with its engine and its runner. A scheduler has one, and a second for local work."""
+
+    def __init__(self, machine: Machine, store: Store) -> None:
+        self.store = store
+        self.machine = machine
+        clock, backend = machine.clock, machine.backend
+        self.timeline = (ClusterTimeline if store.durable else Timeline)(clock)
+        sleeper = backend.sleeper()
+        self.timers = timers = Timers(sleeper.wake)
+        self.engine = Engine(
+            store, self.timeline, clock, machine.hub, backend, sleeper, timers, machine.seats, machine.ids,
+            machine.runnables, machine.ids.instance, machine.is_draining,
+        )  # fmt: skip
+        self.runner = Runner(
+            store, self.timeline, clock, machine.hub, backend, timers, machine.context, self.engine.done,
+            machine.watcher,
+        )  # fmt: skip
+        self.engine.runner = self.runner
+        self.board = ProgressBoard(store, self.timeline, clock, machine.hub, backend)
+        self.runner.progressed = self.board.changed
+        self.runner.let_go = machine.registry.let_go
+        self.desk = LineDesk(machine, self)
+        self.keeper: Keeper | None = None
+        self._deployment = Deployment(store, self.timeline, machine.registry)
+        if store.durable:
+            self.engine.put_back = self._deployment.put_back
+
+    async def open(self) -> None:
+        """Open the store; one that is shared, as one instance among others."""
+        if not self.store.durable:
+            await self.store.open(self.engine.hint)
+            return
+        store = cast("ClusterStore", self.store)
+        store.prepare(self.machine.clock, self._deployment.read_trigger)
+        await store.open(self.engine.hint)
+        try:
+            await self._join(store)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await store.close()
+            raise
+
+    async def _join(self, store: ClusterStore) -> None:
+        machine, timeline = self.machine, cast("ClusterTimeline", self.timeline)
+        timeline.refresh(await store.time(), machine.clock.monotonic(), machine.clock.monotonic())
+        if machine.role == "off":
+            return
+        jobs = {name for name, job in machine.registry.jobs.items() if not job.each_instance}
+        me = InstanceRecord(
+            machine.ids.instance, socket.gethostname(), os.getpid(), VERSION, machine.role,
+            frozenset(jobs), frozenset(one.id for one in self._deployment.declared()),
+        )  # fmt: skip
+        self.keeper = Keeper(
+            store, timeline, machine.clock, machine.hub, machine.backend, self.engine, self.runner, me,
+            machine.ids.incarnation, self._deployment.members_changed,
+        )  # fmt: skip
+        await self.keeper.join()
+
+    def begin(self) -> None:
+        """Begin to fire and to run."""
+        self.engine.works = True
+        self.machine.backend.spawn(self.engine.serve(), self.machine.context.copy())
+
+    async def leave(self) -> None:
+        """Let the other instances go on without this one."""
+        if self.keeper is not None:
+            await self.keeper.leave()
+
+    async def declare(self, declared: Iterable[Declared]) -> None:
+        """Bring the code's schedules into the store."""
+        if self.keeper is not None:
+            me = self.keeper.me.incarnation
+            await self._deployment.declare(me)
+            await self._deployment.members_changed(me, await self.keeper.members())
+        if not self.store.durable:
+            now = self.timeline.now()
+            for one in declared:
+                await self.store.put_schedule(
+                    new_schedule(one, self.store, now, strict=self.machine.strict), 0, now
+                )
+        self.engine.follow(await self.store.schedules())
+        self.engine.hint()  # it may be asleep already: where tasks begin at once, it was before us
+
+
+class LineDesk:
+    """Looks after single runs of one line."""
+
+    __slots__ = ("_line", "_machine")
+
+    def __init__(self, machine: Machine, line: Line) -> None:
+        self._machine = machine
+        self._line = line
+
+    async def look(self, run_id: int) -> RunRecord | None:
+        return await self._answer(self._line.store.run(run_id))
+
+    def job_of(self, name: str) -> Job | None:
+        return self._machine.registry.jobs.get(name)
+
+    def watch(self, run_id: int) -> tuple[anyio.Event, Callable[[], None]]:
+        return self._machine.hub.wait_for(run_id)
+
+    async def cancel(self, run_id: int, why: str) -> RunRecord | None:
+        before = await self.look(run_id)
+        if before is None:
+            return None  # nor would a write find it, which may have to wait for somebody's transaction
+        lived, now, runner = before.live, self._line.timeline.now(), self._line.runner
+        record = await self._answer(self._line.store.cancel(run_id, why, now))
+        if record is not None and record.state == "running":
+            runner.cancel(run_id, why)
+        elif record is not None and lived and record.finished_at == now.wall and run_id not in runner.known():
+            runner.ended(record, self.job_of(record.job))  # by us: else whoever executed it tells
+        return record
+
+    async def move(self, run_id: int, when: tuple[Instant, bool]) -> RunRecord | None:
+        if self.closed():
+            raise _gone(self._line.store)
+        record = await self._answer(self._line.store.move(run_id, *when, self._line.timeline.now()))
+        if record is not None and record.state == "pending":
+            self._line.engine.added(record)
+        return record
+
+    def when(
+        self, delay: float | timedelta | None, at: datetime | None, now: Now | None = None
+    ) -> tuple[Instant, bool]:
+        """Return a due time, and whether it stands on the steady timeline."""
+        now = now or self._line.timeline.now()
+        if at is None:
+            if delay is None:
+                return now.steady, True
+            micros = to_micros(delay, "delay")
+            if micros < 0:
+                raise ConfigurationError(f"delay must not be negative, not {delay}")
+            return now.steady + micros, True
+        if delay is not None:
+            raise ArgumentError("give delay= or at=, not both")
+        return max(to_instant(at, "at"), now.wall), False
+
+    async def _answer(self, asked: Awaitable[RunRecord | None]) -> RunRecord | None:
+        """Return the store's answer, or say that it was closed with the scheduler."""
+        try:
+            return await asked
+        except StoreUnavailable:
+            if self.closed():
+                raise _gone(self._line.store) from None
+            raise
+
+    def error_of(self, run_id: int) -> BaseException | None:
+        return self._machine.hub.error_of(run_id)
+
+    def closed(self) -> bool:
+        return self._machine.hub.closed
+
+
+def _gone(store: Store) -> SchedulerClosed:
+    if not store.durable:
+        return SchedulerClosed("the scheduler has been closed, and its runs ended with it")
+    return SchedulerClosed(
+        "the scheduler has been closed, and its store with it; the run is kept there: when a scheduler runs "
+        "again, ask by its handle(run_id)"
+    )

@@ -1,0 +1,1 @@
+"""The face: what an app calls to declare, schedule, operate and inspect."""

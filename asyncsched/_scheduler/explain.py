@@ -1,0 +1,121 @@
+"""Why did it not run? Every due time has an answer."""
+
+from __future__ import annotations
+
+from asyncsched._core.instants import SECOND, Instant, Now, to_datetime
+from asyncsched._core.jobs import Job
+from asyncsched._core.mapping import run_view
+from asyncsched._core.models import Explanation, Run
+from asyncsched._core.records import RunRecord, ScheduleRecord, Stretch
+from asyncsched._core.trigger import asking
+from asyncsched.abc import Store
+
+_REASONS = {
+    "missed": "it was not met in time (the scheduler was down, blocked or too late), and the misfire "
+    "rule did not run it",
+    "paused": "the schedule was paused",
+    "overlap": "an earlier run of the schedule was still live",
+}
+
+
+async def explain_slot(
+    store: Store, record: ScheduleRecord, job: Job | None, at: Instant, now: Now
+) -> Explanation:
+    """Return what became of a due time of a schedule."""
+    run = await store.slot(record.id, at)
+    if run is not None:
+        return _ran(record, job, at, run)
+    here = now.steady if record.steady else now.wall
+    if at > here:
+        return _ahead(record, at)
+    for stretch in await store.stretches(record.id, at, at):
+        # Of the slots that an earlier trigger lost only the outermost are still known as such.
+        if _is_slot(record, at) or (at < record.edition_since and at in (stretch.first, stretch.last)):
+            return _lost(record, at, stretch)
+    if at < _first_known(record):
+        return _said(record, at, "before_first", "the schedule was not known yet")
+    if not _is_slot(record, at):
+        return _no_slot(record, at)
+    if record.next_slot is not None and record.next_slot <= at:
+        return _owed(record, at)
+    if at < record.edition_since:
+        text = f"not a slot of revision {record.edition}: the schedule had another trigger then"
+        return _said(record, at, "not_a_slot", text)
+    return _said(record, at, "pruned", "its record has been pruned from the history")
+
+
+def _is_slot(record: ScheduleRecord, at: Instant) -> bool:
+    return _next(record, at - 1) == at
+
+
+def _next(record: ScheduleRecord, after: Instant) -> Instant | None:
+    with asking(record.id):
+        return record.trigger.next_instant(after)
+
+
+def _first_known(record: ScheduleRecord) -> Instant:
+    """Return when the schedule was first known: on its own timeline, while it has its first trigger."""
+    return record.anchor if record.edition == 1 else record.created_at
+
+
+def _ahead(record: ScheduleRecord, at: Instant) -> Explanation:
+    if not _is_slot(record, at):
+        return _no_slot(record, at)
+    return _said(record, at, "future", "it lies ahead" + (f"; {_pause(record)}" if record.paused else ""))
+
+
+def _owed(record: ScheduleRecord, at: Instant) -> Explanation:
+    """Explain a slot that has come, and that nothing has been decided about."""
+    if record.paused:
+        return _said(record, at, "paused", f"it got no run: {_pause(record)}")
+    if record.next_due is not None and record.next_slot == at and record.next_due > at:
+        due = to_datetime(record.next_due).isoformat(" ")
+        return _said(record, at, "pending", f"its jitter makes it due at {due}")
+    return _said(record, at, "pending", "it is due and about to be run")
+
+
+def _pause(record: ScheduleRecord) -> str:
+    note = f" ({record.note})" if record.note else ""
+    by = f" by {record.by}" if record.by else ""
+    return f"the schedule is paused{by}{note}"
+
+
+def _ran(record: ScheduleRecord, job: Job | None, at: Instant, run: RunRecord) -> Explanation:
+    view = run_view(run, job)
+    if run.state == "pending":
+        why = f"it waits for {run.waits_for}" if run.waits_for else "it is pending"
+        return _said(record, at, "pending", why, view)
+    if run.state == "running":
+        return _said(record, at, "ran", "it is running", view)
+    why = f" ({run.why})" if run.why else ""
+    if run.started_at is None:
+        verdict = "rate_limited" if run.why == "rate_limited" else "cancelled"
+        return _said(record, at, verdict, f"it was {run.state} before it began{why}", view)
+    late = f", {max(0, run.late) / SECOND:.3f} s after its due time" if run.late is not None else ""
+    return _said(record, at, "ran", f"it ran{late} and {run.state}{why}", view)
+
+
+def _lost(record: ScheduleRecord, at: Instant, stretch: Stretch) -> Explanation:
+    reason = _REASONS.get(stretch.reason, stretch.reason)
+    several = ""
+    if stretch.count > 1:
+        least = "" if stretch.exact else "more than "
+        several = (
+            f"; one of {least}{stretch.count} slots from {to_datetime(stretch.first).isoformat(' ')} "
+            f"to {to_datetime(stretch.last).isoformat(' ')}"
+        )
+    return _said(record, at, stretch.reason, f"it got no run: {reason}{several}")
+
+
+def _no_slot(record: ScheduleRecord, at: Instant) -> Explanation:
+    following = _next(record, at)
+    after = f"; the next one after it is {to_datetime(following).isoformat(' ')}" if following else ""
+    if at < record.edition_since:
+        after = f", which is of {to_datetime(record.edition_since).isoformat(' ')}{after}"
+    return _said(record, at, "not_a_slot", f"not a slot of revision {record.edition}{after}")
+
+
+def _said(
+    record: ScheduleRecord, at: Instant, verdict: str, text: str, run: Run | None = None
+) -> Explanation:
+    return Explanation(record.id, to_datetime(at), verdict, text, run)

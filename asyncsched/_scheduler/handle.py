@@ -1,0 +1,245 @@
+"""What ``schedule_once`` gives back: a typed, awaitable, cancellable handle."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+from typing import Any, Generic, Protocol, TypeVar
+
+import anyio
+
+from asyncsched._core.errors import (
+    ArgumentError,
+    ConfigurationError,
+    NotCancellable,
+    RunCancelled,
+    RunFailed,
+    RunLost,
+    RunTimedOut,
+    SchedulerClosed,
+    StoreUnavailable,
+    UnknownRun,
+)
+from asyncsched._core.instants import SECOND, Instant, to_micros
+from asyncsched._core.jobs import Job
+from asyncsched._core.mapping import result_of, run_id_text, run_view
+from asyncsched._core.models import Progress, Run
+from asyncsched._core.records import RunRecord
+from asyncsched._core.states import Outcome
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_PAUSE = 0.25
+"""Seconds between two looks at a store that does not answer."""
+
+_UNCOMMITTED = (
+    "it was put into a transaction of your own, which has not committed (yet); ask after the commit, and after "
+    "a rollback not at all"
+)
+
+_FAILURES: dict[str, type[RunFailed]] = {"cancelled": RunCancelled, "timed_out": RunTimedOut, "lost": RunLost}
+
+
+class Desk(Protocol):
+    """What a handle needs of its scheduler."""
+
+    async def look(self, run_id: int) -> RunRecord | None: ...
+
+    def job_of(self, name: str) -> Job | None: ...
+
+    def watch(self, run_id: int) -> tuple[anyio.Event, Callable[[], None]]: ...
+
+    async def cancel(self, run_id: int, why: str) -> RunRecord | None: ...
+
+    async def move(self, run_id: int, when: tuple[Instant, bool]) -> RunRecord | None: ...
+
+    def when(self, delay: float | timedelta | None, at: datetime | None) -> tuple[Instant, bool]: ...
+
+    def error_of(self, run_id: int) -> BaseException | None: ...
+
+    def closed(self) -> bool: ...
+
+
+class RunHandle(Generic[T_co]):
+    """One run, from wherever it was scheduled.
+
+    Attributes:
+        created: whether this call made the run; False where a ``key`` found one that was there.
+
+    """
+
+    __slots__ = ("__weakref__", "_desk", "_id", "_record", "_uncommitted", "created")
+
+    def __init__(
+        self, desk: Desk, run_id: int, record: RunRecord | None = None, created: bool = False,
+        uncommitted: bool = False,
+    ) -> None:  # fmt: skip
+        self._desk = desk
+        self._id = run_id
+        self._record = record
+        self._uncommitted = uncommitted  # in a transaction of the user's own: it is not there yet
+        self.created = created
+
+    @property
+    def id(self) -> str:
+        """The run's id: 32 hexadecimal digits, in order of time."""
+        return run_id_text(self._id)
+
+    async def _look(self) -> RunRecord:
+        found = await self._desk.look(self._id)
+        if found is not None:
+            self._record, self._uncommitted = found, False
+        if self._record is None or (found is None and (self._record.live or self._uncommitted)):
+            raise self._unknown()
+        return self._record
+
+    async def _look_on(self) -> RunRecord:
+        """Look, however long the store is away: who waits for a run is not to fall with every outage."""
+        while True:
+            try:
+                return await self._look()
+            except StoreUnavailable:
+                await anyio.sleep(_PAUSE)
+
+    def _unknown(self) -> UnknownRun:
+        return UnknownRun(self.id, _UNCOMMITTED) if self._uncommitted else UnknownRun(self.id)
+
+    async def _ended(self, timeout: float | timedelta | None) -> RunRecord:
+        seconds = None if timeout is None else to_micros(timeout, "timeout") / SECOND
+        if seconds is not None and seconds < 0:
+            raise ConfigurationError(f"timeout must not be negative, not {timeout}")
+        with anyio.move_on_after(seconds):
+            while True:
+                # First the ear, then the eye: what happens in between is heard.
+                changed, leave = self._desk.watch(self._id)
+                try:
+                    record = await self._look_on()
+                    if not record.live:
+                        return record
+                    if self._desk.closed():
+                        raise SchedulerClosed(
+                            f"run {self.id} of job {record.job!r} had not ended when the scheduler was closed"
+                        )
+                    await changed.wait()
+                finally:
+                    leave()
+        job = self._record.job if self._record is not None else "?"
+        raise TimeoutError(f"run {self.id} of job {job!r} had not ended after {timeout} s; it goes on")
+
+    async def status(self) -> Run:
+        """Return the run as it stands now.
+
+        Raises:
+            UnknownRun: it has been pruned, or the transaction that it is part of has not committed.
+
+        """
+        record = await self._look()
+        return run_view(record, self._desk.job_of(record.job))
+
+    async def wait(self, timeout: float | timedelta | None = None) -> Run:
+        """Wait until the run has its outcome, and return it; a failure does not raise.
+
+        An outage of the store is waited out, too.
+
+        Args:
+            timeout: seconds or ``timedelta``.
+
+        Raises:
+            TimeoutError: it has none yet; the run is not touched by that.
+            UnknownRun: as :meth:`status`; not committed is said at once, it is not waited for.
+            SchedulerClosed: the scheduler was closed before.
+
+        """
+        record = await self._ended(timeout)
+        return run_view(record, self._desk.job_of(record.job))
+
+    async def result(self, timeout: float | timedelta | None = None) -> T_co:
+        """Return what the job returned.
+
+        An outage of the store is waited out, too.
+
+        Args:
+            timeout: seconds or ``timedelta`` to wait for it.
+
+        Raises:
+            RunFailed: it ended otherwise; the subclass says how, and ``__cause__`` is the original
+                exception where the job ran in this process.
+            TimeoutError: it has not ended yet; the run is not touched by that.
+            UnknownRun: as :meth:`status`; not committed is said at once, it is not waited for.
+            SchedulerClosed: the scheduler was closed before.
+
+        """
+        record = await self._ended(timeout)
+        if record.state == "succeeded":
+            value: T_co = result_of(record, self._desk.job_of(record.job))
+            return value
+        raise failure_of(record) from self._desk.error_of(self._id)
+
+    async def cancel(self) -> bool:
+        """Cancel the run, and wait until it has ended. A pending one never begins.
+
+        Returns:
+            Whether it ended as cancelled; False if it had ended otherwise before, or was about to.
+
+        """
+        record = await self._desk.cancel(self._id, "cancelled")
+        if record is None:
+            raise self._unknown()
+        record = await self._ended(None)
+        return record.state == "cancelled"
+
+    async def reschedule(self, *, delay: float | timedelta | None = None, at: datetime | None = None) -> None:
+        """Give the pending run another time.
+
+        Args:
+            delay: seconds or ``timedelta`` from now.
+            at: aware datetime; past means now.
+
+        Raises:
+            NotCancellable: it has begun, or ended.
+            UnknownRun: there is none of that id, or it has been pruned.
+            ArgumentError: neither ``delay`` nor ``at`` was given, or both.
+
+        """
+        if delay is None and at is None:
+            raise ArgumentError("reschedule: give delay= or at=")
+        if self._uncommitted:
+            await self._look()  # a write would wait for the end of that transaction
+        record = await self._desk.move(self._id, self._desk.when(delay, at))
+        if record is None:
+            raise self._unknown()
+        if record.state != "pending":
+            raise NotCancellable(f"run {self.id} is {record.state}: only a pending run can be moved")
+
+    async def updates(self) -> AsyncIterator[Progress]:
+        """Yield the run's progress each time it changes, until the run has ended."""
+        last: Progress | None = None
+        while True:
+            changed, leave = self._desk.watch(self._id)
+            try:
+                record = await self._look_on()
+                progress, over = record.progress, not record.live or self._desk.closed()
+                if progress is not None and progress != last:
+                    last = progress
+                    yield progress
+                if over:
+                    return
+                await changed.wait()
+            finally:
+                leave()
+
+    def __repr__(self) -> str:
+        return f"<RunHandle {self.id}>"
+
+
+def failure_of(record: RunRecord) -> RunFailed:
+    """Return the exception that tells how a run ended."""
+    kind: Any = _FAILURES.get(record.state, RunFailed)
+    outcome = Outcome(record.state, record.why)  # type: ignore[arg-type]  # rows hold the words as text
+    error = record.error
+    if error is None:
+        made: RunFailed = kind(run_id_text(record.id), record.job, outcome)
+    else:
+        made = kind(run_id_text(record.id), record.job, outcome, error.type, error.message, error.traceback)
+    return made

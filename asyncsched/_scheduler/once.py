@@ -1,0 +1,129 @@
+"""One-offs as values: what is asked for, and the run that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from asyncsched._core.checks import check_int, check_text
+from asyncsched._core.errors import ArgumentError, ConfigurationError, KeyConflict
+from asyncsched._core.instants import to_micros
+from asyncsched._core.mapping import run_id_text
+from asyncsched._core.propagation import carried
+from asyncsched._core.records import RunRecord
+from asyncsched._core.requests import Added
+from asyncsched._core.text import shorten, shown
+from asyncsched._scheduler.handle import RunHandle
+from asyncsched._scheduler.options import tags_of
+
+if TYPE_CHECKING:
+    from asyncsched._core.instants import Now
+    from asyncsched._core.jobs import Job
+    from asyncsched._engine.worker import Line
+
+
+class Once(NamedTuple):
+    """One item of ``schedule_many``: what ``schedule_once`` takes, as a value."""
+
+    func: Callable[..., Any] | str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] | None = None
+    delay: float | timedelta | None = None
+    at: datetime | None = None
+    key: str | None = None
+    key_ttl: float | timedelta = 0
+    priority: int | None = None
+    tags: Sequence[str] = ()
+
+    @property
+    def timeless(self) -> bool:
+        """Whether it is due at once."""
+        return self.delay is None and self.at is None
+
+
+def make_run(
+    line: Line, job: Job, once: Once, now: Now, origin: str = "once", schedule: str | None = None
+) -> RunRecord:
+    """Return a run that is to be added, everything about it checked.
+
+    Raises:
+        ArgumentError: the arguments do not fit, or one of the others is of no use.
+        ConfigurationError: a time or a number is wrong. Both name the job.
+
+    """
+    machine, signature = line.machine, job.signature
+    call = signature.bind(once.args, once.kwargs)
+    permits = job.permits(call) if job.limits else ()
+    as_json = line.store.durable or machine.strict
+    if once.key is not None or once.key_ttl:
+        _check_key(job, once.key, once.key_ttl)
+        call = signature.canonical(call)  # f(1) is f(x=1)
+    due, steady = (now.steady, True) if once.timeless else _due(line, job, once, now)
+    run = RunRecord(
+        machine.ids.next(now.wall),
+        job.name,
+        due,
+        steady=steady,
+        executor=job.executor,
+        origin=origin,
+        schedule=schedule,
+        priority=job.priority if once.priority is None else _priority(job, once.priority),
+        arguments=signature.encode(call) if as_json else call,
+        tags=job.tags + tags_of(once.tags, f"job {job.name!r}") if once.tags else job.tags,
+        max_attempts=job.attempts,
+    )
+    if once.key is not None or permits or job.carry:
+        run.key, run.permits = once.key, permits
+        run.key_ttl = to_micros(once.key_ttl, "key_ttl") if once.key_ttl else 0
+        run.carried = carried(job, as_json) if job.carry else None
+    machine.registry.in_use(job.name)
+    return run
+
+
+def handle_of(line: Line, run: RunRecord, added: Added) -> RunHandle[Any]:
+    """Return the handle of what the ledger has for ``run``.
+
+    Raises:
+        KeyConflict: that is a run with other arguments.
+
+    """
+    stands = added.run
+    if stands is not run:
+        line.machine.registry.let_go(run.job)
+    if added.conflict:
+        raise KeyConflict(
+            f"job {stands.job!r}: the key {shorten(stands.key or '')!r} belongs to run "
+            f"{run_id_text(stands.id)}, which is {stands.state} and has other arguments; use another key, or "
+            "replace=True while it is pending",
+            run_id_text(stands.id),
+        )
+    return RunHandle(line.desk, stands.id, stands, added.created)
+
+
+def put_off(run: RunRecord, micros: int) -> None:
+    """Move a run that has not been added yet by so much."""
+    run.due += micros
+    run.rank += micros
+    run.ready_at = run.due
+
+
+def _due(line: Line, job: Job, once: Once, now: Now) -> tuple[int, bool]:
+    try:
+        return line.desk.when(once.delay, once.at, now)
+    except (ConfigurationError, ArgumentError) as error:
+        raise type(error)(f"job {job.name!r}: {error}") from None
+
+
+def _priority(job: Job, priority: int) -> int:
+    return check_int(priority, f"job {job.name!r}: priority", -1000, 1000)
+
+
+def _check_key(job: Job, key: object, key_ttl: Any) -> None:
+    if key is None:
+        raise ArgumentError(f"job {job.name!r}: key_ttl needs a key=, which it keeps for so long")
+    if not isinstance(key, str) or not 0 < len(key) <= 500:
+        raise ArgumentError(f"job {job.name!r}: key must be a text of 1 to 500 characters, not {shown(key)}")
+    check_text(key, f"job {job.name!r}: key")
+    if key_ttl and to_micros(key_ttl, f"job {job.name!r}: key_ttl") < 0:
+        raise ConfigurationError(f"job {job.name!r}: key_ttl must not be negative, not {key_ttl}")

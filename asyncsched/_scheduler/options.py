@@ -1,0 +1,198 @@
+"""Every option of a job and a schedule, checked as it is given; the errors name job and option."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any, TypedDict
+
+from asyncsched._core.arguments.functions import check_function, is_coroutine_function, name_of
+from asyncsched._core.arguments.signature import Signature
+from asyncsched._core.checks import check_choice, check_int, check_text
+from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.instants import to_micros
+from asyncsched._core.jobs import Job
+from asyncsched._core.models import Misfire
+from asyncsched._core.states import OVERLAPS, Overlap
+from asyncsched._core.text import shown
+from asyncsched.abc import Executor, Policy
+from asyncsched.policies import Limit, RateLimit, Retry
+
+
+class Options(TypedDict, total=False):
+    """What may be said of a job; the same for every decorator."""
+
+    name: str
+    executor: str
+    timeout: float | timedelta
+    retry: Retry
+    overlap: Overlap
+    misfire: Misfire
+    max_running: int | Limit
+    rate_limit: str | RateLimit
+    priority: int
+    tags: Iterable[str]
+    policies: Iterable[Policy]
+    pause_after: int
+    each_instance: bool
+    carry: Iterable[ContextVar[Any]]
+
+
+def job_of(
+    func: Callable[..., Any], options: Mapping[str, Any], executor_named: Callable[[object, str], Executor]
+) -> Job:
+    """Return the job that a function and its options make.
+
+    Raises:
+        ConfigurationError: an option is wrong, or contradicts another one or the function.
+
+    """
+    check_function(func, "a job")
+    name = _name(func, options)
+    what = f"job {name!r}"
+    where = options.get("executor", "loop" if is_coroutine_function(func) else "thread")
+    executor = executor_named(where, what)
+    executor.check(func, name)
+    signature = Signature(func, name)
+    return Job(
+        name=name,
+        func=func,
+        executor=where,
+        timeout=_timeout(options.get("timeout"), what),
+        retry=_retry(options.get("retry"), what),
+        overlap=_overlap(options.get("overlap", "skip"), what, executor),
+        misfire=_misfire(options.get("misfire", Misfire()), what),
+        limits=_limits(options, what, signature),
+        priority=check_int(options.get("priority", 0), f"{what}: priority", -1000, 1000),
+        tags=tags_of(options.get("tags", ()), what),
+        policies=_policies(options.get("policies", ()), what),
+        pause_after=check_int(options.get("pause_after", 0), f"{what}: pause_after", 0, 1_000_000),
+        each_instance=check_flag(options.get("each_instance", False), f"{what}: each_instance"),
+        carry=_carried(options.get("carry", ()), what),
+        signature=signature,
+    )
+
+
+def check_name(value: object, what: str) -> str:
+    """Return the value if something can be called by it."""
+    if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
+        raise ConfigurationError(
+            f"{what} must be a printable text of 1 to 200 characters, not {shown(value)}"
+        )
+    return str.__str__(value)  # a plain one: that of a StrEnum's member would be written in two ways
+
+
+def jitter_of(jitter: float | timedelta | None, what: str) -> int:
+    """Return the jitter in microseconds."""
+    micros = 0 if jitter is None else to_micros(jitter, f"{what}: jitter")
+    if micros < 0:
+        raise ConfigurationError(f"{what}: jitter must not be negative, not {jitter}")
+    return micros
+
+
+def tags_of(tags: object, what: str) -> tuple[str, ...]:
+    """Return the tags as a tuple of texts."""
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise ConfigurationError(f"{what}: tags must be a list of texts, not {shown(tags)}")
+    listed = tuple(tags)
+    if not all(isinstance(tag, str) for tag in listed):
+        raise ConfigurationError(f"{what}: tags must be texts, not {shown(listed)}")
+    for tag in listed:
+        check_text(tag, f"{what}: a tag")
+    return listed
+
+
+def check_flag(value: object, what: str) -> bool:
+    """Return the value if it is ``True`` or ``False``."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{what} must be True or False, not {shown(value)}")
+    return value
+
+
+def _name(func: Callable[..., Any], options: Mapping[str, Any]) -> str:
+    if "name" not in options and name_of(func) == "<lambda>":
+        return "lambda"
+    return check_name(options.get("name", name_of(func)), f"job {name_of(func)!r}: name")
+
+
+def _timeout(value: Any, what: str) -> int | None:
+    if value is None:
+        return None
+    micros = to_micros(value, f"{what}: timeout")
+    if micros <= 0:
+        raise ConfigurationError(f"{what}: timeout must be more than 0 s, not {value}")
+    return micros
+
+
+def _retry(value: Any, what: str) -> Any:
+    if value is not None and (isinstance(value, type) or not hasattr(value, "delay_for")):
+        raise ConfigurationError(f"{what}: retry must be a Retry(...), not {shown(value)}")
+    return value
+
+
+def _overlap(value: Any, what: str, executor: Executor) -> str:
+    check_choice(value, f"{what}: overlap", OVERLAPS)
+    if value == "replace" and not getattr(executor, "cancellable", True):
+        raise ConfigurationError(
+            f'{what}: overlap="replace" cancels the running one, and a thread cannot be cancelled; '
+            'use an async function, executor="process", or another overlap'
+        )
+    return str(value)
+
+
+def _misfire(value: Any, what: str) -> Misfire:
+    if not isinstance(value, Misfire):
+        raise ConfigurationError(f"{what}: misfire must be a Misfire(...), not {shown(value)}")
+    return value
+
+
+def _limits(options: Mapping[str, Any], what: str, signature: Signature) -> tuple[Any, ...]:
+    rules: list[Any] = []
+    most = options.get("max_running")
+    if most is not None:
+        rules.append(
+            most if isinstance(most, Limit) else Limit(check_int(most, f"{what}: max_running", 1, 10**6))
+        )
+    rate = options.get("rate_limit")
+    if isinstance(rate, str):
+        try:
+            rate = RateLimit(rate)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{what}: rate_limit: {error}") from None
+    if rate is not None and not isinstance(rate, RateLimit):
+        raise ConfigurationError(
+            f'{what}: rate_limit must be such as "10/s" or a RateLimit, not {shown(rate)}'
+        )
+    if rate is not None:
+        rules.append(rate)
+    for rule in rules:
+        if rule.by is not None and rule.by not in signature.signature.parameters:
+            known = ", ".join(signature.signature.parameters) or "none"
+            raise ConfigurationError(
+                f"{what}: {type(rule).__name__}: by={shown(rule.by)} is no parameter of it; it has {known}"
+            )
+    return tuple(rules)
+
+
+def _policies(value: Any, what: str) -> tuple[Any, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{what}: policies must be a list, not {shown(value)}")
+    policies = tuple(value)
+    for policy in policies:
+        if isinstance(policy, type) or not callable(getattr(policy, "wrap", None)):
+            raise ConfigurationError(f"{what}: {shown(policy)} is no policy: it has no wrap(call)")
+    return policies
+
+
+def _carried(value: Any, what: str) -> dict[str, ContextVar[Any]]:
+    if isinstance(value, ContextVar) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{what}: carry must be a list of context variables, not {shown(value)}")
+    variables = tuple(value)
+    for variable in variables:
+        if not isinstance(variable, ContextVar):
+            raise ConfigurationError(f"{what}: carry takes context variables, not {shown(variable)}")
+    carried = {variable.name: variable for variable in variables}
+    if len(carried) != len(variables):
+        raise ConfigurationError(f"{what}: carry: two of its context variables have one name; rename one")
+    return carried

@@ -1,0 +1,301 @@
+"""Looking at what is there: schedules, runs, slots past and to come."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from asyncsched._backends.turns import in_turns
+from asyncsched._core.checks import check_choice, check_int, check_text
+from asyncsched._core.errors import ConfigurationError, UnknownRun, UnknownSchedule
+from asyncsched._core.instants import Instant, to_datetime, to_instant, to_micros
+from asyncsched._core.mapping import instance_view, run_view, schedule_view
+from asyncsched._core.models import Coming, Explanation, Health, Instance, Pause, Run, Schedule
+from asyncsched._core.records import RunRecord, ScheduleRecord
+from asyncsched._core.requests import RunQuery
+from asyncsched._core.states import FINAL_STATES
+from asyncsched._core.text import told
+from asyncsched._scheduler.explain import explain_slot
+from asyncsched._scheduler.registry import Registry
+from asyncsched.triggers.base import noted
+from asyncsched.triggers.combine import notes_of
+
+if TYPE_CHECKING:
+    from asyncsched._core.jobs import Job
+    from asyncsched._engine.runtime import Machine
+    from asyncsched.abc import ClusterStore, Store
+
+R = TypeVar("R", RunRecord, ScheduleRecord)
+V = TypeVar("V")
+
+logger = logging.getLogger("asyncsched.scheduler")
+
+EVERYTHING = 1_000_000
+"""More rows than any question asks for."""
+
+_STATES = ("pending", "running", *sorted(FINAL_STATES))
+_DEAD = ("failed", "timed_out", "lost", "cancelled")
+
+_ONE_TURN = 16
+"""How many views are made before others get their turn: about 0.3 ms."""
+
+
+class Looking:
+    """The part of a scheduler that answers questions."""
+
+    _registry: Registry
+
+    def _running(self) -> Machine:
+        raise NotImplementedError
+
+    async def schedules(self, *, job: str | None = None, paused: bool | None = None) -> list[Schedule]:
+        """Return the schedules of the cluster, by id; those of ``each_instance`` jobs are not among them."""
+        store = self._running().main.store
+        matching = [
+            record
+            for record in sorted(await store.schedules(), key=lambda one: one.id)
+            if (job is None or record.job == job) and (paused is None or record.paused == paused)
+        ]
+        return await self._views(store, schedule_view, matching)
+
+    async def schedule(self, id: str) -> Schedule:
+        """Return one schedule.
+
+        Raises:
+            UnknownSchedule: there is none of that id.
+
+        """
+        record = await self._schedule(id)
+        return schedule_view(record, self._registry.jobs.get(record.job))
+
+    async def paused_jobs(self) -> dict[str, Pause]:
+        """Return the jobs that are paused as such, with why, by whom and since when."""
+        paused = await self._running().main.store.paused_jobs()
+        return {
+            job: Pause(pause.note, pause.by, to_datetime(pause.since))
+            for job, pause in sorted(paused.items())
+        }
+
+    async def runs(
+        self, *, job: str | None = None, schedule: str | None = None, state: str | Collection[str] | None = None,
+        origin: str | None = None, key: str | None = None, tag: str | None = None,
+        start: datetime | None = None, end: datetime | None = None, limit: int = 100, before: str | None = None,
+    ) -> list[Run]:  # fmt: skip
+        """Return the runs that match everything given, newest due first.
+
+        Args:
+            state: one state or several.
+            start, end: bounds on the due time, aware, both included.
+            limit: how many at most.
+            before: only the runs that come after the one of this id, to page on.
+
+        Raises:
+            UnknownRun: ``before`` is no run that is known.
+
+        """
+        check_texts(job=job, schedule=schedule, origin=origin, key=key, tag=tag)
+        query = RunQuery(
+            job=job, schedule=schedule, states=None if state is None else states_of(state), origin=origin,
+            key=key, tag=tag, start=None if start is None else to_instant(start, "start"),
+            end=None if end is None else to_instant(end, "end"), limit=check_int(limit, "limit", 1, EVERYTHING),
+            before=None if before is None else await self._place_of(before),
+        )  # fmt: skip
+        store = self._running().main.store
+        return await self._views(store, run_view, await store.runs(query))
+
+    async def _views(self, store: Store, view: Callable[[R, Job | None], V], records: Sequence[R]) -> list[V]:
+        # Those in memory are alive: of them, a list shows one moment.
+        most = _ONE_TURN if store.durable else EVERYTHING
+        return await in_turns(lambda one: view(one, self._registry.jobs.get(one.job)), records, most)
+
+    async def _place_of(self, id: str) -> tuple[Instant, int]:
+        record = await self._run_record(id)
+        return record.due, record.id
+
+    async def run(self, id: str) -> Run:
+        """Return one run.
+
+        Raises:
+            UnknownRun: there is none of that id, or it has been pruned.
+
+        """
+        record = await self._run_record(id)
+        return run_view(record, self._registry.jobs.get(record.job))
+
+    async def instances(self) -> list[Instance]:
+        """Return the living instances of the cluster, oldest first; in memory there are none.
+
+        One that has crashed is among them until another has declared it dead.
+        """
+        machine = self._running()
+        if not machine.main.store.durable:
+            return []
+        store = cast("ClusterStore", machine.main.store)
+        return [instance_view(record) for record in await store.instances()]
+
+    def health(self) -> Health:
+        """Return how this scheduler and its store are.
+
+        It asks nobody, so it answers at once, in an outage too: for a health check of the app.
+
+        Example:
+            >>> scheduler.health().ok
+            True
+
+        """
+        keeper = self._running().main.keeper
+        return Health() if keeper is None else keeper.health()
+
+    async def dead_letters(
+        self, *, job: str | None = None, schedule: str | None = None, tag: str | None = None,
+        state: str | Collection[str] | None = None, since: float | timedelta | None = None, limit: int = 100,
+    ) -> list[Run]:  # fmt: skip
+        """Return the runs that ended without success and without an attempt left, newest first.
+
+        Those are ``failed``, ``timed_out``, ``lost`` and ``cancelled`` by a shutdown. Each has its
+        arguments, its attempts and their tracebacks; :meth:`requeue` runs them again.
+
+        Args:
+            state: one of those states, or several.
+            since: only those that ended within this time.
+            limit: how many at most.
+
+        """
+        check_int(limit, "limit", 1, EVERYTHING)
+        store = self._running().main.store
+        letters = await self._letters(job, schedule, tag, state, since)
+        return await self._views(store, run_view, letters[:limit])
+
+    async def _letters(
+        self, job: str | None, schedule: str | None, tag: str | None,
+        state: str | Collection[str] | None, since: float | timedelta | None,
+    ) -> list[RunRecord]:  # fmt: skip
+        check_texts(job=job, schedule=schedule, tag=tag)
+        states = _DEAD if state is None else states_of(state)
+        if not set(states) <= set(_DEAD):
+            raise ConfigurationError(f"a dead letter's state is one of {', '.join(map(repr, _DEAD))}")
+        horizon = None
+        line = self._running().main
+        if since is not None:
+            horizon = line.timeline.now().wall - to_micros(since, "since")
+        query = RunQuery(job=job, schedule=schedule, tag=tag, states=states, limit=EVERYTHING)
+        return [
+            run
+            for run in await line.store.runs(query)
+            if (run.state != "cancelled" or run.why == "shutdown")
+            and (horizon is None or (run.finished_at or 0) >= horizon)
+        ]
+
+    async def explain(self, schedule: str, at: datetime) -> Explanation:
+        """Return what became of a due time, and why.
+
+        Args:
+            at: the slot, aware; any other moment is explained as being none.
+
+        Raises:
+            UnknownSchedule: there is no such schedule.
+
+        """
+        record = await self._schedule(schedule)
+        machine = self._running()
+        line = machine.main
+        job = self._registry.jobs.get(record.job)
+        return await explain_slot(line.store, record, job, to_instant(at, "at"), line.timeline.now())
+
+    async def timeline(self, start: datetime, end: datetime, *, limit: int = 1000) -> list[Coming]:
+        """Return the slots between two aware moments, in order, with notes where the clock changes.
+
+        A trigger of your own that raises hides no other's slots: the last of its schedule has a ``fault``.
+
+        Args:
+            limit: how many at most; the earliest are kept.
+
+        """
+        first, last = to_instant(start, "start"), to_instant(end, "end")
+        if last < first:
+            raise ConfigurationError("timeline: end lies before start")
+        check_int(limit, "limit", 1, 1_000_000)
+        coming: list[tuple[Instant, Coming]] = []
+        for record in await self._running().main.store.schedules():
+            if record.paused:
+                continue
+            coming += _coming(record, first, last, limit)
+        coming.sort(key=lambda one: (one[0], one[1].schedule))
+        return [one for _, one in coming[:limit]]
+
+    # ── shared with those who change things ──────────────────────────────────────────────────
+
+    async def _schedule(self, id: str) -> ScheduleRecord:
+        store = self._running().main.store
+        if not isinstance(id, str):
+            raise UnknownSchedule(str(id), "give a schedule's id")
+        found = await store.schedules((id,))
+        if not found:
+            declared = self._registry.schedules.get(id)
+            local = declared is not None and declared.job.each_instance
+            raise UnknownSchedule(
+                str(id),
+                "it is each_instance: every instance keeps its own, out of the lists" if local else "",
+            )
+        return found[0]
+
+    async def _run_record(self, id: str) -> RunRecord:
+        found = await self._running().main.store.run(run_number(id))
+        if found is None:
+            raise UnknownRun(str(id))
+        return found
+
+
+def _coming(
+    record: ScheduleRecord, first: Instant, last: Instant, limit: int
+) -> list[tuple[Instant, Coming]]:
+    """Return a schedule's slots, and behind them the fault of a trigger that raises."""
+    slots: list[Instant] = []
+    notes: dict[Instant, str] = {}
+    fault = ""
+    try:
+        at = record.trigger.next_instant(first - 1)
+        while at is not None and at <= last and len(slots) < limit:
+            slots.append(at)
+            at = record.trigger.next_instant(at)
+        notes = noted(slots, notes_of(record.trigger, first, last if at is None else min(at, last)))
+    except Exception as error:
+        logger.exception("timeline: schedule %r: its trigger failed", record.id)
+        fault = f"its trigger failed: {told(error)}"
+    found = [(at, Coming(to_datetime(at), record.id, record.job, notes.get(at, ""))) for at in slots]
+    if fault:
+        at = slots[-1] if slots else first
+        found.append((at, Coming(to_datetime(at), record.id, record.job, fault=fault)))
+    return found
+
+
+def run_number(id: object) -> int:
+    """Return the number of a run's id.
+
+    Raises:
+        UnknownRun: the text cannot be one.
+
+    """
+    try:
+        number = int(id, 16) if isinstance(id, str) and len(id) == 32 else 0
+    except ValueError:
+        number = 0
+    if number <= 0:
+        raise UnknownRun(str(id), "a run's id has 32 hexadecimal digits")
+    return number
+
+
+def check_texts(**given: object) -> None:
+    """Refuse texts that no store can hold, naming the argument."""
+    for name, value in given.items():
+        check_text(value, name)
+
+
+def states_of(state: str | Collection[str]) -> tuple[str, ...]:
+    """Return the states as a tuple, each one that there is."""
+    states = (state,) if isinstance(state, str) else tuple(state)
+    for one in states:
+        check_choice(one, "state", _STATES)
+    return states

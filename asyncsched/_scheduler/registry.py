@@ -1,0 +1,215 @@
+"""What the code declares: jobs by name, schedules by id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from asyncsched._core.arguments.functions import check_function, name_of
+from asyncsched._core.errors import ConfigurationError, UnknownJob
+from asyncsched._core.jobs import Declared, Job
+from asyncsched._core.text import shorten, shown
+from asyncsched._core.trigger import as_instants
+from asyncsched._scheduler.options import check_name, jitter_of, job_of
+from asyncsched.abc import Executor
+
+_ADOPTED_KEPT = 1000
+
+
+class Registry:
+    """Jobs and declared schedules. A name belongs to one function, an id to one schedule."""
+
+    def __init__(self, executors: dict[str, Executor]) -> None:
+        self.executors = executors
+        self._functions: dict[Any, Job] = {}
+        self._adopted: dict[str, int] = {}  # nobody declared them: how many live runs they have,
+        self._unused: dict[str, None] = {}  # which have none, longest first,
+        self._numbers: dict[str, int] = {}  # and the last number a name was given
+        self._bare: set[str] = set()  # jobs declared without options: a stacked decorator may give them
+        self.jobs: dict[str, Job] = {}
+        self.schedules: dict[str, Declared] = {}
+
+    # ── jobs ─────────────────────────────────────────────────────────────────────────────────
+
+    def find(self, func: Callable[..., Any] | str) -> Job | None:
+        """Return the job of this name or function."""
+        if isinstance(func, str):
+            return self.jobs.get(func)
+        try:
+            return self._functions.get(func)
+        except TypeError:  # an unhashable callable
+            return next((job for job in self.jobs.values() if job.func is func), None)
+
+    def get(self, func: Callable[..., Any] | str) -> Job:
+        """Return the job of this name or function.
+
+        Raises:
+            UnknownJob: there is none; what is near is named.
+
+        """
+        job = self.find(func)
+        if job is None:
+            check_function(func, "the job") if not isinstance(func, str) else None
+            known = ", ".join(sorted(self.jobs)[:8]) or "none"
+            name = func if isinstance(func, str) else name_of(func)
+            if not isinstance(func, str) and name in self.jobs:
+                raise UnknownJob(
+                    name,
+                    f"the one declared here is another function ({_where(self.jobs[name].func)}) than this "
+                    f"({_where(func)}), which may be another scheduler's; give that one, or the name {name!r}",
+                )
+            raise UnknownJob(name, f"declare it with @scheduler.job(); declared are: {shorten(known, 200)}")
+        return job
+
+    def declare_job(self, func: Callable[..., Any], options: Mapping[str, Any]) -> Job:
+        """Return the job of ``func``: a new one, or the one that a stacked decorator made.
+
+        Raises:
+            ConfigurationError: an option is wrong, or the name belongs to another function.
+
+        """
+        known = self.find(func)
+        if known is None:
+            job = job_of(func, options, self.executor)
+            if job.name in self.jobs:
+                other = self.jobs[job.name].func
+                raise ConfigurationError(
+                    f"there is a job {job.name!r} already ({_where(other)}); this is {_where(func)}; "
+                    "give one of them another name="
+                )
+            self._keep(job, not options)
+            return job
+        if not options:
+            return known
+        if known.name not in self._bare:
+            raise ConfigurationError(
+                f"job {known.name!r}: options ({', '.join(options)}) stand on more than one of its "
+                "stacked decorators; give all of them on one"
+            )
+        if "name" in options and options["name"] != known.name:
+            raise ConfigurationError(
+                f"job {known.name!r}: give name= on the decorator nearest to the function"
+            )
+        job = job_of(func, options, self.executor)
+        self._keep(job, False)
+        for id, declared in self.schedules.items():
+            if declared.job is known:
+                self.schedules[id] = Declared(id, job, declared.trigger, declared.arguments, declared.jitter)
+        return job
+
+    def _keep(self, job: Job, bare: bool) -> None:
+        self.jobs[job.name] = job
+        (self._bare.add if bare else self._bare.discard)(job.name)
+        try:
+            self._functions[job.func] = job
+        except TypeError:
+            pass  # unhashable: found by identity
+
+    def adopt(self, func: Callable[..., Any], forget: Callable[[str], None]) -> Job:
+        """Return the job of a function that nobody declared, as memory allows; it gets a free name.
+
+        Closures and partials made for each request would fill the memory: of the adopted jobs that
+        no run needs any more, the last thousand stay, so that their dead letters can be run again.
+
+        Args:
+            func: any callable that can be a job.
+            forget: called with the name of an adopted job that is dropped.
+
+        """
+        job = self.find(func)
+        if job is None:
+            check_function(func, "schedule_once")
+            base = "lambda" if name_of(func) == "<lambda>" else name_of(func)
+            name = base
+            while name in self.jobs:
+                self._numbers[base] = self._numbers.get(base, 1) + 1
+                name = f"{base}-{self._numbers[base]}"
+            job = job_of(func, {"name": name}, self.executor)
+            self._keep(job, False)
+            self._adopted[name] = 0
+            self._unused[name] = None
+            while len(self._unused) > _ADOPTED_KEPT:
+                self._drop(next(iter(self._unused)), forget)
+        return job
+
+    def restart(self) -> None:
+        """Hear that runs of an earlier life are gone with the memory they were kept in."""
+        for name in self._adopted:
+            self._adopted[name] = 0
+            self._unused[name] = None
+
+    def _drop(self, name: str, forget: Callable[[str], None]) -> None:
+        del self._unused[name], self._adopted[name]
+        job = self.jobs.pop(name)
+        try:
+            self._functions.pop(job.func, None)
+        except TypeError:
+            pass  # unhashable: it was never there
+        forget(name)
+
+    def in_use(self, name: str) -> None:
+        """Count a run of a job, so that it is not dropped; declared ones never are."""
+        if name in self._adopted:
+            self._adopted[name] += 1
+            self._unused.pop(name, None)
+
+    def let_go(self, name: str) -> None:
+        """Count a run of a job that has ended."""
+        if name in self._adopted:
+            self._adopted[name] -= 1
+            if self._adopted[name] <= 0:
+                self._unused[name] = None
+
+    def executor(self, name: object, what: str) -> Executor:
+        """Return the executor of this name.
+
+        Raises:
+            ConfigurationError: there is none.
+
+        """
+        if name == "process" and name not in self.executors:
+            # Made when the first job names it: it brings subprocess and pickle along.
+            from asyncsched.executors.process.executor import ProcessExecutor
+
+            self.executors["process"] = ProcessExecutor()
+        found = self.executors.get(name) if isinstance(name, str) else None
+        if found is None:
+            known = ", ".join(sorted({"process", *self.executors}))
+            raise ConfigurationError(f"{what}: there is no executor {shown(name)}; there are {known}")
+        return found
+
+    # ── schedules ────────────────────────────────────────────────────────────────────────────
+
+    def declare_schedule(
+        self, job: Job, trigger: Any, id: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None,
+        jitter: float | timedelta | None,
+    ) -> Declared:  # fmt: skip
+        """Bind a trigger to a job in the code.
+
+        Raises:
+            ConfigurationError: the id is taken, or missing on a stacked decorator.
+            ArgumentError: the job's function does not take the arguments.
+
+        """
+        others = [one for one in self.schedules.values() if one.job.name == job.name]
+        if others and id is None:
+            raise ConfigurationError(
+                f"job {job.name!r} has a trigger already (schedule {others[0].id!r}); "
+                "give each further trigger an id="
+            )
+        id = check_name(job.name if id is None else id, "id")
+        if id in self.schedules:
+            raise ConfigurationError(f"there is a schedule {id!r} already; give this one another id=")
+        declared = Declared(
+            id, job, as_instants(trigger, f"schedule {id!r}"), job.signature.bind(args, kwargs),
+            jitter_of(jitter, f"schedule {id!r}"),
+        )  # fmt: skip
+        self.schedules[id] = declared
+        return declared
+
+
+def _where(func: Callable[..., Any]) -> str:
+    code = getattr(func, "__code__", None)
+    place = f", {code.co_filename}:{code.co_firstlineno}" if code else ""
+    return f"{getattr(func, '__module__', '?')}.{name_of(func)}{place}"

@@ -1,0 +1,254 @@
+"""The face: registers, schedules, inspects; opens and closes the rest."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta, tzinfo
+from types import TracebackType
+from typing import Any, Literal, get_args
+
+import anyio
+
+from asyncsched._backends.current import current_task_id
+from asyncsched._core.checks import check_choice
+from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
+from asyncsched._core.instants import SECOND, to_micros
+from asyncsched._core.text import shown
+from asyncsched._engine.runtime import Machine
+from asyncsched._engine.server import current_server
+from asyncsched._scheduler.decorators import Declarations
+from asyncsched._scheduler.enqueue import Enqueue
+from asyncsched._scheduler.options import check_flag, check_name
+from asyncsched._scheduler.schedules import Operations
+from asyncsched._scheduler.scope import Scope, open_scope
+from asyncsched.abc import Clock, Executor, Store
+from asyncsched.executors.loop import LoopExecutor
+from asyncsched.executors.thread import ThreadExecutor
+from asyncsched.observers.log import LogObserver
+from asyncsched.stores import open_store
+
+Role = Literal["both", "submit", "run", "off"]
+
+
+class Scheduler(Declarations, Enqueue, Operations):
+    """Runs cron, interval and one-off work inside an async application, on time, once, and visibly.
+
+    Use it as the lifespan of an ASGI app (``FastAPI(lifespan=scheduler.lifespan)``), as an async
+    context manager, or by itself (``anyio.run(scheduler.run_forever)``).
+
+    Args:
+        store: where schedules and runs are kept: ``None`` for memory, a URL such as
+            ``sqlite:///jobs.db`` or ``postgresql://…``, or a ``Store``.
+        namespace: schedulers of one namespace on one store are one cluster.
+        timezone: of cron expressions that name none.
+        executors: further executors by name, or others in place of ``loop``, ``thread``, ``process``.
+        role: ``both``; ``submit`` (takes work, runs none); ``run``; or ``off`` (starts nothing and
+            still answers: for the host's own tests). By default what ``ASYNCSCHED_ROLE`` says at
+            start, else ``both``.
+        shutdown_timeout: seconds that running attempts have before they are cancelled.
+        strict: memory sends arguments and results through JSON, as a durable store would.
+        observers: callables that hear every event.
+        clock: a ``Clock``; the machine's own by default.
+        store_timeout: seconds that a store named by a URL has to answer before a call raises
+            ``StoreUnavailable``; at start it is waited for so long.
+        stall_threshold: seconds that one job may block the event loop before it is named in the
+            log; ``None`` to leave that out.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+
+    """
+
+    def __init__(
+        self,
+        store: str | Store | None = None,
+        *,
+        namespace: str = "default",
+        timezone: str | tzinfo = "UTC",
+        executors: Mapping[str, Executor] | None = None,
+        role: Role | None = None,
+        shutdown_timeout: float | timedelta = 10,
+        strict: bool = False,
+        observers: Sequence[Callable[..., Any]] = (),
+        clock: Clock | None = None,
+        stall_threshold: float | None = 0.1,
+        store_timeout: float | timedelta = 5,
+    ) -> None:
+        if role is not None:
+            check_choice(role, "role", get_args(Role))
+        self._role = role
+        self.namespace = check_name(namespace, "namespace")
+        self._executors: dict[str, Executor] = {
+            "loop": LoopExecutor(), "thread": ThreadExecutor(), **_checked_executors(executors)
+        }  # fmt: skip
+        super().__init__(self._executors, timezone)
+        answer = to_micros(store_timeout, "store_timeout") / SECOND
+        if answer <= 0:
+            raise ConfigurationError(f"store_timeout must be more than 0 s, not {store_timeout}")
+        self._make_store = open_store(store, namespace, answer)
+        self._strict = check_flag(strict, "strict")
+        if strict or store is not None:
+            import asyncsched._core.arguments.codec  # noqa: F401 - here, because pydantic reads files at its first model
+        self._patience = to_micros(shutdown_timeout, "shutdown_timeout") / SECOND
+        if self._patience < 0:
+            raise ConfigurationError(f"shutdown_timeout must not be negative, not {shutdown_timeout}")
+        self._observers = (LogObserver(), *_checked_observers(observers))
+        if clock is not None and not _is_made(clock, "wall", "monotonic", "hold"):
+            raise ConfigurationError(f"clock must be a Clock, such as VirtualClock(), not {shown(clock)}")
+        self._clock = clock
+        if stall_threshold is not None and to_micros(stall_threshold, "stall_threshold") <= 0:
+            raise ConfigurationError(f"stall_threshold must be more than 0 s, not {stall_threshold}")
+        self._stall_threshold = stall_threshold
+        self._machine: Machine | None = None
+        self._task = 0
+        self._ever = False
+
+    # ── a life ───────────────────────────────────────────────────────────────────────────────
+
+    async def __aenter__(self) -> Scheduler:
+        if self._machine is not None:
+            raise SchedulerStateError(
+                "this scheduler has been started already; one Scheduler is started once at a time, "
+                "so enter it in one lifespan only, or make a second Scheduler"
+            )
+        role = self._role or os.environ.get("ASYNCSCHED_ROLE") or "both"
+        check_choice(role, "role (ASYNCSCHED_ROLE)", get_args(Role))
+        machine = Machine(
+            self._registry, self._executors, self._make_store(), self._clock, self._observers,
+            role in ("both", "run"), current_server(), self._stall_threshold, self._strict, role,
+        )  # fmt: skip
+        self._machine, self._task, self._open = machine, current_task_id(), True
+        try:
+            await machine.open()
+        except BaseException:
+            self._machine, self._open = None, False
+            raise
+        self._ever = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        machine = self._running()
+        moved = current_task_id() != self._task
+        if moved and not machine.backend.leaves_anywhere:
+            raise SchedulerStateError(_MOVED)
+        # A cancelled lifespan has no time: everything is cancelled at once, and recorded.
+        hurried = exc_type is not None and not issubclass(exc_type, Exception)
+        try:
+            await machine.close(0 if hurried else self._patience)
+        finally:
+            self._machine, self._open = None, False
+        if moved:
+            raise SchedulerStateError(_MOVED)
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncIterator[dict[str, Any]]:
+        """Be the lifespan of an ASGI app: ``FastAPI(lifespan=scheduler.lifespan)``.
+
+        In a lifespan of your own: ``async with scheduler.lifespan(app) as state: yield state``.
+
+        Yields:
+            The lifespan state that puts the scheduler at ``request.state.scheduler``.
+
+        """
+        async with self:
+            yield {"scheduler": self, f"scheduler:{self.namespace}": self}
+
+    async def run_forever(self) -> None:
+        """Start, and run until SIGINT or SIGTERM, without any ASGI app.
+
+        A second signal cancels what runs at once.
+
+        Example:
+            >>> anyio.run(scheduler.run_forever)
+
+        """
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with anyio.create_task_group() as group:
+                async with self:
+                    await anext(signals)
+                    group.start_soon(self._hurry_at_next, signals)
+                group.cancel_scope.cancel()
+
+    async def _hurry_at_next(self, signals: AsyncIterator[int]) -> None:
+        await anext(signals)
+        if self._machine is not None:
+            self._machine.hurry()
+
+    def scope(self) -> AbstractAsyncContextManager[Scope]:
+        """Return a block whose schedules and one-offs end with it: ``async with scheduler.scope() as scope:``.
+
+        They are kept in memory, and may be any callable. A job's failure does not end the block;
+        leaving it cancels what is pending or running, and waits for that.
+
+        Raises:
+            SchedulerStateError: the scheduler is not running.
+
+        """
+        return open_scope(self._running(), self._timezone)
+
+    def drain(self) -> None:
+        """Begin no more runs from now on; what runs goes on. Idempotent.
+
+        Raises:
+            SchedulerStateError: the scheduler is not running.
+
+        """
+        self._running().drain()
+
+    def _running(self) -> Machine:
+        if self._machine is None:
+            if self._ever:
+                raise SchedulerClosed("the scheduler has been closed; nothing can be scheduled any more")
+            raise SchedulerStateError(
+                "the scheduler has not been started; put lifespan=scheduler.lifespan into your app, "
+                "or use it inside `async with scheduler:`"
+            )
+        return self._machine
+
+    def __repr__(self) -> str:
+        state = "running" if self._machine is not None else "closed" if self._ever else "not started"
+        return f"<Scheduler {self.namespace!r} {state}, {len(self._registry.jobs)} jobs>"
+
+
+def _checked_executors(executors: object) -> Mapping[str, Executor]:
+    given = {} if executors is None else executors
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"executors must be a dict such as {{'thread': ThreadExecutor(8)}}, not {shown(executors)}"
+        )
+    for name, executor in given.items():
+        check_name(name, "executors: a name")
+        if not _is_made(executor, "run", "check") or not hasattr(executor, "capacity"):
+            raise ConfigurationError(
+                f"executors: {name!r} must be an executor such as ThreadExecutor(8), not {shown(executor)}"
+            )
+    return given
+
+
+def _checked_observers(observers: object) -> tuple[Any, ...]:
+    if isinstance(observers, str) or not isinstance(observers, Iterable):
+        raise ConfigurationError(f"observers must be a list of callables, not {shown(observers)}")
+    listed = tuple(observers)
+    for observer in listed:
+        if not callable(observer):
+            raise ConfigurationError(f"observers must be callables that take an event, not {shown(observer)}")
+    return listed
+
+
+def _is_made(value: object, *methods: str) -> bool:
+    """Whether a value has these methods and is no class, which somebody forgot to call."""
+    return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in methods)
+
+
+_MOVED = (
+    "the scheduler was left in another task than it was entered in; enter and leave it in one task, "
+    "for example with `async with scheduler:` around the whole of your main function or lifespan"
+)

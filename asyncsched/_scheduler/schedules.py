@@ -1,0 +1,322 @@
+"""Schedules made and changed while the scheduler runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace as copy
+from datetime import timedelta
+from typing import Any
+
+from asyncsched._core.errors import ConfigurationError, ScheduleExists, SchedulerStateError, UnknownSchedule
+from asyncsched._core.events import SchedulePaused
+from asyncsched._core.instants import Instant, Now, to_datetime
+from asyncsched._core.jobs import Declared
+from asyncsched._core.mapping import schedule_view
+from asyncsched._core.models import Schedule
+from asyncsched._core.records import JobPause, ScheduleRecord, Stretch
+from asyncsched._core.requests import RunQuery
+from asyncsched._core.rules.due import resumed
+from asyncsched._core.trigger import Trigger, as_instants, asking
+from asyncsched._engine.reconcile import new_schedule
+from asyncsched._engine.worker import Line
+from asyncsched._scheduler.options import check_name, jitter_of
+from asyncsched._scheduler.queries import EVERYTHING
+from asyncsched._scheduler.runs import ByHand
+
+logger = logging.getLogger("asyncsched.scheduler")
+
+_TRIES = 20
+
+
+class Operations(ByHand):
+    """The part of a scheduler that people and pages use."""
+
+    _strict: bool
+
+    async def add_schedule(
+        self, job: Callable[..., Any] | str, trigger: Trigger, *, id: str | None = None,
+        args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None,
+        jitter: float | timedelta | None = None, paused: bool = False, replace: bool = False,
+    ) -> Schedule:  # fmt: skip
+        """Bind a trigger to a job while the scheduler runs; the store keeps it.
+
+        Args:
+            job: a declared function or a job's name.
+            trigger: an ``Interval``, ``Cron``, ``At``, ``AnyOf``, or an object of yours.
+            id: the job's name by default.
+            args, kwargs: what the function is called with.
+            jitter: seconds or ``timedelta`` by which a due time is moved at most.
+            paused: whether it begins as a paused one.
+            replace: whether an existing schedule of this id is replaced; its history stays.
+
+        Raises:
+            ScheduleExists: the id is taken, and ``replace`` was not given.
+            ConfigurationError: the trigger never fires, or an argument is wrong.
+
+        """
+        line = self._running().main
+        found = self._registry.get(job)
+        id = check_name(found.name if id is None else id, "id")
+        if found.each_instance:
+            raise ConfigurationError(
+                f"schedule {id!r}: job {found.name!r} is each_instance, whose schedules stand in the code"
+            )
+        declared = Declared(
+            id, found, as_instants(trigger, f"schedule {id!r}"), found.signature.bind(args, kwargs),
+            jitter_of(jitter, f"schedule {id!r}"),
+        )  # fmt: skip
+        now = line.timeline.now()
+        record = new_schedule(declared, line.store, now, by_code=False, strict=self._strict)
+        job_pause = (await line.store.paused_jobs()).get(found.name)
+        if paused:
+            _stop(record, "added as paused", "", _instant_but(now.wall, job_pause))
+        elif job_pause is not None:
+            _stop(record, *job_pause)
+        known = await line.store.schedules((id,))
+        if known and not replace:
+            raise ScheduleExists(f"there is a schedule {id!r} already; replace=True replaces it")
+        if known and known[0].declared:
+            raise ConfigurationError(
+                f"schedule {id!r} is declared in the code; change it there, or reschedule() it"
+            )
+        lost = _lost_until(known[0], now) if known else None
+        if known:
+            record.edition = known[0].edition + 1
+            record.edition_since, record.created_at = now.wall, known[0].created_at
+        record = await self._put(line, record, known[0].revision if known else 0)
+        if lost is not None:
+            await line.store.release(id, lost, now)
+        return schedule_view(record, found)
+
+    # ── pausing ──────────────────────────────────────────────────────────────────────────────
+
+    async def pause(self, schedule_or_job: str | Callable[..., Any], note: str = "", by: str = "") -> None:
+        """Begin nothing more of a schedule, or of a job with all its schedules and one-offs.
+
+        What runs goes on. The slots of the pause become one record and are never caught up.
+
+        Args:
+            schedule_or_job: a schedule's id, else a job's name; a function means the job.
+            note, by: why, and by whom; shown wherever the schedule is.
+
+        Raises:
+            UnknownSchedule: neither a schedule nor a job of that name is known.
+
+        """
+        line = self._running().main
+        job = await self._job_meant(schedule_or_job)
+        now = line.timeline.now()
+        if job is not None:
+            await self._pause_job(line, job, note, by)
+            return
+        id = str(schedule_or_job)
+        record = await self._schedule(id)
+        job_pause = (await line.store.paused_jobs()).get(record.job)
+        at = _instant_but(now.wall, job_pause)
+        await self._change(id, lambda record: _stop(record, note, by, _since(record, job_pause, at)))
+        self._tell_pause(id, note, by)
+
+    async def resume(self, schedule_or_job: str | Callable[..., Any]) -> None:
+        """Let a paused schedule or job go on from now.
+
+        A schedule that was paused by itself stays so when its job is resumed; and one that is
+        resumed while its job is paused goes on when that is.
+
+        Args:
+            schedule_or_job: a schedule's id, else a job's name; a function means the job.
+
+        Raises:
+            UnknownSchedule: neither a schedule nor a job of that name is known.
+            SchedulerStateError: the schedule is paused by its job's pause alone.
+
+        """
+        line = self._running().main
+        job = await self._job_meant(schedule_or_job)
+        if job is not None:
+            await self._resume_job(line, job)
+            return
+        id = str(schedule_or_job)
+        record = await self._schedule(id)
+        job_pause = (await line.store.paused_jobs()).get(record.job)
+        if job_pause is None or not record.paused:
+            await self._resume(line, id)
+        elif record.paused_at == job_pause.since:
+            raise SchedulerStateError(
+                f"schedule {id!r} is paused because its job {record.job!r} is; resume the job"
+            )
+        else:
+            await self._change(id, lambda record: _stop(record, *job_pause))
+
+    async def _job_meant(self, schedule_or_job: object) -> str | None:
+        """Return the name of the job that is meant, or ``None`` for a schedule."""
+        if callable(schedule_or_job):
+            return self._registry.get(schedule_or_job).name
+        if not isinstance(schedule_or_job, str):
+            raise UnknownSchedule(str(schedule_or_job), "give a schedule's id, a job's name or its function")
+        if await self._running().main.store.schedules((schedule_or_job,)):
+            return None
+        if schedule_or_job not in self._registry.jobs:
+            raise UnknownSchedule(schedule_or_job, "nor a job of that name")
+        return schedule_or_job
+
+    async def _resume(self, line: Line, id: str) -> None:
+        lost: list[Stretch] = []
+
+        def go_on(record: ScheduleRecord) -> None:
+            lost.clear()
+            if not record.paused:
+                return
+            now = line.timeline.now()
+            at = now.steady if record.steady else now.wall
+            with asking(id):
+                stretch, following = resumed(record, at)
+            if stretch is not None:
+                lost.append(Stretch(record.id, *stretch[:3], "paused", stretch.exact))
+                record.cursor = stretch.last
+            record.paused, record.paused_at, record.note, record.by, record.failures = False, None, "", "", 0
+            record.next_slot, record.next_due = following or (None, None)
+
+        await self._change(id, go_on)
+        await line.store.release(id, lost[0] if lost else None, line.timeline.now())
+
+    async def _pause_job(self, line: Line, job: str, note: str, by: str) -> None:
+        """Pause a job, and with it those of its schedules that are not paused already.
+
+        Which ones those are is told by when they were paused: at the very instant that the job was.
+        """
+        now = line.timeline.now()
+        schedules = [record for record in await line.store.schedules() if record.job == job]
+        before = (await line.store.paused_jobs()).get(job)
+        since = now.wall if before is None else before.since
+        while before is None and any(record.paused_at == since for record in schedules):
+            since += 1
+        pause = JobPause(note, by, since)
+        await line.store.pause_job(job, pause, now)
+        for record in schedules:
+            if not record.paused or record.paused_at == since:
+                await self._change(
+                    record.id,
+                    lambda one: None if one.paused and one.paused_at != since else _stop(one, *pause),
+                )
+                self._tell_pause(record.id, note, by)
+
+    async def _resume_job(self, line: Line, job: str) -> None:
+        pause = (await line.store.paused_jobs()).get(job)
+        if pause is None:
+            return
+        for record in await line.store.schedules():
+            if record.job == job and record.paused and record.paused_at == pause.since:
+                await self._resume(line, record.id)
+        await line.store.pause_job(job, None, line.timeline.now())
+
+    def _tell_pause(self, id: str, note: str, by: str) -> None:
+        machine = self._running()
+        if machine.hub.wants(SchedulePaused):
+            at = to_datetime(machine.main.timeline.now().wall)
+            machine.hub.emit(SchedulePaused(at, id, note, by))
+
+    # ── removing and changing ────────────────────────────────────────────────────────────────
+
+    async def remove(self, id: str) -> None:
+        """Remove a schedule, and what of its own is pending; what runs goes on, its history stays.
+
+        Raises:
+            UnknownSchedule: there is none of that id.
+            ConfigurationError: it is declared in the code, which would bring it back.
+
+        """
+        line = self._running().main
+        record = await self._schedule(id)
+        if record.declared and (id in self._registry.schedules or not record.orphaned):
+            raise ConfigurationError(
+                f"schedule {id!r} is declared in the code; remove it there, or pause() it to stop it now"
+            )
+        await line.store.remove_schedule(id, line.timeline.now())
+        line.engine.forget(id)
+        query = RunQuery(schedule=id, origin="schedule", states=("pending",), limit=EVERYTHING)
+        for run in await line.store.runs(query):
+            await line.desk.cancel(run.id, "removed")
+
+    async def reschedule(self, id: str, trigger: Trigger) -> Schedule:
+        """Give a schedule another trigger, from now on.
+
+        Of a declared one it holds until the code's own trigger changes.
+
+        Raises:
+            UnknownSchedule: there is none of that id.
+            ConfigurationError: the trigger never fires.
+
+        """
+        line = self._running().main
+        found = as_instants(trigger, f"schedule {id!r}")
+        now = line.timeline.now()
+        lost: list[Stretch | None] = []
+
+        def change(record: ScheduleRecord) -> None:
+            lost[:] = [_lost_until(record, now)]
+            job = self._registry.get(record.job)
+            declared = Declared(id, job, found, record.arguments, record.jitter)
+            fresh = new_schedule(declared, line.store, now, strict=self._strict)
+            record.trigger, record.spec, record.anchor, record.steady = (
+                fresh.trigger, fresh.spec, fresh.anchor, fresh.steady,
+            )  # fmt: skip
+            record.cursor, record.next_slot, record.next_due = fresh.cursor, fresh.next_slot, fresh.next_due
+            record.rescheduled, record.edition, record.edition_since = True, record.edition + 1, now.wall
+
+        record = await self._change(id, change)
+        if lost[0] is not None:
+            await line.store.release(id, lost[0], now)
+        return schedule_view(record, self._registry.jobs.get(record.job))
+
+    # ── shared by the above ──────────────────────────────────────────────────────────────────
+
+    async def _change(self, id: str, change: Callable[[ScheduleRecord], None]) -> ScheduleRecord:
+        """Change a schedule's row, and again if somebody else changed it meanwhile."""
+        line = self._running().main
+        for _ in range(_TRIES):
+            stands = await self._schedule(id)
+            changed = copy(stands)
+            change(changed)
+            after = await line.store.put_schedule(changed, stands.revision, line.timeline.now())
+            if after is changed:
+                return await self._follow(line, after)
+        raise SchedulerStateError(f"schedule {id!r} is being changed by others all the time; try again")
+
+    async def _put(self, line: Line, record: ScheduleRecord, revision: int) -> ScheduleRecord:
+        after = await line.store.put_schedule(record, revision, line.timeline.now())
+        if after is not record:
+            raise ScheduleExists(f"schedule {record.id!r} was made or changed by another at the same moment")
+        return await self._follow(line, after)
+
+    async def _follow(self, line: Line, record: ScheduleRecord) -> ScheduleRecord:
+        line.engine.follow((record,))
+        line.engine.hint()
+        return record
+
+
+def _stop(record: ScheduleRecord, note: str, by: str, since: Instant) -> None:
+    record.paused, record.note, record.by, record.paused_at = True, note, by, since
+
+
+def _instant_but(now: Instant, job_pause: JobPause | None) -> Instant:
+    """Return now, or an instant beside it where that would say "paused by its job"."""
+    return now + 1 if job_pause is not None and job_pause.since == now else now
+
+
+def _since(record: ScheduleRecord, job_pause: JobPause | None, now: Instant) -> Instant:
+    """Return since when a schedule is paused by itself: who pauses it again changes the note only."""
+    since = record.paused_at if record.paused else None
+    return now if since is None or (job_pause is not None and since == job_pause.since) else since
+
+
+def _lost_until(record: ScheduleRecord, now: Now) -> Stretch | None:
+    """Return the slots that have come and got no run when a schedule's trigger is exchanged."""
+    try:
+        lost, _ = resumed(record, now.steady if record.steady else now.wall)
+    except Exception:  # exchanging it is how a trigger that raises is put right
+        logger.exception("schedule %r: the trigger that it had failed; what it lost is not known", record.id)
+        return None
+    if lost is None:
+        return None
+    return Stretch(record.id, *lost[:3], "paused" if record.paused else "missed", lost.exact)

@@ -1,0 +1,25 @@
+"""CPU work, in worker processes that can be killed for real."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asyncsched.executors.process.calls import RemoteError as RemoteError
+    from asyncsched.executors.process.calls import WorkerDied as WorkerDied
+    from asyncsched.executors.process.executor import ProcessExecutor as ProcessExecutor
+
+__all__ = ("ProcessExecutor", "RemoteError", "WorkerDied")
+
+
+def __getattr__(name: str) -> Any:
+    # A worker process imports this folder, too, and needs little of it.
+    if name == "ProcessExecutor":
+        from asyncsched.executors.process.executor import ProcessExecutor
+
+        return ProcessExecutor
+    if name in __all__:
+        from asyncsched.executors.process import calls
+
+        return getattr(calls, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

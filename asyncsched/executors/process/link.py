@@ -1,0 +1,108 @@
+"""What a job in a worker process tells its scheduler while it runs: progress, log records."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import threading
+import time
+from typing import Any
+
+from asyncsched._core.errors import SchedulerStateError
+from asyncsched.executors.process.protocol import EXTEND, LOG, PROGRESS, Pipe
+
+PROGRESS_EVERY = 0.1
+"""Seconds between two messages about a run's progress; the latest always gets through."""
+
+ASK_EVERY = 0.05
+"""Seconds for which an answer to ``current_run().cancelled`` is good."""
+
+
+def _monotonic() -> float:
+    # A worker has neither an event loop nor the scheduler's clock: this spaces messages, nothing else.
+    return time.monotonic()
+
+
+class ProcessLink:
+    """What ``current_run()`` talks to in a worker process; what it hears goes on to the parent."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+        self._latest: tuple[float, float | None, str] | None = None
+        self._sent_at = -PROGRESS_EVERY
+        self._timer: threading.Timer | None = None
+        self._asked_at = -ASK_EVERY
+        self._cancelled = False
+        self._over = False
+
+    def progress(self, done: float, total: float | None, message: str) -> None:
+        with self._lock:
+            self._latest = (done, total, message)
+            wait = self._sent_at + PROGRESS_EVERY - _monotonic()
+            if wait <= 0:
+                self._send()
+            elif self._timer is None:
+                self._timer = threading.Timer(wait, self._send_late)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _send_late(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._send()
+
+    def _send(self) -> None:
+        if self._latest is not None and not self._over:
+            latest, self._latest = self._latest, None
+            self._sent_at = _monotonic()
+            self._pipe.send(PROGRESS, pickle.dumps(latest))
+
+    def close(self) -> None:
+        """Send what was held back. Nothing is sent for this run afterwards."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._send()
+            self._over = True
+
+    def extend(self, micros: int) -> None:
+        if not self._over:
+            self._pipe.send(EXTEND, pickle.dumps(micros))
+
+    def cancelled(self) -> bool:
+        if not self._over and _monotonic() - self._asked_at >= ASK_EVERY:
+            self._cancelled = self._pipe.ask()
+            self._asked_at = _monotonic()
+        return self._cancelled or self._pipe.ended
+
+    def complete_in(self, connection: Any) -> Any:
+        raise SchedulerStateError(
+            "complete_in() cannot be called in a process job, because only the scheduler's own process "
+            'can write the run; return the data, or use executor="thread"'
+        )
+
+
+class ForwardHandler(logging.Handler):
+    """Sends log records to the parent, prepared as ``logging.handlers.QueueHandler`` would."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        super().__init__()
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            fields = dict(record.__dict__, msg=record.getMessage(), args=None, exc_info=None)
+            if record.exc_info and not record.exc_text:
+                fields["exc_text"] = logging.Formatter().formatException(record.exc_info)
+            self._pipe.send(LOG, self._pickled(fields))
+        except Exception:
+            self.handleError(record)
+
+    def _pickled(self, fields: dict[str, Any]) -> bytes:
+        try:
+            return pickle.dumps(fields)
+        except Exception:  # an extra of the user's that cannot travel
+            plain = (str, int, float, bool, type(None))
+            return pickle.dumps({name: value for name, value in fields.items() if isinstance(value, plain)})

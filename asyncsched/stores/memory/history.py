@@ -1,0 +1,169 @@
+"""Which finished runs are kept in memory: bounded by age, count and bytes."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from asyncsched._core.instants import DAY, Instant
+from asyncsched._core.records import RunRecord
+
+KEPT_PER_SCHEDULE = 20
+DEAD_LETTERS = 30 * DAY
+_RECORD_BYTES = 700
+_SWEEP = 1000
+_DEAD = frozenset({"failed", "timed_out", "lost"})
+
+
+@dataclass(slots=True)
+class Bounds:
+    """How much history is kept: microseconds, runs, and bytes.
+
+    Whatever they say, the last 20 runs and the last failure of each schedule stay, and dead letters
+    for 30 days. Those are bounded by the same count and bytes once more, the newest staying.
+    """
+
+    age: int = 7 * DAY
+    count: int = 100_000
+    size: int = 256 * 1024 * 1024
+
+
+class _Recent:
+    """Which runs of one schedule stay in any case: the last ones, told by their number, and a failure."""
+
+    __slots__ = ("ended", "failure")
+
+    def __init__(self) -> None:
+        self.ended = 0
+        self.failure: RunRecord | None = None
+
+
+def is_dead_letter(run: RunRecord) -> bool:
+    """Whether a run ended without success and without an attempt left, and is kept to be run again."""
+    return run.state in _DEAD or (run.state == "cancelled" and run.why == "shutdown")
+
+
+def size_of(run: RunRecord) -> int:
+    """Return about how many bytes a finished run takes; of a result only what is its own."""
+    size = _RECORD_BYTES
+    if run.result is None and run.rare is None and run.arguments.__class__ is tuple:
+        return size  # as nearly every run
+    if run.result is not None:
+        try:
+            size += sys.getsizeof(run.result)
+        except Exception:  # an object whose own __sizeof__ fails
+            size += 0
+    if isinstance(run.arguments, str):
+        size += len(run.arguments)
+    if run.error is not None:
+        size += len(run.error.traceback) + len(run.error.message)
+    for past in run.attempts or ():
+        size += 200 + (len(past.error.traceback) if past.error is not None else 0)
+    return size
+
+
+class History:
+    """Finished runs, oldest first, and the rule that drops them."""
+
+    def __init__(self, bounds: Bounds, forget: Callable[[RunRecord], None]) -> None:
+        self._bounds = bounds
+        self._forget = forget
+        # A run's size is kept as its place: its result is the job's own object, and may grow.
+        self._order: deque[RunRecord] = deque()
+        self._bytes = 0
+        self._spared: dict[int, RunRecord] = {}
+        self._spared_bytes = 0
+        self._sweep_at = _SWEEP
+        self._recent: dict[str, _Recent] = {}
+
+    def __len__(self) -> int:
+        return len(self._order) + len(self._spared)
+
+    def push(self, run: RunRecord, now: Instant, known: bool = False) -> None:
+        """Take in a run that has just ended, and drop what is now too much.
+
+        Args:
+            run: it, finished.
+            now: the wall instant.
+            known: whether its schedule exists, so that its last runs are to be kept in any case.
+
+        """
+        run.place = size = size_of(run)
+        self._order.append(run)
+        self._bytes += size
+        if known and run.schedule is not None:
+            self._remember(run, run.schedule)
+        if self._too_much(now):
+            self._shift(now)
+            if len(self._spared) > self._sweep_at or self._spared_bytes > 2 * self._bounds.size:
+                self._sweep(now)
+
+    def prune(self, now: Instant) -> int:
+        """Drop what the bounds no longer keep; return how many runs went."""
+        return self._shift(now) + self._sweep(now)
+
+    def drop_schedule(self, schedule: str) -> None:
+        """Let go of what was kept only because its schedule was there."""
+        self._recent.pop(schedule, None)
+
+    def _shift(self, now: Instant) -> int:
+        """Take the oldest out while there is too much: forgotten, or spared."""
+        gone = 0
+        while self._order and self._too_much(now):
+            run = self._order.popleft()
+            self._bytes -= run.place
+            if self._keeps(run, now):
+                self._spared[run.id] = run
+                self._spared_bytes += run.place
+            else:
+                self._forget(run)
+                gone += 1
+        return gone
+
+    def _sweep(self, now: Instant) -> int:
+        """Forget the spared that nothing keeps any more, and the oldest dead letters if too many."""
+        over = [run for run in self._spared.values() if not self._keeps(run, now)]
+        for run in over:
+            self._let_go(run)
+        gone = len(over)
+        for run in list(self._spared.values()):
+            if len(self._spared) <= self._bounds.count and self._spared_bytes <= self._bounds.size:
+                break
+            if not self._is_recent(run):
+                self._let_go(run)
+                gone += 1
+        # Doubling keeps the cost of looking at all of them constant for each run that comes in.
+        self._sweep_at = max(_SWEEP, 2 * len(self._spared))
+        return gone
+
+    def _let_go(self, run: RunRecord) -> None:
+        self._spared_bytes -= self._spared.pop(run.id).place
+        self._forget(run)
+
+    def _too_much(self, now: Instant) -> bool:
+        bounds, order = self._bounds, self._order
+        if self._bytes > bounds.size or len(order) > bounds.count:
+            return True
+        return bool(order) and (order[0].finished_at or 0) < now - bounds.age
+
+    def _keeps(self, run: RunRecord, now: Instant) -> bool:
+        finished = run.finished_at or 0
+        if run.key_ttl and run.state == "succeeded" and finished + run.key_ttl > now:
+            return True  # it still answers for its key
+        return (is_dead_letter(run) and finished >= now - DEAD_LETTERS) or self._is_recent(run)
+
+    def _is_recent(self, run: RunRecord) -> bool:
+        recent = self._recent.get(run.schedule) if run.schedule is not None else None
+        return recent is not None and (
+            run is recent.failure or recent.ended - (run.queue or 0) < KEPT_PER_SCHEDULE
+        )
+
+    def _remember(self, run: RunRecord, schedule: str) -> None:
+        recent = self._recent.get(schedule)
+        if recent is None:
+            recent = self._recent[schedule] = _Recent()
+        recent.ended = run.queue = recent.ended + 1
+        if run.state in _DEAD:
+            recent.failure = run

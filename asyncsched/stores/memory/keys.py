@@ -1,0 +1,48 @@
+"""Whose a key is, in memory: one live run of a job, and for a while after its success."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncsched._core.instants import Now
+from asyncsched._core.records import RunRecord
+
+
+class Keys:
+    """The runs that hold a key."""
+
+    def __init__(self) -> None:
+        self._holders: dict[tuple[str, str], RunRecord] = {}
+
+    def __len__(self) -> int:
+        return len(self._holders)
+
+    def holder(self, run: RunRecord, now: Now) -> RunRecord | None:
+        """Return the run that has the key of ``run``, and drop one whose time with it is over."""
+        if run.key is None:
+            return None
+        holder = self._holders.get((run.job, run.key))
+        if holder is None or holder.live:
+            return holder
+        if holder.finished_at is not None and now.wall < holder.finished_at + holder.key_ttl:
+            return holder
+        del self._holders[run.job, run.key]
+        return None
+
+    def give(self, run: RunRecord) -> None:
+        """Give a run its key, if it has one."""
+        if run.key is not None:
+            self._holders[run.job, run.key] = run
+
+    def drop(self, run: RunRecord) -> None:
+        """Free the key of a run, if it is its own."""
+        if run.key is not None and self._holders.get((run.job, run.key)) is run:
+            del self._holders[run.job, run.key]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two calls with one key are the same call."""
+    try:
+        return bool(one == other)
+    except Exception:  # arrays and the like refuse to be compared: then they are not the same
+        return False

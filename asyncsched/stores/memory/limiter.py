@@ -1,0 +1,131 @@
+"""The one limiter: how many at once, and how many in a time. In memory; SQL stores keep it as rows.
+
+A run takes all of its permits at the moment it begins, or none. So a place is never held by one
+that waits, and a rate is exact at the instants of the ledger, however long a run had to wait for
+something else. One that gets none stands in the line of the first place that is shut; of a line,
+only the head is tried when there is room (of a rate: at the time of its next turn). Whoever was let
+try and did not begin passes the chance on: that is what keeps a line from standing still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from asyncsched._core.instants import Instant
+from asyncsched._core.records import Permit, RunRecord
+from asyncsched._core.rules.admission import gcra
+from asyncsched.stores.memory.run_queue import RunQueue
+
+_SWEEP = 1024
+
+
+class _Place:
+    """One key: how many hold it, who waits, and of a rate, the theoretical arrival time."""
+
+    __slots__ = ("theoretical", "trying", "used", "waiting")
+
+    def __init__(self) -> None:
+        self.used = 0
+        self.theoretical = 0
+        self.waiting = RunQueue()
+        self.trying: RunRecord | None = None  # of a rate: whose turn is next, and has its time
+
+    def open(self, permit: Permit, now: Instant) -> bool:
+        if permit.interval:
+            return gcra(self.theoretical, permit, now)[0] <= now
+        return self.used < permit.most
+
+
+class Limiter:
+    """Gives out permits in order of rank.
+
+    ``ready`` is called with a run that may try again, and when: ``None`` for now, else an instant
+    of the steady timeline, on which rates are kept: there a step of the wall clock does not exist.
+    """
+
+    def __init__(self, ready: Callable[[RunRecord, Instant | None], None]) -> None:
+        self._places: dict[str, _Place] = {}
+        self._ready = ready
+        self._sweep_at = _SWEEP
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def take(self, run: RunRecord, now: Instant) -> str:
+        """Take what the run needs; return ``yes``, ``wait``, or ``drop``."""
+        shut: Permit | None = None
+        for permit in run.permits:
+            place = self._place(permit.key, now)
+            if place.trying is run:
+                place.trying = None
+            if shut is None and not place.open(permit, now):
+                shut = permit
+        if shut is None:
+            self._occupy(run, now)
+            return "yes"
+        # A run is dropped before it first begins; its retries wait for their turn like anybody's.
+        if shut.drop and run.started_at is None:
+            return "drop"
+        run.waits_for, run.ready_at = shut.key, None
+        self._places[shut.key].waiting.push(run.rank, run)
+        self._pass_on(run, now)
+        return "wait"
+
+    def _occupy(self, run: RunRecord, now: Instant) -> None:
+        run.waits_for = None
+        for permit in run.permits:
+            place = self._places[permit.key]
+            if permit.interval:
+                place.theoretical = gcra(place.theoretical, permit, now)[1]
+                self._wake(place, permit, now)
+            else:
+                place.used += 1
+
+    def give_back(self, run: RunRecord, now: Instant) -> None:
+        """Free the places a running run held, and let the next in rank try."""
+        for permit in run.permits:
+            if not permit.interval:
+                place = self._places[permit.key]
+                place.used -= 1
+                self._wake(place, permit, now)
+
+    def leave(self, run: RunRecord, now: Instant) -> None:
+        """Hear that a pending run, already out of its queue, will not try."""
+        for permit in run.permits:
+            place = self._places.get(permit.key)
+            if place is not None and place.trying is run:
+                place.trying = None
+        self._pass_on(run, now)
+
+    def _pass_on(self, run: RunRecord, now: Instant) -> None:
+        for permit in run.permits:
+            place = self._places.get(permit.key)
+            if place is not None:
+                self._wake(place, permit, now)
+
+    def _wake(self, place: _Place, permit: Permit, now: Instant) -> None:
+        """Let the head of a line try, if there is room or will be at a known time."""
+        if permit.interval:
+            if place.trying is None and (head := place.waiting.pop()) is not None:
+                turn = gcra(place.theoretical, permit, now)[0]
+                place.trying = head
+                self._ready(head, None if turn <= now else turn)
+        elif place.used < permit.most and (head := place.waiting.pop()) is not None:
+            head.waits_for = None
+            self._ready(head, None)
+
+    def _place(self, key: str, now: Instant) -> _Place:
+        place = self._places.get(key)
+        if place is None:
+            if len(self._places) >= self._sweep_at:
+                self._sweep(now)
+            place = self._places[key] = _Place()
+        return place
+
+    def _sweep(self, now: Instant) -> None:
+        """Forget the keys that say nothing any more, so that a million values do not stay."""
+        for key, place in list(self._places.items()):
+            idle = not place.used and place.trying is None and place.theoretical <= now
+            if idle and place.waiting.peek() is None:
+                del self._places[key]
+        self._sweep_at = max(_SWEEP, 2 * len(self._places))

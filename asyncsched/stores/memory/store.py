@@ -1,0 +1,380 @@
+"""The ledger in memory: the default, with every promise but surviving the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from asyncsched._backends.turns import in_turns
+from asyncsched._core.instants import MINUTE, Instant, Now
+from asyncsched._core.records import JobPause, RunRecord, ScheduleRecord, Stretch
+from asyncsched._core.requests import Added, Claim, Claimed, Ending, Firing, RunQuery, Verdict
+from asyncsched._core.rules.admission import admit
+from asyncsched._core.rules.outcome import past_attempts
+from asyncsched.stores.memory.history import Bounds, History
+from asyncsched.stores.memory.keys import Keys, same
+from asyncsched.stores.memory.query import select
+from asyncsched.stores.memory.schedules import Book
+from asyncsched.stores.memory.waiting import Waiting
+
+_ONE_TURN = 100
+"""How many runs are added before others get their turn: about 0.1 ms."""
+_new = tuple.__new__
+
+
+class MemoryStore:
+    """Keeps runs and schedules as Python objects; arguments by reference.
+
+    It lives in one event loop, where nothing else runs between two awaits: every method is one
+    transaction because none of them awaits, but to add very many runs.
+    """
+
+    durable = False
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._runs: dict[int, RunRecord] = {}
+        self._books: dict[str, Book] = {}  # of each schedule
+        self._waiting = Waiting()
+        self._keys = Keys()
+        self._paused_jobs: dict[str, JobPause] = {}
+        self._history = History(bounds or Bounds(), self._forget)
+        self._asked: list[tuple[int, str]] = []
+
+    async def open(self, hint: Callable[[], None]) -> None:
+        self._waiting.hint = hint
+        self._waiting.release_unknown()
+
+    async def close(self) -> None:
+        self._waiting.hint = lambda: None
+
+    # ── schedules ────────────────────────────────────────────────────────────────────────────
+
+    async def schedules(self, ids: Collection[str] | None = None) -> list[ScheduleRecord]:
+        books = self._books.values() if ids is None else [self._books[id] for id in ids if id in self._books]
+        return [book.record for book in books if book.record is not None]
+
+    async def put_schedule(self, record: ScheduleRecord, revision: int, now: Now) -> ScheduleRecord:
+        return self.put(record, revision)
+
+    def put(self, record: ScheduleRecord, revision: int) -> ScheduleRecord:
+        """Do what ``put_schedule`` does, for who cannot await."""
+        stands = self._record(record.id)
+        if (0 if stands is None else stands.revision) != revision:
+            assert stands is not None or revision
+            return stands if stands is not None else record
+        record.revision = revision + 1
+        self._book(record.id).record = record
+        return record
+
+    def _book(self, schedule: str) -> Book:
+        book = self._books.get(schedule)
+        if book is None:
+            book = self._books[schedule] = Book()
+        return book
+
+    def _record(self, schedule: str | None) -> ScheduleRecord | None:
+        book = self._books.get(schedule) if schedule is not None else None
+        return None if book is None else book.record
+
+    async def remove_schedule(self, id: str, now: Now) -> bool:
+        # Nobody can ask any more what became of its slots: only its runs stay, until they are pruned.
+        book = self._book(id)
+        known, book.record = book.record is not None, None
+        book.stretches.clear()
+        self._history.drop_schedule(id)
+        if book.blank:
+            del self._books[id]
+        self._waiting.release("schedule", id)
+        return known
+
+    async def release(self, schedule: str, lost: Stretch | None, now: Now) -> None:
+        if lost is not None:
+            self._book(schedule).skip(lost)
+        self._waiting.release("schedule", schedule)
+
+    async def pause_job(self, job: str, pause: JobPause | None, now: Now) -> None:
+        if pause is not None:
+            self._paused_jobs[job] = pause
+        else:
+            self._paused_jobs.pop(job, None)
+            self._waiting.release("job", job)
+
+    async def paused_jobs(self) -> dict[str, JobPause]:
+        return dict(self._paused_jobs)
+
+    # ── runs come in ─────────────────────────────────────────────────────────────────────────
+
+    async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
+        if len(runs) == 1:  # nearly every call
+            return [self._add(runs[0], now, replace)]
+        return await in_turns(lambda run: self._add(run, now, replace), runs, _ONE_TURN)
+
+    def _add(self, run: RunRecord, now: Now, replace: bool) -> Added:
+        if run.rare is not None and (holder := self._keys.holder(run, now)) is not None:
+            return self._found(holder, run, replace, now)
+        self._insert(run)
+        if run.due <= (now.steady if run.steady else now.wall):
+            self._waiting.until_its_turn(run)  # "now" is the usual time; it need not pass through both queues
+        else:
+            self._waiting.until_ready(run)
+        return _new(Added, (run, True, False))  # twice as quick as a named tuple's own constructor
+
+    def _found(self, holder: RunRecord, run: RunRecord, replace: bool, now: Now) -> Added:
+        if replace and holder.state == "pending":
+            self._waiting.leave(holder, now)
+            holder.arguments = run.arguments
+            holder.permits = run.permits
+            holder.priority = run.priority
+            holder.key_ttl = run.key_ttl
+            self._move(holder, run.due, run.steady)
+            return Added(holder, False)
+        return Added(holder, False, conflict=not same(holder.arguments, run.arguments))
+
+    def _insert(self, run: RunRecord) -> None:
+        self._runs[run.id] = run
+        if run.rare is not None:
+            self._keys.give(run)
+        if run.origin == "schedule" and run.schedule is not None and run.slot is not None:
+            book = self._book(run.schedule)
+            book.live[run.id] = book.slots[run.slot] = run
+
+    # ── the claim ────────────────────────────────────────────────────────────────────────────
+
+    async def claim(self, claim: Claim, now: Now) -> Claimed:
+        claimed = Claimed()
+        for firing in claim.firings:
+            self._fire(firing, claimed, now)
+        self._waiting.ripen(now, claim.most)
+        for name, queue in self._waiting.by_executor():
+            free = claim.free.get(name, 0)
+            room = claim.most  # each executor's own: a flood for one must not keep the others waiting
+            while free > 0 and room > 0 and (run := queue.pop()) is not None:
+                if self._begin(run, claim, claimed, now):
+                    free -= 1
+                    room -= 1
+            if free > 0 and queue.peek() is not None:
+                claimed.more = True
+        claimed.next_wall, claimed.next_steady = self._waiting.next_times()
+        if self._asked:
+            claimed.asked, self._asked = self._asked, []
+        return claimed
+
+    def _fire(self, firing: Firing, claimed: Claimed, now: Now) -> None:
+        book = self._books.get(firing.schedule)
+        record = None if book is None else book.record
+        if book is None or record is None:
+            return
+        claimed.schedules.append(record)
+        if record.revision != firing.revision or record.paused:
+            return
+        before = record.cursor
+        record.revision += 1
+        record.cursor = firing.cursor
+        record.next_slot = firing.next_slot
+        record.next_due = firing.next_due
+        if firing.stretch is not None:
+            claimed.skipped.append(book.skip(firing.stretch, before))
+        for run in firing.runs:
+            assert run.slot is not None
+            # The clock was put back past it where there is one: its record stands, it is not run twice.
+            if run.slot not in book.slots:
+                self._admit(run, book, firing, before, claimed, now)
+            before = run.slot
+
+    def _admit(
+        self, run: RunRecord, book: Book, firing: Firing, before: Instant, claimed: Claimed, now: Now
+    ) -> None:
+        assert run.slot is not None
+        decision = "run"
+        if book.live:
+            decision = admit(firing.overlap, len(book.live), book.waiting, firing.chained)
+        # What is admitted behind others waits for those before it only (see Book.next_to_go).
+        if decision == "skip":
+            lost = Stretch(firing.schedule, run.slot, run.slot, 1, "overlap")
+            claimed.skipped.append(book.skip(lost, before))
+            return
+        if decision == "replace":
+            self._replace(book, claimed, now)
+            decision = "wait" if book.live else "run"
+        self._runs[run.id] = book.live[run.id] = book.slots[run.slot] = run
+        if decision == "wait":
+            run.waits_for, run.ready_at = "overlap", None
+        else:
+            self._waiting.until_its_turn(run)
+
+    def _replace(self, book: Book, claimed: Claimed, now: Now) -> None:
+        """Ask the running ones to end, and end those that have not begun."""
+        for other in list(book.live.values()):
+            if other.state == "running":
+                self._ask(other, "replaced")
+            else:
+                self._finish(other, Verdict("cancelled", "replaced"), now)
+                claimed.dropped.append(other)
+
+    def _begin(self, run: RunRecord, claim: Claim, claimed: Claimed, now: Now) -> bool:
+        if (hindrance := self._hindrance(run, claim)) is not None:
+            self._waiting.park(*hindrance, run, now)  # it gives up its turn, not its place in the line
+            return False
+        if run.rare is not None and run.permits and not self._permitted(run, claimed, now):
+            return False
+        run.state = "running"
+        run.holder = claim.holder
+        run.attempt += 1
+        run.started_at = now.wall
+        if run.late is None:
+            run.late = (now.steady if run.steady else now.wall) - run.due
+        claimed.runs.append(run)
+        return True
+
+    def _hindrance(self, run: RunRecord, claim: Claim) -> tuple[str, str] | None:
+        """Return what nobody may begin now, of the run's: its unknown job, or what is paused."""
+        if claim.jobs is not None and run.job not in claim.jobs:
+            return "unknown", run.job
+        if run.job in self._paused_jobs:
+            return "job", run.job
+        if run.schedule is not None and run.origin == "schedule":
+            record = self._record(run.schedule)
+            if record is not None and record.paused:
+                return "schedule", run.schedule
+        return None
+
+    def _permitted(self, run: RunRecord, claimed: Claimed, now: Now) -> bool:
+        answer = self._waiting.limiter.take(run, now.steady)
+        if answer == "drop":
+            self._finish(run, Verdict("cancelled", "rate_limited"), now)
+            claimed.dropped.append(run)
+        return answer == "yes"
+
+    # ── runs go out ──────────────────────────────────────────────────────────────────────────
+
+    async def record(self, endings: Sequence[Ending]) -> list[bool]:
+        return [self.end(*ending) for ending in endings]
+
+    def end(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
+        """Do what ``record`` does, for one: there is nothing to await."""
+        if run.state != "running":
+            return False
+        if run.rare is not None or verdict.state != "succeeded":
+            if run.attempts is not None or verdict.state != "succeeded":
+                run.attempts = past_attempts(run, verdict, now.wall)
+            if run.permits:
+                self._waiting.limiter.give_back(run, now.steady)
+        if verdict.state != "pending":
+            self._finish(run, verdict, now)
+        elif run.asked is not None:
+            # A cancel that was asked while the attempt failed by itself: nothing may begin again.
+            # `run` then says what became of it, not the verdict: whoever recorded looks there.
+            self._finish(run, Verdict("cancelled", run.asked, error=verdict.error), now)
+        else:
+            self._wait_again(run, verdict)
+        return True
+
+    def _wait_again(self, run: RunRecord, verdict: Verdict) -> None:
+        run.state = "pending"
+        run.holder = 0
+        run.asked = None
+        run.error = verdict.error
+        run.why = verdict.why
+        if not verdict.spent:
+            run.attempt -= 1
+        assert verdict.ready_at is not None
+        run.ready_at = verdict.ready_at
+        run.steady = True  # a delay: a step of the wall clock does not exist for it
+        run.rank = run.ready_at - run.priority * MINUTE
+        self._waiting.until_ready(run)
+        self._waiting.hint()
+
+    def _finish(self, run: RunRecord, verdict: Verdict, now: Now) -> None:
+        if run.state == "pending":
+            self._waiting.leave(run, now)
+        run.ready_at = None
+        run.state = verdict.state
+        run.why = verdict.why
+        run.result = verdict.result
+        run.finished_at = now.wall
+        if run.rare is not None or verdict.error is not None:
+            run.waits_for = None
+            run.error = verdict.error
+            if not (run.state == "succeeded" and run.key_ttl):
+                self._keys.drop(run)
+        book = None
+        if run.schedule is not None:
+            book = self._books.get(run.schedule)
+            if book is not None and run.origin == "schedule":
+                self._settle(run, book, verdict, now)
+        self._history.push(run, now.wall, book is not None and book.record is not None)
+
+    def _settle(self, run: RunRecord, book: Book, verdict: Verdict, now: Now) -> None:
+        """Let the next run of the schedule go on, and count failures in a row."""
+        book.live.pop(run.id, None)
+        if book.live and (following := book.next_to_go()) is not None:
+            following.waits_for = None
+            following.ready_at = following.due
+            self._waiting.until_ready(following)
+            self._waiting.hint()
+        book.count(run, verdict, now.wall)
+
+    async def note(self, run: RunRecord, now: Now) -> None:
+        pass  # the progress stands on the record already
+
+    async def cancel(self, run_id: int, why: str, now: Now) -> RunRecord | None:
+        run = self._runs.get(run_id)
+        if run is not None and run.state == "running":
+            self._ask(run, why)
+        elif run is not None and run.state == "pending":
+            self._finish(run, Verdict("cancelled", why), now)
+        return run
+
+    def _ask(self, run: RunRecord, why: str) -> None:
+        if run.asked is None:
+            run.asked = why
+            self._asked.append((run.id, why))
+            self._waiting.hint()
+
+    async def move(self, run_id: int, due: Instant, steady: bool, now: Now) -> RunRecord | None:
+        run = self._runs.get(run_id)
+        if run is not None and run.state == "pending":
+            if run.waits_for == "overlap":  # it still waits for the run before it
+                run.due, run.steady = due, steady
+                run.rank = due - run.priority * MINUTE
+            else:
+                self._waiting.leave(run, now)
+                self._move(run, due, steady)
+        return run
+
+    def _move(self, run: RunRecord, due: Instant, steady: bool) -> None:
+        run.waits_for = None
+        run.due = run.ready_at = due
+        run.steady = steady
+        run.rank = due - run.priority * MINUTE
+        self._waiting.until_ready(run)
+        self._waiting.hint()
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────
+
+    async def run(self, run_id: int) -> RunRecord | None:
+        return self._runs.get(run_id)
+
+    async def slot(self, schedule: str, slot: Instant) -> RunRecord | None:
+        book = self._books.get(schedule)
+        return None if book is None else book.slots.get(slot)
+
+    async def runs(self, query: RunQuery) -> list[RunRecord]:
+        return select(self._runs.values(), query)
+
+    async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
+        kept = self._books[schedule].stretches if schedule in self._books else ()
+        return [stretch for stretch in kept if stretch.first <= end and stretch.last >= start]
+
+    async def prune(self, now: Now) -> int:
+        return self._history.prune(now.wall)
+
+    def _forget(self, run: RunRecord) -> None:
+        del self._runs[run.id]
+        if run.rare is not None:
+            self._keys.drop(run)
+        if run.schedule is not None and run.slot is not None:
+            book = self._books.get(run.schedule)
+            if book is not None and book.slots.get(run.slot) is run:
+                del book.slots[run.slot]
+                if book.blank:
+                    del self._books[run.schedule]

@@ -1,0 +1,322 @@
+"""PostgreSQL as the SQL stores' operations see it: connections, transactions, ids, hints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from psycopg.errors import UniqueViolation
+from psycopg.types.numeric import Int8Dumper
+from psycopg.types.string import TextLoader
+
+from asyncsched._core.errors import SchemaError, StoreError
+from asyncsched._core.instants import Instant
+from asyncsched._core.records import RunRecord
+from asyncsched.stores.postgres import connection as link
+from asyncsched.stores.sql.bulk import by_arrays
+from asyncsched.stores.sql.operations.claiming import Claiming
+from asyncsched.stores.sql.operations.recording import Recording
+from asyncsched.stores.sql.session import Params, Ruling, Session
+from asyncsched.stores.sql.statements import load
+from asyncsched.stores.sql.thread import Ask
+
+if TYPE_CHECKING:
+    from asyncsched.abc import ReadTrigger
+    from asyncsched.stores.sql.rows import Quarantine
+
+_QUERIES = load("postgres")  # read at import, not inside the loop
+_NAMED = re.compile(r"(?<!:):([a-z_]\w*)")
+
+_MANY = 4
+"""From how many rows on one statement over arrays is quicker than one for each."""
+
+_LOCK = 0x6173796E63736368  # "asyncsch": one lock of the database, whatever the namespace
+
+Committed = Callable[[bool, set[int]], None]
+
+
+@cache
+def adapt(sql: str) -> bytes:
+    """Return a statement with psycopg's placeholders for ``:name`` and ``?``."""
+    return _NAMED.sub(r"%(\1)s", sql).replace("?", "%s").encode()
+
+
+class PostgresSession(Session):
+    """One connection, made when it is needed, and again after it was lost.
+
+    Args:
+        dsn: where to.
+        name: of the connection, as the server shows it.
+        timeout: seconds for one statement.
+        committed: hears, after COMMIT, whether others may have something to do, and what was changed.
+        beaten: hears the server's time with every beat.
+        ghosts: of lost connections, what the server may still have of them.
+
+    """
+
+    dialect = "postgres"
+    elsewhere = "another database, or another schema by ?options=-csearch_path%3Dname"
+
+    def __init__(
+        self, dsn: str, name: str, timeout: float, namespace: str, triggers: ReadTrigger, quarantine: Quarantine,
+        committed: Committed = lambda work, runs: None, beaten: Callable[[Instant], None] = lambda at: None,
+        ghosts: link.Ghosts | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(namespace, _QUERIES, triggers, quarantine)
+        self._dsn = dsn
+        self._name = name
+        self._timeout = timeout
+        self._committed = committed
+        self._beaten = beaten
+        self._ghosts = ghosts
+        self._changed: set[int] = set()
+        # What nobody waits for goes out with the next statement: every round trip hands over the
+        # interpreter's lock twice, which costs more than the trip.
+        self._before: list[tuple[bytes, Params | None]] = []
+        self._connection: link.Connection | None = None
+        self._server: tuple[int, str] | None = None
+
+    def connect(self) -> None:
+        if self._connection is None:
+            made = link.connect(self._dsn, self._name, self._timeout)
+            made.adapters.register_loader("uuid", TextLoader)
+            # One type for all numbers: a statement is prepared once, not for each mix of their sizes.
+            made.adapters.register_dumper(int, Int8Dumper)
+            self._connection = made
+            if self._ghosts is not None:
+                self._server = link.server_process(made)
+                self.see_off()
+
+    def check_pooler(self) -> None:
+        """Refuse a pooler that keeps no session for a connection: LISTEN and settings would go astray.
+
+        One that stands in between gives each connection a process number of its own making; it keeps no
+        sessions if the same process of the server then answers on two.
+        """
+        assert self._connection is not None
+        if self._server is None or self._server[0] == self._connection.info.backend_pid:
+            return
+        with link.connect(self._dsn, "probe", self._timeout) as second:
+            if link.server_process(second) == link.server_process(self._connection):
+                raise StoreError(
+                    "there is a pooler in between that keeps no session for a connection, such as PgBouncer in "
+                    "transaction mode; use its session mode, or connect to the server itself"
+                )
+
+    def close(self) -> None:
+        connection, self._connection, self._server = self._connection, None, None
+        if connection is not None:
+            connection.close()
+
+    def _lose(self) -> None:
+        """Let go of a connection that is of no use; what it was about may still be done."""
+        if self._server is not None and self._ghosts is not None:
+            self._ghosts.add(self._server)
+        self.close()
+
+    def see_off(self) -> None:
+        """Have the server end what it may still have of connections that were lost."""
+        if self._ghosts and self._connection is not None:
+            self._ghosts.see_off(self._connection)
+
+    def execute(self, sql: str, params: Params = ()) -> Any:
+        connection = self._connection
+        assert connection is not None
+        if not self._before:
+            return connection.execute(adapt(sql), params or None)
+        before, self._before = self._before, []
+        with connection.pipeline():
+            for command in before:
+                connection.execute(*command)
+            return connection.execute(adapt(sql), params or None)
+
+    def executemany(self, sql: str, rows: Sequence[Params]) -> int:
+        self._send()
+        assert self._connection is not None
+        with self._connection.cursor() as cursor:
+            cursor.executemany(adapt(sql), rows)
+            return cursor.rowcount
+
+    def _send(self) -> None:
+        before, self._before = self._before, []
+        assert self._connection is not None
+        for command in before:
+            self._connection.execute(*command)
+
+    def many(self, name: str, rows: Sequence[Params]) -> int:
+        """Execute a statement for each row; many rows at once where there is a form for that."""
+        form = self.queries.get(f"{name}_all")
+        if form is None or len(rows) < _MANY:
+            return super().many(name, rows)
+        return self._by_arrays(form, rows)
+
+    def _by_arrays(self, form: str, rows: Sequence[Params]) -> int:
+        count: int = self.execute(*by_arrays(form, rows)).rowcount
+        return count
+
+    def insert_new(self, rows: Sequence[Params]) -> None:
+        if len(rows) < _MANY:
+            self.many("insert_run", rows)
+            return
+        form = self.queries["insert_run_all"]
+        self.savepoint("new")
+        try:  # to look out for what is there already takes the server a quarter longer
+            self._by_arrays(form.removesuffix("ON CONFLICT DO NOTHING"), rows)
+        except UniqueViolation:
+            self.go_back("new")
+            self._by_arrays(form, rows)
+        else:
+            self.release("new")
+
+    def later(self, name: str, rows: Sequence[Params]) -> None:
+        form = self.queries.get(f"{name}_all")
+        if form is None or len(rows) < _MANY:
+            self._before += [(adapt(self.queries[name]), row) for row in rows]
+        else:
+            sql, params = by_arrays(form, rows)
+            self._before.append((adapt(sql), params))
+
+    def several(self, *queries: tuple[str, dict[str, Any]]) -> list[list[Any]]:
+        assert self._connection is not None
+        with self._connection.pipeline():
+            self._send()
+            cursors = [
+                self._connection.execute(adapt(self.queries[name]), {**params, "namespace": self.namespace})
+                for name, params in queries
+            ]
+            return [cursor.fetchall() for cursor in cursors]
+
+    def run(self, name: str, params: Params) -> int:
+        cursor = self.execute(self.queries[name], params)
+        if name == "beat" and (row := cursor.fetchone()) is not None:
+            self._beaten(row[0])
+        count: int = cursor.rowcount
+        return count
+
+    def script(self, sql: str) -> None:
+        self._send()
+        assert self._connection is not None
+        self._connection.execute(sql.encode(), prepare=False)
+
+    def set_up(self) -> None:
+        assert self._connection is not None
+        if self._connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            raise SchemaError(
+                "the database's encoding is SQL_ASCII, which keeps bytes and knows no text; make one with CREATE "
+                "DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            )
+
+    def lock_schema(self) -> None:
+        self.execute("SELECT pg_advisory_xact_lock(:lock)", {"lock": _LOCK})
+
+    def start(self, asks: Sequence[Ask] = ()) -> None:
+        self._changed, self._before = set(), []
+        super().start(asks)
+
+    def begin(self) -> None:
+        self._before = [(b"BEGIN", None)]
+
+    def commit(self) -> None:
+        if not self._single:
+            self.execute("COMMIT")
+        if self._signal or self._changed:
+            self._committed(self._signal, self._changed)
+
+    def savepoint(self, name: str = "item") -> None:
+        if not self._single:
+            self._before.append((b"SAVEPOINT " + name.encode(), None))
+
+    def release(self, name: str = "item") -> None:
+        if not self._single:
+            if any(params is not None for _, params in self._before):
+                assert self._connection is not None
+                with self._connection.pipeline():  # now: an error is the item's own
+                    self._send()
+            self._before.append((b"RELEASE SAVEPOINT " + name.encode(), None))
+
+    def go_back(self, name: str = "item") -> None:
+        if not self._single:  # else nothing was done
+            # Not in a pipeline: psycopg drops what it has prepared when it hears of a rollback, and in a
+            # pipeline it has sent the next statement by then.
+            self._before = [one for one in self._before if one[1] is None]
+            self._before.append((b"ROLLBACK TO SAVEPOINT " + name.encode(), None))
+            self._before.append((b"RELEASE SAVEPOINT " + name.encode(), None))
+            self._send()
+        self._version = None
+
+    def rollback(self) -> None:
+        self._before = []
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.rollback()
+        except Exception:
+            self._lose()
+
+    def judge(self, error: BaseException) -> Ruling:
+        if link.is_gone(error, self._connection):
+            self._lose()
+        if link.will_pass(error):
+            return "again"
+        return "refused" if link.is_item(error) else "unavailable"
+
+    def explain(self, error: BaseException) -> Exception:
+        return link.explain(error)
+
+    def read_id(self, value: Any) -> int:
+        return int(value.replace("-", ""), 16)
+
+    def changed(self, runs: Iterable[RunRecord]) -> None:
+        self._changed.update(run.id for run in runs)
+
+    def tell_others(self) -> None:
+        """Nothing here: a notification inside the transaction would make all commits wait in one line."""
+
+    def hold(self, schedules: Iterable[str | None]) -> None:
+        ids = sorted({id for id in schedules if id is not None})
+        if ids:
+            self.all("hold_schedules", ids=self.array(ids))
+
+    def cut(self, asks: list[Ask]) -> list[list[Ask]]:
+        """Return what may share a transaction: what takes its locks in one order."""
+        alone = [[ask] for ask in asks if ask.kind in ("beat", "call")]
+        last = [[ask] for ask in asks if ask.kind == "leave"]
+        shared = [ask for ask in asks if ask.kind not in ("beat", "call", "leave")]
+        if any(ask.kind == "record" and _has_permits(ask.request) for ask in shared):
+            # Limits come last, in the order of their keys: those given back, or those taken.
+            claims = [ask for ask in shared if ask.kind == "claim"]
+            shared = [ask for ask in shared if ask.kind != "claim"]
+            return [*alone, *filter(None, (shared, claims)), *last]
+        return [*alone, *filter(None, (shared,)), *last]
+
+    def lock_first(self, asks: Sequence[Ask]) -> None:
+        """Lock what comes first in the order of locks: instances, then schedules by id."""
+        schedules = set(_schedules_of(asks))
+        if len(asks) == 1 and isinstance(asks[0].request, Claiming):
+            return  # it locks in this order by itself
+        if schedules:
+            for ask in asks:
+                if isinstance(ask.request, Claiming):
+                    self.all("alive", incarnation=ask.request.claim.holder)
+            self.hold(schedules)
+
+    def time(self) -> Instant | None:
+        row = self.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
+        return int(row[0])
+
+
+def _has_permits(recording: Recording) -> bool:
+    return any(ending.run.permits for ending in recording.endings)
+
+
+def _schedules_of(asks: Sequence[Ask]) -> Iterable[str | None]:
+    for ask in asks:
+        if isinstance(ask.request, Claiming):
+            yield from (firing.schedule for firing in ask.request.claim.firings)
+        elif isinstance(ask.request, Recording):
+            for run, verdict, _ in ask.request.endings:
+                if run.origin == "schedule" and verdict.state != "pending":
+                    yield run.schedule

@@ -1,0 +1,148 @@
+"""The ledger in PostgreSQL: instances on any number of hosts, and nothing lost at ``kill -9``.
+
+One thread writes, with group commit; one reads; one hears and says what is new (``LISTEN`` and
+``NOTIFY``). Polling is the truth, a notification only makes it quicker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from asyncsched._backends.clock import SystemClock
+from asyncsched._backends.current import current_port
+from asyncsched._core.instants import SECOND, Instant, Now
+from asyncsched._core.requests import Claim, Claimed, Seen, Watch
+from asyncsched.stores.postgres.connection import Ghosts
+from asyncsched.stores.postgres.notifications import WORK, Hints, channel_of
+from asyncsched.stores.postgres.session import PostgresSession
+from asyncsched.stores.postgres.url import conninfo as conninfo
+from asyncsched.stores.sql import schema
+from asyncsched.stores.sql.operations import instances as members
+from asyncsched.stores.sql.rows import Quarantine
+from asyncsched.stores.sql.session import Session
+from asyncsched.stores.sql.store import SqlStore
+
+_FRESH = 1.0
+"""Seconds for which the server's time need not be asked for again after a beat."""
+
+
+class PostgresStore(SqlStore):
+    """A ledger in a PostgreSQL database, for instances on any number of hosts.
+
+    The tables stand in the schema that is first on the connection's ``search_path``.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database?options``, as libpq reads it.
+        namespace, timeout, lease, beat, poll, migrate: see :class:`asyncsched.stores.sql.store.SqlStore`.
+
+    Raises:
+        ConfigurationError: the URL cannot be read.
+
+    """
+
+    dialect = "postgresql"
+    folder = "postgres"
+    paramstyle = "format"
+
+    def __init__(self, url: str, namespace: str = "default", *, poll: float = 1.0, **options: Any) -> None:
+        super().__init__(namespace, poll=poll, **options)
+        self._dsn = conninfo(url, self.timeout)
+        self._hints: Hints | None = None
+        self._ghosts = Ghosts()
+        self._stirs = 0
+        self._time = (0, float("-inf"))  # the server's, and when it was heard
+        self._claims: tuple[Sequence[str], Sequence[str]] = ((), ())
+
+    def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
+        return PostgresSession(
+            self._dsn, "writer" if writes else "reader", self.timeout, self.namespace, self._triggers,
+            quarantine, self._committed, self._beaten, self._ghosts,
+        )  # fmt: skip
+
+    def _prepare(self, session: Session) -> None:
+        schema.prepare(session, self.timeout, self.migrates)
+        assert isinstance(session, PostgresSession)
+        session.check_pooler()
+
+    async def open(self, hint: Callable[[], None]) -> None:
+        await super().open(hint)
+        port = current_port()
+
+        def heard(work: bool, runs: set[int] | None) -> None:
+            try:
+                port.call_soon(lambda: self._heard(work, runs))
+            except RuntimeError:
+                pass  # the loop is over
+
+        self._hints = Hints(self._dsn, self.timeout, channel_of(self.namespace), heard)
+
+    async def close(self) -> None:
+        hints, self._hints = self._hints, None
+        if hints is not None:
+            hints.stop()
+        await super().close()
+        if hints is not None:
+            await hints.ended(self.timeout)
+
+    def _announcing(self) -> list[Any]:
+        return [("SELECT pg_notify(?, ?)", (channel_of(self.namespace), WORK))]
+
+    def _committed(self, work: bool, runs: set[int]) -> None:
+        """Tell the others what was committed. In the writer's thread."""
+        if self._hints is not None:
+            self._hints.say(work, runs)
+
+    def _beaten(self, at: Instant) -> None:
+        """Hear the server's time with a beat. In the writer's thread."""
+        self._time = (at, time.monotonic())
+
+    def _heard(self, work: bool, runs: set[int] | None) -> None:
+        if work:
+            self._hint()
+        self.stirred(work, runs)
+
+    async def claim(self, claim: Claim, now: Now) -> Claimed:
+        self._claims = (tuple(claim.free), tuple(claim.jobs or ()))
+        return await super().claim(claim, now)
+
+    def _look(self, session: Session, watch: Watch) -> Seen | None:
+        executors, jobs = (session.array(names) for names in self._claims)
+        own, beats = members.ledger(
+            session.all("look", holder=watch.holder, now=self._wall(), executors=executors, jobs=jobs)
+        )
+        self._stirs += own[1]
+        return members.seen(session, watch, (own[0], self._stirs, *own[2:]), beats)
+
+    def _wall(self) -> Instant | None:
+        """Return the virtual clock's time, where that is the cluster's."""
+        return None if isinstance(self.clock, SystemClock) else self.clock.wall()
+
+    async def time(self) -> Instant:
+        """Return the server's time, or the virtual clock's."""
+        virtual = self._wall()
+        if virtual is not None:
+            return virtual
+        told, heard = self._time
+        elapsed = time.monotonic() - heard
+        if elapsed < _FRESH:
+            return told + round(elapsed * SECOND)
+        at: Instant = await self._read(lambda session: session.time())
+        return at
+
+    async def held(self, incarnation: int) -> dict[int, Instant]:
+        def see_off(session: Session) -> None:
+            assert isinstance(session, PostgresSession)
+            session.see_off()
+
+        # First: what a ghost commits after this look is seen at the next.
+        await self._read(see_off)
+        return await super().held(incarnation)
+
+    def sure(self, doubts: int) -> None:
+        if not self._ghosts:
+            super().sure(doubts)
+
+    def __repr__(self) -> str:
+        return f"<PostgresStore namespace {self.namespace!r}>"

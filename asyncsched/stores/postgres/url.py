@@ -1,0 +1,72 @@
+"""The address of a PostgreSQL store. What is wrong with one is said without a word of it: it has a password."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from asyncsched._core.errors import ConfigurationError
+
+_FORM = "give postgresql://user:password@host:port/database"
+_QUOTE = "write each of %, @, :, /, ?, # and blanks in a user name or password as urllib.parse.quote does"
+
+_OWN_WORDS = re.compile(r'(?:"[=:/\]]"|[^"])*')
+"""What libpq says before it repeats, in quotes, what it was given."""
+
+
+def conninfo(url: str, timeout: float) -> str:
+    """Return the connection text of a store's URL, with what makes a dead network known in time.
+
+    Raises:
+        ConfigurationError: the URL cannot be read.
+
+    """
+    _, found, rest = url.partition("://")
+    if not found:
+        raise ConfigurationError(f"store: that is no URL; {_FORM}")
+    _check_signs(rest)
+    given: dict[str, str | int | None] = {}
+    trouble = ""
+    try:
+        given = dict(conninfo_to_dict(f"postgresql://{rest}"))
+    except psycopg.ProgrammingError as error:
+        # Raised only below: a chained exception would be shown with the password in it.
+        trouble = _own_words(str(error))
+    if trouble:
+        raise ConfigurationError(f"store: PostgreSQL cannot read the URL: {trouble}; {_FORM}, and {_QUOTE}")
+    _check_ports(str(given.get("port") or ""))
+    defaults = {
+        "connect_timeout": max(2, round(timeout)),  # libpq takes no less
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(timeout * 1000),
+    }
+    # Whatever the URL says: text goes both ways as it is.
+    return make_conninfo("", **{**defaults, **given, "client_encoding": "UTF8"})
+
+
+def _check_signs(rest: str) -> None:
+    """Refuse a password with a sign that ends it: libpq would take its rest for a host, and name that."""
+    before, at, after = rest.partition("@")
+    too_early = "?" not in before if "/" in before else "@" in after.partition("?")[0]
+    if at and too_early:
+        raise ConfigurationError(
+            f'store: the URL has "@" or "/" where the user name or password ends too early; {_QUOTE}'
+        )
+
+
+def _check_ports(ports: str) -> None:
+    for port in filter(None, ports.split(",")):
+        if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+            raise ConfigurationError(
+                f"store: the port in the URL is no number from 1 to 65535; {_FORM}, and {_QUOTE}"
+            )
+
+
+def _own_words(text: str) -> str:
+    found = _OWN_WORDS.match(text)
+    words = " ".join(found[0].split()) if found else ""
+    return words.rstrip(": ").removesuffix(" found in") or "it is malformed"

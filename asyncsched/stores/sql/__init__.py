@@ -1,0 +1,1 @@
+"""What the SQL stores share: the ``Store`` protocol as requests to two threads."""

@@ -1,0 +1,189 @@
+"""Group commit: whatever waits is written in one transaction, and each caller resumes after its COMMIT.
+
+Each kind of request has one operation that takes all requests of that kind at once. It stands under
+a savepoint: if it fails, it is undone and its items are done one by one, so that one item's error is
+that caller's alone. A transaction may be begun again after an error, so an operation changes nothing
+but the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from asyncsched._core.errors import StoreUnavailable
+from asyncsched.stores.sql.session import Session
+from asyncsched.stores.sql.thread import Ask, Worker
+
+logger = logging.getLogger("asyncsched.store")
+
+Operation = Callable[[Session, Sequence[Any]], list[Any]]
+
+_PAUSES = (0.002, 0.01, 0.05, 0.1, 0.25)
+"""Seconds between attempts at a database that is locked or gone."""
+
+
+def each(operation: Callable[[Session, Any], Any]) -> Operation:
+    """Return an operation on many requests that does one after the other."""
+    return lambda session, requests: [operation(session, request) for request in requests]
+
+
+def _for_now(error: Exception) -> StoreUnavailable:
+    """Return the same for who waits until the database is put right: how an attempt ended is not to be lost."""
+    return error if isinstance(error, StoreUnavailable) else StoreUnavailable(str(error))
+
+
+class Writer:
+    """Answers requests that write.
+
+    Args:
+        session: the connection; used in the worker's thread alone.
+        operations: by kind of request, in the order in which a transaction does them.
+
+    """
+
+    def __init__(self, session: Session, operations: Mapping[str, Operation]) -> None:
+        self._session = session
+        self._operations = operations
+        self._order = {kind: number for number, kind in enumerate(operations)}
+        self._nap = threading.Event()
+        self._told = False
+        self.unheard = 0
+        """How many transactions with a claim have failed without a word of whether they were committed."""
+        self.worker: Worker
+
+    def serve(self, asks: list[Ask]) -> None:
+        """Answer all requests."""
+        asks = sorted(asks, key=lambda ask: self._order[ask.kind])
+        for together in self._session.cut(asks):
+            self._together(together)
+
+    def _together(self, asks: list[Ask]) -> None:
+        """Answer what shares a transaction."""
+        failures = 0
+        while asks:
+            try:
+                self._transaction(asks)
+                self._well()
+                return
+            except Exception as error:
+                self._session.rollback()
+                ruling = self._session.judge(error)
+                explained = self._session.explain(error)
+                for ask in asks:
+                    ask.result = ask.error = None
+                if any(ask.kind == "claim" for ask in asks):
+                    # The COMMIT may have been the last that was heard: what was begun is not known.
+                    self.unheard += 1
+                if ruling != "again" or self._nap.is_set():
+                    self._ill(explained)
+                    for ask in asks:
+                        ask.error = explained if ask.kind != "record" else _for_now(explained)
+                    return
+                self.worker.trouble = str(explained)
+                if failures:
+                    self._ill(explained)
+            self._session.clear_the_way()
+            self._nap.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            failures += 1
+            asks[:] = [ask for ask in asks if not ask.lost]
+
+    def _transaction(self, asks: list[Ask]) -> None:
+        session = self._session
+        session.start(asks)
+        if len(asks) == 1:
+            self._alone(asks[0])
+            return
+        for kind, group in groupby(asks, lambda ask: ask.kind):
+            self._group(self._operations[kind], list(group))
+        session.commit()
+
+    def _alone(self, ask: Ask) -> None:
+        """Do what needs no savepoint."""
+        try:
+            ask.result = self._operations[ask.kind](self._session, (ask.request,))[0]
+        except Exception as error:
+            if self._session.judge(error) != "refused":
+                raise
+            self._session.rollback()
+            ask.error = self._session.explain(error)
+        else:
+            self._session.commit()
+
+    def _group(self, operation: Operation, group: list[Ask]) -> None:
+        session = self._session
+        session.savepoint()
+        try:
+            results = operation(session, [ask.request for ask in group])
+        except Exception as error:
+            if session.judge(error) != "refused":
+                raise
+            session.go_back()
+            if len(group) == 1:
+                group[0].error = session.explain(error)
+                return
+            session.need_transaction()
+            for ask in group:
+                self._group(operation, [ask])
+        else:
+            session.release()
+            for ask, result in zip(group, results, strict=True):
+                ask.result = result
+
+    def _ill(self, error: Exception) -> None:
+        self.worker.trouble = str(error)
+        if not self._told:
+            self._told = True
+            logger.error("the store cannot be written to: %s", error)
+
+    def _well(self) -> None:
+        self.worker.trouble = ""
+        if self._told:
+            self._told = False
+            logger.warning("the store can be written to again")
+
+    def wake(self) -> None:
+        """End a wait for a database that is gone, at shutdown."""
+        self._nap.set()
+
+
+class Reader:
+    """Answers requests that only read, one by one: a request is a call with the session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._nap = threading.Event()
+        self.worker: Worker
+
+    def serve(self, asks: list[Ask]) -> None:
+        """Answer all requests."""
+        for ask in asks:
+            self._answer(ask)
+
+    def _answer(self, ask: Ask) -> None:
+        """Answer one, trying again for a moment, or while a database that is away is waited for."""
+        failures = 0
+        while not ask.lost:
+            try:
+                self._session.connect()
+                ask.result = ask.request(self._session)
+                self.worker.trouble = ""
+                return
+            except Exception as error:
+                self._session.rollback()
+                ruling = self._session.judge(error)
+                explained = self._session.explain(error)
+            waits = ruling == "again" and ask.kind == "read" and not self._nap.is_set()
+            if ruling == "refused" or (failures >= len(_PAUSES) and not waits):
+                ask.error = explained
+                return
+            self.worker.trouble = str(explained)
+            self._nap.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            failures += 1
+
+    def wake(self) -> None:
+        """End a wait for a database that is gone, at shutdown."""
+        self._nap.set()

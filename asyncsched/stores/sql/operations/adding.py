@@ -1,0 +1,78 @@
+"""Runs come in, and are moved or ended before they begin: operations of the SQL stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from asyncsched._backends.turns import pieces
+from asyncsched._core.errors import StoreError
+from asyncsched._core.instants import Instant, Now
+from asyncsched._core.records import RunRecord
+from asyncsched._core.requests import Added
+from asyncsched.stores.sql.operations.cancelling import _leave
+from asyncsched.stores.sql.rows import as_dict, new_run
+from asyncsched.stores.sql.session import Session
+from asyncsched.stores.sql.thread import AT_ONCE
+
+_RACES = 5
+"""How often a key is looked for again that somebody else took in the same moment."""
+
+
+class Adding(NamedTuple):
+    """A request to put runs into the ledger."""
+
+    runs: Sequence[RunRecord]
+    now: Now
+    replace: bool
+
+
+def add(session: Session, requests: Sequence[Adding]) -> list[list[Added]]:
+    """Put runs into the ledger, those without a key all at once."""
+    plain: list[RunRecord] = []
+    keyed: list[tuple[RunRecord, Adding]] = []
+    for request in requests:
+        for run in request.runs:
+            if run.rare is None or run.key is None:
+                plain.append(run)
+            else:
+                keyed.append((run, request))
+    # While rows are made ready, the loop waits for the interpreter's lock. What single callers add is one piece.
+    for some in pieces(plain, AT_ONCE):
+        session.insert_new([new_run(session.namespace, run, session.write_id) for run in some])
+    session.signal()
+    if not keyed:
+        return [[Added(run, True) for run in request.runs] for request in requests]
+    # Whoever else takes several of these keys takes them in the same order.
+    keyed.sort(key=lambda one: (one[0].job, one[0].key))
+    found = {run.id: _keyed(session, run, request.now, request.replace) for run, request in keyed}
+    return [[found.get(run.id) or Added(run, True) for run in request.runs] for request in requests]
+
+
+def _keyed(session: Session, run: RunRecord, now: Now, replace: bool) -> Added:
+    for _ in range(_RACES):
+        holder = session.a_run("key_holder", job=run.job, key=run.key)
+        if holder is not None and holder.id == run.id:
+            return Added(run, True)  # we wrote it before the answer was lost
+        if holder is not None and not holder.live:
+            if now.wall < (holder.finished_at or 0) + holder.key_ttl:
+                return Added(holder, False, conflict=holder.arguments != run.arguments)
+            session.do("drop_key", id=session.write_id(holder.id))
+            holder = None
+        if holder is not None:
+            return _found(session, holder, run, replace, now.wall)
+        if session.run("insert_run", new_run(session.namespace, run, session.write_id)):
+            return Added(run, True)
+    raise StoreError(f"job {run.job!r}: the run that holds the key {run.key!r} cannot be read; see the log")
+
+
+def _found(session: Session, holder: RunRecord, run: RunRecord, replace: bool, now: Instant) -> Added:
+    if replace:
+        holder = session.a_run("lock_run", id=session.write_id(holder.id)) or holder
+    if not (replace and holder.state == "pending"):
+        return Added(holder, False, conflict=holder.arguments != run.arguments)
+    _leave(session, holder, now)
+    session.do("replace_run", **as_dict(run, id=session.write_id(holder.id)))
+    moved = session.a_run("run", id=session.write_id(holder.id))
+    assert moved is not None
+    return Added(moved, False)

@@ -1,0 +1,97 @@
+"""Runs are moved or ended before they begin, and running ones are asked to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from asyncsched._core.instants import MINUTE, Instant, Now
+from asyncsched._core.records import RunRecord
+from asyncsched.stores.sql.operations.limiter import Limits
+from asyncsched.stores.sql.rows import as_dict, text
+from asyncsched.stores.sql.session import Session
+
+
+class Moving(NamedTuple):
+    """A request to give a pending run another time."""
+
+    run_id: int
+    due: Instant
+    now: Now
+
+
+def move(session: Session, request: Moving) -> RunRecord | None:
+    """Give a pending run another time."""
+    id = session.write_id(request.run_id)
+    run = session.a_run("lock_run", id=id)
+    if run is None or run.state != "pending":
+        return run
+    run.due, run.rank = request.due, request.due - run.priority * MINUTE
+    if run.waits_for == "overlap":
+        session.do("move_waiting", id=id, due=run.due, rank=run.rank)
+        return run
+    _leave(session, run, request.now.wall)
+    run.ready_at, run.waits_for = run.due, None
+    session.do("replace_run", **as_dict(run, id=id))
+    session.signal()
+    return run
+
+
+class Cancelling(NamedTuple):
+    """A request to end a run."""
+
+    run_id: int
+    why: str
+    now: Now
+
+
+def cancel(session: Session, request: Cancelling) -> RunRecord | None:
+    """End a pending run, or ask its holder to."""
+    id = session.write_id(request.run_id)
+    run = session.a_run("run", id=id)
+    if run is not None and run.origin == "schedule":
+        session.hold((run.schedule,))
+    run = session.a_run("lock_run", id=id)
+    if run is None or not run.live:
+        return run
+    session.changed((run,))
+    if run.state == "running":
+        ask(session, (run,), request.why)
+    else:
+        finish_pending(session, run, request.why, request.now.wall)
+        session.signal()
+    return session.a_run("run", id=id)
+
+
+def ask(session: Session, runs: Iterable[RunRecord], why: str) -> None:
+    """Ask the holders of running runs to cancel them."""
+    session.signal()
+    for run in runs:
+        session.do("ask", id=session.write_id(run.id), why=text(why))
+
+
+def finish_pending(
+    session: Session, run: RunRecord, why: str, now: Instant, limits: Limits | None = None
+) -> None:
+    """End a run that has not begun, and let those go on that waited for it.
+
+    Args:
+        limits: that are locked already, and written by the caller.
+
+    """
+    session.do("finish_pending", id=session.write_id(run.id), why=text(why), now=now)
+    run.state, run.why, run.finished_at, run.ready_at, run.waits_for = "cancelled", why, now, None, None
+    if limits is not None:
+        limits.leave(run)
+    else:
+        _leave(session, run, now)
+    if run.origin == "schedule":
+        session.run("wake_chain", (session.namespace, run.schedule))
+
+
+def _leave(session: Session, run: RunRecord, now: Instant) -> None:
+    """A run that does not try lets the next in line of its limits."""
+    if run.permits:
+        limits = Limits(session, (run,), now)
+        limits.leave(run)
+        limits.write()

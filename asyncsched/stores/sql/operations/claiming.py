@@ -1,0 +1,266 @@
+"""The claim: due schedules move on, their runs appear, and what is ready is begun, in one transaction.
+
+The decisions are made in plain code over rows that the transaction has locked; they are those of the
+store in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace as copy
+from typing import Any, NamedTuple
+
+from asyncsched._core.instants import Instant, Now
+from asyncsched._core.records import RunRecord, Stretch
+from asyncsched._core.requests import Claim, Claimed, Fenced, Firing
+from asyncsched._core.rules.admission import admit
+from asyncsched.stores.sql.drivers import COMPLETED
+from asyncsched.stores.sql.operations.cancelling import ask, finish_pending
+from asyncsched.stores.sql.operations.limiter import Limits
+from asyncsched.stores.sql.operations.stretches import skip
+from asyncsched.stores.sql.rows import new_run
+from asyncsched.stores.sql.session import Session
+
+
+class Claiming(NamedTuple):
+    """A request to claim."""
+
+    claim: Claim
+    now: Now
+
+
+def claim(session: Session, request: Claiming) -> Claimed:
+    """Move due schedules on, make their runs, and take what is ready and there is room for.
+
+    Raises:
+        Fenced: the instance has been declared dead.
+
+    """
+    wanted, now = request
+    claimed = Claimed()
+    alive, *found = session.several(
+        ("alive", {"incarnation": wanted.holder}), *_about(session, wanted.firings)
+    )
+    if not alive:
+        raise Fenced(f"instance {wanted.holder:x} has been declared dead")
+    if wanted.firings:
+        _fire(session, wanted, found, claimed, now)
+    _take(session, wanted, claimed, now.wall)
+    return claimed
+
+
+# ── schedules move on ────────────────────────────────────────────────────────────────────────────
+
+
+def _about(session: Session, firings: Sequence[Firing]) -> list[tuple[str, dict[str, Any]]]:
+    """Return what is to be asked about schedules that are due: first of all they are locked."""
+    if not firings:
+        return []
+    ids = session.array(sorted(firing.schedule for firing in firings))
+    slots = session.array((run.schedule, run.slot) for firing in firings for run in firing.runs)
+    return [("lock_schedules", {"ids": ids}), ("live", {"schedules": ids}), ("slots_done", {"slots": slots})]
+
+
+def _fire(
+    session: Session, wanted: Claim, found: Sequence[Sequence[Any]], claimed: Claimed, now: Now
+) -> None:
+    stand = {record.id: record for record in session.schedules_of(found[0])}
+    live: dict[str | None, list[RunRecord]] = {}
+    for run in session.runs_of(found[1]):
+        live.setdefault(run.schedule, []).append(run)
+    done = set(map(tuple, found[2]))  # the clock was put back past these slots
+    won = []
+    for firing in wanted.firings:
+        record = stand.get(firing.schedule)
+        if record is None:
+            continue
+        if record.revision == firing.revision and not record.paused:
+            won.append((firing, record))
+            record = copy(
+                record, revision=firing.revision + 1, cursor=firing.cursor, next_slot=firing.next_slot,
+                next_due=firing.next_due,
+            )  # fmt: skip
+            stand[record.id] = record
+        claimed.schedules.append(record)
+    session.later(
+        "move_schedule",
+        [
+            (firing.cursor, firing.next_slot, firing.next_due, session.namespace, firing.schedule, firing.revision)
+            for firing, _ in won
+        ],
+    )  # fmt: skip
+    made: list[Any] = []
+    for firing, record in won:
+        before = record.cursor
+        if firing.stretch is not None:
+            claimed.skipped.append(skip(session, firing.stretch, before))
+        for run in firing.runs:
+            if (run.schedule, run.slot) in done:
+                continue
+            own = live.setdefault(firing.schedule, [])
+            made += _admit(session, run, firing, own, before, claimed, now)
+            before = run.slot if run.slot is not None else before
+    session.later("insert_run", made)
+
+
+def _admit(
+    session: Session, run: RunRecord, firing: Firing, live: list[RunRecord], before: Instant,
+    claimed: Claimed, now: Now,
+) -> list[Any]:  # fmt: skip
+    """Return the row of a slot's run, if the overlap rule lets it have one."""
+    assert run.slot is not None
+    waiting = sum(other.waits_for == "overlap" for other in live)
+    decision = admit(firing.overlap, len(live), waiting, firing.chained)
+    if decision == "skip":
+        lost = Stretch(firing.schedule, run.slot, run.slot, 1, "overlap")
+        claimed.skipped.append(skip(session, lost, before))
+        return []
+    if decision == "replace":
+        _replace(session, live, claimed, now)
+        decision = "wait" if live else "run"
+    waits_for = "overlap" if decision == "wait" else None
+    # A copy: the caller's run is left alone, because this transaction may be begun again.
+    entered = RunRecord(run.id, run.job, run.due)
+    entered.waits_for = waits_for
+    live.append(entered)
+    return [new_run(session.namespace, run, session.write_id, waits_for)]
+
+
+def _replace(session: Session, live: list[RunRecord], claimed: Claimed, now: Now) -> None:
+    """Ask the running ones to end, and end those that have not begun."""
+    running = [run for run in live if run.state == "running"]
+    ask(session, running, "replaced")
+    claimed.asked += [(run.id, "replaced") for run in running if run.asked is None]
+    for run in live:
+        if run.state == "pending":
+            finish_pending(session, run, "replaced", now.wall)
+            claimed.dropped.append(run)
+    live[:] = running
+
+
+# ── runs begin ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _take(session: Session, wanted: Claim, claimed: Claimed, now: Instant) -> None:
+    candidates, claimed.next_wall, claimed.more = _candidates(session, wanted, now)
+    limits = Limits(session, candidates, now)
+    begun, waiting = [], []
+    for run in candidates:
+        shut = limits.take(run) if run.rare is not None and run.permits else ""
+        if not shut:
+            _begin(run, wanted.holder, now)
+            begun.append(run)
+        elif shut == "drop":
+            finish_pending(session, run, "rate_limited", now, limits)
+            claimed.dropped.append(run)
+        else:
+            waiting.append((shut, session.write_id(run.id)))
+    session.later("wait_for", waiting)
+    if begun:
+        runs = session.array(session.write_id(run.id) for run in begun)
+        session.later("begin", [{"holder": wanted.holder, "now": now, "runs": runs}])
+    woken, turn = limits.write()
+    if turn is not None and turn > now:
+        claimed.next_wall = turn if claimed.next_wall is None else min(claimed.next_wall, turn)
+    free_left = sum(wanted.free.values()) > len(begun)
+    claimed.more = claimed.more or (free_left and (woken > 0 or len(begun) < len(candidates)))
+    claimed.runs = begun
+
+
+def _begin(run: RunRecord, holder: int, now: Instant) -> None:
+    run.state = "running"
+    run.holder = holder
+    run.attempt += 1
+    run.started_at = now
+    if run.rare is not None:
+        run.waits_for = run.asked = None
+    if run.late is None:
+        run.late = now - run.due
+
+
+def _candidates(
+    session: Session, wanted: Claim, now: Instant
+) -> tuple[list[RunRecord], Instant | None, bool]:
+    """Return what is ready by rank, as far as there is room; when the next is; and whether there is more."""
+    found: list[RunRecord] = []
+    upcoming: Instant | None = None
+    more = False
+    room = dict.fromkeys(wanted.free, 0)
+    levels, at_once = _levels(session, wanted, now)
+    for executor, priority, first, later in levels:
+        if later is not None:
+            upcoming = later if upcoming is None else min(upcoming, later)
+        most = _most(wanted, executor)
+        if first is None or most <= 0:
+            continue
+        rows = at_once.get((executor, priority))
+        if rows is None:
+            rows = session.all("ready", **_of_level(session, wanted, executor, priority, now))
+        ready, woken = _sorted_out(session, rows, now)
+        more = more or woken or len(rows) == most
+        found += ready
+    found.sort(key=lambda run: (run.rank, run.id))
+    taken = []
+    for run in found:
+        if room[run.executor] < _most(wanted, run.executor):
+            room[run.executor] += 1
+            taken.append(run)
+    more = more and any(room[name] < free for name, free in wanted.free.items() if free > 0)
+    return taken, upcoming, more
+
+
+def _levels(
+    session: Session, wanted: Claim, now: Instant
+) -> tuple[list[Any], dict[tuple[str, int], list[Any]]]:
+    """Return the levels of what is pending, and, asked for with them, what is ready where something has just been made."""
+    made = {(run.executor, run.priority) for firing in wanted.firings for run in firing.runs}
+    about = {
+        level: _of_level(session, wanted, *level, now)
+        for level in sorted(made)
+        if _most(wanted, level[0]) > 0
+    }
+    levels, *ready = session.several(
+        ("levels", {"executors": session.array(wanted.free), "now": now}),
+        *(("ready", each) for each in about.values()),
+    )
+    return levels, dict(zip(about, ready, strict=True))
+
+
+def _most(wanted: Claim, executor: str) -> int:
+    return min(wanted.free.get(executor, 0), wanted.most)
+
+
+def _of_level(session: Session, wanted: Claim, executor: str, priority: int, now: Instant) -> dict[str, Any]:
+    """Return what is asked about the ready runs of one level."""
+    jobs = session.array(wanted.jobs or ())
+    most = _most(wanted, executor)
+    return {"executor": executor, "priority": priority, "now": now, "most": most, "jobs": jobs}
+
+
+def _sorted_out(session: Session, rows: Sequence[Any], now: Instant) -> tuple[list[RunRecord], bool]:
+    """Return the runs of rows, and whether some may try now, because others that are paused were put aside."""
+    found, aside, parked = [], [], []
+    for row in rows:
+        try:
+            run = session.read(row)
+        except Exception as error:
+            session.quarantine.name("run", row[0], error)
+            aside.append(("quarantined", row[0]))
+            continue
+        if row[-1] or row[-2]:
+            parked.append(run)
+        else:
+            found.append(run)
+    session.later("wait_for", aside)
+    session.later("park", [(session.write_id(run.id),) for run in parked])
+    limits = Limits(session, parked, now)
+    for run in parked:
+        limits.leave(run)  # it does not take the place that it may have been woken for
+    woken, _ = limits.write()
+    return found, woken > 0
+
+
+def asked(session: Session, holder: int) -> list[tuple[int, str]]:
+    """Return which runs of a holder it is to cancel, and why."""
+    rows = session.all("asked", holder=holder)
+    return [(session.read_id(id), why) for id, why in rows if why != COMPLETED]

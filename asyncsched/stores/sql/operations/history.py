@@ -1,0 +1,57 @@
+"""What of the history is dropped, some at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from asyncsched._core.instants import DAY, Instant
+from asyncsched.stores.sql.session import Session
+
+LOOKED_AT_ONCE = 500
+"""Of how many runs one transaction drops what is too old, so that others get their turn."""
+
+KEPT_PER_SCHEDULE = 20
+
+DEAD_LETTERS = 30 * DAY
+
+
+@dataclass(slots=True)
+class Bounds:
+    """How much history is kept. Whatever they say, the last 20 runs and the last failure of each
+    schedule stay, and dead letters for 30 days.
+    """
+
+    age: int = 7 * DAY
+    count: int = 100_000
+
+
+class Horizons(NamedTuple):
+    """What ended before is dropped: runs, and dead letters."""
+
+    runs: Instant
+    dead_letters: Instant
+
+
+def horizons(session: Session, bounds: Bounds, now: Instant) -> Horizons:
+    """Return up to when finished runs are too many or too old."""
+    row = session.one("oldest_kept", count=bounds.count)
+    aged = now - bounds.age
+    return Horizons(max(aged, row[0]) if row else aged, now - DEAD_LETTERS)
+
+
+def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instant | None]:
+    """Drop what the bounds no longer keep of some runs that ended after a moment.
+
+    Returns:
+        How many went, and the moment after which there are more; ``None`` when there are none.
+
+    """
+    row = session.one("prune_upto", after=after, horizon=upto.runs, most=LOOKED_AT_ONCE)
+    gone = session.do(
+        "prune", upto=row[0] if row else upto.runs, dead_horizon=upto.dead_letters, after=after,
+        kept=KEPT_PER_SCHEDULE,
+    )  # fmt: skip
+    if gone:
+        session.signal()  # SQLite may give the place of the newest run to the next, which is no news then
+    return gone, row[0] if row else None

@@ -1,0 +1,254 @@
+"""Runs go out: operations that end attempts, for who holds them and for who has died."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence, Set
+from itertools import islice
+from typing import Any, NamedTuple
+
+from asyncsched._core.instants import MINUTE, Instant, Now
+from asyncsched._core.records import RunRecord, ScheduleRecord
+from asyncsched._core.requests import Ending, Verdict
+from asyncsched._core.rules.outcome import past_attempts
+from asyncsched.stores.sql.drivers import COMPLETED
+from asyncsched.stores.sql.operations.limiter import Limits
+from asyncsched.stores.sql.rows import attempts_json, error_json, progress_json, text
+from asyncsched.stores.sql.session import Session
+
+FAILURES = frozenset({"failed", "timed_out", "lost"})
+
+
+class Recording(NamedTuple):
+    """A request to end the current attempts of runs that the caller holds."""
+
+    endings: Sequence[Ending]
+    completing: Set[int] = frozenset()  # the runs whose own transaction may have written their success
+
+
+class Recorded(NamedTuple):
+    """What became of one of them.
+
+    ``verdict`` is another one where the run was asked to end before it could wait again; ``woken``
+    says that something else may begin now; ``paused`` is the schedule that failed too often.
+    """
+
+    held: bool
+    verdict: Verdict
+    woken: bool
+    paused: ScheduleRecord | None
+
+
+def record(session: Session, requests: Sequence[Recording]) -> list[list[Recorded]]:
+    """End attempts, all at once where nothing is in the way."""
+    judged = [
+        _minding_asks(session, ending, ending.run.id in completing)
+        for endings, completing in requests
+        for ending in endings
+    ]
+    if len(judged) > 1:
+        session.savepoint("ended")
+        if _at_once(session, judged) == len(judged):
+            session.release("ended")
+            held, applied = [True] * len(judged), judged
+        else:
+            session.go_back("ended")
+            held, applied = _one_by_one(session, judged)
+    else:
+        held, applied = _one_by_one(session, judged)
+    session.changed(one.run for one in applied)
+    woken = False
+    paused: dict[int, ScheduleRecord] = {}
+    if applied:
+        woken, paused = settle(session, [(one.run, one.verdict) for one in applied], applied[0].now.wall)
+    answers = (
+        Recorded(ours, ending.verdict, woken or ending.verdict.state == "pending", paused.get(ending.run.id))
+        for ours, ending in zip(held, judged, strict=True)
+    )
+    return [list(islice(answers, len(request.endings))) for request in requests]
+
+
+def _at_once(session: Session, judged: Sequence[Ending]) -> int:
+    """Write how attempts ended; return how many were still held."""
+    rows: list[Any] = []
+    succeeded: dict[tuple[int, int, Instant | None], dict[str, Instant]] = {}
+    for run, verdict, now in judged:
+        if _is_plain(run, verdict):  # nearly all: runs of one claim have everything else in common
+            one = succeeded.setdefault((run.holder, run.attempt, run.started_at), {})
+            one[session.write_id(run.id)] = now.wall
+        else:
+            rows.append(_row(session, run, verdict, now))
+    count = session.many("record", rows)
+    for (holder, attempt, began), ended in succeeded.items():
+        count += session.do("succeed", holder=holder, attempt=attempt, began=began, ended=json.dumps(ended))
+    return count
+
+
+def _is_plain(run: RunRecord, verdict: Verdict) -> bool:
+    """Whether an attempt left nothing but that it succeeded."""
+    return (
+        verdict.state == "succeeded"
+        and not verdict.why
+        and verdict.result is None
+        and (run.rare is None or (run.attempts is None and run.progress is None))
+    )
+
+
+def _one_by_one(session: Session, judged: Sequence[Ending]) -> tuple[list[bool], list[Ending]]:
+    held, applied = [], []
+    for ending in judged:
+        if session.run("record", _row(session, *ending)) == 1:
+            applied.append(ending)
+            held.append(True)
+        else:
+            held.append(_was_ours(session, ending))
+    return held, applied
+
+
+def _was_ours(session: Session, ending: Ending) -> bool:
+    """Whether the same was written before, and only its answer was lost."""
+    run, verdict, _ = ending
+    stands = session.a_run("run", id=session.write_id(run.id))
+    return (
+        stands is not None
+        and (stands.holder, stands.started_at) == (run.holder, run.started_at)
+        and stands.state == verdict.state
+        and len(stands.attempts or ()) == len(past_attempts(run, verdict, 0) or ())
+    )
+
+
+def _minding_asks(session: Session, ending: Ending, completing: bool) -> Ending:
+    """A run that was asked to end does not wait again, and what its own transaction says is so."""
+    run, verdict, _ = ending
+    if verdict.state != "pending" and not completing:
+        return ending
+    stands = session.a_run("lock_run", id=session.write_id(run.id))
+    if stands is None or stands.asked is None or stands.holder != run.holder:
+        return ending
+    if stands.asked == COMPLETED:
+        return ending._replace(verdict=Verdict("succeeded", result=verdict.result))
+    if verdict.state != "pending":
+        return ending
+    return ending._replace(
+        verdict=Verdict("cancelled", stands.asked, error=verdict.error, attempt=verdict.attempt)
+    )
+
+
+def _row(session: Session, run: RunRecord, verdict: Verdict, now: Now) -> Any:
+    again = verdict.state == "pending"
+    ready_at = verdict.ready_at if again else None
+    return (
+        verdict.state, text(verdict.why), error_json(verdict.error), verdict.result,
+        attempts_json(past_attempts(run, verdict, now.wall)), progress_json(run.progress),
+        run.attempt - (0 if verdict.spent or not again else 1),
+        ready_at, run.rank if ready_at is None else ready_at - run.priority * MINUTE,
+        None if again else now.wall, again or (verdict.state == "succeeded" and run.key_ttl > 0),
+        session.write_id(run.id), run.holder, run.attempt, run.started_at,
+    )  # fmt: skip
+
+
+def settle(
+    session: Session, ended: Sequence[tuple[RunRecord, Verdict]], now: Instant
+) -> tuple[bool, dict[int, ScheduleRecord]]:
+    """Free the places of attempts that have ended, and let others go on.
+
+    Returns:
+        Whether any does, and the schedules that failed too often, by the run that was the last straw.
+
+    """
+    schedules: dict[str, None] = {}
+    well: dict[str, None] = {}
+    paused: dict[int, ScheduleRecord] = {}
+    limited = [run for run, _ in ended if run.rare is not None and run.permits]
+    for run, verdict in ended:
+        if run.origin == "schedule" and run.schedule is not None and verdict.state != "pending":
+            schedules[run.schedule] = None
+            if verdict.state == "succeeded":
+                well[run.schedule] = None
+            elif verdict.state in FAILURES:
+                _succeeded(session, well)  # what came before
+                record = _count_failure(session, run, run.schedule, verdict, now)
+                if record is not None:
+                    paused[run.id] = record
+    _succeeded(session, well)
+    woken = session.many("wake_chain", [(session.namespace, id) for id in schedules])
+    if limited:
+        limits = Limits(session, limited, now)
+        for run in limited:
+            limits.give_back(run)
+        woken += limits.write()[0]
+    if woken:
+        session.signal()
+    return woken > 0, paused
+
+
+def _succeeded(session: Session, schedules: dict[str, None]) -> None:
+    """End the rows of failures of some schedules."""
+    if schedules:
+        session.later("succeeded", [{"namespace": session.namespace, "ids": session.array(schedules)}])
+        schedules.clear()
+
+
+def _count_failure(
+    session: Session, run: RunRecord, schedule: str, verdict: Verdict, now: Instant
+) -> ScheduleRecord | None:
+    """Count one more failure in a row; return the schedule if that pauses it."""
+    session.run("failed", (session.write_id(run.id), session.namespace, schedule))
+    most = verdict.pause_after
+    if most and session.one("failing", id=schedule, most=most):
+        session.do("pause_failing", id=schedule, most=most, now=now, version=session.version())
+        found = session.schedules("schedules_by_id", ids=session.array((schedule,)))
+        return found[0] if found else None
+    return None
+
+
+class Noting(NamedTuple):
+    """A request to write a held run's progress."""
+
+    run: RunRecord
+
+
+def note(session: Session, requests: Sequence[Noting]) -> list[None]:
+    """Write the progress of runs."""
+    rows = [
+        (progress_json(run.progress), session.write_id(run.id), run.holder, run.attempt, run.started_at)
+        for (run,) in requests
+    ]
+    session.many("note", rows)
+    session.changed(run for (run,) in requests)
+    return [None] * len(requests)
+
+
+# ── those whose holder is gone ───────────────────────────────────────────────────────────────────
+
+
+def fence(session: Session, runs: Sequence[RunRecord], why: str, now: Now, spent: bool) -> Counter[str]:
+    """Take runs from a holder that is gone: pending again if they may begin again, else ``lost``.
+
+    Args:
+        why: kept with the run.
+        now: when it is.
+        spent: whether the attempt counts; if it does not, the run may begin again in any case.
+
+    """
+    session.hold(run.schedule for run in runs if run.origin == "schedule")
+    ended = []
+    for run in runs:
+        if run.asked == COMPLETED:
+            verdict = Verdict("succeeded")
+        elif run.asked is not None:
+            verdict = Verdict("cancelled", run.asked, attempt="lost")
+        elif not spent or run.attempt < run.max_attempts:
+            verdict = Verdict("pending", why, ready_at=now.wall, spent=spent, attempt="lost")
+        else:
+            verdict = Verdict("lost", why)
+        if session.run("record", _row(session, run, verdict, now)):
+            if verdict.state == "pending":
+                session.do("fence", id=session.write_id(run.id))
+            ended.append((run, verdict))
+    settle(session, ended, now.wall)
+    session.changed(run for run, _ in ended)
+    if ended:
+        session.signal()
+    return Counter(verdict.state for _, verdict in ended)

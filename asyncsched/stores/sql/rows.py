@@ -1,0 +1,247 @@
+"""From the ledger's objects to rows, and back.
+
+Plain tuples on the way in, ``__new__`` and assignments on the way out: they are made for every run.
+What is a list or an object inside a row is JSON text.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asyncsched._core.checks import can_be_kept
+from asyncsched._core.errors import ArgumentError
+from asyncsched._core.instants import MINUTE
+from asyncsched._core.models import ErrorInfo, Progress
+from asyncsched._core.records import PastAttempt, Permit, RunRecord, ScheduleRecord, Stretch
+from asyncsched._core.text import shown, told
+
+if TYPE_CHECKING:
+    from asyncsched.abc import ReadTrigger
+
+V = TypeVar("V")
+
+logger = logging.getLogger("asyncsched.store")
+
+_RUN = (
+    "id", "job", "due", "executor", "schedule", "origin", "slot", "ready_at", '"rank"', "priority", "waits_for",
+    "arguments", '"key"', "key_ttl", "tags", "permits", "max_attempts", "state", "attempt",
+    "holder", "asked", "started_at", "finished_at", "late", "why", "error", "result",
+    "progress", "attempts", "carried", "reference",
+)  # fmt: skip
+_SCHEDULE = (
+    "id", "job", "spec", "anchor", "cursor", "next_slot", "next_due", "arguments", "jitter", "tags",
+    "fingerprint", "declared", "declared_by", "orphaned", "rescheduled", "paused", "paused_at", "note",
+    '"by"', "revision", "edition", "edition_since", "failures", "created_at",
+)  # fmt: skip
+RUN_COLUMNS = ", ".join(f"r.{name}" for name in _RUN)
+SCHEDULE_COLUMNS = ", ".join(f"s.{name}" for name in _SCHEDULE)
+RUN_WIDTH = len(_RUN)
+
+_NO_TAGS: tuple[str, ...] = ()
+_dumps = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_loads = json.loads
+
+
+def text(value: str) -> str:
+    """Return a text that a database can hold: no lone surrogates, no zero characters."""
+    return value if can_be_kept(value) else value.encode("utf-8", "replace").decode().replace("\0", "�")
+
+
+# ── runs ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def new_run(
+    namespace: str, run: RunRecord, run_id: Callable[[int], Any], waits_for: str | None = None
+) -> Any:
+    """Return the row of ``insert_run``.
+
+    Raises:
+        ArgumentError: its arguments are no JSON.
+
+    """
+    arguments = run.arguments
+    if not isinstance(arguments, str):
+        raise ArgumentError(f"job {run.job!r}: its arguments were not written as JSON")
+    # Asked for one by one, the rare fields of a run that has none take longer than all others together.
+    key, key_ttl, permits, carried = (
+        (None, 0, (), None) if run.rare is None else (run.key, run.key_ttl, run.permits, run.carried)
+    )
+    return (
+        namespace, run_id(run.id), run.job, run.due, run.executor, run.schedule, run.origin, run.slot,
+        None if waits_for else run.due, run.due - run.priority * MINUTE, run.priority, waits_for,
+        arguments, key, key, key_ttl, _dumps(run.tags) if run.tags else None,
+        _dumps(permits) if permits else None, run.max_attempts, _dumps(carried) if carried else None,
+    )  # fmt: skip
+
+
+def read_run(row: Sequence[Any], run_id: Callable[[Any], int]) -> RunRecord:
+    """Return the run of a row.
+
+    Raises:
+        ValueError: somebody edited it into nonsense.
+
+    """
+    run = RunRecord.__new__(RunRecord)
+    (
+        id, run.job, run.due, run.executor, run.schedule, run.origin, run.slot, run.ready_at, run.rank,
+        run.priority, waits_for, run.arguments, key, key_ttl, tags, permits,
+        run.max_attempts, run.state, run.attempt, run.holder, asked, run.started_at,
+        run.finished_at, run.late, run.why, error, run.result, progress, attempts, carried, reference,
+    ) = row[:RUN_WIDTH]  # fmt: skip
+    run.id = run_id(id)
+    run.steady = False
+    run.queue, run.place, run.rare = None, 0, None
+    run.tags = _part("tags", tags, tuple) if tags else _NO_TAGS
+    if key or key_ttl or permits or carried:
+        run.key, run.key_ttl = key, key_ttl
+        run.permits = _part("permits", permits, _permits) if permits else ()
+        run.carried = _part("carried", carried, dict) if carried else None
+    if waits_for or asked or reference:
+        run.waits_for, run.asked, run.reference = waits_for, asked, reference
+    if error or progress or attempts:
+        run.error = _part("error", error, _error) if error else None
+        run.progress = _part("progress", progress, _progress) if progress else None
+        run.attempts = _part("attempts", attempts, _attempts) if attempts else None
+    return run
+
+
+def _part(column: str, text: str, read: Callable[[Any], V]) -> V:
+    """Return what a column's JSON says; its type is the database's care."""
+    try:
+        return read(_loads(text))
+    except Exception as error:
+        raise ValueError(f"its {column} is {shown(text)}: {told(error)}") from error
+
+
+def _permits(listed: Any) -> tuple[Permit, ...]:
+    return tuple(Permit(*one) for one in listed)
+
+
+def _error(parts: Any) -> ErrorInfo:
+    return ErrorInfo(*parts)
+
+
+def _progress(parts: Any) -> Progress:
+    return Progress(*parts)
+
+
+def _attempts(listed: Any) -> list[PastAttempt]:
+    return [_past(one) for one in listed]
+
+
+def _past(one: Sequence[Any]) -> PastAttempt:
+    number, started, finished, state, why, error = one
+    return PastAttempt(number, started, finished, state, why, ErrorInfo(*error) if error else None)
+
+
+def error_json(error: ErrorInfo | None) -> str | None:
+    """Return an error as JSON."""
+    return None if error is None else _dumps((error.type, error.message, error.traceback))
+
+
+def progress_json(progress: Progress | None) -> str | None:
+    """Return a progress as JSON."""
+    return None if progress is None else _dumps((progress.done, progress.total, progress.message))
+
+
+def attempts_json(attempts: Iterable[PastAttempt] | None) -> str | None:
+    """Return past attempts as JSON."""
+    if not attempts:
+        return None
+    return _dumps([
+        (*past[:5], None if past.error is None else (past.error.type, past.error.message, past.error.traceback))
+        for past in attempts
+    ])  # fmt: skip
+
+
+# ── schedules ────────────────────────────────────────────────────────────────────────────────────
+
+
+def schedule_row(record: ScheduleRecord, version: int) -> tuple[Any, ...]:
+    """Return what ``insert_schedule`` and ``update_schedule`` write, without the key."""
+    return (
+        record.job, record.spec, record.anchor, record.cursor, record.next_slot, record.next_due,
+        record.arguments, record.jitter, _dumps(record.tags) if record.tags else None, record.fingerprint,
+        int(record.declared), record.declared_by, int(record.orphaned), int(record.rescheduled),
+        int(record.paused), record.paused_at, text(record.note), text(record.by), record.revision,
+        record.edition, record.edition_since, record.failures, record.created_at, version,
+    )  # fmt: skip
+
+
+def read_schedule(row: Sequence[Any], triggers: ReadTrigger) -> ScheduleRecord:
+    """Return the schedule of a row.
+
+    Raises:
+        ValueError: somebody edited it into nonsense.
+
+    """
+    (
+        id, job, spec, anchor, cursor, next_slot, next_due, arguments, jitter, tags, fingerprint, declared,
+        declared_by, orphaned, rescheduled, paused, paused_at, note, by, revision, edition, edition_since,
+        failures, created_at,
+    ) = row  # fmt: skip
+    if (next_slot is None) is not (next_due is None):
+        raise ValueError("next_slot and next_due do not belong together")
+    if jitter < 0:
+        raise ValueError(f"its jitter is {jitter}")
+    try:
+        trigger = triggers(id, spec, anchor)
+    except Exception as error:
+        raise ValueError(f"its spec is {shown(spec)}: {told(error)}") from error
+    return ScheduleRecord(
+        id, job, trigger, anchor, cursor, next_slot, next_due, False, arguments, jitter,
+        _part("tags", tags, tuple) if tags else _NO_TAGS, spec, fingerprint, bool(declared), declared_by,
+        bool(orphaned), bool(rescheduled), bool(paused), paused_at, note, by, revision, edition,
+        edition_since, failures, created_at,
+    )  # fmt: skip
+
+
+def read_stretch(row: Sequence[Any]) -> Stretch:
+    """Return the stretch of a row."""
+    schedule, first, last, count, reason, exact = row
+    return Stretch(schedule, first, last, count, reason, bool(exact))
+
+
+class Quarantine:
+    """Rows that make no sense: left out, and named in the log once each."""
+
+    def __init__(self) -> None:
+        self._named: set[tuple[str, Any]] = set()
+
+    def readable(
+        self, what: str, rows: Iterable[Sequence[Any]], read: Callable[[Sequence[Any]], Any]
+    ) -> list[Any]:
+        """Return what can be read of some rows."""
+        found = []
+        for row in rows:
+            try:
+                found.append(read(row))
+            except Exception as error:
+                self.name(what, row[0], error)
+        return found
+
+    def name(self, what: str, id: Any, error: Exception) -> None:
+        """Name a row that cannot be read in the log."""
+        if (what, id) not in self._named:
+            if len(self._named) > 10_000:
+                self._named.clear()
+            self._named.add((what, id))
+            logger.error(
+                "%s %s is left out, for its row cannot be read: %s; correct or delete it", what, id, error
+            )
+
+
+def as_dict(record: RunRecord, **more: Any) -> Mapping[str, Any]:
+    """Return what ``replace_run`` needs of a run."""
+    return {
+        "due": record.due,
+        "rank": record.due - record.priority * MINUTE,
+        "arguments": record.arguments,
+        "permits": _dumps(record.permits) if record.permits else None,
+        "priority": record.priority,
+        "key_ttl": record.key_ttl,
+        **more,
+    }

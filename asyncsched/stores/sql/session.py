@@ -1,0 +1,297 @@
+"""A connection in its own thread that speaks named queries: what the SQL stores' operations are given.
+
+What differs between databases stands here and in the ``.sql`` files; ``sqlite`` and ``postgres``
+fill it in.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from asyncsched._core.instants import Instant
+from asyncsched._core.records import RunRecord, ScheduleRecord
+from asyncsched.stores.sql.rows import Quarantine, read_run, read_schedule
+
+if TYPE_CHECKING:
+    from asyncsched.abc import ReadTrigger
+    from asyncsched.stores.sql.thread import Ask
+
+Ruling = Literal["again", "unavailable", "refused"]
+"""What an error means: try the same again; the database cannot at the moment; this item is wrong."""
+
+Params = Mapping[str, Any] | Sequence[Any]
+
+
+class Session:
+    """One connection. Used by one thread.
+
+    Args:
+        namespace: whose rows are seen.
+        queries: SQL by name.
+        triggers: makes a trigger of what a schedule's row says.
+        quarantine: hears of rows that make no sense.
+
+    """
+
+    dialect: str
+    """The folder of its SQL."""
+    place = "the database"
+    """Where its tables are, for errors;"""
+    elsewhere = "another database"
+    """what is said of another such place;"""
+    example = "postgresql://…"
+    """and a store's URL that leads there."""
+    most_at_once = sys.maxsize
+    """How many rows of new runs are one statement."""
+
+    def __init__(
+        self, namespace: str, queries: Mapping[str, str], triggers: ReadTrigger, quarantine: Quarantine
+    ) -> None:
+        self.namespace = namespace
+        self.queries = queries
+        self.triggers = triggers
+        self.quarantine = quarantine
+        self._signal = False
+        self._version: int | None = None
+        self._single = False  # the only statement is its own transaction
+
+    # ── what a database fills in ─────────────────────────────────────────────────────────────
+
+    def connect(self) -> None:
+        """Open the connection, if it is not open."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the connection; never raises."""
+        raise NotImplementedError
+
+    def execute(self, sql: str, params: Params = ()) -> Any:
+        """Execute one statement and return its cursor."""
+        raise NotImplementedError
+
+    def executemany(self, sql: str, rows: Sequence[Params]) -> int:
+        """Execute one statement for each row; return how many rows of the table it touched in all."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """Begin a transaction that will write."""
+        raise NotImplementedError
+
+    def rollback(self) -> None:
+        """Undo the transaction; never raises, and drops a connection that is of no use any more."""
+        raise NotImplementedError
+
+    def judge(self, error: BaseException) -> Ruling:
+        """Return what an error means."""
+        raise NotImplementedError
+
+    def clear_the_way(self) -> None:
+        """Do what may help, before the same is tried again."""
+
+    def explain(self, error: BaseException) -> Exception:
+        """Return the error of ours that says the same."""
+        raise NotImplementedError
+
+    def array(self, values: Iterable[Any]) -> Any:
+        """Return several values as one parameter."""
+        return json.dumps(list(values))
+
+    def adapted(self, sql: str) -> str:
+        """Return SQL with ``:name`` parameters as the driver wants it."""
+        return sql
+
+    def write_id(self, run_id: int) -> Any:
+        """Return a run's id as the database has it."""
+        return f"{run_id:032x}"
+
+    def read_id(self, value: Any) -> int:
+        """Return a run's id from what the database has."""
+        if len(value) != 32:
+            raise ValueError("a run's id has 32 hexadecimal digits")
+        return int(value, 16)
+
+    def tell_others(self) -> None:
+        """Say, inside the transaction, that others may have something to do."""
+        self.run("signal", {"namespace": self.namespace})
+
+    def script(self, sql: str) -> None:
+        """Execute the statements of a migration."""
+        raise NotImplementedError
+
+    # ── and what it may fill in, where writers do not wait for one another ──────────────────────
+
+    def exists(self) -> bool:
+        """Whether there is a database at all, where opening would make one."""
+        return True
+
+    def set_up(self) -> None:
+        """Have the database as it must be before there are tables."""
+
+    def lock_schema(self) -> None:
+        """Have others that would make tables wait for the end of the transaction."""
+
+    def cut(self, asks: list[Ask]) -> list[list[Ask]]:
+        """Return which requests share a transaction, in order."""
+        return [asks]
+
+    def lock_first(self, asks: Sequence[Ask]) -> None:
+        """Lock what a transaction's requests need before all else."""
+
+    def hold(self, schedules: Iterable[str | None]) -> None:
+        """Lock schedules, before any run."""
+
+    def changed(self, runs: Iterable[RunRecord]) -> None:
+        """Hear which runs a transaction changes: others can be told of them by name."""
+
+    def insert_new(self, rows: Sequence[Params]) -> None:
+        """Insert runs that are there only if this is a repetition, after an answer that was lost."""
+        self.many("insert_run", rows)
+
+    # ── transactions ─────────────────────────────────────────────────────────────────────────
+
+    def start(self, asks: Sequence[Ask] = ()) -> None:
+        """Begin a transaction for some requests, connecting first where need be."""
+        self._signal, self._version = False, None
+        self._single = self._needs_one_statement(asks)
+        self.connect()
+        if not self._single:
+            self.begin()
+            self.lock_first(asks)
+
+    def need_transaction(self) -> None:
+        """Begin one after all: the only statement was refused, and becomes several."""
+        if self._single:
+            self._single = False
+            self.begin()
+
+    def _needs_one_statement(self, asks: Sequence[Ask]) -> bool:
+        """Whether nothing but one statement is to be done, which commits itself."""
+        if len(asks) == 1 and asks[0].kind == "beat":
+            return True
+        return 0 < len(asks) <= self.most_at_once and all(map(_is_one_insert, asks))
+
+    def commit(self) -> None:
+        """Tell others if there is something to tell, and commit."""
+        if self._single:
+            return
+        if self._signal:
+            self.tell_others()
+        self.execute("COMMIT")
+
+    # One inside another has another name: after an error, who goes back to the outer one is not stopped by it.
+
+    def savepoint(self, name: str = "item") -> None:
+        """Mark a point that can be gone back to."""
+        if not self._single:
+            self.execute(f"SAVEPOINT {name}")
+
+    def release(self, name: str = "item") -> None:
+        """Keep what was done since the savepoint."""
+        if not self._single:
+            self.execute(f"RELEASE SAVEPOINT {name}")
+
+    def go_back(self, name: str = "item") -> None:
+        """Undo what was done since the savepoint."""
+        if not self._single:  # else nothing was done
+            self.execute(f"ROLLBACK TO SAVEPOINT {name}")
+            self.execute(f"RELEASE SAVEPOINT {name}")
+        self._version = None
+
+    def signal(self) -> None:
+        """Remember that others may have something to do once this is committed."""
+        self._signal = True
+
+    def version(self) -> int:
+        """Return the number of this transaction's change of schedules."""
+        self.signal()
+        if self._version is None:
+            self._version = self.counted("version")
+        assert self._version is not None
+        return self._version
+
+    # ── named queries ────────────────────────────────────────────────────────────────────────
+
+    def all(self, name: str, **params: Any) -> list[Any]:
+        """Return all rows of a query; the namespace goes in by itself."""
+        params["namespace"] = self.namespace
+        found: list[Any] = self.execute(self.queries[name], params).fetchall()
+        return found
+
+    def several(self, *queries: tuple[str, dict[str, Any]]) -> list[list[Any]]:
+        """Return the rows of each query, in order, for queries of which none needs another's answer."""
+        return [self.all(name, **params) for name, params in queries]
+
+    def one(self, name: str, **params: Any) -> Any:
+        """Return the first row of a query, or ``None``."""
+        params["namespace"] = self.namespace
+        return self.execute(self.queries[name], params).fetchone()
+
+    def counted(self, name: str) -> int:
+        """Return what a count in the ledger's own row comes to; the row is made again where it was deleted."""
+        row = self.one(name)
+        if row is None:
+            self.do("found")
+            row = self.one(name)
+        count: int = row[0]
+        return count
+
+    def run(self, name: str, params: Params) -> int:
+        """Execute a statement; return how many rows it touched."""
+        count: int = self.execute(self.queries[name], params).rowcount
+        return count
+
+    def do(self, name: str, **params: Any) -> int:
+        """Do the same with named parameters; the namespace goes in by itself."""
+        params["namespace"] = self.namespace
+        return self.run(name, params)
+
+    def many(self, name: str, rows: Sequence[Params]) -> int:
+        """Execute a statement for each row; return how many rows of the table it touched."""
+        if not rows:
+            return 0
+        if len(rows) == 1:
+            return self.run(name, rows[0])
+        return self.executemany(self.queries[name], rows)
+
+    def later(self, name: str, rows: Sequence[Params]) -> None:
+        """Execute a statement for each row, before any other that follows: nobody asks how many rows it touched."""
+        self.many(name, rows)
+
+    # ── records ──────────────────────────────────────────────────────────────────────────────
+
+    def read(self, row: Sequence[Any]) -> RunRecord:
+        """Return the run of a row."""
+        return read_run(row, self.read_id)
+
+    def runs(self, name: str, **params: Any) -> list[RunRecord]:
+        """Return the runs of a query, without those that make no sense."""
+        return self.runs_of(self.all(name, **params))
+
+    def runs_of(self, rows: Sequence[Any]) -> list[RunRecord]:
+        """Return the runs of rows, without those that make no sense."""
+        return self.quarantine.readable("run", rows, self.read)
+
+    def a_run(self, name: str, **params: Any) -> RunRecord | None:
+        """Return the run of a query, or ``None``."""
+        found = self.runs(name, **params)
+        return found[0] if found else None
+
+    def schedules(self, name: str, **params: Any) -> list[ScheduleRecord]:
+        """Return the schedules of a query, without those that make no sense."""
+        return self.schedules_of(self.all(name, **params))
+
+    def schedules_of(self, rows: Sequence[Any]) -> list[ScheduleRecord]:
+        """Return the schedules of rows, without those that make no sense."""
+        return self.quarantine.readable("schedule", rows, lambda row: read_schedule(row, self.triggers))
+
+    def time(self) -> Instant | None:
+        """Return the database's own time, or ``None`` where it has none."""
+        return None
+
+
+def _is_one_insert(ask: Ask) -> bool:
+    """Whether a request is one row that nothing has to be looked up for: any number of them is one statement."""
+    return ask.kind == "add" and len(ask.request.runs) == 1 and ask.request.runs[0].key is None

@@ -1,0 +1,326 @@
+"""What the SQL stores share: the ``Store`` protocol as requests to two threads.
+
+The seams, for who adds a database beside SQLite:
+
+* ``sql/*.sql``: the named queries that all databases have in common; ``sql/<dialect>/*.sql``: those
+  that each writes in its own words, with the same names and results; ``sql/<dialect>/0001_*.sql`` and
+  on: its schema. ``_queries`` reads them; ``load(dialect, adapt)`` can rewrite ``:name`` and ``?`` into
+  what a driver wants.
+* ``_session.Session``: one connection in its thread. A database fills in ``connect``, ``close``,
+  ``execute``, ``executemany``, ``begin``, ``rollback``, ``judge`` (is an error to be tried again, is
+  the database away, or is this item wrong), ``explain`` (the error as ours), ``array``, ``write_id``
+  and ``read_id``, ``tell_others`` (inside the transaction), ``time`` where it has one of its own.
+* operations (``_adding``, ``_claiming``, ``_recording``, ``_members``, and the small ones here): plain
+  code over a ``Session``, the same for all. Each may be begun again after an error, so it changes
+  nothing but the database, and the order in which it locks rows is always: instance, schedules by
+  id, runs, limits by key.
+* ``_connected``, ``_worker`` and ``_writer``: two threads, and group commit. Nothing in them knows a database.
+* :class:`SqlStore`: made by a subclass that gives two sessions (``_make_session``), prepares the
+  schema (``_prepare``, in the writer's thread), and says how it hears of others (``_look``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+
+from asyncsched._backends.turns import pieces
+from asyncsched._core.checks import can_be_kept
+from asyncsched._core.instants import MINUTE, Instant, Now
+from asyncsched._core.records import InstanceRecord, JobPause, RunRecord, ScheduleRecord, Stretch
+from asyncsched._core.requests import Added, Claim, Claimed, Ending, RunQuery, Seen, Verdict, Watch
+from asyncsched._core.rules.outcome import past_attempts
+from asyncsched.stores.sql.connections import Connected
+from asyncsched.stores.sql.group_commit import Operation, each
+from asyncsched.stores.sql.operations import history, limiter
+from asyncsched.stores.sql.operations import instances as members
+from asyncsched.stores.sql.operations import query as queries
+from asyncsched.stores.sql.operations import schedules as schedule_rows
+from asyncsched.stores.sql.operations import stretches as stretch_rows
+from asyncsched.stores.sql.operations.adding import Adding, add
+from asyncsched.stores.sql.operations.cancelling import Cancelling, Moving, cancel, move
+from asyncsched.stores.sql.operations.claiming import Claiming, claim
+from asyncsched.stores.sql.operations.recording import Noting, Recorded, Recording, note, record
+from asyncsched.stores.sql.session import Session
+from asyncsched.stores.sql.thread import LEAST
+from asyncsched.stores.sql.transactional import ByUser
+
+logger = logging.getLogger("asyncsched.store")
+
+_call: Operation = each(lambda session, request: request(session))
+
+_OPERATIONS: dict[str, Operation] = {
+    "beat": each(members.beat),
+    "call": _call,
+    "add": add,
+    "note": note,
+    "record": record,
+    "leave": _call,
+    "claim": each(claim),
+}
+
+
+_KEYED = 4
+"""How many rows a run with a key counts for: it is looked for first."""
+
+
+class SqlStore(ByUser, Connected):
+    """A ledger in a database.
+
+    Args:
+        namespace: whose rows are seen; schedulers of one namespace are one cluster.
+        timeout: seconds that a call waits for an answer.
+        lease: seconds for which an instance's beat must stand still before another declares it dead.
+        beat: seconds between two beats.
+        poll: seconds between two looks at what others did.
+        migrate: whether to make the tables, and bring them up to date, at start; see
+            :mod:`asyncsched.stores.migrations` for where that is not allowed.
+
+    All instances of one cluster must agree on lease, beat and poll.
+
+    """
+
+    durable = True
+
+    def __init__(
+        self, namespace: str = "default", *, timeout: float = 5.0, lease: float = 15.0, beat: float = 5.0,
+        poll: float = 0.25, migrate: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(timeout, _OPERATIONS)
+        self.namespace = namespace
+        self.lease = lease
+        self.beat_every = beat
+        self.poll_every = poll
+        self.migrates = migrate
+        self.bounds = history.Bounds()
+        self.stirred: Callable[[bool, Set[int] | None], None] = lambda work, runs: None
+        self._sure_of = 0  # the doubts that are settled
+        self._completing: set[int] = set()  # runs whose success may stand in a transaction of their own
+
+    async def open(self, hint: Callable[[], None]) -> None:
+        self._sure_of = 0  # of a new life, where they are counted anew
+        await super().open(hint)
+
+    # ── what a database fills in, beside what ``Connected`` asks for ─────────────────────────────
+
+    def _look(self, session: Session, watch: Watch) -> Seen | None:
+        """Return what has changed since the last look, ``None`` if nothing has. In the reader's thread."""
+        return members.look(session, watch)
+
+    # ── schedules ────────────────────────────────────────────────────────────────────────────
+
+    async def schedules(self, ids: Collection[str] | None = None) -> list[ScheduleRecord]:
+        def read(session: Session) -> list[ScheduleRecord]:
+            if ids is None:
+                return session.schedules("schedules")
+            # None has a name that is no text, which a database may or may not look at.
+            return session.schedules("schedules_by_id", ids=session.array(filter(can_be_kept, ids)))
+
+        found: list[ScheduleRecord] = await self._read(read)
+        return found
+
+    async def put_schedule(self, record: ScheduleRecord, revision: int, now: Now) -> ScheduleRecord:
+        stands: ScheduleRecord | None = await self._call(schedule_rows.put_schedule, record, revision)
+        if stands is None:
+            record.revision = revision + 1
+            return record
+        return stands
+
+    async def remove_schedule(self, id: str, now: Now) -> bool:
+        gone, rest = await self._call(schedule_rows.remove_schedule, id)
+        await self._wake(rest, schedule_rows.Whose(schedule=id))
+        was_there: bool = gone
+        return was_there
+
+    async def release(self, schedule: str, lost: Stretch | None, now: Now) -> None:
+        rest = await self._call(schedule_rows.release, schedule, lost)
+        await self._wake(rest, schedule_rows.Whose(schedule=schedule))
+
+    async def pause_job(self, job: str, pause: JobPause | None, now: Now) -> None:
+        await self._wake(await self._call(schedule_rows.pause_job, job, pause), schedule_rows.Whose(job))
+
+    async def _wake(self, first: int | None, whose: schedule_rows.Whose) -> None:
+        """Let go on what is left of a resume, in portions: no beat waits for all of them.
+
+        If we end in between, the rest goes on when some instance prunes.
+        """
+        self._hint()
+        while first is not None:
+            first = await self._call(schedule_rows.wake, whose, first)
+            self._hint()
+
+    async def paused_jobs(self) -> dict[str, JobPause]:
+        found: dict[str, JobPause] = await self._read(schedule_rows.paused_jobs)
+        return found
+
+    # ── runs ─────────────────────────────────────────────────────────────────────────────────
+
+    async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
+        if len(runs) == 1:  # nearly every call
+            only: list[Added] = await self._write("add", Adding(runs, now, replace))
+            return only
+        added: list[Added] = []
+        while len(added) < len(runs):  # in portions, so that no beat waits for a large batch
+            most = LEAST if self._writer is None else self._writer.most
+            some, each = runs[len(added) : len(added) + most], 1
+            if any(run.rare is not None and run.key is not None for run in some):
+                some, each = some[: max(LEAST, most // _KEYED)], _KEYED
+            added += await self._write("add", Adding(some, now, replace), each * len(some))
+        return added
+
+    async def claim(self, claim: Claim, now: Now) -> Claimed:
+        jobs = sorted(claim.jobs) if claim.jobs is not None else ()
+        asked = Claim(claim.holder, claim.firings, dict(claim.free), claim.most, jobs)
+        claimed: Claimed = await self._write(
+            "claim", Claiming(asked, now), 4 * len(claim.firings) + 64, urgent=True
+        )
+        return claimed
+
+    async def record(self, endings: Sequence[Ending]) -> list[bool]:
+        answers: list[Recorded] = []
+        while len(answers) < len(endings):  # in portions, so that no beat waits for many
+            most = LEAST if self._writer is None else self._writer.most
+            some = endings[len(answers) : len(answers) + most]
+            answers += await self._write("record", Recording(some, frozenset(self._completing)), len(some))
+        for (run, verdict, now), answer in zip(endings, answers, strict=True):
+            self._completing.discard(run.id)
+            if answer.held:
+                _apply(run, answer.verdict, now)
+            verdict.paused = answer.paused
+        if any(answer.woken for answer in answers):
+            self._hint()
+        return [answer.held for answer in answers]
+
+    async def note(self, run: RunRecord, now: Now) -> None:
+        await self._write("note", Noting(run))
+
+    async def cancel(self, run_id: int, why: str, now: Now) -> RunRecord | None:
+        run: RunRecord | None = await self._call(cancel, Cancelling(run_id, why, now))
+        self._hint()
+        return run
+
+    async def move(self, run_id: int, due: Instant, steady: bool, now: Now) -> RunRecord | None:
+        run: RunRecord | None = await self._call(move, Moving(run_id, due, now))
+        return run
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────
+
+    async def run(self, run_id: int) -> RunRecord | None:
+        run: RunRecord | None = await self._read(lambda one: one.a_run("run", id=one.write_id(run_id)))
+        return run
+
+    async def slot(self, schedule: str, slot: Instant) -> RunRecord | None:
+        run: RunRecord | None = await self._read(
+            lambda session: session.a_run("slot", schedule=schedule, slot=slot)
+        )
+        return run
+
+    async def runs(self, query: RunQuery) -> list[RunRecord]:
+        found: list[RunRecord] = await self._read(lambda session: queries.runs(session, query))
+        return found
+
+    async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
+        found: list[Stretch] = await self._read(
+            lambda session: stretch_rows.stretches(session, schedule, start, end)
+        )
+        return found
+
+    async def prune(self, now: Now) -> int:
+        total = 0
+        after: Instant | None = schedule_rows.FIRST
+        horizons: history.Horizons = await self._read(
+            lambda one: history.horizons(one, self.bounds, now.wall)
+        )
+        while after is not None:
+            gone, after = await self._call(history.prune, horizons, after)
+            total += gone
+        ids = await self._read(lambda one: [id for (id,) in one.all("schedule_ids")])
+        for some in pieces(ids, stretch_rows.SCHEDULES_AT_ONCE):
+            await self._call(stretch_rows.prune_stretches, some)
+        await self._call(limiter.sweep_limits, now.wall)
+        for job in await self._read(schedule_rows.strays):
+            await self._wake(schedule_rows.FIRST, schedule_rows.Whose(job))
+        return total
+
+    # ── the cluster ──────────────────────────────────────────────────────────────────────────
+
+    async def time(self) -> Instant:
+        """Return the store's time: the host's wall clock, or the virtual clock's."""
+        return self.clock.wall()
+
+    async def join(self, instance: InstanceRecord, now: Now) -> InstanceRecord:
+        joined: InstanceRecord = await self._call(members.join, members.Joining(instance, now))
+        return joined
+
+    async def beat(self, incarnation: int, now: Now) -> bool:
+        alive: bool = await self._write("beat", members.Beating(incarnation, now), urgent=True)
+        return alive
+
+    async def look(self, watch: Watch) -> Seen | None:
+        try:
+            seen: Seen | None = await self._read(lambda session: self._look(session, watch), "look")
+        except members.NoLedger:
+            logger.warning(
+                "the row of namespace %r in asyncsched_ledger is gone; it is put back", self.namespace
+            )
+            await self._call(members.found)
+            return None
+        return seen
+
+    async def bury(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:
+        fenced: dict[str, int] | None = await self._call(
+            members.bury, members.Burying(incarnation, beat, now)
+        )
+        return fenced
+
+    async def sweep(self, now: Now) -> dict[str, int]:
+        fenced: dict[str, int] = await self._call(members.sweep, now)
+        return fenced
+
+    async def held(self, incarnation: int) -> dict[int, Instant]:
+        held: dict[int, Instant] = await self._read(
+            lambda session: {run.id: run.started_at for run in session.runs("held", holder=incarnation)}
+        )
+        return held
+
+    async def let_go(self, incarnation: int, held: Mapping[int, Instant] | None, now: Now) -> dict[str, int]:
+        known = None if held is None else dict(held)
+        fenced: dict[str, int] = await self._call(
+            members.release_held, members.Releasing(incarnation, known, now)
+        )
+        return fenced
+
+    async def leave(self, incarnation: int, known: Set[int], now: Now) -> None:
+        held = frozenset(known)
+        await self._write("leave", lambda session: members.leave(session, incarnation, held, now))
+
+    async def instances(self) -> list[InstanceRecord]:
+        found: list[InstanceRecord] = await self._read(members.instances)
+        return found
+
+    @property
+    def doubts(self) -> int:
+        if self._writer is None or self._group is None:
+            return 0
+        return self._writer.unheard + self._group.unheard
+
+    @property
+    def doubtful(self) -> bool:
+        return self.doubts > self._sure_of
+
+    def sure(self, doubts: int) -> None:
+        self._sure_of = doubts
+
+
+def _apply(run: RunRecord, verdict: Verdict, now: Now) -> None:
+    """Bring the holder's own record to where the row stands."""
+    run.attempts = past_attempts(run, verdict, now.wall)
+    run.state, run.why, run.error, run.result = verdict.state, verdict.why, verdict.error, verdict.result
+    run.asked = None
+    run.ready_at = verdict.ready_at if verdict.state == "pending" else None
+    if verdict.state == "pending":
+        assert verdict.ready_at is not None
+        run.rank = verdict.ready_at - run.priority * MINUTE
+        run.attempt -= 0 if verdict.spent else 1
+    else:
+        run.finished_at = now.wall

@@ -1,0 +1,92 @@
+"""What a store of SQL writes in a transaction of the user's own: runs that come in, and a job's success."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from asyncsched._core.errors import SchedulerStateError
+from asyncsched._core.instants import Now
+from asyncsched._core.records import RunRecord
+from asyncsched.stores.sql.drivers import COMPLETED, execute, in_style, rows_of
+from asyncsched.stores.sql.rows import Quarantine, new_run
+from asyncsched.stores.sql.session import Session
+from asyncsched.stores.sql.statements import load
+
+
+class ByUser:
+    """The part of a store that uses connections which are not its own, on any thread."""
+
+    namespace: str
+    dialect: str
+    """The database, as SQLAlchemy calls it."""
+    folder: str
+    """Where its SQL stands."""
+    paramstyle: str
+    """How its driver marks parameters, in the words of PEP 249."""
+    _completing: set[int]
+    """Runs whose success may stand in a transaction of their own."""
+
+    def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
+        raise NotImplementedError
+
+    def statement(self, run: RunRecord) -> tuple[str, tuple[Any, ...]]:
+        """Return the INSERT that puts a run into the ledger, with its parameters in the driver's style."""
+        session = self._make_session(Quarantine(), False)
+        row = tuple(new_run(self.namespace, run, session.write_id))
+        return in_style(load(self.folder)["insert_run"], self.paramstyle), row
+
+    def add_in(self, connection: Any, run: RunRecord, now: Now) -> Any:
+        """Put a run into the ledger in the transaction that ``connection`` is in.
+
+        Returns:
+            How many runs were added: 0 where another holds the key. Awaitable on async connections.
+
+        """
+        queries, session = load(self.folder), self._make_session(Quarantine(), False)
+        statements = self._announcing()
+        if run.key is not None:
+            statements.append((queries["drop_old_key"], (self.namespace, run.job, run.key, now.wall)))
+        statements.append((queries["insert_run"], new_run(self.namespace, run, session.write_id)))
+        return execute(connection, self.dialect, statements)
+
+    def key_holder_in(self, connection: Any, run: RunRecord) -> Any:
+        """Return who holds a run's key, as ``connection`` sees it: rows of id and arguments, one or none.
+
+        Awaitable on async connections.
+        """
+        return rows_of(
+            connection, self.dialect, (load(self.folder)["key_holder_in"], (self.namespace, run.job, run.key))
+        )
+
+    def _announcing(self) -> list[Any]:
+        """Return statements that tell the others when the user's transaction commits."""
+        return []
+
+    def complete_in(self, run: RunRecord, connection: Any) -> Any:
+        """Write a held run's success in the transaction that ``connection`` is in.
+
+        Returns:
+            ``None``; awaitable on async connections.
+
+        Raises:
+            SchedulerStateError: the run is no longer held here, so the transaction must not commit.
+
+        """
+        session = self._make_session(Quarantine(), False)
+        params = (COMPLETED, session.write_id(run.id), run.holder, run.attempt)
+        self._completing.add(run.id)
+        done = execute(connection, self.dialect, [(load(self.folder)["complete"], params)])
+        return _checked_later(done, run) if inspect.isawaitable(done) else _checked(done, run)
+
+
+def _checked(count: int, run: RunRecord) -> None:
+    if count != 1:
+        raise SchedulerStateError(
+            f"run {run.id:032x} of job {run.job!r} is no longer held by this instance: another may have begun "
+            "it again, so roll the transaction back"
+        )
+
+
+async def _checked_later(count: Any, run: RunRecord) -> None:
+    _checked(await count, run)

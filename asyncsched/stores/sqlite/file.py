@@ -1,0 +1,150 @@
+"""The file of a SQLite store: its address, where it may lie, who opens it, and who holds its lock."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from asyncsched._core.errors import ConfigurationError, StoreError, StoreUnavailable
+
+_REMOTE = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "fuse.sshfs", "fuse.glusterfs"}
+)
+_WRITE_LOCK = 120
+"""The byte of the ``-shm`` file that whoever writes into the write-ahead log has locked."""
+
+
+def path_of(url: str) -> Path:
+    """Return the path in ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
+
+    Raises:
+        ConfigurationError: it names no file.
+
+    """
+    rest = url.removeprefix("sqlite:")
+    if not rest.startswith("///") or rest == "///" or "?" in rest:
+        raise ConfigurationError(
+            "a SQLite store is sqlite:///relative.db or sqlite:////absolute/path.db, with three or four slashes"
+        )
+    if rest == "///:memory:":
+        raise ConfigurationError(
+            "store: SQLite's :memory: is gone with its connection; leave store out to keep runs in memory"
+        )
+    return Path(rest[3:])
+
+
+def check_place(path: Path, mounts: str = "/proc/mounts") -> None:
+    """Refuse a file where it cannot be: on a network, where SQLite's write-ahead log cannot work, or nowhere.
+
+    Raises:
+        StoreError: the path is on a network file system.
+        StoreUnavailable: its folder does not exist.
+
+    """
+    kind = _file_system(path.absolute(), mounts)
+    if kind in _REMOTE:
+        raise StoreError(
+            f"{path} is on a network file system ({kind}), where SQLite's write-ahead log cannot work; use a "
+            "local disk, or PostgreSQL for several hosts"
+        )
+    if not path.parent.is_dir():
+        raise StoreUnavailable(f"{path} cannot be opened: there is no folder {path.parent}; make it first")
+
+
+def _file_system(path: Path, mounts: str) -> str:
+    kind, longest = "", -1
+    for line in _lines(mounts):
+        fields = line.split()
+        if len(fields) > 2 and path.is_relative_to(fields[1]) and len(fields[1]) >= longest:
+            kind, longest = fields[2], len(fields[1])
+    return kind
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        return Path(file).read_text("utf-8", "replace").splitlines()
+    except OSError:  # another system has none
+        return []
+
+
+# ── who opens it ─────────────────────────────────────────────────────────────────────────────────
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(fd: int) -> None:
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def opening(path: Path, timeout: float) -> Iterator[None]:
+    """Hold the lock file beside the database, as far as the system has locks."""
+    deadline = time.monotonic() + timeout
+    try:
+        fd = os.open(f"{path}-open", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:  # a read-only folder: SQLite will say so better
+        yield
+        return
+    try:
+        while time.monotonic() < deadline:
+            try:
+                _lock(fd)
+                break
+            except OSError:
+                time.sleep(0.01)
+        # Not had in time, as behind a process that was stopped: SQLite's own locks hold in any case.
+        yield
+    finally:
+        os.close(fd)
+
+
+# ── who holds its lock ───────────────────────────────────────────────────────────────────────────
+
+
+def lock_holder(path: Path, locks: str = "/proc/locks") -> str:
+    """Return which process may write and lets nobody else, in words: as far as the system can tell."""
+    pid = _holder(path, locks)
+    if pid is None:
+        return "another process or connection"
+    name, state = _process(pid)
+    whose = "this process" if pid == os.getpid() else f"process {pid}"
+    return f"{whose}{f' ({name})' if name else ''}{', which is stopped,' if state in ('T', 't') else ''}"
+
+
+def lock_is_ours(path: Path, locks: str = "/proc/locks") -> bool:
+    """Return whether a connection of this very process may write and lets nobody else, if it can be known."""
+    return _holder(path, locks) == os.getpid()
+
+
+def _holder(path: Path, locks: str) -> int | None:
+    """Return the id of the process that has the write lock, where Linux says so."""
+    try:
+        inode = str(os.stat(f"{path}-shm").st_ino)
+    except OSError:
+        return None
+    for line in _lines(locks):
+        fields = line.split()  # number:, kind, how, what for, pid, device:inode, first byte, last byte
+        if len(fields) != 8 or fields[3] != "WRITE" or fields[5].rpartition(":")[2] != inode:
+            continue
+        pid, first, last = fields[4], int(fields[6]), fields[7]
+        if first <= _WRITE_LOCK and (last == "EOF" or int(last) >= _WRITE_LOCK) and pid.isdecimal():
+            return int(pid) or None  # 0: it lives in a container beside ours
+    return None
+
+
+def _process(pid: int) -> tuple[str, str]:
+    """Return a process's name and state, as the system has them."""
+    found = {
+        key: value.strip()
+        for key, _, value in (line.partition(":") for line in _lines(f"/proc/{pid}/status"))
+    }
+    return found.get("Name", ""), found.get("State", "")[:1]

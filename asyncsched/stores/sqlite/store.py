@@ -1,0 +1,270 @@
+"""The ledger in a SQLite file: several processes of one host, and nothing lost at ``kill -9``.
+
+WAL and ``synchronous=FULL``: what was answered survives the process and the power. One thread
+writes, with group commit; one reads.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asyncsched._core.errors import ArgumentError, AsyncSchedError, SchemaError, StoreError, StoreUnavailable
+from asyncsched._core.requests import Seen, Watch
+from asyncsched._core.text import shorten
+from asyncsched.stores.sql import schema
+from asyncsched.stores.sql.bulk import MOST, by_values
+from asyncsched.stores.sql.operations import instances as members
+from asyncsched.stores.sql.rows import Quarantine
+from asyncsched.stores.sql.session import Params, Ruling, Session
+from asyncsched.stores.sql.statements import load
+from asyncsched.stores.sql.store import SqlStore
+from asyncsched.stores.sqlite.file import check_place, lock_holder, lock_is_ours, opening
+from asyncsched.stores.sqlite.file import path_of as path_of
+
+if TYPE_CHECKING:
+    from asyncsched.abc import ReadTrigger
+
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_WRONG_FILE = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+_OTHER_TABLES = ("no such column", "no such table", "has no column named")
+_OLDEST = (3, 37)
+"""The first SQLite that minds the types of what it is given (STRICT)."""
+_PATIENCE = 0.5
+"""Seconds that SQLite itself waits for a lock, before we look whether anybody still waits for us."""
+
+
+class SqliteStore(SqlStore):
+    """A ledger in a SQLite file, for any number of processes of one host.
+
+    Args:
+        path: of the file; it is made if it is not there, its folder is not.
+        namespace, timeout, lease, beat, poll, migrate: see :class:`asyncsched.stores.sql.store.SqlStore`.
+
+    """
+
+    dialect = folder = "sqlite"
+    paramstyle = "qmark"
+
+    def __init__(self, path: str | os.PathLike[str], namespace: str = "default", **options: Any) -> None:
+        super().__init__(namespace, **options)
+        self.path = Path(path).absolute()  # wherever the process goes from here
+        self._seen_version: tuple[int, int] | None = None
+        self._looked_for: tuple[Any, ...] = ()
+
+    def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
+        return SqliteSession(self.path, writes, self.namespace, self._triggers, quarantine)
+
+    def _prepare(self, session: Session) -> None:
+        self._seen_version = None
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise StoreError(
+                f"this Python has SQLite {sqlite3.sqlite_version}, and the store needs 3.37 or newer; use a newer "
+                "build of Python, or PostgreSQL"
+            )
+        check_place(self.path)
+        # One process at a time, because the switch to the write-ahead log does not honour SQLite's own
+        # patience.
+        with opening(self.path, self.timeout):
+            schema.prepare(session, self.timeout, self.migrates)
+
+    def _look(self, session: Session, watch: Watch) -> Seen | None:
+        assert isinstance(session, SqliteSession)
+        version = (session.opened, session.execute("PRAGMA data_version").fetchone()[0])
+        asked_for = (watch.holder, watch.version, watch.signal, frozenset(watch.runs))
+        if version == self._seen_version and asked_for == self._looked_for and not watch.fully:
+            return None
+        self._seen_version, self._looked_for = version, asked_for
+        return members.look(session, watch)
+
+    def __repr__(self) -> str:
+        return f"<SqliteStore {str(self.path)!r} namespace {self.namespace!r}>"
+
+
+class SqliteSession(Session):
+    """One connection to the file."""
+
+    dialect = "sqlite"
+    elsewhere = "another file"
+    most_at_once = MOST
+
+    def __init__(
+        self, path: Path, writes: bool, namespace: str, triggers: ReadTrigger, quarantine: Quarantine
+    ) -> None:
+        super().__init__(namespace, {}, triggers, quarantine)
+        self.path = path
+        self.place = str(path)
+        self.example = f"sqlite:///{path}"
+        self._writes = writes
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # which one is open: its device and inode
+        self.opened = 0
+        """How often the file was opened."""
+
+    def connect(self) -> None:
+        if self._connection is not None:
+            if not self._writes:
+                self._check_file()
+            return
+        self.queries = load("sqlite")  # here in the thread, because it reads files
+        # Made by whoever prepares it, and never again: it would be another ledger.
+        makes = self._writes and not self.opened and not self.path.exists()
+        mode = "rwc" if makes else "rw"
+        made = sqlite3.connect(
+            f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None,
+            cached_statements=256,
+        )  # fmt: skip
+        try:
+            self._file = self._file_there()
+            made.execute("PRAGMA synchronous = FULL")
+            if not self._writes:
+                made.execute("PRAGMA query_only = ON")
+        except BaseException:
+            made.close()
+            raise
+        self._connection = made
+        self.opened += 1
+        self.execute = made.execute  # type: ignore[method-assign, assignment]  # one call less for every statement
+
+    def _file_there(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _check_file(self) -> None:
+        """Close what nobody else would find: SQLite itself goes on with a file that was removed."""
+        if self._file_there() != self._file:
+            self.close()
+            raise StoreUnavailable(
+                f"{self.path} was removed or replaced while it was in use, and what was not answered is not in it"
+            )
+
+    def commit(self) -> None:
+        super().commit()
+        self._check_file()
+
+    def close(self) -> None:
+        made, self._connection = self._connection, None
+        self.__dict__.pop("execute", None)
+        if made is not None:
+            with suppress(sqlite3.Error):
+                made.close()
+
+    def execute(self, sql: str, params: Params = ()) -> Any:
+        self.connect()
+        assert self._connection is not None
+        return self._connection.execute(sql, params)
+
+    def executemany(self, sql: str, rows: Sequence[Params]) -> int:
+        assert self._connection is not None
+        if not sql.startswith("INSERT"):
+            return self._connection.executemany(sql, rows).rowcount
+        return sum(self._connection.execute(*one).rowcount for one in by_values(sql, rows))
+
+    def begin(self) -> None:
+        self.execute("BEGIN IMMEDIATE")
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def set_up(self) -> None:
+        mode = self.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise StoreError(
+                f"{self.path}: SQLite could not switch to its write-ahead log (it stays at {mode!r}); use a "
+                "file on a local disk"
+            )
+
+    def script(self, sql: str) -> None:
+        for statement in statements(sql):
+            self.execute(statement)
+
+    def rollback(self) -> None:
+        try:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self.close()
+
+    def judge(self, error: BaseException) -> Ruling:
+        if isinstance(error, StoreUnavailable):
+            return "unavailable"
+        if isinstance(error, sqlite3.OperationalError):
+            code = _code(error)
+            if code in _LOCKED:
+                return "again"
+            if code != sqlite3.SQLITE_ERROR:  # that one is SQL's own: a bug of ours, or a foreign table
+                return "unavailable"
+        elif isinstance(error, sqlite3.DatabaseError) and _code(error) in _WRONG_FILE:
+            return "unavailable"
+        return "refused"
+
+    def clear_the_way(self) -> None:
+        # A connection that a job left open refers to itself: it and its lock stay until the collector comes.
+        if lock_is_ours(self.path):
+            gc.collect()
+
+    def explain(self, error: BaseException) -> Exception:
+        if isinstance(error, sqlite3.Error):
+            return self._explain(error)
+        if isinstance(error, UnicodeEncodeError):
+            return ArgumentError(f"the store cannot keep this text: {error.reason}")
+        if isinstance(error, OSError):
+            return StoreError(f"{shorten(str(self.path), 120)} cannot be opened: {error.strerror}")
+        if isinstance(error, Exception):
+            return error
+        return StoreError(f"{type(error).__name__} while the store was written to")
+
+    def _explain(self, error: sqlite3.Error) -> AsyncSchedError:
+        code = _code(error)
+        if code in _WRONG_FILE:
+            return SchemaError(f"{self.path} is no SQLite database, or a damaged one ({error})")
+        if code in _LOCKED:
+            return StoreUnavailable(f"{self.path}: {lock_holder(self.path)} holds its lock")
+        if code == sqlite3.SQLITE_FULL:
+            return StoreUnavailable(f"{self.path}: the disk is full")
+        if code == sqlite3.SQLITE_IOERR:
+            return StoreUnavailable(f"{self.path}: {error}; look at the disk, and at limits on a file's size")
+        if code == sqlite3.SQLITE_READONLY:
+            return StoreUnavailable(f"{self.path} cannot be written to: the file or its folder is read-only")
+        made = self.opened or not self._writes
+        if code == sqlite3.SQLITE_CANTOPEN and made and not self.path.exists():
+            return StoreUnavailable(
+                f"{self.path} was removed while it was in use; put it back, or restart to begin a new one"
+            )
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return StoreUnavailable(
+                f"{self.path} cannot be opened: see that its folder exists and can be written to"
+            )
+        if self.judge(error) == "unavailable":
+            return StoreUnavailable(f"{self.path}: {error}")
+        if any(words in str(error) for words in _OTHER_TABLES):
+            return SchemaError(f"{self.path}: the tables are not those of this version: {error}")
+        return StoreError(f"{self.path}: {error}")
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return the primary result code of an error: the lower byte of the extended one."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+
+
+def statements(script: str) -> Iterator[str]:
+    """Yield the statements of an SQL file."""
+    lines: list[str] = []
+    for line in script.splitlines():
+        if not line.lstrip().startswith("--"):
+            lines.append(line)
+        if lines and sqlite3.complete_statement(text := "\n".join(lines)):
+            if text.strip():
+                yield text
+            lines = []

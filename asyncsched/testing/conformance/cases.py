@@ -1,0 +1,26 @@
+"""The conformance suite: what every ledger must do, as plain async functions to run over your own.
+
+Each case takes a :class:`Stage` and asserts. With pytest, in virtual time::
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize("case", CASES, ids=name_of)
+    async def test_my_store(case, virtual_clock, tmp_path):
+        async with Stage(lambda: MyStore(tmp_path / "ledger"), virtual_clock) as stage:
+            await case(stage)
+
+``CASES`` are for every store, ``SHARED_CASES`` for one that several instances share.
+"""
+
+from __future__ import annotations
+
+from asyncsched.testing.conformance import runs, schedules, shared
+from asyncsched.testing.conformance.stage import Case as Case
+from asyncsched.testing.conformance.stage import Stage as Stage
+
+CASES: list[Case] = [*runs.CASES, *schedules.CASES]
+SHARED_CASES: list[Case] = list(shared.CASES)
+
+
+def name_of(case: Case) -> str:
+    """Return the case's sentence, as a test's id."""
+    return case.__name__

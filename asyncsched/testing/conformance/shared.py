@@ -1,0 +1,223 @@
+"""Cases for a ledger that several instances share: claims, holders and death."""
+
+from __future__ import annotations
+
+from copy import copy
+
+from asyncsched._core.instants import MINUTE, SECOND
+from asyncsched._core.models import Progress
+from asyncsched._core.records import Permit
+from asyncsched._core.requests import Fenced, RunQuery, Verdict, Watch
+from asyncsched.testing.conformance.stage import Case, Stage
+
+CASES: list[Case] = []
+
+
+def case(function: Case) -> Case:
+    """Make a function one of the suite's cases."""
+    CASES.append(function)
+    return function
+
+
+@case
+async def what_one_instance_adds_another_claims(stage: Stage) -> None:
+    other = await stage.another()
+    await stage.join(other, 2)
+    await stage.add(run := stage.run())
+    (claimed,) = (await stage.claim(holder=2, store=other)).runs
+    assert (claimed.id, claimed.holder) == (run.id, 2)
+    assert not (await stage.claim()).runs
+
+
+@case
+async def it_is_still_there_after_all_have_closed(stage: Stage) -> None:
+    await stage.schedule()
+    await stage.add(run := stage.run())
+    await stage.store.close()
+    stage.store = await stage.another()
+    assert await stage.state(run) == "pending"
+    assert [record.id for record in await stage.store.schedules()] == ["s"]
+
+
+@case
+async def adding_again_after_a_lost_answer_changes_nothing(stage: Stage) -> None:
+    plain, keyed = stage.run(), stage.run(key="k")
+    await stage.add(plain, keyed)
+    again = await stage.add(plain, keyed)
+    assert [one.created for one in again] == [True, True]
+    assert len(await stage.store.runs(RunQuery())) == 2
+
+
+@case
+async def recording_again_after_a_lost_answer_is_accepted(stage: Stage) -> None:
+    await stage.add(stage.run(), stage.run(max_attempts=2))
+    for run, verdict in zip(
+        (await stage.claim()).runs, (Verdict("succeeded"), Verdict("pending", ready_at=stage.at)), strict=True
+    ):
+        assert await stage.record(copy(run), verdict)
+        assert await stage.record(copy(run), verdict)
+
+
+@case
+async def only_the_holder_records(stage: Stage) -> None:
+    await stage.add(stage.run())
+    (run,) = (await stage.claim()).runs
+    run.holder = 2
+    assert not await stage.end(run)
+    run.holder, run.attempt = 1, 2
+    assert not await stage.end(run)
+    run.progress = Progress(1.0)
+    await stage.store.note(run, stage.now)
+    found = await stage.store.run(run.id)
+    assert (found.state, found.progress) == ("running", None)
+
+
+@case
+async def progress_is_seen_by_others(stage: Stage) -> None:
+    other = await stage.another()
+    await stage.add(stage.run())
+    (run,) = (await stage.claim()).runs
+    before = await other.look(Watch(2, None, 0, (run.id,), True))
+    run.progress = Progress(3.0, 10.0, "so far")
+    await stage.store.note(run, stage.now)
+    assert (await other.run(run.id)).progress == run.progress
+    after = await other.look(Watch(2, None, 0, (run.id,), True))
+    assert before.runs[run.id] != after.runs[run.id]
+
+
+@case
+async def declaring_an_instance_dead_fences_its_runs_in_one_write(stage: Stage) -> None:
+    await stage.join(stage.store, 2)
+    await stage.add(
+        stage.run(permits=(Permit("places", 2),)), stage.run(permits=(Permit("places", 2),), max_attempts=2)
+    )
+    lost, again = (await stage.claim(holder=2)).runs
+    (waits,) = await stage.add(stage.run(permits=(Permit("places", 2),)))
+    assert not await stage.claim_all()
+    assert await stage.store.bury(2, 99, stage.now) is None
+    assert await stage.store.bury(2, 1, stage.now) == {"lost": 1, "pending": 1}
+    assert await stage.store.bury(2, 1, stage.now) is None
+    assert (await stage.state(lost), await stage.state(again)) == ("lost", "pending")
+    assert not await stage.end(again)
+    assert {run.id for run in await stage.claim_all()} == {again.id, waits.run.id}
+    found = await stage.store.run(again.id)
+    assert (found.attempt, [past.state for past in found.attempts]) == (2, ["lost"])
+
+
+@case
+async def the_dead_neither_beat_nor_claim(stage: Stage) -> None:
+    await stage.join(stage.store, 2)
+    assert await stage.store.beat(2, stage.now)
+    assert await stage.store.bury(2, 1, stage.now) is None
+    assert await stage.store.bury(2, 2, stage.now) == {}
+    assert not await stage.store.beat(2, stage.now)
+    await stage.add(stage.run())
+    try:
+        await stage.claim(holder=2)
+    except Fenced:
+        pass
+    else:
+        raise AssertionError("an instance that was declared dead could claim")
+
+
+@case
+async def death_lets_the_schedule_go_on(stage: Stage) -> None:
+    await stage.join(stage.store, 2)
+    record = await stage.schedule()
+    stage.wait(MINUTE)
+    (first,) = (await stage.claim(stage.fire(record, overlap="queue_one"), holder=2)).runs
+    assert not (await stage.fire_next(overlap="queue_one")).runs
+    await stage.store.bury(2, 1, stage.now)
+    assert await stage.state(first) == "lost"
+    assert len(await stage.claim_all()) == 1
+    assert (await stage.reread()).failures == 1
+
+
+@case
+async def what_is_held_and_not_known_is_let_go_without_an_attempt(stage: Stage) -> None:
+    await stage.add(stage.run())
+    (run,) = (await stage.claim()).runs
+    held = await stage.store.held(1)
+    assert held == {run.id: run.started_at}
+    assert await stage.store.let_go(1, held, stage.now) == {"pending": 1}
+    assert await stage.store.held(1) == {}
+    stage.wait(SECOND)
+    (again,) = (await stage.claim()).runs
+    assert again.attempt == 1
+    assert await stage.store.let_go(1, held, stage.now) == {}, "an answer was lost, and it is repeated"
+    assert await stage.state(again) == "running"
+
+
+@case
+async def a_repeated_write_does_not_end_the_next_attempt_of_the_same_holder(stage: Stage) -> None:
+    """Found by a model of the protocol: a snooze spends no attempt, so the next has the same number."""
+    await stage.add(stage.run())
+    (run,) = (await stage.claim()).runs
+    unheard = copy(run)  # the answer to its first record is lost
+    snooze = Verdict("pending", "snooze", ready_at=stage.now.wall, spent=False, attempt="snoozed")
+    assert await stage.record(run, snooze)
+    stage.wait(SECOND)
+    (again,) = (await stage.claim()).runs
+    assert (again.id, again.attempt) == (unheard.id, unheard.attempt)
+    assert not await stage.record(unheard, snooze)
+    assert await stage.state(again) == "running"
+
+
+@case
+async def who_leaves_with_an_outcome_that_was_not_recorded_is_declared_dead(stage: Stage) -> None:
+    """Found by half an hour of chaos: its run was nobody's, and its schedule stood still."""
+    await stage.join(stage.store, 2)
+    await stage.add(run := stage.run(max_attempts=2))
+    await stage.claim(holder=2)
+    await stage.store.leave(2, {run.id}, stage.now)
+    assert await stage.store.sweep(stage.now) == {}
+    assert {one.incarnation: one.beat for one in await stage.store.instances()} == {1: 1, 2: 1}
+    assert await stage.store.bury(2, 1, stage.now) == {"pending": 1}
+
+
+@case
+async def who_leaves_lets_go_of_what_it_holds_and_does_not_know(stage: Stage) -> None:
+    await stage.join(stage.store, 2)
+    await stage.add(known := stage.run(), unknown := stage.run())
+    assert len((await stage.claim(holder=2)).runs) == 2
+    await stage.store.leave(2, {known.id}, stage.now)
+    assert (await stage.state(known), await stage.state(unknown)) == ("running", "pending")
+    (again,) = (await stage.claim()).runs
+    assert (again.id, again.attempt) == (unknown.id, 1)
+
+
+@case
+async def instances_stand_in_the_order_of_their_start(stage: Stage) -> None:
+    for incarnation in (9, 3, 7):
+        await stage.join(stage.store, incarnation)
+    members = await stage.store.instances()
+    assert [one.incarnation for one in members] == [1, 9, 3, 7]
+    kept = members[1]._replace(incarnation=10)
+    await stage.store.join(kept, stage.now)
+    await stage.store.leave(9, set(), stage.now)
+    assert [one.incarnation for one in await stage.store.instances()] == [1, 10, 3, 7]
+    assert members[0].jobs == {"job", "other"}
+
+
+@case
+async def a_look_tells_what_others_did(stage: Stage) -> None:
+    other = await stage.another()
+    record = await stage.schedule()
+    await stage.add(stage.run(max_attempts=2))
+    (run,) = (await stage.claim()).runs
+    seen = await other.look(Watch(1, None, 0))
+    assert [one.id for one in seen.schedules] == ["s"]
+    assert seen.beats == [(1, 1)]
+    watch = Watch(1, seen.signal, seen.version)
+    await other.look(watch)
+    assert await other.look(watch) is None or not (await other.look(watch._replace(fully=True))).schedules
+
+    await stage.store.cancel(run.id, "enough", stage.now)
+    seen = await other.look(watch)
+    assert seen.signal != watch.signal
+    assert seen.asked == [(run.id, "enough")]
+    await stage.store.remove_schedule(record.id, stage.now)
+    seen = await other.look(watch)
+    assert seen.ids == set()
+    await stage.store.beat(1, stage.now)
+    assert (await other.look(watch)).beats == [(1, 2)]

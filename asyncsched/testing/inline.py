@@ -1,0 +1,219 @@
+"""Letting a scheduler's runs happen there and then, in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
+from typing import Any
+
+import anyio
+
+from asyncsched._core.errors import SchedulerStateError
+from asyncsched._core.instants import Instant
+from asyncsched._core.mapping import run_view
+from asyncsched._core.models import Run
+from asyncsched._core.records import RunRecord
+from asyncsched._core.requests import RunQuery
+from asyncsched._engine.runtime import Machine
+from asyncsched._engine.worker import Line
+from asyncsched._scheduler.handle import RunHandle
+from asyncsched._scheduler.once import Once
+from asyncsched._scheduler.scheduler import Scheduler
+
+_ALL = 1_000_000
+_LIVE = ("pending", "running")
+_ALL_STATES = None
+
+
+async def drain(scheduler: Scheduler) -> list[Run]:
+    """Let everything run that is due now, and what that schedules at once, until nothing is left.
+
+    Time goes on only as far as the jobs themselves take it. Runs that wait for a later moment (a
+    delay, a retry, the next slot), and what is paused, stay where they are.
+
+    Returns:
+        The runs that ended, or were put off by a retry, in the order in which they began.
+
+    Raises:
+        SchedulerStateError: the scheduler does not run, or its role lets it begin nothing.
+
+    Example:
+        >>> await scheduler.schedule_once(send_email, "ada@example.org")
+        >>> assert [run.state for run in await drain(scheduler)] == ["succeeded"]
+
+    """
+    machine = scheduler._running()
+    if not machine.works or machine.is_draining():
+        raise SchedulerStateError(
+            "this scheduler begins no runs (by its role, or because it is being closed), so there is "
+            "nothing to wait for; inline(scheduler) runs one-offs whatever the role"
+        )
+    moment = max(machine.main.timeline.now())
+    before = {run.id: _stage_of(run) for _, run in await _owed(machine, moment, _ALL_STATES)}
+    while True:
+        for line in machine.lines:
+            line.engine.hint()
+        await anyio.wait_all_tasks_blocked()
+        due = [(line, run) for line, run in await _owed(machine, moment, _LIVE) if await _can_move(line, run)]
+        if not due:
+            break
+        for line, run in due:
+            await _until_still(machine, line, run.id)
+    ran = [
+        run for _, run in await _owed(machine, moment, _ALL_STATES) if _stage_of(run) != before.get(run.id)
+    ]
+    ran.sort(key=lambda run: (run.started_at or 0, run.id))
+    return [run_view(run, machine.registry.jobs.get(run.job)) for run in ran if run.started_at is not None]
+
+
+def _stage_of(run: RunRecord) -> tuple[str, int]:
+    return run.state, len(run.attempts or ())
+
+
+async def _owed(
+    machine: Machine, moment: Instant, states: Collection[str] | None
+) -> list[tuple[Line, RunRecord]]:
+    """Return the runs, but for those of slots that have come since ``moment``; oldest first."""
+    query = RunQuery(states=states, limit=_ALL)
+    return [
+        (line, run)
+        for line in machine.lines
+        for run in reversed(await line.store.runs(query))
+        if run.origin != "schedule" or run.due <= moment
+    ]
+
+
+async def _can_move(line: Line, run: RunRecord) -> bool:
+    """Whether a live run is running, or could begin now."""
+    if run.state == "running" or not _moves(line, run):
+        return run.state == "running"
+    if run.job in await line.store.paused_jobs():
+        return False
+    if run.origin != "schedule" or run.schedule is None:
+        return True
+    return not any(record.paused for record in await line.store.schedules((run.schedule,)))
+
+
+def _moves(line: Line, run: RunRecord) -> bool:
+    if run.state == "running":
+        return True
+    now = line.timeline.now()
+    here = now.steady if run.steady else now.wall
+    return run.state == "pending" and run.ready_at is not None and run.ready_at <= here
+
+
+async def _until_still(machine: Machine, line: Line, run_id: int) -> None:
+    """Wait until the run has ended, or waits for a later moment."""
+    while True:
+        changed, leave = machine.hub.wait_for(run_id)
+        try:
+            run = await line.store.run(run_id)
+            if run is None or not _moves(line, run):
+                return
+            await changed.wait()
+        finally:
+            leave()
+
+
+@contextmanager
+def inline(scheduler: Scheduler) -> Iterator[list[Run]]:
+    """Run one-offs at once: in this block ``schedule_once`` returns when the run has its outcome.
+
+    ``delay`` and ``at`` are passed over; everything else is as ever: executor, policies, timeout and
+    retries, whose waits pass in virtual time where there is one. A failure raises at
+    ``handle.result()``, not at the call. In a scheduler that runs nothing (``role="off"``, or not
+    started at all, as in a test without lifespan) each call has a scheduler of its own in memory.
+
+    Yields:
+        The runs of the block, in the order in which they ended.
+
+    Example:
+        >>> with inline(scheduler) as ran:
+        ...     client.post("/signup", json={"email": "ada@example.org"})
+        >>> assert [(run.job, run.state) for run in ran] == [("send_email", "succeeded")]
+
+    """
+    stage = _Stage(scheduler)
+    names = ("schedule_once", "schedule_many")
+    before = {name: vars(scheduler).get(name) for name in names}
+    for name in names:
+        setattr(scheduler, name, getattr(stage, name))
+    try:
+        yield stage.ran
+    finally:
+        for name, value in before.items():  # a block within a block has the outer one's
+            delattr(scheduler, name) if value is None else setattr(scheduler, name, value)
+
+
+class _Stage:
+    """Where inline runs take place: the scheduler itself if it works, else one made for the purpose."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._enqueue = scheduler.schedule_once
+        self._own: Scheduler | None = None
+        self._users = 0
+        self._left = anyio.Event()
+        self.ran: list[Run] = []
+
+    async def schedule_once(self, func: Any, *args: Any, **options: Any) -> RunHandle[Any]:
+        options.update(delay=None, at=None)
+        machine = self._scheduler._machine
+        if machine is not None and machine.works:
+            return await self._run(self._enqueue, func, args, options)
+        if self._own is not None:  # a job that schedules another
+            self._users += 1
+            try:
+                return await self._run(self._own.schedule_once, func, args, options)
+            finally:
+                self._users -= 1
+                self._left.set()
+        async with _like(self._scheduler) as own:
+            self._own = own
+            try:
+                return await self._run(own.schedule_once, func, args, options)
+            finally:
+                while self._users:
+                    self._left = anyio.Event()
+                    await self._left.wait()
+                self._own = None
+
+    async def schedule_many(self, items: Sequence[Once], *, over: object = None) -> list[RunHandle[Any]]:
+        return [
+            await self.schedule_once(
+                item.func, *item.args, kwargs=item.kwargs, key=item.key, key_ttl=item.key_ttl,
+                priority=item.priority, tags=item.tags,
+            )
+            for item in items
+        ]  # fmt: skip
+
+    async def _run(
+        self, enqueue: Any, func: Any, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> RunHandle[Any]:
+        handle: RunHandle[Any] = await enqueue(func, *args, **options)
+        run = await handle.wait()
+        if handle.created:
+            self.ran.append(run)
+        return handle
+
+
+def _like(scheduler: Scheduler) -> Scheduler:
+    """Return a scheduler in memory with the same jobs and executors, and no schedules."""
+    durable = scheduler._machine is not None and scheduler._machine.main.store.durable
+    observers: Any = scheduler._observers[1:]  # without the log's, which it has by itself
+    made = Scheduler(
+        role="run",
+        strict=scheduler._strict or durable,
+        observers=observers,
+        clock=scheduler._clock,
+        stall_threshold=None,
+    )
+    registry = copy(scheduler._registry)
+    registry.jobs, registry._functions, registry.schedules = (
+        dict(registry.jobs),
+        dict(registry._functions),
+        {},
+    )
+    made._registry, made._executors = registry, scheduler._executors
+    return made

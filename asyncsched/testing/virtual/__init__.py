@@ -1,0 +1,1 @@
+"""Virtual time, on asyncio and trio."""

@@ -1,0 +1,271 @@
+"""What a cron expression says: a strict check of the text, then the values of each field.
+
+croniter reads the values, and it is handed nothing but plain lists: where its dialect differs from
+Debian's (``5-5``, ``22-4/3``, ``LW``, ``H``, ``R``) it never sees the text. The parts of the two day
+fields that depend on the month (``L``, ``15W``, ``5#2``) are read here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NoReturn
+
+from asyncsched._core.errors import TriggerError
+from asyncsched._core.text import shorten
+
+_LONGEST = 256
+
+_ALIASES = {
+    "@YEARLY": "0 0 1 1 *",
+    "@ANNUALLY": "0 0 1 1 *",
+    "@MONTHLY": "0 0 1 * *",
+    "@WEEKLY": "0 0 * * 0",
+    "@DAILY": "0 0 * * *",
+    "@MIDNIGHT": "0 0 * * *",
+    "@HOURLY": "0 * * * *",
+}
+_HINTS = {
+    "@REBOOT": "; call the function when the app starts",
+    "@EVERY": "; use an Interval",
+    "H": "; choose a number, or give the schedule a jitter",
+    "R": "; choose a number, or give the schedule a jitter",
+}
+
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"], start=1
+    )
+}
+_WEEKDAYS = {name: number for number, name in enumerate(["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"])}
+
+_WORDS = re.compile("|".join([*_MONTHS, *_WEEKDAYS, "@[A-Z]+"]))
+_ITEM = re.compile(r"([*?]|[0-9A-Za-z]+)(?:-([0-9A-Za-z]+))?(?:/([0-9]+))?")
+_NEAREST = re.compile(r"([0-9]+)[Ww]")
+_LAST_WEEKDAY = re.compile(r"[Ll]([0-9A-Za-z]+)|([0-9A-Za-z]+)[Ll]")
+_NTH_WEEKDAY = re.compile(r"([0-9A-Za-z]+)#([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    low: int
+    high: int
+    size: int  # values before it wraps; the day of week writes Sunday twice, 0 and 7
+    names: dict[str, int]
+
+
+_SECOND = _Field("second", 0, 59, 60, {})
+_MINUTE = _Field("minute", 0, 59, 60, {})
+_HOUR = _Field("hour", 0, 23, 24, {})
+_DAY = _Field("day of month", 1, 31, 31, {})
+_MONTH = _Field("month", 1, 12, 12, _MONTHS)
+_WEEKDAY = _Field("day of week", 0, 7, 7, _WEEKDAYS)
+_FIELDS = (_SECOND, _MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
+_DAY_FIELDS = (_DAY, _WEEKDAY)
+
+LAST_DAY = 0
+"""Stands for ``L`` among the days of ``CronFields.nearest``: ``LW`` is the workday nearest to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CronFields:
+    """The values that the fields of one expression allow."""
+
+    seconds: frozenset[int]
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    """Sunday is 0."""
+    last_day: bool
+    """``L`` in the day of month."""
+    nearest: frozenset[int]
+    """``15W``: the workdays nearest to these days; ``LAST_DAY`` for ``LW``."""
+    nth_weekdays: frozenset[tuple[int, int]]
+    """``5#2`` as (5, 2); the last one of the month, ``5L``, as (5, 0)."""
+    both_days: bool
+    """Day of month and day of week must both match, for one of them starts with ``*``; else either."""
+    wildcard: bool
+    """Minute or hour starts with ``*``: believes the wall clock, in both passes of a fold."""
+
+
+def clean(expression: object) -> str:
+    """Return an expression with single spaces between its fields.
+
+    Raises:
+        TriggerError: not a string, not printable ASCII, empty, or longer than 256 characters.
+
+    """
+    if not isinstance(expression, str):
+        raise TriggerError(f"a cron expression must be a string, not {type(expression).__name__}")
+    if len(expression) > _LONGEST:
+        raise TriggerError(
+            f"a cron expression has at most {_LONGEST} characters, this one has {len(expression)}: "
+            f"{shorten(expression)!r}",
+            token=expression,
+        )
+    spaced = expression.replace("\t", " ")
+    for letter in spaced:
+        if not " " <= letter <= "~":
+            raise TriggerError(f"a cron expression is printable ASCII, without {letter!r}", token=letter)
+    text = " ".join(spaced.split())
+    if not text:
+        raise TriggerError("the cron expression is empty; for example '0 7 * * mon-fri'")
+    return text
+
+
+def one_case(text: str) -> str:
+    """Return an expression with names in lower case, and L and W in upper case."""
+    return _WORDS.sub(lambda word: word[0].lower(), text.upper())
+
+
+def read_fields(text: str) -> CronFields:
+    """Return the values of the fields of a clean expression.
+
+    Raises:
+        TriggerError: any text that is not of the dialect; ``field`` and ``token`` say where.
+
+    """
+    second, minute, hour, day, month, weekday = _split(text)
+    days, last_day, nearest = _days(day)
+    weekdays, nth_weekdays = _weekdays(weekday)
+    times = _values(_SECOND, second), _values(_MINUTE, minute), _values(_HOUR, hour)
+    read = _by_croniter([*times, days, _values(_MONTH, month), weekdays])
+    return CronFields(
+        seconds=read[0],
+        minutes=read[1],
+        hours=read[2],
+        days=read[3],
+        months=read[4],
+        weekdays=read[5],
+        last_day=last_day,
+        nearest=nearest,
+        nth_weekdays=nth_weekdays,
+        both_days=day[0] in "*?" or weekday[0] in "*?",
+        wildcard=minute[0] == "*" or hour[0] == "*",
+    )
+
+
+def _split(text: str) -> list[str]:
+    words = text.split(" ")
+    if words[0].startswith("@"):
+        return ["0", *_alias(words).split(" ")]
+    if len(words) == 5:
+        return ["0", *words]
+    if len(words) == 6:
+        return words
+    raise TriggerError(
+        f"a cron expression has 5 fields, or 6 with the seconds first, not {len(words)}: {shorten(text)!r}",
+        token=text,
+    )
+
+
+def _alias(words: list[str]) -> str:
+    name = words[0].upper()
+    if len(words) == 1 and name in _ALIASES:
+        return _ALIASES[name]
+    hint = _HINTS.get(name, "")
+    raise TriggerError(f"{shorten(' '.join(words))!r} is not a cron schedule{hint}", token=words[0])
+
+
+def _days(text: str) -> tuple[set[int], bool, frozenset[int]]:
+    """Return the plain days, whether ``L`` is among them, and the days of ``W``."""
+    plain: set[int] = set()
+    nearest: set[int] = set()
+    last_day = False
+    for item in text.split(","):
+        if item in ("L", "l"):
+            last_day = True
+        elif item.upper() == "LW":
+            nearest.add(LAST_DAY)
+        elif match := _NEAREST.fullmatch(item):
+            nearest.add(_number(_DAY, item, match[1]))
+        else:
+            plain |= _item_values(_DAY, item)
+    return plain, last_day, frozenset(nearest)
+
+
+def _weekdays(text: str) -> tuple[set[int], frozenset[tuple[int, int]]]:
+    """Return the plain days of the week, and those that are the n-th (0: the last) of their month."""
+    plain: set[int] = set()
+    nth: set[tuple[int, int]] = set()
+    for item in text.split(","):
+        if match := _LAST_WEEKDAY.fullmatch(item):
+            nth.add((_number(_WEEKDAY, item, match[1] or match[2]) % 7, 0))
+        elif match := _NTH_WEEKDAY.fullmatch(item):
+            count = int(match[2])
+            if not 1 <= count <= 5:
+                _refuse(_WEEKDAY, item, "counts from #1 to #5")
+            nth.add((_number(_WEEKDAY, item, match[1]) % 7, count))
+        else:
+            plain |= _item_values(_WEEKDAY, item)
+    return plain, frozenset(nth)
+
+
+def _values(field: _Field, text: str) -> set[int]:
+    values: set[int] = set()
+    for item in text.split(","):
+        values |= _item_values(field, item)
+    return values
+
+
+def _item_values(field: _Field, item: str) -> set[int]:
+    """Return the values of ``*``, ``a``, ``a-b``, ``*/n``, ``a-b/n`` or ``a/n``."""
+    match = _ITEM.fullmatch(item)
+    if match is None:
+        _refuse(field, item, "is not understood")
+    first, last, step = match.groups()
+    if first in "*?":
+        if last or (first == "?" and (step or field not in _DAY_FIELDS)):
+            _refuse(field, item, "is not understood")
+        low, high = field.low, field.high
+    else:
+        low = _number(field, item, first)
+        high = _number(field, item, last) if last else field.high if step else low
+    stride = int(step) if step else 1
+    if stride == 0:
+        _refuse(field, item, "has a step of 0")
+    if high < low:  # wraps, and the step is counted across the wrap
+        high += field.size
+    return {(value - field.low) % field.size + field.low for value in range(low, high + 1, stride)}
+
+
+def _number(field: _Field, item: str, text: str) -> int:
+    if text.upper() in field.names:
+        return field.names[text.upper()]
+    if not text.isdigit():
+        _refuse(field, item, "is not understood" + _HINTS.get(text.upper(), ""))
+    if not field.low <= int(text) <= field.high:
+        _refuse(field, item, f"is not between {field.low} and {field.high}")
+    return int(text)
+
+
+def _refuse(field: _Field, item: str, why: str) -> NoReturn:
+    raise TriggerError(f"{field.name}: {shorten(item)!r} {why}", field=field.name, token=item)
+
+
+def _by_croniter(lists: list[set[int]]) -> list[frozenset[int]]:
+    """Return the six fields' values as croniter reads them from plain lists."""
+    # Imported here: it takes 50 ms, and an app without cron schedules need not pay that.
+    from croniter import croniter  # type: ignore[import-untyped]  # croniter ships no types
+
+    text = " ".join(_written_out(field, values) for field, values in zip(_FIELDS, lists, strict=True))
+    try:
+        expanded, _ = croniter.expand(text, second_at_beginning=True)
+    except ValueError as error:
+        raise TriggerError(f"the cron expression is not understood: {shorten(str(error))}") from None
+    minute, hour, day, month, weekday, second = expanded
+    read = [second, minute, hour, day, month, weekday]
+    return [
+        frozenset(values if answer == ["*"] else map(int, answer))
+        for values, answer in zip(lists, read, strict=True)
+    ]
+
+
+def _written_out(field: _Field, values: set[int]) -> str:
+    if not values or len(values) == field.size:
+        return "*"  # none: the field has nothing but L, W or #, which croniter is not asked about
+    return ",".join(map(str, sorted(values)))

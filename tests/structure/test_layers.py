@@ -1,0 +1,149 @@
+"""The house keeps its layers: every folder imports only what stands below it, and only one module reads a clock."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from tests.structure.measure import Import, circles, folders_floors, graph, imports, lines, modules
+
+_WORDS = "_core abc _backends"
+_ROOMS = "triggers policies executors stores observers"
+
+MAY_IMPORT = {
+    "_core": "",
+    "abc": "_core",
+    "_backends": "_core abc",
+    **dict.fromkeys(_ROOMS.split(), _WORDS),
+    "_engine": _WORDS,
+    "_scheduler": f"{_WORDS} {_ROOMS} _engine",
+    **dict.fromkeys(
+        ["__init__", "events", "asgi", "dashboard", "cli", "testing"], f"{_WORDS} {_ROOMS} _engine _scheduler"
+    ),
+}
+"""What each folder may import beside itself; nothing else imports the last row."""
+
+LEFT = {
+    "_engine.pipeline": "policies",
+    "_engine.reconcile": "triggers _scheduler",
+    "_engine.runtime": "_scheduler stores",
+}
+"""What still stands in another folder than it should."""
+
+CIRCLES = [
+    {"triggers.base", "triggers.combine"},
+    {"_engine.attempt", "_engine.runner"},
+    {"_engine.runtime", "_engine.worker"},
+]
+"""The first is meant: ``except_`` is a method of every trigger, and makes a combination."""
+
+CLOCKS = {
+    "_backends.clock": "the door",
+    "executors.process.link": "how long a process has to answer and to die, a matter of the machine's own time",
+    "_engine.watchdog": "how long the machine's own loop stands still, which its clock cannot tell",
+    "stores.postgres.notifications": "how long a thread sleeps between two looks at a connection",
+    "stores.sql.schema": "how long a thread waits for a database that is locked or away",
+    "stores.sqlite.file": "how long a thread waits for a file's lock",
+    "stores.sql.thread": "how long a thread took to write a batch",
+    "stores.postgres.store": "how old the server's last answer is",
+    "testing.virtual.asyncio_loop": "how long virtual time may stand still for real work",
+    "testing.virtual.trio_clock": "the same for trio",
+}
+"""Modules that may read a clock, and why. Whatever is about schedules goes through ``_backends.clock``."""
+
+
+MODULES = modules()
+
+
+def allowed(one: Import) -> bool:
+    """Whether an import keeps the rule."""
+    folder, target = one.module.split(".")[0], one.target.split(".")[0]
+    return target in {folder, *MAY_IMPORT[folder].split(), *LEFT.get(one.module, "").split()}
+
+
+def test_every_folder_has_its_layer() -> None:
+    homeless = {name.split(".")[0] for name in MODULES} - set(MAY_IMPORT)
+    assert not homeless, "say in MAY_IMPORT what it may import"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_stands_below_it(module: str) -> None:
+    wrong = [str(one) for one in imports(module, MODULES) if not allowed(one)]
+    assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert sorted(map(sorted, circles(graph(MODULES)))) == sorted(map(sorted, CIRCLES))
+
+
+def test_the_house_has_few_floors_and_few_doors() -> None:
+    assert max(folders_floors(graph(MODULES)).values()) <= 7
+    assert len({name.split(".")[0] for name in MODULES}) <= 14
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_can_be_read_in_one_go(module: str) -> None:
+    path = MODULES[module]
+    assert lines(path) <= 400
+    assert path.name == "__init__.py" or lines(path) >= 20 or module == "_core.version"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_reads_no_clock_but_through_the_door(module: str) -> None:
+    if module in CLOCKS:
+        return
+    assert list(clock_readings(MODULES[module].read_text())) == []
+
+
+def clock_readings(source: str) -> Iterator[str]:
+    """Yield where a clock is read: any use of ``time``, and what asks for now or today."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import) and any(alias.name == "time" for alias in node.names):
+            yield f"{node.lineno}: import time"
+        elif isinstance(node, ast.ImportFrom) and node.module == "time":
+            yield f"{node.lineno}: from time import"
+        elif isinstance(node, ast.Attribute) and node.attr in ("now", "utcnow", "today"):
+            if ast.unparse(node.value) in ("datetime", "datetime.datetime", "date", "datetime.date"):
+                yield f"{node.lineno}: {ast.unparse(node)}"
+
+
+def test_those_that_may_read_a_clock_do() -> None:
+    idle = [
+        module for module in CLOCKS
+        if module in MODULES and not list(clock_readings(MODULES[module].read_text()))
+    ]  # fmt: skip
+    assert idle == []
+
+
+@pytest.mark.parametrize(
+    "module, target, fine",
+    [
+        ("_engine.engine", "stores.memory.store", False),
+        ("_engine.engine", "_core.rules.due", True),
+        ("_core.rules.due", "_engine.engine", False),
+        ("stores.sqlite.store", "stores.sql.store", True),
+        ("stores.sqlite.store", "triggers.cron", False),
+        ("_scheduler.scheduler", "asgi", False),
+        ("testing.plugin", "stores.memory", True),
+    ],
+)
+def test_the_rule_knows_right_from_wrong(module: str, target: str, fine: bool) -> None:
+    assert allowed(Import(module, target, 1)) is fine
+
+
+@pytest.mark.parametrize(
+    "source, read",
+    [
+        ("import time", True),
+        ("from time import monotonic", True),
+        ("datetime.now(UTC)", True),
+        ("datetime.datetime.utcnow()", True),
+        ("date.today()", True),
+        ("clock.now()", False),
+        ("from datetime import time", False),
+    ],
+)
+def test_reading_a_clock_is_seen(source: str, read: bool) -> None:
+    assert bool(list(clock_readings(source))) is read
