@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asyncsched._core.events import Event
     from asyncsched._core.instants import Instant, Now
     from asyncsched._core.records import InstanceRecord, JobPause, RunRecord, ScheduleRecord, Stretch
-    from asyncsched._core.requests import Added, Claim, Claimed, Ending, RunQuery, Seen, Watch
+    from asyncsched._core.requests import Added, Changes, Claim, Claimed, Ending, RunQuery, Watch
 
 
 class Clock(Protocol):
@@ -101,8 +101,8 @@ class Store(Protocol):
     durable: bool
     """Whether it outlives the process: arguments go through JSON, and instances share it."""
 
-    async def open(self, hint: Callable[[], None]) -> None:
-        """Open the store; call ``hint`` (from the loop) whenever something earlier may be due."""
+    async def open(self, notify: Callable[[], None]) -> None:
+        """Open the store; call ``notify`` (from the loop) whenever something earlier may be due."""
         ...
 
     async def close(self) -> None:
@@ -211,12 +211,12 @@ class ClusterStore(Store, Protocol):
     poll_every: float
 
     @property
-    def doubts(self) -> int:
+    def lost_answers(self) -> int:
         """How many answers were lost so far: each time runs may be held since then that nobody knows of."""
         ...
 
     @property
-    def doubtful(self) -> bool:
+    def unconfirmed(self) -> bool:
         """Whether there are more doubts than :meth:`sure` has heard of."""
         ...
 
@@ -225,10 +225,10 @@ class ClusterStore(Store, Protocol):
         """What keeps it from being written to, in words; ``""`` while it is well."""
         ...
 
-    stirred: Callable[[bool, Set[int] | None], None]
+    notified: Callable[[bool, Set[int] | None], None]
     """Set by whoever looks; called, from the loop, where the store hears by itself that others wrote:
     with whether there may be something to do, and which runs have changed (``None``: perhaps any).
-    Then, and if one of the runs is waited for, it is worth a :meth:`look` before the next poll."""
+    Then, and if one of the runs is waited for, it is worth a :meth:`poll` before the next poll."""
 
     def prepare(self, clock: Clock, triggers: ReadTrigger) -> None:
         """Take the scheduler's clock, and what reads triggers. Before ``open``."""
@@ -246,11 +246,11 @@ class ClusterStore(Store, Protocol):
         """Count one beat. Returns False if the instance was declared dead."""
         ...
 
-    async def look(self, watch: Watch) -> Seen | None:
+    async def poll(self, watch: Watch) -> Changes | None:
         """Return what has changed, or ``None`` if nothing has."""
         ...
 
-    async def bury(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:
+    async def declare_dead(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:
         """Declare dead whose beat still stands at ``beat``, fencing all its runs in the same write.
 
         Returns how many runs got which state, or ``None`` if it lives or was buried before.
@@ -280,6 +280,6 @@ class ClusterStore(Store, Protocol):
         """Return the living instances, oldest first."""
         ...
 
-    def sure(self, doubts: int) -> None:
-        """Hear that all that is held is known, as far as the first ``doubts`` of them are concerned."""
+    def confirm(self, lost_answers: int) -> None:
+        """Hear that all that is held is known, as far as the first ``lost_answers`` of them are concerned."""
         ...

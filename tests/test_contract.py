@@ -283,12 +283,12 @@ async def test_a_handle_whose_run_was_pruned_before_it_was_asked_does_not_wait_f
         async def gone(run_id: int) -> None:
             return None
 
-        handle._desk._line.store.run = gone  # type: ignore[attr-defined]  # as after eight days
+        handle._control._worker.store.run = gone  # type: ignore[attr-defined]  # as after eight days
         with anyio.move_on_after(60) as waited:
             try:
                 assert await handle.result() == 7  # memory: the handle has the run itself
             except UnknownRun:
-                assert handle._desk._line.store.durable  # type: ignore[attr-defined]
+                assert handle._control._worker.store.durable  # type: ignore[attr-defined]
         assert not waited.cancelled_caught
 
 
@@ -308,7 +308,7 @@ async def test_a_handle_after_shutdown_answers_or_says_that_it_is_closed(
         await handle.result()
     with pytest.raises(SchedulerClosed, match=r"the scheduler has been closed, and its (store|runs)"):
         await handle.reschedule(delay=5)
-    if handle._desk._line.store.durable:  # type: ignore[attr-defined]
+    if handle._control._worker.store.durable:  # type: ignore[attr-defined]
         for call in (handle.status, handle.cancel, handle.updates().__anext__):
             with pytest.raises(
                 SchedulerClosed, match=r"when a scheduler runs again, ask by its handle\(run_id\)"

@@ -118,8 +118,8 @@ async def test_named_context_variables_go_along_into_a_process() -> None:
         SECRET.set("the request's own")
         assert await (await scheduler.schedule_once(tells_its_trace)).result() == ["no trace", "none", ""]
         TRACE.set({"id": 7})
-        carried = await scheduler.schedule_once(tells_its_trace, "x")
-        assert await carried.result() == [{"id": 7}, "none", "x"]
+        context_vars = await scheduler.schedule_once(tells_its_trace, "x")
+        assert await context_vars.result() == [{"id": 7}, "none", "x"]
         TRACE.set(object())
         refused = await (await scheduler.schedule_once(tells_its_trace)).wait()
         assert "the context variable 'trace' is <object object at" in refused.message

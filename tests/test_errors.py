@@ -14,7 +14,7 @@ import asyncsched
 from asyncsched._core import errors as _errors
 from asyncsched._core import instants as _instants
 from asyncsched._core.errors import AsyncSchedError
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 
 LONG = "x" * 1_000_000
 
@@ -91,10 +91,10 @@ class Hostile:
 
 
 def test_any_value_can_be_shown_in_40_characters() -> None:
-    assert shown(LONG) == "'" + "x" * 38 + "…"
-    assert shown(10**5000) == "<int>"
-    assert shown(Hostile()) == "<Hostile>"
-    assert shown([1, 2]) == "[1, 2]"
+    assert safe_repr(LONG) == "'" + "x" * 38 + "…"
+    assert safe_repr(10**5000) == "<int>"
+    assert safe_repr(Hostile()) == "<Hostile>"
+    assert safe_repr([1, 2]) == "[1, 2]"
 
 
 @pytest.mark.parametrize(

@@ -292,9 +292,9 @@ async def test_the_sync_call_in_the_loops_thread_says_what_to_use(scheduler: Sch
 
 async def test_another_thread_hears_that_the_scheduler_was_closed_meanwhile(scheduler: Scheduler) -> None:
     async with scheduler:
-        machine = scheduler._running()
+        runtime = scheduler._running()
     with pytest.raises(SchedulerClosed, match="closed before it could answer"):
-        await anyio.to_thread.run_sync(machine.from_thread, nothing)
+        await anyio.to_thread.run_sync(runtime.from_thread, nothing)
 
 
 # ── idle ─────────────────────────────────────────────────────────────────────────────────────

@@ -51,15 +51,15 @@ def scheduler(virtual_clock: VirtualClock) -> Scheduler:
 
 def sizes(scheduler: Scheduler) -> dict[str, int]:
     """Return how many entries every collection of a scheduler in memory has."""
-    machine: Any = scheduler._machine
-    store, engine = machine.main.store, machine.main.engine
+    runtime: Any = scheduler._runtime
+    store, engine = runtime.main.store, runtime.main.engine
     history = store._history
     return {
         "runs": len(store._runs),
-        "books": len(store._books),
-        "slots": sum(len(book.slots) for book in store._books.values()),
-        "live": sum(len(book.live) for book in store._books.values()),
-        "stretches": sum(len(book.stretches) for book in store._books.values()),
+        "entries": len(store._entries),
+        "slots": sum(len(entry.slots) for entry in store._entries.values()),
+        "live": sum(len(entry.live) for entry in store._entries.values()),
+        "stretches": sum(len(entry.stretches) for entry in store._entries.values()),
         "keys": len(store._keys),
         "parked": sum(map(len, store._waiting._parked.values())),
         "ready": sum(len(queue._heap) for queue in store._waiting._ready.values()),
@@ -70,13 +70,13 @@ def sizes(scheduler: Scheduler) -> dict[str, int]:
         "recent": len(history._recent),
         "due": sum(map(len, engine._heaps.values())),
         "schedules": len(engine.schedules),
-        "attempts": len(machine.main.runner.live),
-        "timers": len(machine.main.timers._heap),
-        "progress": len(machine.main.board._changed),
-        "waiters": len(machine.hub._waiters),
-        "errors": len(machine.hub._errors),
-        "jobs": len(machine.registry.jobs),
-        "runnables": len(machine.runnables),
+        "attempts": len(runtime.main.runner.running),
+        "timers": len(runtime.main.timers._heap),
+        "progress": len(runtime.main.board._changed),
+        "waiters": len(runtime.bus._waiters),
+        "errors": len(runtime.bus._errors),
+        "jobs": len(runtime.registry.jobs),
+        "runnables": len(runtime.runnables),
     }
 
 
@@ -188,10 +188,10 @@ async def test_schedules_that_come_and_go_leave_nothing(
         await virtual_clock.advance(3600)
         counted = sizes(scheduler)
     assert {name: size for name, size in counted.items() if size} == {
-        "runs": counted["history"], "slots": counted["slots"], "books": counted["books"],
+        "runs": counted["history"], "slots": counted["slots"], "entries": counted["entries"],
         "history": counted["history"], "jobs": 1, "runnables": 1,
     }  # fmt: skip
-    assert counted["runs"] <= 100 and counted["slots"] <= 100 and counted["books"] <= 100
+    assert counted["runs"] <= 100 and counted["slots"] <= 100 and counted["entries"] <= 100
 
 
 async def test_a_million_values_of_a_limit_do_not_stay(
@@ -266,7 +266,7 @@ async def test_a_virtual_day_leaves_every_collection_as_large_as_after_its_first
         for job in ("steady", "flaky", "slow", "once"):
             await scheduler.cancel_many(job=job)
         await virtual_clock.advance(60)
-        store: Any = scheduler._machine.main.store  # type: ignore[union-attr]
+        store: Any = scheduler._runtime.main.store  # type: ignore[union-attr]
         left = residue(store)
     assert left == {}
     early, late = hours[1], hours[-1]
@@ -299,7 +299,7 @@ async def test_a_run_leaves_no_circle_to_the_garbage_collector(
             found = {type(one).__name__ for one in gc.garbage}
             gc.garbage.clear()
             if watched:
-                assert not found & {"Live", "CurrentRun", "RunRecord", "Task", "RunHandle"}
+                assert not found & {"RunningAttempt", "CurrentRun", "RunRecord", "Task", "RunHandle"}
 
 
 async def test_the_task_of_a_run_is_named_after_its_job(
@@ -325,11 +325,11 @@ def test_a_copy_of_a_run_has_rare_fields_of_its_own() -> None:
 
 def test_a_run_as_usual_has_no_rare_fields() -> None:
     run = RunRecord(1 << 80, "job", 5)
-    run.error, run.asked, run.permits = None, None, ()
+    run.error, run.cancel_requested, run.permits = None, None, ()
     assert run.rare is None
-    run.asked = "cancelled"
-    run.asked = None
-    assert run.asked is None and run.error is None and run.attempts is None
+    run.cancel_requested = "cancelled"
+    run.cancel_requested = None
+    assert run.cancel_requested is None and run.error is None and run.attempts is None
 
 
 def test_an_id_tells_when_it_was_made() -> None:

@@ -45,10 +45,10 @@ class Every:
 
     def __init__(self, seconds: int) -> None:
         self.step = seconds * SECOND
-        self.asked = 0
+        self.cancel_requested = 0
 
     def next(self, after: datetime) -> datetime | None:
-        self.asked += 1
+        self.cancel_requested += 1
         return to_datetime((to_instant(after) // self.step + 1) * self.step)
 
 
@@ -197,7 +197,7 @@ def test_the_last_slot_of_all_may_be_moved_by_the_whole_jitter() -> None:
 def test_previous_is_found_without_being_told_and_without_a_walk(seconds: int, at: int) -> None:
     own = Every(seconds)
     assert UserTrigger(own).previous_instant(at) == at // own.step * own.step
-    assert own.asked < 130
+    assert own.cancel_requested < 130
 
 
 def test_previous_of_a_trigger_that_has_ended_or_not_begun() -> None:
@@ -218,7 +218,7 @@ def test_previous_of_its_own_is_asked_where_there_is_one() -> None:
 
     own = Mirrored(10)
     assert UserTrigger(own).previous_instant(T0 + 1) == T0
-    assert own.asked == 0
+    assert own.cancel_requested == 0
 
 
 @pytest.mark.parametrize(

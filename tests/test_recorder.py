@@ -155,7 +155,7 @@ async def test_where_nothing_can_be_recorded_of_one_the_others_are_told_and_its_
         handles = await crowd.end(range(5))
         assert [await handles[value].result() for value in (0, 1, 2, 4)] == [0, 1, 2, 4]
         await virtual_clock.advance(1)
-        assert not scheduler._machine.main.runner.known()  # type: ignore[union-attr]
+        assert not scheduler._runtime.main.runner.known()  # type: ignore[union-attr]
         assert (await handles[3].status()).state == "running"
     assert caplog.text.count("and the store did not take it") == 2
 

@@ -49,8 +49,8 @@ async def test_what_a_scope_schedules_ends_with_its_block(
         with pytest.raises(RunCancelled):
             await running.result()
         assert await scheduler.runs() == [] and await scheduler.schedules() == []
-        assert scheduler._machine is not None and not scheduler._machine.annexes
-        assert len(scheduler._machine.seats._on_free) == 1
+        assert scheduler._runtime is not None and not scheduler._runtime.scopes
+        assert len(scheduler._runtime.capacity._on_free) == 1
 
 
 async def test_any_callable_will_do(scheduler: Scheduler, virtual_clock: VirtualClock) -> None:
@@ -134,7 +134,7 @@ async def test_a_block_that_raises_or_is_cancelled_takes_its_schedules_along(
                 await scope.schedule_once(tidy, "cancelled")
                 await anyio.sleep_forever()
         assert cleaned == ["raised", "cancelled"]
-        assert scheduler._machine is not None and not scheduler._machine.annexes
+        assert scheduler._runtime is not None and not scheduler._runtime.scopes
 
 
 async def test_after_the_block_its_calls_say_that_it_is_closed(scheduler: Scheduler) -> None:
@@ -198,13 +198,13 @@ async def test_a_thousand_scopes_leave_nothing_behind(
     scheduler: Scheduler, virtual_clock: VirtualClock
 ) -> None:
     async with scheduler:
-        machine: Any = scheduler._machine
-        tasks_before = len(getattr(machine.backend, "_tasks", ()))
+        runtime: Any = scheduler._runtime
+        tasks_before = len(getattr(runtime.backend, "_tasks", ()))
         for _ in range(1000):
             async with scheduler.scope() as scope:
                 scope.interval(seconds=1)(anyio.lowlevel.checkpoint)
                 await scope.schedule_once(lambda: None, delay=100)
         await virtual_clock.advance(0)
-        assert not machine.annexes and len(machine.seats._on_free) == 1
-        assert len(getattr(machine.backend, "_tasks", ())) == tasks_before
-        assert machine.hub.waited_for == []
+        assert not runtime.scopes and len(runtime.capacity._on_free) == 1
+        assert len(getattr(runtime.backend, "_tasks", ())) == tasks_before
+        assert runtime.bus.waited_for == []

@@ -127,7 +127,7 @@ async def test_one_that_never_began_is_released_too(virtual_clock: VirtualClock)
         handle = await scheduler.schedule_once(sleep, 60)
         line = scheduler._running().main
         await line.engine._turn()  # claimed; its task has had no turn yet
-        if any(live.phase != "new" for live in line.runner.live.values()):
+        if any(live.phase != "new" for live in line.runner.running.values()):
             pytest.skip("from Python 3.12 on, asyncio begins a task at once")
         assert (await handle.status()).state == "running"
     run = await handle.status()

@@ -11,7 +11,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-def pieces(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+def portions(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
     """Yield them in order, at most so many at once."""
     for first in range(0, len(items), most):
         yield items[first : first + most]
@@ -20,7 +20,7 @@ def pieces(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
 async def in_turns(make: Callable[[T], V], items: Sequence[T], most: int) -> list[V]:
     """Return what is made of each, while others get their turn after every ``most``."""
     made = [make(item) for item in items[:most]]
-    for some in pieces(items[most:], most):
+    for some in portions(items[most:], most):
         await checkpoint()
         made += [make(item) for item in some]
     return made

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from asyncsched._core.errors import ConfigurationError
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 
 
 def check_int(value: object, what: str, least: int, most: int) -> int:
     """Return ``value`` if it is a whole number within bounds (a bool is none)."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ConfigurationError(f"{what} must be a whole number from {least} to {most}, not {shown(value)}")
+        raise ConfigurationError(
+            f"{what} must be a whole number from {least} to {most}, not {safe_repr(value)}"
+        )
     return value
 
 
 def check_choice(value: object, what: str, choices: tuple[str, ...]) -> None:
     """Refuse what is none of ``choices``."""
     if value not in choices:
-        raise ConfigurationError(f"{what} must be one of {', '.join(map(repr, choices))}, not {shown(value)}")
+        raise ConfigurationError(
+            f"{what} must be one of {', '.join(map(repr, choices))}, not {safe_repr(value)}"
+        )
 
 
 def can_be_kept(text: str) -> bool:
@@ -33,5 +37,5 @@ def check_text(value: object, what: str) -> None:
     """Refuse a text that no store can keep; ``None`` is none."""
     if isinstance(value, str) and not can_be_kept(value):
         raise ConfigurationError(
-            f"{what} has a zero character or a lone surrogate, which no store keeps: {shown(value)}"
+            f"{what} has a zero character or a lone surrogate, which no store keeps: {safe_repr(value)}"
         )

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from asyncsched._core.errors import ArgumentError, ConfigurationError, SchedulerStateError
 from asyncsched._core.instants import Instant, to_datetime, to_micros
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class CurrentRun:
         if not fit or not isinstance(message, str):
             raise ArgumentError(
                 f"job {self.job!r}: progress(done, total=None, message='') takes finite numbers and a text, "
-                f"not {shown((done, total, message))}"
+                f"not {safe_repr((done, total, message))}"
             )
         self._link.progress(done, total, message)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from asyncsched._core.errors import ConfigurationError
-from asyncsched._core.text import shorten, shown
+from asyncsched._core.text import safe_repr, shorten
 
 Instant = int
 """Microseconds since the epoch, in UTC."""
@@ -72,7 +72,9 @@ def to_micros(seconds: float | timedelta, what: str) -> int:
     if isinstance(seconds, timedelta):
         micros = seconds // _MICROSECOND
     elif isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise ConfigurationError(f"{what} must be a number of seconds or a timedelta, not {shown(seconds)}")
+        raise ConfigurationError(
+            f"{what} must be a number of seconds or a timedelta, not {safe_repr(seconds)}"
+        )
     elif isinstance(seconds, float) and not math.isfinite(seconds):
         raise ConfigurationError(f"{what} must be finite, not {seconds}")
     elif abs(seconds) > _CENTURY // SECOND:  # before it is multiplied, which a float may not survive
@@ -80,7 +82,7 @@ def to_micros(seconds: float | timedelta, what: str) -> int:
     else:
         micros = round(seconds * SECOND)
     if abs(micros) > _CENTURY:
-        raise ConfigurationError(f"{what} is longer than 100 years: {shown(seconds)}")
+        raise ConfigurationError(f"{what} is longer than 100 years: {safe_repr(seconds)}")
     return micros
 
 
@@ -114,7 +116,7 @@ def to_zone(value: str | tzinfo, what: str = "timezone") -> tzinfo:
     if isinstance(value, timezone):
         return value
     raise ConfigurationError(
-        f"{what} must be an IANA name, a ZoneInfo or a datetime.timezone, not {shown(value)}"
+        f"{what} must be an IANA name, a ZoneInfo or a datetime.timezone, not {safe_repr(value)}"
     )
 
 

@@ -10,7 +10,7 @@ from asyncsched._core.jobs import Job, arguments_of
 from asyncsched._core.models import Attempt, ErrorInfo, Instance, Run, Schedule
 from asyncsched._core.records import InstanceRecord, RunRecord, ScheduleRecord
 from asyncsched._core.states import FINAL_STATES
-from asyncsched._core.text import told
+from asyncsched._core.text import describe_error
 
 
 def run_id_text(run_id: int) -> str:
@@ -150,6 +150,4 @@ def _description(trigger: Any) -> str:
     try:
         return str(describe()) if describe else repr(trigger)
     except Exception as error:  # a trigger of the user's own hides nobody else's schedule
-        return (
-            f"{type(getattr(trigger, 'trigger', trigger)).__name__} whose description failed: {told(error)}"
-        )
+        return f"{type(getattr(trigger, 'trigger', trigger)).__name__} whose description failed: {describe_error(error)}"

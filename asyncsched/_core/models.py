@@ -11,7 +11,7 @@ from asyncsched._core.checks import check_choice, check_int
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.instants import to_micros
 from asyncsched._core.states import FINAL_STATES, CatchUp, Origin, Outcome, State
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +67,16 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Shown:
+class _SafeRepr:
     """Has a repr whatever a job was given and returned: theirs may be long, or raise."""
 
     def __repr__(self) -> str:
-        named = (f"{one.name}={shown(getattr(self, one.name), 200)}" for one in fields(self))
+        named = (f"{one.name}={safe_repr(getattr(self, one.name), 200)}" for one in fields(self))
         return f"{type(self).__name__}({', '.join(named)})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Run(_Shown):
+class Run(_SafeRepr):
     """One execution of a job, from pending to its outcome, all attempts included.
 
     Times are aware UTC datetimes. ``scheduled_for`` is the due time before jitter, ``due`` the one
@@ -124,7 +124,7 @@ class Run(_Shown):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Schedule(_Shown):
+class Schedule(_SafeRepr):
     """A trigger bound to a job by a stable id, as it stands in the store."""
 
     id: str

@@ -11,13 +11,13 @@ from typing import Any
 
 from asyncsched._core.errors import ArgumentError, ConfigurationError
 from asyncsched._core.jobs import Job
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 
 Place = tuple[str, str]
 """Where another process finds a context variable: a module, and its name there."""
 
 
-def carried(job: Job, as_json: bool) -> dict[str, Any]:
+def capture(job: Job, as_json: bool) -> dict[str, Any]:
     """Return what the job's context variables stand at here, as far as they are set.
 
     Raises:
@@ -31,13 +31,13 @@ def carried(job: Job, as_json: bool) -> dict[str, Any]:
                 found[name] = json.loads(json.dumps(value, allow_nan=False))
             except (TypeError, ValueError, RecursionError):
                 raise ArgumentError(
-                    f"job {job.name!r}: carry: the context variable {name!r} is {shown(value)}, which JSON "
+                    f"job {job.name!r}: carry: the context variable {name!r} is {safe_repr(value)}, which JSON "
                     "cannot carry; set it to a text, a number, or a list or dict of those"
                 ) from None
     return found
 
 
-def carrying(job: Job) -> Callable[[], Callable[..., Any]]:
+def propagating(job: Job) -> Callable[[], Callable[..., Any]]:
     """Return what gives the job's function for one attempt in another process, its variables with it.
 
     Raises:
@@ -45,12 +45,12 @@ def carrying(job: Job) -> Callable[[], Callable[..., Any]]:
 
     """
     places = {name: _place_of(variable, job.name) for name, variable in job.carry.items()}
-    return lambda: Carrying(
-        job.func, {places[name]: value for name, value in carried(job, as_json=True).items()}
+    return lambda: WithVariables(
+        job.func, {places[name]: value for name, value in capture(job, as_json=True).items()}
     )
 
 
-class Carrying:
+class WithVariables:
     """A function to be called where some context variables have these values."""
 
     def __init__(self, func: Callable[..., Any], values: dict[Place, Any]) -> None:

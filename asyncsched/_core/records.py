@@ -44,7 +44,7 @@ class Permit(NamedTuple):
     drop: bool = False
 
 
-class PastAttempt(NamedTuple):
+class AttemptRecord(NamedTuple):
     """One attempt that has ended; times are wall instants."""
 
     number: int
@@ -97,12 +97,12 @@ class RunRecord:
     key: _Rare[str | None] = _Rare(None)
     key_ttl: _Rare[int] = _Rare(0)
     permits: _Rare[tuple[Permit, ...]] = _Rare(())
-    carried: _Rare[dict[str, Any] | None] = _Rare(None)  # context variables
+    context_vars: _Rare[dict[str, Any] | None] = _Rare(None)  # context variables
     waits_for: _Rare[str | None] = _Rare(None)
-    asked: _Rare[str | None] = _Rare(None)  # why its holder is to cancel it
+    cancel_requested: _Rare[str | None] = _Rare(None)  # why its holder is to cancel it
     progress: _Rare[Progress | None] = _Rare(None)
     error: _Rare[ErrorInfo | None] = _Rare(None)
-    attempts: _Rare[list[PastAttempt] | None] = _Rare(None)
+    attempts: _Rare[list[AttemptRecord] | None] = _Rare(None)
     reference: _Rare[str | None] = _Rare(None)  # the id an engine elsewhere gave it
 
     def __init__(
@@ -123,7 +123,7 @@ class RunRecord:
         key: str | None = None,
         key_ttl: int = 0,
         permits: tuple[Permit, ...] = (),
-        carried: dict[str, Any] | None = None,
+        context_vars: dict[str, Any] | None = None,
     ) -> None:
         self.id = id
         self.job = job
@@ -153,8 +153,8 @@ class RunRecord:
         self.queue: Any = None
         self.place = 0
         self.rare: dict[str, Any] | None = None
-        if key is not None or key_ttl or permits or carried:
-            self.key, self.key_ttl, self.permits, self.carried = key, key_ttl, permits, carried
+        if key is not None or key_ttl or permits or context_vars:
+            self.key, self.key_ttl, self.permits, self.context_vars = key, key_ttl, permits, context_vars
 
     @property
     def created_at(self) -> Instant:
@@ -242,7 +242,7 @@ class JobPause(NamedTuple):
 class InstanceRecord(NamedTuple):
     """One running scheduler, as the others see it.
 
-    ``seat`` numbers the instances in the order of their start: the newest has the word about what
+    ``ordinal`` numbers the instances in the order of their start: the newest has the word about what
     the code declares. ``beat`` counts up while it lives.
     """
 
@@ -253,7 +253,7 @@ class InstanceRecord(NamedTuple):
     role: str
     jobs: frozenset[str]
     schedules: frozenset[str]
-    seat: int = 0
+    ordinal: int = 0
     started_at: Instant = 0
     beat: int = 0
     beat_at: Instant = 0

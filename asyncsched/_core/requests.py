@@ -22,26 +22,26 @@ class Watch(NamedTuple):
     """What an instance wants to hear: changes since the numbers it saw last, and of some runs."""
 
     holder: int
-    signal: Any
+    work_version: Any
     version: int
     runs: Collection[int] = ()
     fully: bool = False  # whether or not anything has changed
 
 
 @dataclass(slots=True, eq=False)
-class Seen:
+class Changes:
     """What it hears.
 
-    ``signal`` differs from the last one when there may be something to claim. ``ids`` are all
+    ``work_version`` differs from the last one when there may be something to claim. ``ids`` are all
     schedules there are, given only when some have gone; ``runs`` are tokens that change with a run.
     """
 
-    signal: Any
+    work_version: Any
     version: int
     beats: list[tuple[int, int]]
     schedules: list[ScheduleRecord] = field(default_factory=list)
     ids: set[str] | None = None
-    asked: list[tuple[int, str]] = field(default_factory=list)
+    cancel_requests: list[tuple[int, str]] = field(default_factory=list)
     runs: dict[int, Any] = field(default_factory=dict)
 
 
@@ -91,14 +91,14 @@ class Claimed:
     """What it got.
 
     ``next_wall`` and ``next_steady`` are when the earliest pending run becomes ready on each
-    timeline; ``more`` says that something is ready already. ``asked`` names running runs that
+    timeline; ``more`` says that something is ready already. ``cancel_requests`` names running runs that
     are to be cancelled, and why; whoever holds one does.
     """
 
     runs: list[RunRecord] = field(default_factory=list)
     schedules: list[ScheduleRecord] = field(default_factory=list)
     skipped: list[Stretch] = field(default_factory=list)
-    asked: list[tuple[int, str]] = field(default_factory=list)
+    cancel_requests: list[tuple[int, str]] = field(default_factory=list)
     dropped: list[RunRecord] = field(default_factory=list)
     next_wall: Instant | None = None
     next_steady: Instant | None = None

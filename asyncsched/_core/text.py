@@ -8,7 +8,7 @@ def shorten(text: str, limit: int = 40) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def shown(value: object, limit: int = 40) -> str:
+def safe_repr(value: object, limit: int = 40) -> str:
     """Return what is said of a value that was given: at most ``limit`` characters, whatever it is."""
     try:
         return shorten(repr(value), limit)
@@ -16,7 +16,7 @@ def shown(value: object, limit: int = 40) -> str:
         return f"<{shorten(type(value).__name__)}>"
 
 
-def told(error: BaseException, limit: int = 200) -> str:
+def describe_error(error: BaseException, limit: int = 200) -> str:
     """Return an exception's type and at most ``limit`` characters of its text, whatever it is."""
     name = type(error).__name__
     try:

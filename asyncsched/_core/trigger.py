@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import SECOND, YEAR, Instant, to_datetime, to_instant
-from asyncsched._core.text import shorten, shown, told
+from asyncsched._core.text import describe_error, safe_repr, shorten
 
 if TYPE_CHECKING:
     from asyncsched._core.instants import Instant
@@ -96,7 +96,7 @@ def as_instants(trigger: Any, what: str) -> InstantTrigger:
         speaking: InstantTrigger = trigger
         return speaking
     if not callable(getattr(trigger, "next", None)) or isinstance(trigger, type):
-        raise TriggerError(f"{what}: {shown(trigger)} is no trigger; {_instead_of(trigger)}")
+        raise TriggerError(f"{what}: {safe_repr(trigger)} is no trigger; {_instead_of(trigger)}")
     return UserTrigger(trigger)
 
 
@@ -105,7 +105,7 @@ def _instead_of(trigger: object) -> str:
         return "write it as Cron(...)"
     if isinstance(trigger, (int, float, timedelta)) and not isinstance(trigger, bool):
         seconds = trigger.total_seconds() if isinstance(trigger, timedelta) else trigger
-        return f"write Interval(seconds={shown(seconds)})"
+        return f"write Interval(seconds={safe_repr(seconds)})"
     return "give an Interval, Cron, At, AnyOf, or an object with next(after) -> datetime | None"
 
 
@@ -120,7 +120,7 @@ def asking(schedule: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise TriggerError(f"schedule {schedule!r}: its trigger failed: {told(error)}") from error
+        raise TriggerError(f"schedule {schedule!r}: its trigger failed: {describe_error(error)}") from error
 
 
 @runtime_checkable

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from asyncsched._engine.timers import Timer
 
 
-class Live:
+class RunningAttempt:
     """An attempt that is being executed, and the link through which its code speaks to us."""
 
     __slots__ = (
-        "_runner", "abandoned", "asked", "deadline", "phase", "provided", "run", "runnable", "task", "timer",
+        "_runner", "abandoned", "cancel_requested", "deadline", "phase", "provided", "run", "runnable", "task", "timer",
     )  # fmt: skip
 
     def __init__(self, runner: Runner, run: RunRecord, runnable: Runnable) -> None:
@@ -29,7 +29,9 @@ class Live:
         self.task: Task | None = None
         self.timer: Timer | None = None
         self.deadline: float | None = None
-        self.asked: str | None = None  # why it is to end: timeout, shutdown, fenced, or a person's why
+        self.cancel_requested: str | None = (
+            None  # why it is to end: timeout, shutdown, fenced, or a person's why
+        )
         self.phase = "new"  # then "executing", then "over"
         self.abandoned = False
         self.provided: dict[str, Any] | None = None
@@ -49,11 +51,11 @@ class Live:
     def began(self) -> None:
         """Hear that the function begins only now: its timeout counts from here."""
         timeout = self.runnable.job.timeout
-        if timeout is not None and self.asked is None and self.phase == "executing":
+        if timeout is not None and self.cancel_requested is None and self.phase == "executing":
             self._runner.arm(self, timeout / SECOND)
 
     def cancelled(self) -> bool:
-        return self.asked is not None
+        return self.cancel_requested is not None
 
     def complete_in(self, connection: Any) -> Any:
         return self._runner.complete_in(self, connection)
@@ -62,9 +64,9 @@ class Live:
 
     def cancel(self, why: str) -> None:
         """Ask the attempt to end; it is given up :data:`GRACE` seconds later."""
-        if self.asked is not None or self.phase == "over":
+        if self.cancel_requested is not None or self.phase == "over":
             return
-        self.asked = why
+        self.cancel_requested = why
         if self.phase == "executing" and self.task is not None:
             self.task.cancel()
         self._runner.give_up_later(self)

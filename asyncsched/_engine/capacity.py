@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from asyncsched.abc import Executor
 
 
-class Seats:
+class Capacity:
     """Counts the free places of every executor. A run whose executor is full stays pending."""
 
     def __init__(self, executors: Mapping[str, Executor]) -> None:

@@ -50,16 +50,16 @@ class Steps:
         self._seen = seen
         now = timeline.now()
         self._offset = self._drift(now)
-        self._looked = now.steady
+        self._checked = now.steady
         on_step: Callable[[Callable[[], None]], Callable[[], None]] | None = getattr(clock, "on_step", None)
         self.nap = LONGEST_NAP if on_step is None else inf
         """The longest sleep after which a step is still noticed in time, in seconds."""
-        self._unheard: Callable[[], object] = (lambda: None) if on_step is None else on_step(wake)
+        self._unsubscribe: Callable[[], object] = (lambda: None) if on_step is None else on_step(wake)
 
-    def look(self, now: Now) -> Step | None:
+    def check(self, now: Now) -> Step | None:
         """Return the step since the last one that was met, or ``None``."""
         by = self._drift(now) - self._offset
-        since, self._looked = self._looked, now.steady
+        since, self._checked = self._checked, now.steady
         first = not self._seen
         if not first and -_STEP < by < _STEP:
             return None
@@ -73,7 +73,7 @@ class Steps:
 
     def close(self) -> None:
         """Be told of no more steps."""
-        self._unheard()
+        self._unsubscribe()
 
     def _drift(self, now: Now) -> int:
         return now.wall - round(self._clock.monotonic() * SECOND)

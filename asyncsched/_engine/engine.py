@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from asyncsched._backends.base import Backend, Sleeper
     from asyncsched._backends.clock import Timeline
     from asyncsched._core.ids import RunIds
-    from asyncsched._engine.capacity import Seats
-    from asyncsched._engine.event_bus import Hub
+    from asyncsched._engine.capacity import Capacity
+    from asyncsched._engine.event_bus import EventBus
     from asyncsched._engine.runner import Runner
     from asyncsched._engine.timers import Timers
     from asyncsched.abc import Clock, Store
@@ -59,11 +59,11 @@ class Engine:
         store: Store,
         timeline: Timeline,
         clock: Clock,
-        hub: Hub,
+        bus: EventBus,
         backend: Backend,
         sleeper: Sleeper,
         timers: Timers,
-        seats: Seats,
+        capacity: Capacity,
         ids: RunIds,
         jobs: Mapping[str, Runnable],
         holder: int,
@@ -72,11 +72,11 @@ class Engine:
         self._store = store
         self._timeline = timeline
         self._clock = clock
-        self._hub = hub
+        self._bus = bus
         self._backend = backend
         self._sleeper = sleeper
         self._timers = timers
-        self._seats = seats
+        self._capacity = capacity
         self._ids = ids
         self._jobs = jobs
         self._at_once = IN_ONE_WRITE if store.durable else AT_ONCE
@@ -90,7 +90,7 @@ class Engine:
         self._heaps: dict[bool, list[tuple[Instant, int, str, int]]] = {False: [], True: []}
         self._entries = count()
         self._steps = Steps(clock, timeline, sleeper.wake, seen=not store.durable)
-        self._hinted = True
+        self._notified = True
         self._closing = False
         self._failures = 0
         self.works = False
@@ -98,13 +98,13 @@ class Engine:
         """Which of how many instances that fire schedules this is."""
         self._wall: Instant | None = None  # when the store's earliest pending run is ready,
         self._steady: Instant | None = None  # on each timeline
-        seats.on_free(self.hint)
+        capacity.on_free(self.notify)
 
     # ── what others tell it ──────────────────────────────────────────────────────────────────
 
-    def hint(self) -> None:
+    def notify(self) -> None:
         """Something may be due earlier than was known. From the loop's thread."""
-        self._hinted = True
+        self._notified = True
         self._sleeper.wake()
 
     def added(self, run: RunRecord) -> None:
@@ -172,7 +172,7 @@ class Engine:
             logger.warning("nothing is begun while the store does not take it: %s", error)
         pause = min(0.1 * 2**self._failures, 2.0) if away else 1.0
         self._failures = min(self._failures + 1, 10)
-        self._hinted = True
+        self._notified = True
         until = self._clock.monotonic() + pause
         while not self._closing and self._clock.monotonic() < until:
             await self._sleeper.until(until)
@@ -185,10 +185,10 @@ class Engine:
         if self._stopping():
             return False
         firings = self._firings(now)
-        if not (firings or self._hinted or _due(self._wall, now.wall) or _due(self._steady, now.steady)):
+        if not (firings or self._notified or _due(self._wall, now.wall) or _due(self._steady, now.steady)):
             return False
-        self._hinted = False
-        claim = Claim(self.holder, firings, self._seats.free, self._at_once, self._jobs)
+        self._notified = False
+        claim = Claim(self.holder, firings, self._capacity.free, self._at_once, self._jobs)
         try:
             claimed = await self._store.claim(claim, now)
         except BaseException:
@@ -202,7 +202,7 @@ class Engine:
             stand = {record.id for record in claimed.schedules}
             await self._put_back([firing.schedule for firing in firings if firing.schedule not in stand])
         if claimed.more:
-            self._hinted = True  # what is left is ready: no due time will say so again
+            self._notified = True  # what is left is ready: no due time will say so again
         later = _due(claimed.next_wall, now.wall) or _due(claimed.next_steady, now.steady)
         return claimed.more or later or len(firings) >= self._at_once
 
@@ -212,15 +212,15 @@ class Engine:
         self.follow(claimed.schedules)
         ours = [run for run in claimed.runs if run.holder == self.holder]  # none if we are dead by now
         for run in ours:
-            self._seats.take(run.executor)
+            self._capacity.take(run.executor)
         self.runner.start((run, self._jobs[run.job]) for run in ours)
-        for run_id, why in claimed.asked:
+        for run_id, why in claimed.cancel_requests:
             self.runner.cancel(run_id, why)
         for run in claimed.dropped:
             self.runner.ended(run, self._jobs[run.job].job if run.job in self._jobs else None)
-        if claimed.skipped and self._hub.wants(SlotsSkipped):
+        if claimed.skipped and self._bus.wants(SlotsSkipped):
             for stretch in claimed.skipped:
-                self._hub.emit(_skipped(stretch, self._timeline.now()))
+                self._bus.emit(_skipped(stretch, self._timeline.now()))
 
     async def _put_back(self, ids: Iterable[str]) -> None:
         """See to schedules that were due, and whose rows are gone or cannot be read."""
@@ -236,13 +236,13 @@ class Engine:
 
     def done(self, run: RunRecord, verdict: Verdict | None) -> None:
         """Hear that an attempt has ended: its seat is free, and its schedule may have been paused."""
-        self._seats.give_back(run.executor)
+        self._capacity.give_back(run.executor)
         record = None if verdict is None else verdict.paused
         if record is not None:
             self.follow((record,))
-            if self._hub.wants(SchedulePaused):
+            if self._bus.wants(SchedulePaused):
                 at = to_datetime(self._timeline.now().wall)
-                self._hub.emit(SchedulePaused(at, record.id, record.note, record.by))
+                self._bus.emit(SchedulePaused(at, record.id, record.note, record.by))
 
     # ── what is due ──────────────────────────────────────────────────────────────────────────
 
@@ -305,7 +305,7 @@ class Engine:
     def _wake_at(self, now: Now) -> float:
         """Return the loop's time at which to look again."""
         naps = [self._steps.nap]
-        if self._hinted and not self._stopping():
+        if self._notified and not self._stopping():
             return 0.0
         if not self._stopping():
             for steady, at, pending in ((False, now.wall, self._wall), (True, now.steady, self._steady)):
@@ -322,7 +322,7 @@ class Engine:
 
     async def _notice_step(self, now: Now) -> None:
         """Plan the schedules of the wall clock again when it was moved, and once at the start."""
-        step = self._steps.look(now)
+        step = self._steps.check(now)
         if step is None:
             return
         names = await replan(list(self.schedules.values()), self._store, step, now, self.follow)
@@ -339,8 +339,8 @@ class Engine:
             step.by / SECOND,
             len(names),
         )
-        if self._hub.wants(ClockStepped):
-            self._hub.emit(ClockStepped(to_datetime(now.wall), timedelta(microseconds=step.by), names))
+        if self._bus.wants(ClockStepped):
+            self._bus.emit(ClockStepped(to_datetime(now.wall), timedelta(microseconds=step.by), names))
 
     def _current(self, entry: tuple[Instant, int, str, int]) -> bool:
         record = self.schedules.get(entry[2])

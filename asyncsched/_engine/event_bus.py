@@ -27,7 +27,7 @@ SLOW = 0.05
 _ERRORS_KEPT = 256
 
 
-class Hub:
+class EventBus:
     """Hands out events and the ends of runs. Nothing that listens can hurt what happens."""
 
     def __init__(self, observers: Sequence[Any], monotonic: Callable[[], float] = lambda: 0.0) -> None:
@@ -99,9 +99,9 @@ class Hub:
     def ended(self, run_id: int) -> None:
         """Wake who waits for this run."""
         if self._waiters:
-            self.told(run_id)
+            self.notify(run_id)
 
-    def told(self, run_id: int) -> None:
+    def notify(self, run_id: int) -> None:
         """Wake who waits for any change of this run; each looks again by itself."""
         for event in self._waiters.pop(run_id, ()):
             event.set()

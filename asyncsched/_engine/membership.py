@@ -16,14 +16,14 @@ from asyncsched._core.errors import StoreError
 from asyncsched._core.instants import to_datetime
 from asyncsched._core.models import Health
 from asyncsched._core.records import InstanceRecord
-from asyncsched._core.requests import Seen, Watch
+from asyncsched._core.requests import Changes, Watch
 
 if TYPE_CHECKING:
     from asyncsched._backends.base import Backend
     from asyncsched._backends.clock import ClusterTimeline
     from asyncsched._core.instants import Instant
     from asyncsched._engine.engine import Engine
-    from asyncsched._engine.event_bus import Hub
+    from asyncsched._engine.event_bus import EventBus
     from asyncsched._engine.runner import Runner
     from asyncsched.abc import Clock, ClusterStore
 
@@ -33,7 +33,7 @@ TEND_EVERY = 300.0
 """Seconds between two prunings of the history, and two looks for runs that nobody knows of."""
 
 
-class Keeper:
+class Membership:
     """Keeps one instance alive in the eyes of the others.
 
     Args:
@@ -49,7 +49,7 @@ class Keeper:
         store: ClusterStore,
         timeline: ClusterTimeline,
         clock: Clock,
-        hub: Hub,
+        bus: EventBus,
         backend: Backend,
         engine: Engine,
         runner: Runner,
@@ -60,7 +60,7 @@ class Keeper:
         self._store = store
         self._timeline = timeline
         self._clock = clock
-        self._hub = hub
+        self._bus = bus
         self._backend = backend
         self._engine = engine
         self._runner = runner
@@ -68,7 +68,7 @@ class Keeper:
         self._incarnation = incarnation
         self._members_changed = members_changed
         self._beater = backend.sleeper()
-        self._looker = backend.sleeper()
+        self._poller = backend.sleeper()
         self._tender = backend.sleeper()
         self._closing = False
         self._joined = False
@@ -76,10 +76,10 @@ class Keeper:
         self._steady_since = 0.0  # and since when they are without a gap,
         self._missed = False  # nor anything else failed that we asked of the store
         self._beats: dict[int, tuple[int, float]] = {}  # of the others: the beat, and since when it is seen
-        self._signal: Any = None
+        self._work_version: Any = None
         self._version = 0
-        self._told: dict[int, Any] = {}
-        self._suspects: dict[int, Instant] = {}
+        self._tokens: dict[int, Any] = {}
+        self._unconfirmed: dict[int, Instant] = {}
         self._blind = False  # the last look failed
         self._trouble = ""
         self._trouble_since: Instant | None = None
@@ -101,14 +101,14 @@ class Keeper:
 
     def begin(self) -> None:
         """Begin to beat and to look."""
-        self._store.stirred = self._stir
-        for serve in (self._beating, self._looking, self._tending):
+        self._store.notified = self._notified
+        for serve in (self._beating, self._polling, self._tending):
             self._backend.spawn(serve(), Context())
 
     def close(self) -> None:
         """Begin no further beat and no further look."""
         self._closing = True
-        for sleeper in (self._beater, self._looker, self._tender):
+        for sleeper in (self._beater, self._poller, self._tender):
             sleeper.wake()
 
     async def leave(self) -> None:
@@ -137,8 +137,8 @@ class Keeper:
             began = self._clock.monotonic()
             try:
                 await self._beat()
-                in_doubt = self._store.doubtful or self._suspects
-                pause = min(1.0, self._store.beat_every) if in_doubt else self._store.beat_every
+                unconfirmed = self._store.unconfirmed or self._unconfirmed
+                pause = min(1.0, self._store.beat_every) if unconfirmed else self._store.beat_every
                 self._well()
             except StoreError as error:
                 self._say_ill(error)
@@ -150,16 +150,18 @@ class Keeper:
                 await self._beater.until(began + pause)
 
     async def _beat(self) -> None:
-        doubts = self._store.doubts  # what was asked before this beat has been done when it is answered
+        lost_answers = (
+            self._store.lost_answers
+        )  # what was asked before this beat has been done when it is answered
         if self._joined and not await self._store.beat(self.me.incarnation, self._timeline.now()):
             self._die()
         if not self._joined:
             await self.join()
-            self._engine.hint()
+            self._engine.notify()
         self._accept()
         await self._refresh()
-        if self._store.doubtful or self._suspects:
-            await self._let_go_of_unknown(doubts)
+        if self._store.unconfirmed or self._unconfirmed:
+            await self._let_go_of_unknown(lost_answers)
 
     def _accept(self) -> None:
         """A beat was accepted: without a gap since the last one, or we begin to watch anew."""
@@ -176,24 +178,24 @@ class Keeper:
             "this instance (%x) was declared dead: it had not been heard of for %g s. Its runs are cancelled "
             "here, and it joins again", self.me.incarnation, self._store.lease,
         )  # fmt: skip
-        for run_id in list(self._runner.live):
+        for run_id in list(self._runner.running):
             self._runner.cancel(run_id, "fenced")
         self.me = self.me._replace(incarnation=self._incarnation())
         self._engine.holder = self.me.incarnation  # what is won by the old one is not begun any more
         self._accepted = None
         self._joined = False
-        self._suspects = {}
+        self._unconfirmed = {}
 
-    async def _let_go_of_unknown(self, doubts: int) -> None:
+    async def _let_go_of_unknown(self, lost_answers: int) -> None:
         """Release what we hold and do not know, seen so twice: an answer was lost, not on its way."""
         unknown = await self._unknown()
-        sure = dict(unknown.items() & self._suspects.items())
-        if sure:
-            await self._store.let_go(self.me.incarnation, sure, self._timeline.now())
-            self._engine.hint()
-        if not unknown and not self._suspects:
-            self._store.sure(doubts)
-        self._suspects = {run_id: began for run_id, began in unknown.items() if run_id not in sure}
+        confirmed = dict(unknown.items() & self._unconfirmed.items())
+        if confirmed:
+            await self._store.let_go(self.me.incarnation, confirmed, self._timeline.now())
+            self._engine.notify()
+        if not unknown and not self._unconfirmed:
+            self._store.confirm(lost_answers)
+        self._unconfirmed = {run_id: began for run_id, began in unknown.items() if run_id not in confirmed}
 
     # ── tending ──────────────────────────────────────────────────────────────────────────────
 
@@ -210,7 +212,7 @@ class Keeper:
             try:
                 await self._store.sweep(self._timeline.now())
                 await self._store.prune(self._timeline.now())
-                self._suspects = self._suspects or await self._unknown()
+                self._unconfirmed = self._unconfirmed or await self._unknown()
             except StoreError as error:
                 logger.warning("the history could not be tended; it is tried again: %s", error)
             except Exception:
@@ -218,11 +220,11 @@ class Keeper:
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────
 
-    async def _looking(self) -> None:
+    async def _polling(self) -> None:
         while not self._closing:
             began = self._clock.monotonic()
             try:
-                await self._look()
+                await self._poll()
                 self._blind = False
             except StoreError as error:
                 self._blind = True
@@ -232,45 +234,49 @@ class Keeper:
             if self._store.trouble:  # what it says itself is known before a beat has waited in vain
                 self._note_trouble(self._store.trouble)
             if not self._closing:
-                await self._looker.until(began + self._store.poll_every)
+                await self._poller.until(began + self._store.poll_every)
 
-    def _stir(self, work: bool, runs: Set[int] | None) -> None:
+    def _notified(self, work: bool, runs: Set[int] | None) -> None:
         """Look before it is time: others wrote something that concerns us."""
-        if work or runs is None or not runs.isdisjoint(self._hub.waited_for):
-            self._looker.wake()
+        if work or runs is None or not runs.isdisjoint(self._bus.waited_for):
+            self._poller.wake()
 
-    async def _look(self) -> None:
-        waited_for = self._hub.waited_for
-        seen = await self._store.look(Watch(self.me.incarnation, self._signal, self._version, waited_for))
-        if seen is not None:
-            self._hear(seen)
-            if self._watch(seen.beats):
+    async def _poll(self) -> None:
+        waited_for = self._bus.waited_for
+        changes = await self._store.poll(
+            Watch(self.me.incarnation, self._work_version, self._version, waited_for)
+        )
+        if changes is not None:
+            self._take_in(changes)
+            if self._watch(changes.beats):
                 await self._heed(await self._store.instances())
-        await self._bury_the_dead()
+        await self._declare_the_dead()
 
-    def _hear(self, seen: Seen) -> None:
+    def _take_in(self, changes: Changes) -> None:
         """Take in what others did."""
-        if seen.version != self._version:
-            self._version = seen.version
+        if changes.version != self._version:
+            self._version = changes.version
             known = self._engine.schedules
             self._engine.follow(
-                one for one in seen.schedules if one.id not in known or known[one.id].revision != one.revision
+                one
+                for one in changes.schedules
+                if one.id not in known or known[one.id].revision != one.revision
             )
-            if seen.ids is not None:
-                for id in self._engine.schedules.keys() - seen.ids:
+            if changes.ids is not None:
+                for id in self._engine.schedules.keys() - changes.ids:
                     self._engine.forget(id)
-            self._engine.hint()  # what changed may be due before what is slept for
-        if seen.signal != self._signal:
-            self._signal = seen.signal
-            self._engine.hint()
-        for run_id, why in seen.asked:
+            self._engine.notify()  # what changed may be due before what is slept for
+        if changes.work_version != self._work_version:
+            self._work_version = changes.work_version
+            self._engine.notify()
+        for run_id, why in changes.cancel_requests:
             self._runner.cancel(run_id, why)
-        told = {}
-        for run_id, token in seen.runs.items():
-            told[run_id] = token
-            if self._told.get(run_id) != token:
-                self._hub.told(run_id)
-        self._told = told
+        tokens = {}
+        for run_id, token in changes.runs.items():
+            tokens[run_id] = token
+            if self._tokens.get(run_id) != token:
+                self._bus.notify(run_id)
+        self._tokens = tokens
 
     def _watch(self, beats: Sequence[tuple[int, int]]) -> bool:
         """Note the others' beats; return whether somebody came or went."""
@@ -283,7 +289,7 @@ class Keeper:
         self._beats = watched
         return changed
 
-    async def _bury_the_dead(self) -> None:
+    async def _declare_the_dead(self) -> None:
         now = self._clock.monotonic()
         late = self._accepted is None or now - self._accepted > 2 * self._store.beat_every
         if self._missed or late:
@@ -291,11 +297,11 @@ class Keeper:
         for incarnation, (beat, since) in list(self._beats.items()):
             if incarnation == self.me.incarnation or now - max(since, self._steady_since) < self._store.lease:
                 continue
-            fenced = await self._store.bury(incarnation, beat, self._timeline.now())
+            fenced = await self._store.declare_dead(incarnation, beat, self._timeline.now())
             if fenced is not None:
                 what = ", ".join(f"{count} {state}" for state, count in sorted(fenced.items())) or "none"
                 logger.warning("instance %x was declared dead; its runs: %s", incarnation, what)
-                self._engine.hint()
+                self._engine.notify()
             self._beats.pop(incarnation, None)
             await self._heed(await self._store.instances())
 

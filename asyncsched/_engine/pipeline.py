@@ -11,7 +11,7 @@ from typing import Any, cast
 from asyncsched._core.context import CurrentRun
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.jobs import Job, arguments_of
-from asyncsched._core.propagation import carrying
+from asyncsched._core.propagation import propagating
 from asyncsched.abc import Call, Executor
 from asyncsched.policies.provide import Provide
 
@@ -47,14 +47,14 @@ def _innermost(job: Job, executor: Executor) -> Call:
     """Return what all policies stand around: the executor with the run's arguments."""
     run = executor.run
     func = job.func
-    send = carrying(job) if job.carry and getattr(executor, "elsewhere", False) else None
+    send = propagating(job) if job.carry and getattr(executor, "elsewhere", False) else None
 
     def call(current: CurrentRun) -> Any:
-        live: Any = current._link
-        given = live.run.arguments
-        args, kwargs = arguments_of(live.run, job) if isinstance(given, str) else given
-        if live.provided is not None:
-            kwargs = {**kwargs, **live.provided}
+        attempt: Any = current._link
+        given = attempt.run.arguments
+        args, kwargs = arguments_of(attempt.run, job) if isinstance(given, str) else given
+        if attempt.provided is not None:
+            kwargs = {**kwargs, **attempt.provided}
         return run(current, func if send is None else send(), args, kwargs)
 
     return call
@@ -62,8 +62,8 @@ def _innermost(job: Job, executor: Executor) -> Call:
 
 def _fill(current: CurrentRun, values: dict[str, Any]) -> None:
     """Give the attempt the values of its provided parameters."""
-    live: Any = current._link
-    live.provided = values
+    attempt: Any = current._link
+    attempt.provided = values
 
 
 class Runnable:

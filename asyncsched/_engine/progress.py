@@ -13,7 +13,7 @@ from asyncsched._core.records import RunRecord
 if TYPE_CHECKING:
     from asyncsched._backends.base import Backend
     from asyncsched._backends.clock import Timeline
-    from asyncsched._engine.event_bus import Hub
+    from asyncsched._engine.event_bus import EventBus
     from asyncsched.abc import Clock, Store
 
 logger = logging.getLogger("asyncsched.job")
@@ -24,11 +24,13 @@ EVERY = 0.5
 class ProgressBoard:
     """Collects what runs report, from whichever thread, and hands it on at a bounded rate."""
 
-    def __init__(self, store: Store, timeline: Timeline, clock: Clock, hub: Hub, backend: Backend) -> None:
+    def __init__(
+        self, store: Store, timeline: Timeline, clock: Clock, bus: EventBus, backend: Backend
+    ) -> None:
         self._store = store
         self._timeline = timeline
         self._clock = clock
-        self._hub = hub
+        self._bus = bus
         self._backend = backend
         self._changed: dict[int, RunRecord] = {}
         self._busy = False
@@ -55,7 +57,7 @@ class ProgressBoard:
                     run = self._changed.popitem()[1]
                     if run.state == "running":
                         await self._store.note(run, self._timeline.now())
-                    self._hub.told(run.id)
+                    self._bus.notify(run.id)
         except Exception:
             logger.exception("progress could not be written; the next report is tried again")
         except BaseException:  # the scheduler is being closed

@@ -136,7 +136,7 @@ def _edited(one: Declared, stands: ScheduleRecord) -> str:
     return ", ".join(name for name, value in code.items() if getattr(stands, name) != value)
 
 
-class Deployment:
+class Reconciler:
     """What one instance's code declares, and the store that it is brought into."""
 
     def __init__(self, store: Store, timeline: Timeline, registry: Registry) -> None:

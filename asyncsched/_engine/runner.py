@@ -24,8 +24,8 @@ from asyncsched._core.mapping import run_view
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Verdict
 from asyncsched._core.rules.outcome import NeverBegan, judge, leaf, let_go_of_locals
-from asyncsched._core.text import shown
-from asyncsched._engine.attempt import Live
+from asyncsched._core.text import safe_repr
+from asyncsched._engine.attempt import RunningAttempt
 from asyncsched._engine.pipeline import Runnable
 from asyncsched._engine.recorder import Recorder
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from asyncsched._backends.base import Backend
     from asyncsched._backends.clock import Timeline
     from asyncsched._core.instants import Now
-    from asyncsched._engine.event_bus import Hub
+    from asyncsched._engine.event_bus import EventBus
     from asyncsched._engine.timers import Timers
     from asyncsched.abc import Clock, Store
 
@@ -65,7 +65,7 @@ class Runner:
         store: Store,
         timeline: Timeline,
         clock: Clock,
-        hub: Hub,
+        bus: EventBus,
         backend: Backend,
         timers: Timers,
         context: Context,
@@ -75,30 +75,30 @@ class Runner:
         self._store = store
         self._timeline = timeline
         self._clock = clock
-        self._hub = hub
+        self._bus = bus
         self._backend = backend
         self._timers = timers
         self._context = context
         self._done = done
         self._watcher = watcher
-        self.live: dict[int, Live] = {}
+        self.running: dict[int, RunningAttempt] = {}
         self.progressed: Callable[[RunRecord], None] = lambda run: None
         self.let_go: Callable[[str], None] = lambda job: None
         self.given_up = 0
-        self._waiting: deque[Live] = deque()  # claimed, and to begin in the next turns of the loop
+        self._waiting: deque[RunningAttempt] = deque()  # claimed, and to begin in the next turns of the loop
         self._beginning = False
         self._idle: anyio.Event | None = None
         self.recorder = Recorder(store, backend, context, self._recorded)
 
     def known(self) -> Set[int]:
         """Return the runs that we hold and know of: executed, or over and not yet recorded."""
-        return self.live.keys() | self.recorder.unrecorded.keys()
+        return self.running.keys() | self.recorder.unrecorded.keys()
 
     def start(self, claimed: Iterable[tuple[RunRecord, Runnable]]) -> None:
         """Begin attempts of runs that were claimed: some at once, the others turn by turn of the loop."""
         for run, runnable in claimed:
-            self.live[run.id] = live = Live(self, run, runnable)
-            self._waiting.append(live)
+            self.running[run.id] = attempt = RunningAttempt(self, run, runnable)
+            self._waiting.append(attempt)
             if runnable.in_loop:
                 self._watcher.busy()
         if not self._beginning and self._waiting:
@@ -120,80 +120,80 @@ class Runner:
         finally:
             self._beginning = False
             while self._waiting:  # the loop ends: each tells the ledger that it was not begun
-                live = self._waiting.popleft()
-                live.asked = live.asked or "shutdown"
-                self._begin(live)
+                attempt = self._waiting.popleft()
+                attempt.cancel_requested = attempt.cancel_requested or "shutdown"
+                self._begin(attempt)
 
-    def _begin(self, live: Live) -> None:
-        if live.abandoned:
+    def _begin(self, attempt: RunningAttempt) -> None:
+        if attempt.abandoned:
             return
-        run, runnable = live.run, live.runnable
-        if runnable.job.timeout is not None and live.asked is None:
+        run, runnable = attempt.run, attempt.runnable
+        if runnable.job.timeout is not None and attempt.cancel_requested is None:
             # A process that has to be started first says when the function itself begins.
             spare = START_UP if getattr(runnable.executor, "announces", False) else 0.0
-            self.arm(live, runnable.job.timeout / SECOND + spare)
-        task = self._backend.spawn(self._attempt(live), self._context.copy(), run.job)
-        if live.phase != "over":  # as it may be where a task begins at once
-            live.task = task
-            if live.asked is not None and live.phase == "executing":
+            self.arm(attempt, runnable.job.timeout / SECOND + spare)
+        task = self._backend.spawn(self._attempt(attempt), self._context.copy(), run.job)
+        if attempt.phase != "over":  # as it may be where a task begins at once
+            attempt.task = task
+            if attempt.cancel_requested is not None and attempt.phase == "executing":
                 task.cancel()  # there, its first steps may have asked it of themselves
 
-    async def _attempt(self, live: Live) -> None:
+    async def _attempt(self, attempt: RunningAttempt) -> None:
         value, error = None, None
-        if live.asked is None:
-            live.phase = "executing"
+        if attempt.cancel_requested is None:
+            attempt.phase = "executing"
             try:
-                value = await self._call(live)
+                value = await self._call(attempt)
             except BaseException as raised:
                 error = raised
         else:
             error = NeverBegan()
-        live.phase = "over"
-        if live.abandoned:
+        attempt.phase = "over"
+        if attempt.abandoned:
             return
-        self._leave(live)
-        unasked = error is not None and live.asked is None
-        if unasked and isinstance(error, anyio.get_cancelled_exc_class()) and self._backend.torn_down():
-            live.asked = "shutdown"
-            self._end(live, value, error)
+        self._leave(attempt)
+        uncancelled = error is not None and attempt.cancel_requested is None
+        if uncancelled and isinstance(error, anyio.get_cancelled_exc_class()) and self._backend.torn_down():
+            attempt.cancel_requested = "shutdown"
+            self._end(attempt, value, error)
             with anyio.CancelScope(shield=True):  # a loop that ends waits for this task, and for no new one
                 await self.recorder.record_gathered()
         else:
-            self._end(live, value, error)
+            self._end(attempt, value, error)
         if isinstance(error, KeyboardInterrupt):
             raise error
 
-    def _call(self, live: Live) -> Awaitable[Any]:
+    def _call(self, attempt: RunningAttempt) -> Awaitable[Any]:
         """Set the attempt's context up and return its call: no frame of ours stands around it."""
-        run, job = live.run, live.runnable.job
+        run, job = attempt.run, attempt.runnable.job
         # It refers to the attempt, never the other way round: a circle would be left to the collector.
         key = None if run.rare is None else run.key
         current = CurrentRun(
-            run.id, run.job, run.due if run.slot is None else run.slot, run.attempt, key, live
+            run.id, run.job, run.due if run.slot is None else run.slot, run.attempt, key, attempt
         )
         _current.set(current)
-        if run.rare is not None and run.carried:
-            for name, value in run.carried.items():
+        if run.rare is not None and run.context_vars:
+            for name, value in run.context_vars.items():
                 if name in job.carry:
                     job.carry[name].set(value)
-        if self._hub.wants(RunStarted):
-            self._hub.emit(RunStarted(to_datetime(run.started_at or 0), run_view(run, job)))
-        call = live.runnable.call(current)
+        if self._bus.wants(RunStarted):
+            self._bus.emit(RunStarted(to_datetime(run.started_at or 0), run_view(run, job)))
+        call = attempt.runnable.call(current)
         if job.policies and not inspect.isawaitable(call):
             raise ConfigurationError(
-                f"job {job.name!r}: its policies ({', '.join(map(shown, job.policies))}) returned {shown(call)} "
+                f"job {job.name!r}: its policies ({', '.join(map(safe_repr, job.policies))}) returned {safe_repr(call)} "
                 "when the call was made; what wrap() returns must be an async function"
             )
         return call
 
-    def _end(self, live: Live, value: Any, error: BaseException | None) -> None:
+    def _end(self, attempt: RunningAttempt, value: Any, error: BaseException | None) -> None:
         """Judge how the attempt ended, and have it recorded."""
-        run, job, now = live.run, live.runnable.job, self._timeline.now()
-        verdict = judge(job, run, live.asked, value, error, now)
+        run, job, now = attempt.run, attempt.runnable.job, self._timeline.now()
+        verdict = judge(job, run, attempt.cancel_requested, value, error, now)
         if isinstance(error, Exception):
             if verdict is not None and verdict.state != "pending":
                 # Before it is recorded: a handle may see the record before we are told that it stands.
-                self._hub.keep(run.id, leaf(error))
+                self._bus.keep(run.id, leaf(error))
             if self._store.durable:
                 let_go_of_locals(error)
         if verdict is None:
@@ -210,88 +210,88 @@ class Runner:
         if run.state != "pending":
             self.ended(run, job)
             return
-        self._hub.told(run.id)  # that it waits again is a change, too
-        if self._hub.wants(RunWaits):
-            self._hub.emit(RunWaits(to_datetime(now.wall), run_view(run, job)))
+        self._bus.notify(run.id)  # that it waits again is a change, too
+        if self._bus.wants(RunWaits):
+            self._bus.emit(RunWaits(to_datetime(now.wall), run_view(run, job)))
 
     def ended(self, run: RunRecord, job: Job | None) -> None:
         """Tell whoever waits or listens that a run has its outcome."""
         self.let_go(run.job)
-        self._hub.ended(run.id)
+        self._bus.ended(run.id)
         kind = RunSucceeded if run.state == "succeeded" else RunUnsuccessful
-        if self._hub.wants(kind):
-            self._hub.emit(kind(to_datetime(self._timeline.now().wall), run_view(run, job)))
+        if self._bus.wants(kind):
+            self._bus.emit(kind(to_datetime(self._timeline.now().wall), run_view(run, job)))
 
-    def _leave(self, live: Live) -> None:
-        del self.live[live.run.id]
-        live.task = None  # it has the context that knows of us: a circle, if it stayed
-        if live.runnable.in_loop:
+    def _leave(self, attempt: RunningAttempt) -> None:
+        del self.running[attempt.run.id]
+        attempt.task = None  # it has the context that knows of us: a circle, if it stayed
+        if attempt.runnable.in_loop:
             self._watcher.idle()
-        if live.timer is not None:
-            live.timer.cancel()
-        if self._idle is not None and not self.live:
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        if self._idle is not None and not self.running:
             self._idle.set()
 
     async def idle(self) -> None:
         """Wait until nothing is executed here."""
-        while self.live:
+        while self.running:
             if self._idle is None or self._idle.is_set():
                 self._idle = anyio.Event()
             await self._idle.wait()
 
     # ── ending attempts ──────────────────────────────────────────────────────────────────────
 
-    def arm(self, live: Live, seconds: float) -> None:
+    def arm(self, attempt: RunningAttempt, seconds: float) -> None:
         """Give the attempt so many seconds from now."""
-        if live.timer is not None:
-            live.timer.cancel()
-        live.deadline = self._clock.monotonic() + seconds
-        live.timer = self._timers.at(live.deadline, lambda: self._expire(live))
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        attempt.deadline = self._clock.monotonic() + seconds
+        attempt.timer = self._timers.at(attempt.deadline, lambda: self._expire(attempt))
 
-    def _expire(self, live: Live) -> None:
+    def _expire(self, attempt: RunningAttempt) -> None:
         """The deadline has come, unless it was extended meanwhile."""
-        assert live.deadline is not None
-        if live.deadline > self._clock.monotonic():
-            live.timer = self._timers.at(live.deadline, lambda: self._expire(live))
+        assert attempt.deadline is not None
+        if attempt.deadline > self._clock.monotonic():
+            attempt.timer = self._timers.at(attempt.deadline, lambda: self._expire(attempt))
         else:
-            live.cancel("timeout")
+            attempt.cancel("timeout")
 
-    def give_up_later(self, live: Live) -> None:
+    def give_up_later(self, attempt: RunningAttempt) -> None:
         """Free the slot of an attempt that does not end within its grace."""
-        if live.timer is not None:
-            live.timer.cancel()
-        live.timer = self._timers.at(self._clock.monotonic() + GRACE, lambda: self.give_up(live))
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        attempt.timer = self._timers.at(self._clock.monotonic() + GRACE, lambda: self.give_up(attempt))
 
-    def give_up(self, live: Live) -> None:
+    def give_up(self, attempt: RunningAttempt) -> None:
         """Record the run without waiting for its code any longer."""
-        if live.phase == "over" or live.abandoned:
+        if attempt.phase == "over" or attempt.abandoned:
             return
-        live.abandoned = True
-        self._leave(live)
+        attempt.abandoned = True
+        self._leave(attempt)
         error: Exception = NeverBegan()
-        if live.phase != "new":
+        if attempt.phase != "new":
             self.given_up += 1
             logger.error(
                 "job %r did not end after it was cancelled (%s): its slot is freed and its code, "
                 "which swallows cancellation, is left to itself",
-                live.run.job, live.asked, extra={"run_id": f"{live.run.id:032x}", "job": live.run.job},
+                attempt.run.job, attempt.cancel_requested, extra={"run_id": f"{attempt.run.id:032x}", "job": attempt.run.job},
             )  # fmt: skip
             error = TimeoutError(f"the attempt did not end within {GRACE:g} s of its cancellation")
-        self._end(live, None, error)
+        self._end(attempt, None, error)
 
     def cancel(self, run_id: int, why: str) -> bool:
         """Ask a running attempt to end. Returns whether it is ours."""
-        live = self.live.get(run_id)
-        if live is not None:
-            live.cancel(why)
-        return live is not None
+        attempt = self.running.get(run_id)
+        if attempt is not None:
+            attempt.cancel(why)
+        return attempt is not None
 
-    def complete_in(self, live: Live, connection: Any) -> Any:
+    def complete_in(self, attempt: RunningAttempt, connection: Any) -> Any:
         """Write the run's success through the user's connection, where the store can."""
         complete = getattr(self._store, "complete_in", None)
         if complete is None:
             raise SchedulerStateError(
-                f"job {live.run.job!r}: complete_in() needs a SQLite or PostgreSQL store; "
+                f"job {attempt.run.job!r}: complete_in() needs a SQLite or PostgreSQL store; "
                 "this scheduler keeps its runs in memory"
             )
-        return complete(live.run, connection)
+        return complete(attempt.run, connection)

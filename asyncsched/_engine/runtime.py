@@ -20,12 +20,12 @@ from asyncsched._core.events import LoopStalled, SchedulerStarted, SchedulerStop
 from asyncsched._core.ids import RunIds
 from asyncsched._core.instants import to_datetime
 from asyncsched._core.jobs import Job
-from asyncsched._engine.capacity import Seats
-from asyncsched._engine.event_bus import Hub
+from asyncsched._engine.capacity import Capacity
+from asyncsched._engine.event_bus import EventBus
 from asyncsched._engine.pipeline import Runnable, make_runnable
 from asyncsched._engine.server import Server
 from asyncsched._engine.watchdog import StallWatcher
-from asyncsched._engine.worker import Line, LineDesk
+from asyncsched._engine.worker import Worker, WorkerRunControl
 from asyncsched._scheduler.registry import Registry
 from asyncsched.abc import Clock, Executor, Store
 
@@ -39,11 +39,11 @@ _LAST_CHANCE = 0.4
 _LAST_WORDS = 0.2
 """Seconds that records and observers have after that. Both leave the process its second to end in."""
 
-_LOOK = 0.1
+_POLL = 0.1
 """Seconds between two looks, while closing, at whether the server was told to end at once."""
 
 
-class Machine:
+class Runtime:
     """The running parts of one scheduler."""
 
     def __init__(
@@ -68,8 +68,8 @@ class Machine:
         self.clock = clock or SystemClock(self.backend.time)
         self.thread = get_ident()
         self.context = copy_context()
-        self.hub = Hub(observers, self.clock.monotonic)
-        self.seats = Seats(executors)
+        self.bus = EventBus(observers, self.clock.monotonic)
+        self.capacity = Capacity(executors)
         self.ids = RunIds(getattr(clock, "random", None))
         self.runnables: dict[str, Runnable] = {}
         self.works = works
@@ -78,12 +78,12 @@ class Machine:
         watched = works and stall_threshold is not None and clock is None
         self.watcher = StallWatcher(stall_threshold or 1, enabled=watched, on_stall=self.stalled)
         self._draining = False
-        self._hurried = False
+        self._forced = False
         self._patience: anyio.CancelScope | None = None
         self._stack = AsyncExitStack()
-        self.main = Line(self, store)
-        self._local: Line | None = None
-        self.annexes: set[Line] = set()  # of the scopes that are open
+        self.main = Worker(self, store)
+        self._local: Worker | None = None
+        self.scopes: set[Worker] = set()  # of the scopes that are open
         for job in registry.jobs.values():
             self.learn(job)
 
@@ -124,24 +124,24 @@ class Machine:
             await self.main.open()
             self._stack.push_async_callback(self.main.store.close)
             await self._declare()
-            self.hub.start(self.backend)
-            if self.main.keeper is not None:
-                self.main.keeper.begin()
+            self.bus.start(self.backend)
+            if self.main.membership is not None:
+                self.main.membership.begin()
             self.watcher.start()
             self._stack.callback(self.watcher.stop)
             if self.works:
                 self.main.begin()
-                self._stand_by()
+                self._hook_into_server()
         except BaseException as error:
-            self._stop_lines()
-            self.hub.stop()
+            self._stop_workers()
+            self.bus.stop()
             with anyio.CancelScope(shield=True):
                 await self._stack.aclose()
             await self.backend.__aexit__(None, None, None)
             raise error
-        if self.hub.wants(SchedulerStarted):
+        if self.bus.wants(SchedulerStarted):
             at = to_datetime(self.main.timeline.now().wall)
-            self.hub.emit(SchedulerStarted(at, len(self.main.engine.schedules)))
+            self.bus.emit(SchedulerStarted(at, len(self.main.engine.schedules)))
 
     async def _declare(self) -> None:
         declared = self.registry.schedules.values()
@@ -150,37 +150,37 @@ class Machine:
         if local and self.works:
             await (await self.local()).declare(local)
 
-    async def local(self) -> Line:
+    async def local(self) -> Worker:
         """Return the line for what only this instance knows; it is always in memory."""
         if self._local is None:
             from asyncsched.stores.memory.store import MemoryStore
 
-            self._local = Line(self, MemoryStore())
+            self._local = Worker(self, MemoryStore())
             await self._local.open()
             if self.works:
                 self._local.begin()
         return self._local
 
     @property
-    def lines(self) -> list[Line]:
+    def workers(self) -> list[Worker]:
         """All lines that are open."""
         own = [self.main] if self._local is None else [self.main, self._local]
-        return own + list(self.annexes)
+        return own + list(self.scopes)
 
     def drain(self) -> None:
         """Begin nothing more; what runs goes on."""
         self._draining = True
 
-    def hurry(self) -> None:
+    def force(self) -> None:
         """Wait no longer for what runs: when closing, cancel it at once."""
-        self._hurried = True
+        self._forced = True
         if self._patience is not None:
             self._patience.cancel()
 
-    def _stand_by(self) -> None:
+    def _hook_into_server(self) -> None:
         """Be called by a server that is forced to end; it can be asked as soon as it has started."""
         if self._server.seen and not self._server.at_end(self._end_attempts):
-            self.main.timers.at(self.clock.monotonic() + _LOOK, self._stand_by)
+            self.main.timers.at(self.clock.monotonic() + _POLL, self._hook_into_server)
 
     async def close(self, patience: float) -> None:
         """Stop claiming, wait ``patience`` seconds, cancel, release, and leave nothing behind.
@@ -209,57 +209,57 @@ class Machine:
         """Wait until nothing runs, for ``patience`` seconds, or until there is hurry."""
         monotonic = self.clock.monotonic
         end = monotonic() + patience
-        while any(line.runner.live for line in self.lines):
+        while any(worker.runner.running for worker in self.workers):
             left = end - monotonic()
-            if left <= 0 or self._hurried or self._server.forced():
+            if left <= 0 or self._forced or self._server.forced():
                 return
-            with anyio.move_on_after(min(left, _LOOK) if self._server.seen else left) as self._patience:
-                for line in self.lines:
-                    await line.runner.idle()
+            with anyio.move_on_after(min(left, _POLL) if self._server.seen else left) as self._patience:
+                for worker in self.workers:
+                    await worker.runner.idle()
         # What the store has not taken yet is tried again for as long as there is time.
-        await self._recorded(lambda: monotonic() < end and not self._hurried and not self._server.forced())
+        await self._recorded(lambda: monotonic() < end and not self._forced and not self._server.forced())
 
     async def _recorded(self, time_left: Callable[[], bool]) -> None:
         """Wait until the store has taken how the attempts ended. It tells nobody, so this looks."""
-        while any(line.runner.recorder.unrecorded for line in self.lines) and time_left():  # noqa: ASYNC110
-            await anyio.sleep(_LOOK / 10)
+        while any(worker.runner.recorder.unrecorded for worker in self.workers) and time_left():  # noqa: ASYNC110
+            await anyio.sleep(_POLL / 10)
 
     async def _end_attempts(self) -> None:
         """Cancel what runs, and see it recorded. What a claim brings that is on its way is let go of in the end."""
         self.drain()
-        for line in self.lines:
-            line.engine.close()
-            for live in list(line.runner.live.values()):
-                live.cancel("shutdown")
+        for worker in self.workers:
+            worker.engine.close()
+            for attempt in list(worker.runner.running.values()):
+                attempt.cancel("shutdown")
         with anyio.move_on_after(_LAST_CHANCE):
-            for line in self.lines:
-                await line.runner.idle()
-        for line in self.lines:
-            for live in list(line.runner.live.values()):
-                line.runner.give_up(live)
+            for worker in self.workers:
+                await worker.runner.idle()
+        for worker in self.workers:
+            for attempt in list(worker.runner.running.values()):
+                worker.runner.give_up(attempt)
         end = self.clock.monotonic() + _LAST_WORDS
         await self._recorded(lambda: self.clock.monotonic() < end)
 
     async def _shut(self) -> None:
         """Tell those who listen, and close what was opened."""
-        self._stop_lines()
+        self._stop_workers()
         unfinished = await self._unfinished()
-        if self.hub.wants(SchedulerStopped):
+        if self.bus.wants(SchedulerStopped):
             at = to_datetime(self.main.timeline.now().wall)
-            self.hub.emit(SchedulerStopped(at, unfinished))
-        self.hub.stop()
+            self.bus.emit(SchedulerStopped(at, unfinished))
+        self.bus.stop()
         await self.backend.join(_LAST_WORDS)
         try:
             await self.main.leave()
         finally:
             await self._stack.aclose()
 
-    def _stop_lines(self) -> None:
-        for line in self.lines:
-            line.engine.close()
-            line.runner.recorder.last_call()
-            if line.keeper is not None:
-                line.keeper.close()
+    def _stop_workers(self) -> None:
+        for worker in self.workers:
+            worker.engine.close()
+            worker.runner.recorder.last_call()
+            if worker.membership is not None:
+                worker.membership.close()
 
     async def _unfinished(self) -> int:
         if self.main.store.durable:
@@ -297,7 +297,7 @@ class Machine:
                 future.set_exception(error)
 
         def begin() -> None:
-            if self.hub.closed:
+            if self.bus.closed:
                 future.set_exception(closed)
             else:
                 self.backend.spawn(answer(), context)
@@ -310,12 +310,12 @@ class Machine:
 
     # ── the desk that handles turn to ────────────────────────────────────────────────────────
 
-    def desk(self, line: Line) -> LineDesk:
+    def control(self, worker: Worker) -> WorkerRunControl:
         """Return what a handle of a run on this line needs."""
-        return line.desk
+        return worker.control
 
     def stalled(self, job: str | None, run_id: str | None, milliseconds: float, stack: str) -> None:
         """Hear that something blocked the loop."""
-        if self.hub.wants(LoopStalled):
+        if self.bus.wants(LoopStalled):
             at = to_datetime(self.main.timeline.now().wall)
-            self.hub.emit(LoopStalled(at, job, run_id, milliseconds, stack))
+            self.bus.emit(LoopStalled(at, job, run_id, milliseconds, stack))

@@ -218,8 +218,8 @@ class StallWatcher:
         culprit = self._culprit(frames)
         samples.seen[culprit] += 1
         if culprit not in samples.stacks and samples.seen[culprit] > 1:
-            lines = traceback.StackSummary.extract(_lines(frames))
-            samples.stacks[culprit] = "".join(traceback.format_list(lines)).rstrip()
+            workers = traceback.StackSummary.extract(_lines(frames))
+            samples.stacks[culprit] = "".join(traceback.format_list(workers)).rstrip()
 
     def _waits(self) -> bool:
         """Return whether the loop waits for something to happen."""
@@ -252,7 +252,7 @@ class StallWatcher:
         context: object = None
         for frame in frames:
             if _ours(frame) and frame.f_code.co_name == "_attempt":  # which every loop has at hand
-                run = frame.f_locals["live"].run
+                run = frame.f_locals["attempt"].run
                 return _Culprit(run.job, f"{run.id:032x}")
             if frame.f_code.co_name == "_run":
                 context = getattr(frame.f_locals.get("self"), "_context", None)

@@ -17,54 +17,54 @@ from asyncsched._core.jobs import Job
 from asyncsched._core.records import InstanceRecord, RunRecord
 from asyncsched._core.version import VERSION
 from asyncsched._engine.engine import Engine
-from asyncsched._engine.membership import Keeper
+from asyncsched._engine.membership import Membership
 from asyncsched._engine.progress import ProgressBoard
-from asyncsched._engine.reconcile import Deployment, new_schedule
+from asyncsched._engine.reconcile import Reconciler, new_schedule
 from asyncsched._engine.runner import Runner
 from asyncsched._engine.timers import Timers
 from asyncsched.abc import ClusterStore, Store
 
 if TYPE_CHECKING:
     from asyncsched._core.jobs import Declared
-    from asyncsched._engine.runtime import Machine
+    from asyncsched._engine.runtime import Runtime
 
 
-class Line:
+class Worker:
     """One store with its engine and its runner. A scheduler has one, and a second for local work."""
 
-    def __init__(self, machine: Machine, store: Store) -> None:
+    def __init__(self, runtime: Runtime, store: Store) -> None:
         self.store = store
-        self.machine = machine
-        clock, backend = machine.clock, machine.backend
+        self.runtime = runtime
+        clock, backend = runtime.clock, runtime.backend
         self.timeline = (ClusterTimeline if store.durable else Timeline)(clock)
         sleeper = backend.sleeper()
         self.timers = timers = Timers(sleeper.wake)
         self.engine = Engine(
-            store, self.timeline, clock, machine.hub, backend, sleeper, timers, machine.seats, machine.ids,
-            machine.runnables, machine.ids.instance, machine.is_draining,
+            store, self.timeline, clock, runtime.bus, backend, sleeper, timers, runtime.capacity, runtime.ids,
+            runtime.runnables, runtime.ids.instance, runtime.is_draining,
         )  # fmt: skip
         self.runner = Runner(
-            store, self.timeline, clock, machine.hub, backend, timers, machine.context, self.engine.done,
-            machine.watcher,
+            store, self.timeline, clock, runtime.bus, backend, timers, runtime.context, self.engine.done,
+            runtime.watcher,
         )  # fmt: skip
         self.engine.runner = self.runner
-        self.board = ProgressBoard(store, self.timeline, clock, machine.hub, backend)
+        self.board = ProgressBoard(store, self.timeline, clock, runtime.bus, backend)
         self.runner.progressed = self.board.changed
-        self.runner.let_go = machine.registry.let_go
-        self.desk = LineDesk(machine, self)
-        self.keeper: Keeper | None = None
-        self._deployment = Deployment(store, self.timeline, machine.registry)
+        self.runner.let_go = runtime.registry.let_go
+        self.control = WorkerRunControl(runtime, self)
+        self.membership: Membership | None = None
+        self._reconciler = Reconciler(store, self.timeline, runtime.registry)
         if store.durable:
-            self.engine.put_back = self._deployment.put_back
+            self.engine.put_back = self._reconciler.put_back
 
     async def open(self) -> None:
         """Open the store; one that is shared, as one instance among others."""
         if not self.store.durable:
-            await self.store.open(self.engine.hint)
+            await self.store.open(self.engine.notify)
             return
         store = cast("ClusterStore", self.store)
-        store.prepare(self.machine.clock, self._deployment.read_trigger)
-        await store.open(self.engine.hint)
+        store.prepare(self.runtime.clock, self._reconciler.read_trigger)
+        await store.open(self.engine.notify)
         try:
             await self._join(store)
         except BaseException:
@@ -73,71 +73,71 @@ class Line:
             raise
 
     async def _join(self, store: ClusterStore) -> None:
-        machine, timeline = self.machine, cast("ClusterTimeline", self.timeline)
-        timeline.refresh(await store.time(), machine.clock.monotonic(), machine.clock.monotonic())
-        if machine.role == "off":
+        runtime, timeline = self.runtime, cast("ClusterTimeline", self.timeline)
+        timeline.refresh(await store.time(), runtime.clock.monotonic(), runtime.clock.monotonic())
+        if runtime.role == "off":
             return
-        jobs = {name for name, job in machine.registry.jobs.items() if not job.each_instance}
+        jobs = {name for name, job in runtime.registry.jobs.items() if not job.each_instance}
         me = InstanceRecord(
-            machine.ids.instance, socket.gethostname(), os.getpid(), VERSION, machine.role,
-            frozenset(jobs), frozenset(one.id for one in self._deployment.declared()),
+            runtime.ids.instance, socket.gethostname(), os.getpid(), VERSION, runtime.role,
+            frozenset(jobs), frozenset(one.id for one in self._reconciler.declared()),
         )  # fmt: skip
-        self.keeper = Keeper(
-            store, timeline, machine.clock, machine.hub, machine.backend, self.engine, self.runner, me,
-            machine.ids.incarnation, self._deployment.members_changed,
+        self.membership = Membership(
+            store, timeline, runtime.clock, runtime.bus, runtime.backend, self.engine, self.runner, me,
+            runtime.ids.incarnation, self._reconciler.members_changed,
         )  # fmt: skip
-        await self.keeper.join()
+        await self.membership.join()
 
     def begin(self) -> None:
         """Begin to fire and to run."""
         self.engine.works = True
-        self.machine.backend.spawn(self.engine.serve(), self.machine.context.copy())
+        self.runtime.backend.spawn(self.engine.serve(), self.runtime.context.copy())
 
     async def leave(self) -> None:
         """Let the other instances go on without this one."""
-        if self.keeper is not None:
-            await self.keeper.leave()
+        if self.membership is not None:
+            await self.membership.leave()
 
     async def declare(self, declared: Iterable[Declared]) -> None:
         """Bring the code's schedules into the store."""
-        if self.keeper is not None:
-            me = self.keeper.me.incarnation
-            await self._deployment.declare(me)
-            await self._deployment.members_changed(me, await self.keeper.members())
+        if self.membership is not None:
+            me = self.membership.me.incarnation
+            await self._reconciler.declare(me)
+            await self._reconciler.members_changed(me, await self.membership.members())
         if not self.store.durable:
             now = self.timeline.now()
             for one in declared:
                 await self.store.put_schedule(
-                    new_schedule(one, self.store, now, strict=self.machine.strict), 0, now
+                    new_schedule(one, self.store, now, strict=self.runtime.strict), 0, now
                 )
         self.engine.follow(await self.store.schedules())
-        self.engine.hint()  # it may be asleep already: where tasks begin at once, it was before us
+        self.engine.notify()  # it may be asleep already: where tasks begin at once, it was before us
 
 
-class LineDesk:
+class WorkerRunControl:
     """Looks after single runs of one line."""
 
-    __slots__ = ("_line", "_machine")
+    __slots__ = ("_runtime", "_worker")
 
-    def __init__(self, machine: Machine, line: Line) -> None:
-        self._machine = machine
-        self._line = line
+    def __init__(self, runtime: Runtime, worker: Worker) -> None:
+        self._runtime = runtime
+        self._worker = worker
 
-    async def look(self, run_id: int) -> RunRecord | None:
-        return await self._answer(self._line.store.run(run_id))
+    async def query(self, run_id: int) -> RunRecord | None:
+        return await self._answer(self._worker.store.run(run_id))
 
     def job_of(self, name: str) -> Job | None:
-        return self._machine.registry.jobs.get(name)
+        return self._runtime.registry.jobs.get(name)
 
     def watch(self, run_id: int) -> tuple[anyio.Event, Callable[[], None]]:
-        return self._machine.hub.wait_for(run_id)
+        return self._runtime.bus.wait_for(run_id)
 
     async def cancel(self, run_id: int, why: str) -> RunRecord | None:
-        before = await self.look(run_id)
+        before = await self.query(run_id)
         if before is None:
             return None  # nor would a write find it, which may have to wait for somebody's transaction
-        lived, now, runner = before.live, self._line.timeline.now(), self._line.runner
-        record = await self._answer(self._line.store.cancel(run_id, why, now))
+        lived, now, runner = before.live, self._worker.timeline.now(), self._worker.runner
+        record = await self._answer(self._worker.store.cancel(run_id, why, now))
         if record is not None and record.state == "running":
             runner.cancel(run_id, why)
         elif record is not None and lived and record.finished_at == now.wall and run_id not in runner.known():
@@ -146,17 +146,17 @@ class LineDesk:
 
     async def move(self, run_id: int, when: tuple[Instant, bool]) -> RunRecord | None:
         if self.closed():
-            raise _gone(self._line.store)
-        record = await self._answer(self._line.store.move(run_id, *when, self._line.timeline.now()))
+            raise _gone(self._worker.store)
+        record = await self._answer(self._worker.store.move(run_id, *when, self._worker.timeline.now()))
         if record is not None and record.state == "pending":
-            self._line.engine.added(record)
+            self._worker.engine.added(record)
         return record
 
     def when(
         self, delay: float | timedelta | None, at: datetime | None, now: Now | None = None
     ) -> tuple[Instant, bool]:
         """Return a due time, and whether it stands on the steady timeline."""
-        now = now or self._line.timeline.now()
+        now = now or self._worker.timeline.now()
         if at is None:
             if delay is None:
                 return now.steady, True
@@ -174,14 +174,14 @@ class LineDesk:
             return await asked
         except StoreUnavailable:
             if self.closed():
-                raise _gone(self._line.store) from None
+                raise _gone(self._worker.store) from None
             raise
 
     def error_of(self, run_id: int) -> BaseException | None:
-        return self._machine.hub.error_of(run_id)
+        return self._runtime.bus.error_of(run_id)
 
     def closed(self) -> bool:
-        return self._machine.hub.closed
+        return self._runtime.bus.closed
 
 
 def _gone(store: Store) -> SchedulerClosed:

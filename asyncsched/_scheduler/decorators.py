@@ -8,7 +8,7 @@ from typing import Any, Never, TypeVar, Unpack
 
 from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.instants import to_zone
-from asyncsched._core.text import shorten, shown
+from asyncsched._core.text import safe_repr, shorten
 from asyncsched._core.trigger import Trigger
 from asyncsched._scheduler.options import Options
 from asyncsched._scheduler.registry import Registry
@@ -187,7 +187,7 @@ def _check_call(
     if wrong:
         if callable(wrong[0]):
             raise ConfigurationError(f"write {name}({example}) with its parentheses")
-        raise ConfigurationError(f"write {name}({example}), not {shown(wrong[0])}")
+        raise ConfigurationError(f"write {name}({example}), not {safe_repr(wrong[0])}")
     known = sorted({*(decorator.__kwdefaults__ or ()), *Options.__annotations__})
     for option in options:
         if option not in known:

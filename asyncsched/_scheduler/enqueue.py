@@ -20,15 +20,15 @@ from asyncsched._core.instants import to_micros
 from asyncsched._core.jobs import Job
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Added
-from asyncsched._core.text import shorten, shown
+from asyncsched._core.text import safe_repr, shorten
 from asyncsched._scheduler.handle import RunHandle
 from asyncsched._scheduler.once import Once, handle_of, make_run, put_off
 from asyncsched._scheduler.registry import Registry
 
 if TYPE_CHECKING:
     from asyncsched._core.instants import Now
-    from asyncsched._engine.runtime import Machine
-    from asyncsched._engine.worker import Line
+    from asyncsched._engine.runtime import Runtime
+    from asyncsched._engine.worker import Worker
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -56,7 +56,7 @@ class Enqueue:
 
     _registry: Registry
 
-    def _running(self) -> Machine:
+    def _running(self) -> Runtime:
         raise NotImplementedError
 
     @overload
@@ -129,43 +129,43 @@ class Enqueue:
                 f"schedule_once has no argument {name!r}; arguments of the job's function are given by "
                 f"position, or as kwargs={{{name!r}: ...}}"
             )
-        machine = self._running()
+        runtime = self._running()
         once = Once(func, args, kwargs, delay, at, key, key_ttl, priority, tags)
         if connection is not None:
             if replace:
                 raise ArgumentError(
                     "replace=True and connection= do not go together: moving a run is no INSERT"
                 )
-            return await self._add_in(machine.main, connection, self._of_statement(once))
-        job = self._job_for(func, machine)
+            return await self._add_in(runtime.main, connection, self._of_statement(once))
+        job = self._job_for(func, runtime)
         if replace and key is None:
             raise ArgumentError(
                 f"job {job.name!r}: replace=True needs a key=, by which the run to move is found"
             )
-        line = machine.main if not job.each_instance else await machine.local()
-        now = line.timeline.now()
-        run = make_run(line, job, once, now)
-        added = (await line.store.add((run,), now, replace))[0]
-        line.engine.added(added.run)
-        return handle_of(line, run, added)
+        worker = runtime.main if not job.each_instance else await runtime.local()
+        now = worker.timeline.now()
+        run = make_run(worker, job, once, now)
+        added = (await worker.store.add((run,), now, replace))[0]
+        worker.engine.added(added.run)
+        return handle_of(worker, run, added)
 
-    async def _add_in(self, line: Line, connection: Any, run: RunRecord) -> RunHandle[Any]:
+    async def _add_in(self, worker: Worker, connection: Any, run: RunRecord) -> RunHandle[Any]:
         """Put a run into the ledger through the user's own connection."""
-        store: Any = line.store
-        count = await _answer(store.add_in(connection, run, line.timeline.now()))
+        store: Any = worker.store
+        count = await _answer(store.add_in(connection, run, worker.timeline.now()))
         if count != 0:  # a driver that does not know how many says -1
-            return RunHandle(line.desk, run.id, run, True, uncommitted=True)
+            return RunHandle(worker.control, run.id, run, True, uncommitted=True)
         for id, arguments in await _answer(store.key_holder_in(connection, run)):
             conflict = arguments != run.arguments
             number = int(id.replace("-", ""), 16)
-            found = await line.store.run(number)
+            found = await worker.store.run(number)
             if found is not None:
-                line.engine.added(found)
-                return handle_of(line, run, Added(found, False, conflict))
+                worker.engine.added(found)
+                return handle_of(worker, run, Added(found, False, conflict))
             # The same transaction wrote it before, and nobody else sees it yet.
             run.id = number
-            handle_of(line, run, Added(run, False, conflict))
-            return RunHandle(line.desk, number, run, False, uncommitted=True)
+            handle_of(worker, run, Added(run, False, conflict))
+            return RunHandle(worker.control, number, run, False, uncommitted=True)
         raise KeyConflict(
             f"job {run.job!r}: the key {shorten(run.key or '')!r} belongs to a run that this transaction does "
             "not see; try it again in a new one",
@@ -196,14 +196,14 @@ class Enqueue:
         return made
 
     def _of_statement(self, once: Once) -> RunRecord:
-        machine = self._running()
-        line = machine.main
-        if not callable(getattr(line.store, "add_in", None)):
+        runtime = self._running()
+        worker = runtime.main
+        if not callable(getattr(worker.store, "add_in", None)):
             raise SchedulerStateError(
                 "a run in your own transaction needs a SQLite or PostgreSQL store; this scheduler keeps its runs "
                 "in memory"
             )
-        return make_run(line, self._job_for(once.func, machine), once, line.timeline.now())
+        return make_run(worker, self._job_for(once.func, runtime), once, worker.timeline.now())
 
     async def schedule_many(
         self, items: Sequence[Once], *, over: timedelta | float | None = None
@@ -226,9 +226,9 @@ class Enqueue:
             StoreUnavailable: the store did not take the rest in time.
 
         """
-        machine = self._running()
-        line = machine.main
-        now = line.timeline.now()
+        runtime = self._running()
+        worker = runtime.main
+        now = worker.timeline.now()
         spread = 0 if over is None else to_micros(over, "schedule_many: over")
         if spread < 0:
             raise ConfigurationError(f"schedule_many: over must not be negative, not {over}")
@@ -236,7 +236,7 @@ class Enqueue:
         first: dict[bool, RunRecord] = {}  # by timeline
 
         def make(item: Once) -> RunRecord:
-            run = self._of_many(item, machine, now)
+            run = self._of_many(item, runtime, now)
             if spread and item.timeless:
                 loose.append(run)
             if run.due < first.setdefault(run.steady, run).due:
@@ -248,23 +248,23 @@ class Enqueue:
             lambda number: put_off(loose[number], spread * number // len(loose)), range(len(loose)), ONE_TURN
         )
         try:
-            added = await line.store.add(runs, now)
+            added = await worker.store.add(runs, now)
         finally:
             for run in first.values():  # it may be there, even if the others are not
-                line.engine.added(run)
+                worker.engine.added(run)
         return await in_turns(
-            lambda number: handle_of(line, runs[number], added[number]), range(len(runs)), ONE_TURN
+            lambda number: handle_of(worker, runs[number], added[number]), range(len(runs)), ONE_TURN
         )
 
-    def _of_many(self, item: Once, machine: Machine, now: Now) -> RunRecord:
+    def _of_many(self, item: Once, runtime: Runtime, now: Now) -> RunRecord:
         if not isinstance(item, Once):
-            raise ConfigurationError(f"schedule_many takes Once(...) values, not {shown(item)}")
-        job = self._job_for(item.func, machine)
+            raise ConfigurationError(f"schedule_many takes Once(...) values, not {safe_repr(item)}")
+        job = self._job_for(item.func, runtime)
         if job.each_instance:
             raise ConfigurationError(
                 f"job {job.name!r} is each_instance, and kept apart; schedule it by schedule_once"
             )
-        return make_run(machine.main, job, item, now)
+        return make_run(runtime.main, job, item, now)
 
     @overload
     def schedule_once_sync(
@@ -305,13 +305,13 @@ class Enqueue:
             SchedulerStateError: called in the event loop's own thread; use ``await schedule_once``.
 
         """
-        machine = self._running()
-        if get_ident() == machine.thread:
+        runtime = self._running()
+        if get_ident() == runtime.thread:
             raise SchedulerStateError(
                 "schedule_once_sync() was called in the event loop's thread, which it would block; "
                 "there, use await scheduler.schedule_once(...)"
             )
-        return machine.from_thread(lambda: self.schedule_once(func, *args, kwargs=kwargs, **options))
+        return runtime.from_thread(lambda: self.schedule_once(func, *args, kwargs=kwargs, **options))
 
     def handle(self, run_id: str) -> RunHandle[Any]:
         """Return the handle of a run by its id, from whichever instance it was scheduled.
@@ -320,22 +320,22 @@ class Enqueue:
             UnknownRun: the text cannot be a run's id. Whether there is such a run shows at its use.
 
         """
-        machine = self._running()
+        runtime = self._running()
         try:
             number = int(run_id, 16)
             if len(run_id) != 32 or not 0 < number < 1 << 128:
                 raise ValueError
         except (ValueError, TypeError):
             raise UnknownRun(str(run_id), "a run's id has 32 hexadecimal digits") from None
-        return RunHandle(machine.desk(machine.main), number)
+        return RunHandle(runtime.control(runtime.main), number)
 
-    def _job_for(self, func: Any, machine: Machine) -> Job:
+    def _job_for(self, func: Any, runtime: Runtime) -> Job:
         job = self._registry.find(func)
         if job is None:
-            if isinstance(func, str) or machine.main.store.durable or not callable(func):
+            if isinstance(func, str) or runtime.main.store.durable or not callable(func):
                 return self._registry.get(func)
-            job = self._registry.adopt(func, machine.unlearn)
-            machine.learn(job)
+            job = self._registry.adopt(func, runtime.unlearn)
+            runtime.learn(job)
         return job
 
 

@@ -41,10 +41,10 @@ _UNCOMMITTED = (
 _FAILURES: dict[str, type[RunFailed]] = {"cancelled": RunCancelled, "timed_out": RunTimedOut, "lost": RunLost}
 
 
-class Desk(Protocol):
+class RunControl(Protocol):
     """What a handle needs of its scheduler."""
 
-    async def look(self, run_id: int) -> RunRecord | None: ...
+    async def query(self, run_id: int) -> RunRecord | None: ...
 
     def job_of(self, name: str) -> Job | None: ...
 
@@ -69,13 +69,13 @@ class RunHandle(Generic[T_co]):
 
     """
 
-    __slots__ = ("__weakref__", "_desk", "_id", "_record", "_uncommitted", "created")
+    __slots__ = ("__weakref__", "_control", "_id", "_record", "_uncommitted", "created")
 
     def __init__(
-        self, desk: Desk, run_id: int, record: RunRecord | None = None, created: bool = False,
+        self, control: RunControl, run_id: int, record: RunRecord | None = None, created: bool = False,
         uncommitted: bool = False,
     ) -> None:  # fmt: skip
-        self._desk = desk
+        self._control = control
         self._id = run_id
         self._record = record
         self._uncommitted = uncommitted  # in a transaction of the user's own: it is not there yet
@@ -87,14 +87,14 @@ class RunHandle(Generic[T_co]):
         return run_id_text(self._id)
 
     async def _look(self) -> RunRecord:
-        found = await self._desk.look(self._id)
+        found = await self._control.query(self._id)
         if found is not None:
             self._record, self._uncommitted = found, False
         if self._record is None or (found is None and (self._record.live or self._uncommitted)):
             raise self._unknown()
         return self._record
 
-    async def _look_on(self) -> RunRecord:
+    async def _query_on(self) -> RunRecord:
         """Look, however long the store is away: who waits for a run is not to fall with every outage."""
         while True:
             try:
@@ -112,12 +112,12 @@ class RunHandle(Generic[T_co]):
         with anyio.move_on_after(seconds):
             while True:
                 # First the ear, then the eye: what happens in between is heard.
-                changed, leave = self._desk.watch(self._id)
+                changed, leave = self._control.watch(self._id)
                 try:
-                    record = await self._look_on()
+                    record = await self._query_on()
                     if not record.live:
                         return record
-                    if self._desk.closed():
+                    if self._control.closed():
                         raise SchedulerClosed(
                             f"run {self.id} of job {record.job!r} had not ended when the scheduler was closed"
                         )
@@ -135,7 +135,7 @@ class RunHandle(Generic[T_co]):
 
         """
         record = await self._look()
-        return run_view(record, self._desk.job_of(record.job))
+        return run_view(record, self._control.job_of(record.job))
 
     async def wait(self, timeout: float | timedelta | None = None) -> Run:
         """Wait until the run has its outcome, and return it; a failure does not raise.
@@ -152,7 +152,7 @@ class RunHandle(Generic[T_co]):
 
         """
         record = await self._ended(timeout)
-        return run_view(record, self._desk.job_of(record.job))
+        return run_view(record, self._control.job_of(record.job))
 
     async def result(self, timeout: float | timedelta | None = None) -> T_co:
         """Return what the job returned.
@@ -172,9 +172,9 @@ class RunHandle(Generic[T_co]):
         """
         record = await self._ended(timeout)
         if record.state == "succeeded":
-            value: T_co = result_of(record, self._desk.job_of(record.job))
+            value: T_co = result_of(record, self._control.job_of(record.job))
             return value
-        raise failure_of(record) from self._desk.error_of(self._id)
+        raise failure_of(record) from self._control.error_of(self._id)
 
     async def cancel(self) -> bool:
         """Cancel the run, and wait until it has ended. A pending one never begins.
@@ -183,7 +183,7 @@ class RunHandle(Generic[T_co]):
             Whether it ended as cancelled; False if it had ended otherwise before, or was about to.
 
         """
-        record = await self._desk.cancel(self._id, "cancelled")
+        record = await self._control.cancel(self._id, "cancelled")
         if record is None:
             raise self._unknown()
         record = await self._ended(None)
@@ -206,7 +206,7 @@ class RunHandle(Generic[T_co]):
             raise ArgumentError("reschedule: give delay= or at=")
         if self._uncommitted:
             await self._look()  # a write would wait for the end of that transaction
-        record = await self._desk.move(self._id, self._desk.when(delay, at))
+        record = await self._control.move(self._id, self._control.when(delay, at))
         if record is None:
             raise self._unknown()
         if record.state != "pending":
@@ -216,10 +216,10 @@ class RunHandle(Generic[T_co]):
         """Yield the run's progress each time it changes, until the run has ended."""
         last: Progress | None = None
         while True:
-            changed, leave = self._desk.watch(self._id)
+            changed, leave = self._control.watch(self._id)
             try:
-                record = await self._look_on()
-                progress, over = record.progress, not record.live or self._desk.closed()
+                record = await self._query_on()
+                progress, over = record.progress, not record.live or self._control.closed()
                 if progress is not None and progress != last:
                     last = progress
                     yield progress

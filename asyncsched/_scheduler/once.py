@@ -10,17 +10,17 @@ from asyncsched._core.checks import check_int, check_text
 from asyncsched._core.errors import ArgumentError, ConfigurationError, KeyConflict
 from asyncsched._core.instants import to_micros
 from asyncsched._core.mapping import run_id_text
-from asyncsched._core.propagation import carried
+from asyncsched._core.propagation import capture
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Added
-from asyncsched._core.text import shorten, shown
+from asyncsched._core.text import safe_repr, shorten
 from asyncsched._scheduler.handle import RunHandle
 from asyncsched._scheduler.options import tags_of
 
 if TYPE_CHECKING:
     from asyncsched._core.instants import Now
     from asyncsched._core.jobs import Job
-    from asyncsched._engine.worker import Line
+    from asyncsched._engine.worker import Worker
 
 
 class Once(NamedTuple):
@@ -43,7 +43,7 @@ class Once(NamedTuple):
 
 
 def make_run(
-    line: Line, job: Job, once: Once, now: Now, origin: str = "once", schedule: str | None = None
+    worker: Worker, job: Job, once: Once, now: Now, origin: str = "once", schedule: str | None = None
 ) -> RunRecord:
     """Return a run that is to be added, everything about it checked.
 
@@ -52,16 +52,16 @@ def make_run(
         ConfigurationError: a time or a number is wrong. Both name the job.
 
     """
-    machine, signature = line.machine, job.signature
+    runtime, signature = worker.runtime, job.signature
     call = signature.bind(once.args, once.kwargs)
     permits = job.permits(call) if job.limits else ()
-    as_json = line.store.durable or machine.strict
+    as_json = worker.store.durable or runtime.strict
     if once.key is not None or once.key_ttl:
         _check_key(job, once.key, once.key_ttl)
         call = signature.canonical(call)  # f(1) is f(x=1)
-    due, steady = (now.steady, True) if once.timeless else _due(line, job, once, now)
+    due, steady = (now.steady, True) if once.timeless else _due(worker, job, once, now)
     run = RunRecord(
-        machine.ids.next(now.wall),
+        runtime.ids.next(now.wall),
         job.name,
         due,
         steady=steady,
@@ -76,12 +76,12 @@ def make_run(
     if once.key is not None or permits or job.carry:
         run.key, run.permits = once.key, permits
         run.key_ttl = to_micros(once.key_ttl, "key_ttl") if once.key_ttl else 0
-        run.carried = carried(job, as_json) if job.carry else None
-    machine.registry.in_use(job.name)
+        run.context_vars = capture(job, as_json) if job.carry else None
+    runtime.registry.in_use(job.name)
     return run
 
 
-def handle_of(line: Line, run: RunRecord, added: Added) -> RunHandle[Any]:
+def handle_of(worker: Worker, run: RunRecord, added: Added) -> RunHandle[Any]:
     """Return the handle of what the ledger has for ``run``.
 
     Raises:
@@ -90,7 +90,7 @@ def handle_of(line: Line, run: RunRecord, added: Added) -> RunHandle[Any]:
     """
     stands = added.run
     if stands is not run:
-        line.machine.registry.let_go(run.job)
+        worker.runtime.registry.let_go(run.job)
     if added.conflict:
         raise KeyConflict(
             f"job {stands.job!r}: the key {shorten(stands.key or '')!r} belongs to run "
@@ -98,7 +98,7 @@ def handle_of(line: Line, run: RunRecord, added: Added) -> RunHandle[Any]:
             "replace=True while it is pending",
             run_id_text(stands.id),
         )
-    return RunHandle(line.desk, stands.id, stands, added.created)
+    return RunHandle(worker.control, stands.id, stands, added.created)
 
 
 def put_off(run: RunRecord, micros: int) -> None:
@@ -108,9 +108,9 @@ def put_off(run: RunRecord, micros: int) -> None:
     run.ready_at = run.due
 
 
-def _due(line: Line, job: Job, once: Once, now: Now) -> tuple[int, bool]:
+def _due(worker: Worker, job: Job, once: Once, now: Now) -> tuple[int, bool]:
     try:
-        return line.desk.when(once.delay, once.at, now)
+        return worker.control.when(once.delay, once.at, now)
     except (ConfigurationError, ArgumentError) as error:
         raise type(error)(f"job {job.name!r}: {error}") from None
 
@@ -123,7 +123,9 @@ def _check_key(job: Job, key: object, key_ttl: Any) -> None:
     if key is None:
         raise ArgumentError(f"job {job.name!r}: key_ttl needs a key=, which it keeps for so long")
     if not isinstance(key, str) or not 0 < len(key) <= 500:
-        raise ArgumentError(f"job {job.name!r}: key must be a text of 1 to 500 characters, not {shown(key)}")
+        raise ArgumentError(
+            f"job {job.name!r}: key must be a text of 1 to 500 characters, not {safe_repr(key)}"
+        )
     check_text(key, f"job {job.name!r}: key")
     if key_ttl and to_micros(key_ttl, f"job {job.name!r}: key_ttl") < 0:
         raise ConfigurationError(f"job {job.name!r}: key_ttl must not be negative, not {key_ttl}")

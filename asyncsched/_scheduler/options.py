@@ -15,7 +15,7 @@ from asyncsched._core.instants import to_micros
 from asyncsched._core.jobs import Job
 from asyncsched._core.models import Misfire
 from asyncsched._core.states import OVERLAPS, Overlap
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 from asyncsched.abc import Executor, Policy
 from asyncsched.policies import Limit, RateLimit, Retry
 
@@ -69,7 +69,7 @@ def job_of(
         policies=_policies(options.get("policies", ()), what),
         pause_after=check_int(options.get("pause_after", 0), f"{what}: pause_after", 0, 1_000_000),
         each_instance=check_flag(options.get("each_instance", False), f"{what}: each_instance"),
-        carry=_carried(options.get("carry", ()), what),
+        carry=_context_variables(options.get("carry", ()), what),
         signature=signature,
     )
 
@@ -78,7 +78,7 @@ def check_name(value: object, what: str) -> str:
     """Return the value if something can be called by it."""
     if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
         raise ConfigurationError(
-            f"{what} must be a printable text of 1 to 200 characters, not {shown(value)}"
+            f"{what} must be a printable text of 1 to 200 characters, not {safe_repr(value)}"
         )
     return str.__str__(value)  # a plain one: that of a StrEnum's member would be written in two ways
 
@@ -94,10 +94,10 @@ def jitter_of(jitter: float | timedelta | None, what: str) -> int:
 def tags_of(tags: object, what: str) -> tuple[str, ...]:
     """Return the tags as a tuple of texts."""
     if isinstance(tags, str) or not isinstance(tags, Iterable):
-        raise ConfigurationError(f"{what}: tags must be a list of texts, not {shown(tags)}")
+        raise ConfigurationError(f"{what}: tags must be a list of texts, not {safe_repr(tags)}")
     listed = tuple(tags)
     if not all(isinstance(tag, str) for tag in listed):
-        raise ConfigurationError(f"{what}: tags must be texts, not {shown(listed)}")
+        raise ConfigurationError(f"{what}: tags must be texts, not {safe_repr(listed)}")
     for tag in listed:
         check_text(tag, f"{what}: a tag")
     return listed
@@ -106,7 +106,7 @@ def tags_of(tags: object, what: str) -> tuple[str, ...]:
 def check_flag(value: object, what: str) -> bool:
     """Return the value if it is ``True`` or ``False``."""
     if not isinstance(value, bool):
-        raise ConfigurationError(f"{what} must be True or False, not {shown(value)}")
+        raise ConfigurationError(f"{what} must be True or False, not {safe_repr(value)}")
     return value
 
 
@@ -127,7 +127,7 @@ def _timeout(value: Any, what: str) -> int | None:
 
 def _retry(value: Any, what: str) -> Any:
     if value is not None and (isinstance(value, type) or not hasattr(value, "delay_for")):
-        raise ConfigurationError(f"{what}: retry must be a Retry(...), not {shown(value)}")
+        raise ConfigurationError(f"{what}: retry must be a Retry(...), not {safe_repr(value)}")
     return value
 
 
@@ -143,7 +143,7 @@ def _overlap(value: Any, what: str, executor: Executor) -> str:
 
 def _misfire(value: Any, what: str) -> Misfire:
     if not isinstance(value, Misfire):
-        raise ConfigurationError(f"{what}: misfire must be a Misfire(...), not {shown(value)}")
+        raise ConfigurationError(f"{what}: misfire must be a Misfire(...), not {safe_repr(value)}")
     return value
 
 
@@ -162,7 +162,7 @@ def _limits(options: Mapping[str, Any], what: str, signature: Signature) -> tupl
             raise ConfigurationError(f"{what}: rate_limit: {error}") from None
     if rate is not None and not isinstance(rate, RateLimit):
         raise ConfigurationError(
-            f'{what}: rate_limit must be such as "10/s" or a RateLimit, not {shown(rate)}'
+            f'{what}: rate_limit must be such as "10/s" or a RateLimit, not {safe_repr(rate)}'
         )
     if rate is not None:
         rules.append(rate)
@@ -170,28 +170,28 @@ def _limits(options: Mapping[str, Any], what: str, signature: Signature) -> tupl
         if rule.by is not None and rule.by not in signature.signature.parameters:
             known = ", ".join(signature.signature.parameters) or "none"
             raise ConfigurationError(
-                f"{what}: {type(rule).__name__}: by={shown(rule.by)} is no parameter of it; it has {known}"
+                f"{what}: {type(rule).__name__}: by={safe_repr(rule.by)} is no parameter of it; it has {known}"
             )
     return tuple(rules)
 
 
 def _policies(value: Any, what: str) -> tuple[Any, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ConfigurationError(f"{what}: policies must be a list, not {shown(value)}")
+        raise ConfigurationError(f"{what}: policies must be a list, not {safe_repr(value)}")
     policies = tuple(value)
     for policy in policies:
         if isinstance(policy, type) or not callable(getattr(policy, "wrap", None)):
-            raise ConfigurationError(f"{what}: {shown(policy)} is no policy: it has no wrap(call)")
+            raise ConfigurationError(f"{what}: {safe_repr(policy)} is no policy: it has no wrap(call)")
     return policies
 
 
-def _carried(value: Any, what: str) -> dict[str, ContextVar[Any]]:
+def _context_variables(value: Any, what: str) -> dict[str, ContextVar[Any]]:
     if isinstance(value, ContextVar) or not isinstance(value, Iterable):
-        raise ConfigurationError(f"{what}: carry must be a list of context variables, not {shown(value)}")
+        raise ConfigurationError(f"{what}: carry must be a list of context variables, not {safe_repr(value)}")
     variables = tuple(value)
     for variable in variables:
         if not isinstance(variable, ContextVar):
-            raise ConfigurationError(f"{what}: carry takes context variables, not {shown(variable)}")
+            raise ConfigurationError(f"{what}: carry takes context variables, not {safe_repr(variable)}")
     carried = {variable.name: variable for variable in variables}
     if len(carried) != len(variables):
         raise ConfigurationError(f"{what}: carry: two of its context variables have one name; rename one")

@@ -16,7 +16,7 @@ from asyncsched._core.models import Coming, Explanation, Health, Instance, Pause
 from asyncsched._core.records import RunRecord, ScheduleRecord
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.states import FINAL_STATES
-from asyncsched._core.text import told
+from asyncsched._core.text import describe_error
 from asyncsched._scheduler.explain import explain_slot
 from asyncsched._scheduler.registry import Registry
 from asyncsched.triggers.base import noted
@@ -24,7 +24,7 @@ from asyncsched.triggers.combine import notes_of
 
 if TYPE_CHECKING:
     from asyncsched._core.jobs import Job
-    from asyncsched._engine.runtime import Machine
+    from asyncsched._engine.runtime import Runtime
     from asyncsched.abc import ClusterStore, Store
 
 R = TypeVar("R", RunRecord, ScheduleRecord)
@@ -42,12 +42,12 @@ _ONE_TURN = 16
 """How many views are made before others get their turn: about 0.3 ms."""
 
 
-class Looking:
+class Queries:
     """The part of a scheduler that answers questions."""
 
     _registry: Registry
 
-    def _running(self) -> Machine:
+    def _running(self) -> Runtime:
         raise NotImplementedError
 
     async def schedules(self, *, job: str | None = None, paused: bool | None = None) -> list[Schedule]:
@@ -129,10 +129,10 @@ class Looking:
 
         One that has crashed is among them until another has declared it dead.
         """
-        machine = self._running()
-        if not machine.main.store.durable:
+        runtime = self._running()
+        if not runtime.main.store.durable:
             return []
-        store = cast("ClusterStore", machine.main.store)
+        store = cast("ClusterStore", runtime.main.store)
         return [instance_view(record) for record in await store.instances()]
 
     def health(self) -> Health:
@@ -145,8 +145,8 @@ class Looking:
             True
 
         """
-        keeper = self._running().main.keeper
-        return Health() if keeper is None else keeper.health()
+        membership = self._running().main.membership
+        return Health() if membership is None else membership.health()
 
     async def dead_letters(
         self, *, job: str | None = None, schedule: str | None = None, tag: str | None = None,
@@ -177,13 +177,13 @@ class Looking:
         if not set(states) <= set(_DEAD):
             raise ConfigurationError(f"a dead letter's state is one of {', '.join(map(repr, _DEAD))}")
         horizon = None
-        line = self._running().main
+        worker = self._running().main
         if since is not None:
-            horizon = line.timeline.now().wall - to_micros(since, "since")
+            horizon = worker.timeline.now().wall - to_micros(since, "since")
         query = RunQuery(job=job, schedule=schedule, tag=tag, states=states, limit=EVERYTHING)
         return [
             run
-            for run in await line.store.runs(query)
+            for run in await worker.store.runs(query)
             if (run.state != "cancelled" or run.why == "shutdown")
             and (horizon is None or (run.finished_at or 0) >= horizon)
         ]
@@ -199,10 +199,10 @@ class Looking:
 
         """
         record = await self._schedule(schedule)
-        machine = self._running()
-        line = machine.main
+        runtime = self._running()
+        worker = runtime.main
         job = self._registry.jobs.get(record.job)
-        return await explain_slot(line.store, record, job, to_instant(at, "at"), line.timeline.now())
+        return await explain_slot(worker.store, record, job, to_instant(at, "at"), worker.timeline.now())
 
     async def timeline(self, start: datetime, end: datetime, *, limit: int = 1000) -> list[Coming]:
         """Return the slots between two aware moments, in order, with notes where the clock changes.
@@ -263,7 +263,7 @@ def _coming(
         notes = noted(slots, notes_of(record.trigger, first, last if at is None else min(at, last)))
     except Exception as error:
         logger.exception("timeline: schedule %r: its trigger failed", record.id)
-        fault = f"its trigger failed: {told(error)}"
+        fault = f"its trigger failed: {describe_error(error)}"
     found = [(at, Coming(to_datetime(at), record.id, record.job, notes.get(at, ""))) for at in slots]
     if fault:
         at = slots[-1] if slots else first

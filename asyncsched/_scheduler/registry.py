@@ -9,7 +9,7 @@ from typing import Any
 from asyncsched._core.arguments.functions import check_function, name_of
 from asyncsched._core.errors import ConfigurationError, UnknownJob
 from asyncsched._core.jobs import Declared, Job
-from asyncsched._core.text import shorten, shown
+from asyncsched._core.text import safe_repr, shorten
 from asyncsched._core.trigger import as_instants
 from asyncsched._scheduler.options import check_name, jitter_of, job_of
 from asyncsched.abc import Executor
@@ -176,7 +176,7 @@ class Registry:
         found = self.executors.get(name) if isinstance(name, str) else None
         if found is None:
             known = ", ".join(sorted({"process", *self.executors}))
-            raise ConfigurationError(f"{what}: there is no executor {shown(name)}; there are {known}")
+            raise ConfigurationError(f"{what}: there is no executor {safe_repr(name)}; there are {known}")
         return found
 
     # ── schedules ────────────────────────────────────────────────────────────────────────────

@@ -15,16 +15,16 @@ from asyncsched._core.requests import RunQuery
 from asyncsched._core.trigger import asking
 from asyncsched._scheduler.handle import RunHandle
 from asyncsched._scheduler.once import Once, handle_of, make_run
-from asyncsched._scheduler.queries import EVERYTHING, Looking, check_texts, states_of
+from asyncsched._scheduler.queries import EVERYTHING, Queries, check_texts, states_of
 
 if TYPE_CHECKING:
-    from asyncsched._engine.worker import Line
+    from asyncsched._engine.worker import Worker
 
 _BACKFILL_LIMIT = 10_000
 _LIVE = ("pending", "running")
 
 
-class ByHand(Looking):
+class ByHand(Queries):
     """The part of a scheduler by which people make, end and repeat runs."""
 
     async def run_now(self, id: str, respect_overlap: bool = False) -> RunHandle[Any]:
@@ -39,19 +39,19 @@ class ByHand(Looking):
             SchedulerStateError: a run is live, and ``respect_overlap`` was given.
 
         """
-        line = self._running().main
+        worker = self._running().main
         record = await self._schedule(id)
         job = self._registry.get(record.job)
         if respect_overlap and job.overlap != "allow":
             query = RunQuery(schedule=id, origin="schedule", states=_LIVE, limit=1)
-            if live := await line.store.runs(query):
+            if live := await worker.store.runs(query):
                 raise SchedulerStateError(
                     f"schedule {id!r} has a live run, {run_id_text(live[0].id)}; it was not run once more"
                 )
-        run = self._made(line, record, job, "manual", None)
-        await line.store.add((run,), line.timeline.now())
-        line.engine.added(run)
-        return RunHandle(line.desk, run.id, run, True)
+        run = self._made(worker, record, job, "manual", None)
+        await worker.store.add((run,), worker.timeline.now())
+        worker.engine.added(run)
+        return RunHandle(worker.control, run.id, run, True)
 
     async def backfill(
         self, id: str, start: datetime, end: datetime, only_missed: bool = True, dry_run: bool = False
@@ -74,30 +74,30 @@ class ByHand(Looking):
                 take a shorter stretch.
 
         """
-        line = self._running().main
+        worker = self._running().main
         record = await self._schedule(id)
         job = self._registry.get(record.job)
-        now = line.timeline.now()
+        now = worker.timeline.now()
         first, last = to_instant(start, "start"), to_instant(end, "end")
         if last < first:
             raise ConfigurationError(f"backfill of {id!r}: end lies before start")
         here = now.steady if record.steady else now.wall
-        slots = await self._slots_to_fill(line, record, first, min(last, here), only_missed)
+        slots = await self._slots_to_fill(worker, record, first, min(last, here), only_missed)
         if dry_run or not slots:
             return len(slots)
-        runs = [self._made(line, record, job, "backfill", slot) for slot in slots]
-        for added in await line.store.add(runs, now):
-            line.engine.added(added.run)
+        runs = [self._made(worker, record, job, "backfill", slot) for slot in slots]
+        for added in await worker.store.add(runs, now):
+            worker.engine.added(added.run)
         return len(slots)
 
     async def _slots_to_fill(
-        self, line: Line, record: ScheduleRecord, first: Instant, last: Instant, only_missed: bool
+        self, worker: Worker, record: ScheduleRecord, first: Instant, last: Instant, only_missed: bool
     ) -> list[Instant]:
         done: set[Instant] = set()
         if only_missed:
             for origin in ("schedule", "backfill"):
                 query = RunQuery(schedule=record.id, origin=origin, limit=EVERYTHING)
-                done.update(run.slot for run in await line.store.runs(query) if run.slot is not None)
+                done.update(run.slot for run in await worker.store.runs(query) if run.slot is not None)
         slots: list[Instant] = []
         with asking(record.id):
             at = record.trigger.next_instant(first - 1)
@@ -129,16 +129,16 @@ class ByHand(Looking):
                 "cancel_many: give job=, schedule= or tag=; without one it would cancel all"
             )
         check_texts(job=job, schedule=schedule, tag=tag)
-        line = self._running().main
+        worker = self._running().main
         states = states_of(state)
         if not set(states) <= set(_LIVE):
             raise ConfigurationError(
                 "cancel_many: state is 'pending', 'running' or both; what has ended stays"
             )
         query = RunQuery(job=job, schedule=schedule, tag=tag, states=states, limit=EVERYTHING)
-        found = await line.store.runs(query)
+        found = await worker.store.runs(query)
         for run in found:
-            await line.desk.cancel(run.id, "cancelled")
+            await worker.control.cancel(run.id, "cancelled")
         return len(found)
 
     async def requeue(
@@ -178,31 +178,31 @@ class ByHand(Looking):
             if letters[0].live or letters[0].state == "succeeded":
                 raise NotCancellable(f"run {run_id} is {letters[0].state}: only a dead letter is run again")
         runs = [self._again(letter, args, kwargs) for letter in letters]
-        line = self._running().main
-        added = await line.store.add(runs, line.timeline.now())
+        worker = self._running().main
+        added = await worker.store.add(runs, worker.timeline.now())
         for run in runs:
-            line.engine.added(run)
-        return [handle_of(line, run, one) for run, one in zip(runs, added, strict=True)]
+            worker.engine.added(run)
+        return [handle_of(worker, run, one) for run, one in zip(runs, added, strict=True)]
 
     def _again(
         self, letter: RunRecord, args: tuple[Any, ...] | None, kwargs: Mapping[str, Any] | None
     ) -> RunRecord:
-        line = self._running().main
+        worker = self._running().main
         job = self._registry.get(letter.job)
         if args is None and kwargs is None:
             given = arguments_of(letter, job)
         else:
             given = job.signature.merged(letter.arguments, args or (), kwargs or {})
         once = Once(job.func, *given, priority=letter.priority)
-        run = make_run(line, job, once, line.timeline.now(), "manual", letter.schedule)
-        run.tags, run.carried = letter.tags, letter.carried
+        run = make_run(worker, job, once, worker.timeline.now(), "manual", letter.schedule)
+        run.tags, run.context_vars = letter.tags, letter.context_vars
         return run
 
     def _made(
-        self, line: Line, record: ScheduleRecord, job: Job, origin: str, slot: Instant | None
+        self, worker: Worker, record: ScheduleRecord, job: Job, origin: str, slot: Instant | None
     ) -> RunRecord:
         """Return a run of a schedule's job that is none of its own."""
-        now = line.timeline.now()
+        now = worker.timeline.now()
         return RunRecord(
             self._running().ids.next(now.wall), job.name, now.steady, executor=job.executor, schedule=record.id,
             origin=origin, slot=slot, steady=True, priority=job.priority, arguments=record.arguments,

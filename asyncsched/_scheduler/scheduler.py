@@ -16,8 +16,8 @@ from asyncsched._backends.current import current_task_id
 from asyncsched._core.checks import check_choice
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
 from asyncsched._core.instants import SECOND, to_micros
-from asyncsched._core.text import shown
-from asyncsched._engine.runtime import Machine
+from asyncsched._core.text import safe_repr
+from asyncsched._engine.runtime import Runtime
 from asyncsched._engine.server import current_server
 from asyncsched._scheduler.decorators import Declarations
 from asyncsched._scheduler.enqueue import Enqueue
@@ -97,34 +97,34 @@ class Scheduler(Declarations, Enqueue, Operations):
             raise ConfigurationError(f"shutdown_timeout must not be negative, not {shutdown_timeout}")
         self._observers = (LogObserver(), *_checked_observers(observers))
         if clock is not None and not _is_made(clock, "wall", "monotonic", "hold"):
-            raise ConfigurationError(f"clock must be a Clock, such as VirtualClock(), not {shown(clock)}")
+            raise ConfigurationError(f"clock must be a Clock, such as VirtualClock(), not {safe_repr(clock)}")
         self._clock = clock
         if stall_threshold is not None and to_micros(stall_threshold, "stall_threshold") <= 0:
             raise ConfigurationError(f"stall_threshold must be more than 0 s, not {stall_threshold}")
         self._stall_threshold = stall_threshold
-        self._machine: Machine | None = None
+        self._runtime: Runtime | None = None
         self._task = 0
         self._ever = False
 
     # ── a life ───────────────────────────────────────────────────────────────────────────────
 
     async def __aenter__(self) -> Scheduler:
-        if self._machine is not None:
+        if self._runtime is not None:
             raise SchedulerStateError(
                 "this scheduler has been started already; one Scheduler is started once at a time, "
                 "so enter it in one lifespan only, or make a second Scheduler"
             )
         role = self._role or os.environ.get("ASYNCSCHED_ROLE") or "both"
         check_choice(role, "role (ASYNCSCHED_ROLE)", get_args(Role))
-        machine = Machine(
+        runtime = Runtime(
             self._registry, self._executors, self._make_store(), self._clock, self._observers,
             role in ("both", "run"), current_server(), self._stall_threshold, self._strict, role,
         )  # fmt: skip
-        self._machine, self._task, self._open = machine, current_task_id(), True
+        self._runtime, self._task, self._open = runtime, current_task_id(), True
         try:
-            await machine.open()
+            await runtime.open()
         except BaseException:
-            self._machine, self._open = None, False
+            self._runtime, self._open = None, False
             raise
         self._ever = True
         return self
@@ -135,16 +135,16 @@ class Scheduler(Declarations, Enqueue, Operations):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        machine = self._running()
+        runtime = self._running()
         moved = current_task_id() != self._task
-        if moved and not machine.backend.leaves_anywhere:
+        if moved and not runtime.backend.leaves_anywhere:
             raise SchedulerStateError(_MOVED)
         # A cancelled lifespan has no time: everything is cancelled at once, and recorded.
-        hurried = exc_type is not None and not issubclass(exc_type, Exception)
+        forced = exc_type is not None and not issubclass(exc_type, Exception)
         try:
-            await machine.close(0 if hurried else self._patience)
+            await runtime.close(0 if forced else self._patience)
         finally:
-            self._machine, self._open = None, False
+            self._runtime, self._open = None, False
         if moved:
             raise SchedulerStateError(_MOVED)
 
@@ -174,13 +174,13 @@ class Scheduler(Declarations, Enqueue, Operations):
             async with anyio.create_task_group() as group:
                 async with self:
                     await anext(signals)
-                    group.start_soon(self._hurry_at_next, signals)
+                    group.start_soon(self._force_at_next, signals)
                 group.cancel_scope.cancel()
 
-    async def _hurry_at_next(self, signals: AsyncIterator[int]) -> None:
+    async def _force_at_next(self, signals: AsyncIterator[int]) -> None:
         await anext(signals)
-        if self._machine is not None:
-            self._machine.hurry()
+        if self._runtime is not None:
+            self._runtime.force()
 
     def scope(self) -> AbstractAsyncContextManager[Scope]:
         """Return a block whose schedules and one-offs end with it: ``async with scheduler.scope() as scope:``.
@@ -203,18 +203,18 @@ class Scheduler(Declarations, Enqueue, Operations):
         """
         self._running().drain()
 
-    def _running(self) -> Machine:
-        if self._machine is None:
+    def _running(self) -> Runtime:
+        if self._runtime is None:
             if self._ever:
                 raise SchedulerClosed("the scheduler has been closed; nothing can be scheduled any more")
             raise SchedulerStateError(
                 "the scheduler has not been started; put lifespan=scheduler.lifespan into your app, "
                 "or use it inside `async with scheduler:`"
             )
-        return self._machine
+        return self._runtime
 
     def __repr__(self) -> str:
-        state = "running" if self._machine is not None else "closed" if self._ever else "not started"
+        state = "running" if self._runtime is not None else "closed" if self._ever else "not started"
         return f"<Scheduler {self.namespace!r} {state}, {len(self._registry.jobs)} jobs>"
 
 
@@ -222,24 +222,26 @@ def _checked_executors(executors: object) -> Mapping[str, Executor]:
     given = {} if executors is None else executors
     if not isinstance(given, Mapping):
         raise ConfigurationError(
-            f"executors must be a dict such as {{'thread': ThreadExecutor(8)}}, not {shown(executors)}"
+            f"executors must be a dict such as {{'thread': ThreadExecutor(8)}}, not {safe_repr(executors)}"
         )
     for name, executor in given.items():
         check_name(name, "executors: a name")
         if not _is_made(executor, "run", "check") or not hasattr(executor, "capacity"):
             raise ConfigurationError(
-                f"executors: {name!r} must be an executor such as ThreadExecutor(8), not {shown(executor)}"
+                f"executors: {name!r} must be an executor such as ThreadExecutor(8), not {safe_repr(executor)}"
             )
     return given
 
 
 def _checked_observers(observers: object) -> tuple[Any, ...]:
     if isinstance(observers, str) or not isinstance(observers, Iterable):
-        raise ConfigurationError(f"observers must be a list of callables, not {shown(observers)}")
+        raise ConfigurationError(f"observers must be a list of callables, not {safe_repr(observers)}")
     listed = tuple(observers)
     for observer in listed:
         if not callable(observer):
-            raise ConfigurationError(f"observers must be callables that take an event, not {shown(observer)}")
+            raise ConfigurationError(
+                f"observers must be callables that take an event, not {safe_repr(observer)}"
+            )
     return listed
 
 

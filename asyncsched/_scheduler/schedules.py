@@ -19,7 +19,7 @@ from asyncsched._core.requests import RunQuery
 from asyncsched._core.rules.due import resumed
 from asyncsched._core.trigger import Trigger, as_instants, asking
 from asyncsched._engine.reconcile import new_schedule
-from asyncsched._engine.worker import Line
+from asyncsched._engine.worker import Worker
 from asyncsched._scheduler.options import check_name, jitter_of
 from asyncsched._scheduler.queries import EVERYTHING
 from asyncsched._scheduler.runs import ByHand
@@ -55,7 +55,7 @@ class Operations(ByHand):
             ConfigurationError: the trigger never fires, or an argument is wrong.
 
         """
-        line = self._running().main
+        worker = self._running().main
         found = self._registry.get(job)
         id = check_name(found.name if id is None else id, "id")
         if found.each_instance:
@@ -66,14 +66,14 @@ class Operations(ByHand):
             id, found, as_instants(trigger, f"schedule {id!r}"), found.signature.bind(args, kwargs),
             jitter_of(jitter, f"schedule {id!r}"),
         )  # fmt: skip
-        now = line.timeline.now()
-        record = new_schedule(declared, line.store, now, by_code=False, strict=self._strict)
-        job_pause = (await line.store.paused_jobs()).get(found.name)
+        now = worker.timeline.now()
+        record = new_schedule(declared, worker.store, now, by_code=False, strict=self._strict)
+        job_pause = (await worker.store.paused_jobs()).get(found.name)
         if paused:
             _stop(record, "added as paused", "", _instant_but(now.wall, job_pause))
         elif job_pause is not None:
             _stop(record, *job_pause)
-        known = await line.store.schedules((id,))
+        known = await worker.store.schedules((id,))
         if known and not replace:
             raise ScheduleExists(f"there is a schedule {id!r} already; replace=True replaces it")
         if known and known[0].declared:
@@ -84,9 +84,9 @@ class Operations(ByHand):
         if known:
             record.edition = known[0].edition + 1
             record.edition_since, record.created_at = now.wall, known[0].created_at
-        record = await self._put(line, record, known[0].revision if known else 0)
+        record = await self._put(worker, record, known[0].revision if known else 0)
         if lost is not None:
-            await line.store.release(id, lost, now)
+            await worker.store.release(id, lost, now)
         return schedule_view(record, found)
 
     # ── pausing ──────────────────────────────────────────────────────────────────────────────
@@ -104,15 +104,15 @@ class Operations(ByHand):
             UnknownSchedule: neither a schedule nor a job of that name is known.
 
         """
-        line = self._running().main
+        worker = self._running().main
         job = await self._job_meant(schedule_or_job)
-        now = line.timeline.now()
+        now = worker.timeline.now()
         if job is not None:
-            await self._pause_job(line, job, note, by)
+            await self._pause_job(worker, job, note, by)
             return
         id = str(schedule_or_job)
         record = await self._schedule(id)
-        job_pause = (await line.store.paused_jobs()).get(record.job)
+        job_pause = (await worker.store.paused_jobs()).get(record.job)
         at = _instant_but(now.wall, job_pause)
         await self._change(id, lambda record: _stop(record, note, by, _since(record, job_pause, at)))
         self._tell_pause(id, note, by)
@@ -131,16 +131,16 @@ class Operations(ByHand):
             SchedulerStateError: the schedule is paused by its job's pause alone.
 
         """
-        line = self._running().main
+        worker = self._running().main
         job = await self._job_meant(schedule_or_job)
         if job is not None:
-            await self._resume_job(line, job)
+            await self._resume_job(worker, job)
             return
         id = str(schedule_or_job)
         record = await self._schedule(id)
-        job_pause = (await line.store.paused_jobs()).get(record.job)
+        job_pause = (await worker.store.paused_jobs()).get(record.job)
         if job_pause is None or not record.paused:
-            await self._resume(line, id)
+            await self._resume(worker, id)
         elif record.paused_at == job_pause.since:
             raise SchedulerStateError(
                 f"schedule {id!r} is paused because its job {record.job!r} is; resume the job"
@@ -160,14 +160,14 @@ class Operations(ByHand):
             raise UnknownSchedule(schedule_or_job, "nor a job of that name")
         return schedule_or_job
 
-    async def _resume(self, line: Line, id: str) -> None:
+    async def _resume(self, worker: Worker, id: str) -> None:
         lost: list[Stretch] = []
 
         def go_on(record: ScheduleRecord) -> None:
             lost.clear()
             if not record.paused:
                 return
-            now = line.timeline.now()
+            now = worker.timeline.now()
             at = now.steady if record.steady else now.wall
             with asking(id):
                 stretch, following = resumed(record, at)
@@ -178,21 +178,21 @@ class Operations(ByHand):
             record.next_slot, record.next_due = following or (None, None)
 
         await self._change(id, go_on)
-        await line.store.release(id, lost[0] if lost else None, line.timeline.now())
+        await worker.store.release(id, lost[0] if lost else None, worker.timeline.now())
 
-    async def _pause_job(self, line: Line, job: str, note: str, by: str) -> None:
+    async def _pause_job(self, worker: Worker, job: str, note: str, by: str) -> None:
         """Pause a job, and with it those of its schedules that are not paused already.
 
         Which ones those are is told by when they were paused: at the very instant that the job was.
         """
-        now = line.timeline.now()
-        schedules = [record for record in await line.store.schedules() if record.job == job]
-        before = (await line.store.paused_jobs()).get(job)
+        now = worker.timeline.now()
+        schedules = [record for record in await worker.store.schedules() if record.job == job]
+        before = (await worker.store.paused_jobs()).get(job)
         since = now.wall if before is None else before.since
         while before is None and any(record.paused_at == since for record in schedules):
             since += 1
         pause = JobPause(note, by, since)
-        await line.store.pause_job(job, pause, now)
+        await worker.store.pause_job(job, pause, now)
         for record in schedules:
             if not record.paused or record.paused_at == since:
                 await self._change(
@@ -201,20 +201,20 @@ class Operations(ByHand):
                 )
                 self._tell_pause(record.id, note, by)
 
-    async def _resume_job(self, line: Line, job: str) -> None:
-        pause = (await line.store.paused_jobs()).get(job)
+    async def _resume_job(self, worker: Worker, job: str) -> None:
+        pause = (await worker.store.paused_jobs()).get(job)
         if pause is None:
             return
-        for record in await line.store.schedules():
+        for record in await worker.store.schedules():
             if record.job == job and record.paused and record.paused_at == pause.since:
-                await self._resume(line, record.id)
-        await line.store.pause_job(job, None, line.timeline.now())
+                await self._resume(worker, record.id)
+        await worker.store.pause_job(job, None, worker.timeline.now())
 
     def _tell_pause(self, id: str, note: str, by: str) -> None:
-        machine = self._running()
-        if machine.hub.wants(SchedulePaused):
-            at = to_datetime(machine.main.timeline.now().wall)
-            machine.hub.emit(SchedulePaused(at, id, note, by))
+        runtime = self._running()
+        if runtime.bus.wants(SchedulePaused):
+            at = to_datetime(runtime.main.timeline.now().wall)
+            runtime.bus.emit(SchedulePaused(at, id, note, by))
 
     # ── removing and changing ────────────────────────────────────────────────────────────────
 
@@ -226,17 +226,17 @@ class Operations(ByHand):
             ConfigurationError: it is declared in the code, which would bring it back.
 
         """
-        line = self._running().main
+        worker = self._running().main
         record = await self._schedule(id)
         if record.declared and (id in self._registry.schedules or not record.orphaned):
             raise ConfigurationError(
                 f"schedule {id!r} is declared in the code; remove it there, or pause() it to stop it now"
             )
-        await line.store.remove_schedule(id, line.timeline.now())
-        line.engine.forget(id)
+        await worker.store.remove_schedule(id, worker.timeline.now())
+        worker.engine.forget(id)
         query = RunQuery(schedule=id, origin="schedule", states=("pending",), limit=EVERYTHING)
-        for run in await line.store.runs(query):
-            await line.desk.cancel(run.id, "removed")
+        for run in await worker.store.runs(query):
+            await worker.control.cancel(run.id, "removed")
 
     async def reschedule(self, id: str, trigger: Trigger) -> Schedule:
         """Give a schedule another trigger, from now on.
@@ -248,16 +248,16 @@ class Operations(ByHand):
             ConfigurationError: the trigger never fires.
 
         """
-        line = self._running().main
+        worker = self._running().main
         found = as_instants(trigger, f"schedule {id!r}")
-        now = line.timeline.now()
+        now = worker.timeline.now()
         lost: list[Stretch | None] = []
 
         def change(record: ScheduleRecord) -> None:
             lost[:] = [_lost_until(record, now)]
             job = self._registry.get(record.job)
             declared = Declared(id, job, found, record.arguments, record.jitter)
-            fresh = new_schedule(declared, line.store, now, strict=self._strict)
+            fresh = new_schedule(declared, worker.store, now, strict=self._strict)
             record.trigger, record.spec, record.anchor, record.steady = (
                 fresh.trigger, fresh.spec, fresh.anchor, fresh.steady,
             )  # fmt: skip
@@ -266,32 +266,32 @@ class Operations(ByHand):
 
         record = await self._change(id, change)
         if lost[0] is not None:
-            await line.store.release(id, lost[0], now)
+            await worker.store.release(id, lost[0], now)
         return schedule_view(record, self._registry.jobs.get(record.job))
 
     # ── shared by the above ──────────────────────────────────────────────────────────────────
 
     async def _change(self, id: str, change: Callable[[ScheduleRecord], None]) -> ScheduleRecord:
         """Change a schedule's row, and again if somebody else changed it meanwhile."""
-        line = self._running().main
+        worker = self._running().main
         for _ in range(_TRIES):
             stands = await self._schedule(id)
             changed = copy(stands)
             change(changed)
-            after = await line.store.put_schedule(changed, stands.revision, line.timeline.now())
+            after = await worker.store.put_schedule(changed, stands.revision, worker.timeline.now())
             if after is changed:
-                return await self._follow(line, after)
+                return await self._follow(worker, after)
         raise SchedulerStateError(f"schedule {id!r} is being changed by others all the time; try again")
 
-    async def _put(self, line: Line, record: ScheduleRecord, revision: int) -> ScheduleRecord:
-        after = await line.store.put_schedule(record, revision, line.timeline.now())
+    async def _put(self, worker: Worker, record: ScheduleRecord, revision: int) -> ScheduleRecord:
+        after = await worker.store.put_schedule(record, revision, worker.timeline.now())
         if after is not record:
             raise ScheduleExists(f"schedule {record.id!r} was made or changed by another at the same moment")
-        return await self._follow(line, after)
+        return await self._follow(worker, after)
 
-    async def _follow(self, line: Line, record: ScheduleRecord) -> ScheduleRecord:
-        line.engine.follow((record,))
-        line.engine.hint()
+    async def _follow(self, worker: Worker, record: ScheduleRecord) -> ScheduleRecord:
+        worker.engine.follow((record,))
+        worker.engine.notify()
         return record
 
 

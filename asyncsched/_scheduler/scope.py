@@ -16,8 +16,8 @@ from asyncsched._core.models import Schedule
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.trigger import Trigger
 from asyncsched._engine.reconcile import new_schedule
-from asyncsched._engine.runtime import Machine
-from asyncsched._engine.worker import Line
+from asyncsched._engine.runtime import Runtime
+from asyncsched._engine.worker import Worker
 from asyncsched._scheduler.decorators import Declarations
 from asyncsched._scheduler.enqueue import Enqueue
 from asyncsched._scheduler.queries import EVERYTHING
@@ -47,16 +47,16 @@ class Scope(Declarations, Enqueue, Operations):
     _registry: _ScopeRegistry
     _strict = False
 
-    def __init__(self, host: Machine, timezone: tzinfo) -> None:
+    def __init__(self, host: Runtime, timezone: tzinfo) -> None:
         super().__init__(host.executors, timezone)  # type: ignore[arg-type]  # the scheduler's own dict
         # Set here and never again, so a narrower type than the base's is sound.
         self._registry = _ScopeRegistry(host.registry)  # pyright: ignore[reportIncompatibleVariableOverride]
-        self._annex = Annex(host, self._registry)
+        self._runtime = ScopeRuntime(host, self._registry)
 
-    def _running(self) -> Machine:
-        if self._annex.over or self._annex.hub.closed:
+    def _running(self) -> Runtime:
+        if self._runtime.over or self._runtime.bus.closed:
             raise SchedulerClosed("the scope has been closed; nothing can be scheduled in it any more")
-        return self._annex
+        return self._runtime
 
     def _decorator(
         self, trigger: Any, id: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None,
@@ -77,10 +77,10 @@ class Scope(Declarations, Enqueue, Operations):
 
     def _begin(self, declared: Declared) -> None:
         """Take up a schedule at once: a decorator cannot await, and this store need not be awaited."""
-        line = self._annex.main
-        record = new_schedule(declared, self._annex.store, line.timeline.now(), by_code=False)
-        line.engine.follow([self._annex.store.put(record, 0)])
-        line.engine.hint()
+        worker = self._runtime.main
+        record = new_schedule(declared, self._runtime.store, worker.timeline.now(), by_code=False)
+        worker.engine.follow([self._runtime.store.put(record, 0)])
+        worker.engine.notify()
 
     async def add_schedule(
         self, job: Callable[..., Any] | str, trigger: Trigger, *, id: str | None = None,
@@ -101,21 +101,21 @@ class Scope(Declarations, Enqueue, Operations):
             replace=replace,
         )
 
-    def _job_for(self, func: Any, machine: Machine) -> Job:
-        job = super()._job_for(func, machine)
+    def _job_for(self, func: Any, runtime: Runtime) -> Job:
+        job = super()._job_for(func, runtime)
         self._ready(job)
         return job
 
     def _ready(self, job: Job) -> None:
-        if job.executor not in self._annex.seats.free:
+        if job.executor not in self._runtime.capacity.free:
             raise ConfigurationError(
                 f"job {job.name!r}: executor {job.executor!r} was not open when the scheduler was started; "
                 f"give it to Scheduler(executors={{{job.executor!r}: …}})"
             )
-        self._annex.learn(job)
+        self._runtime.learn(job)
 
     def __repr__(self) -> str:
-        state = "closed" if self._annex.over or self._annex.hub.closed else "open"
+        state = "closed" if self._runtime.over or self._runtime.bus.closed else "open"
         return f"<Scope {state}, {len(self._registry.schedules)} schedules>"
 
 
@@ -133,10 +133,10 @@ class _ScopeRegistry(Registry):
         return found
 
 
-class Annex(Machine):
+class ScopeRuntime(Runtime):
     """A machine within another: its loop, clock, observers and seats, but a store and jobs of its own."""
 
-    def __init__(self, host: Machine, registry: Registry) -> None:
+    def __init__(self, host: Runtime, registry: Registry) -> None:
         self.__dict__.update(host.__dict__)
         self.host = host
         self.over = False
@@ -144,7 +144,7 @@ class Annex(Machine):
         self.registry = registry
         self.runnables = {}
         self.store = MemoryStore(_BOUNDS)
-        self.main = Line(self, self.store)
+        self.main = Worker(self, self.store)
         self._local = self.main
 
     def is_draining(self) -> bool:
@@ -154,32 +154,32 @@ class Annex(Machine):
     async def enter(self) -> None:
         """Begin to fire and to run."""
         await self.main.open()
-        self.host.annexes.add(self.main)
+        self.host.scopes.add(self.main)
         if self.works:
             self.main.begin()
 
     async def leave(self) -> None:
         """Cancel what is pending or running, and wait until it has ended."""
         self.over = True
-        line = self.main
+        worker = self.main
         try:
-            if not self.hub.closed:
-                for run in await line.store.runs(RunQuery(states=("pending", "running"), limit=EVERYTHING)):
-                    await line.desk.cancel(run.id, _WHY)
-                await line.runner.idle()
+            if not self.bus.closed:
+                for run in await worker.store.runs(RunQuery(states=("pending", "running"), limit=EVERYTHING)):
+                    await worker.control.cancel(run.id, _WHY)
+                await worker.runner.idle()
         finally:
-            line.engine.close()
-            self.seats.forget(line.engine.hint)
-            self.host.annexes.discard(line)
+            worker.engine.close()
+            self.capacity.forget(worker.engine.notify)
+            self.host.scopes.discard(worker)
 
 
 @asynccontextmanager
-async def open_scope(host: Machine, timezone: tzinfo) -> AsyncIterator[Scope]:
+async def open_scope(host: Runtime, timezone: tzinfo) -> AsyncIterator[Scope]:
     """Open a scope within a running machine."""
     scope = Scope(host, timezone)
-    await scope._annex.enter()
+    await scope._runtime.enter()
     try:
         yield scope
     finally:
         with anyio.CancelScope(shield=True):
-            await scope._annex.leave()
+            await scope._runtime.leave()

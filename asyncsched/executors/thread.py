@@ -53,7 +53,7 @@ class _Call:
         self.error: BaseException | None = None
 
 
-class _Worker(threading.Thread):
+class _WorkerThread(threading.Thread):
     """A daemon thread that takes calls until it is told to go, or was abandoned."""
 
     def __init__(self, pool: ThreadExecutor, name: str, bridge: Bridge) -> None:
@@ -117,12 +117,12 @@ class ThreadExecutor:
         self._clock: Clock = SystemClock()
         self._switch_interval = switch_interval
         self._port: Port | None = None
-        self._workers: set[_Worker] = set()
-        self._lost: dict[_Worker, str] = {}
+        self._workers: set[_WorkerThread] = set()
+        self._lost: dict[_WorkerThread, str] = {}
         self._started = 0
         self._busy = 0
         self._waiting: dict[_Call, bool] = {}
-        self._running: dict[_Call, _Worker] = {}
+        self._running: dict[_Call, _WorkerThread] = {}
         self._queue: SimpleQueue[_Call | None] = SimpleQueue()
         self._answers: deque[_Call] = deque()
         self._woken = False
@@ -238,7 +238,7 @@ class ThreadExecutor:
         if len(workers) >= self.capacity or len(workers) >= len(self._waiting) + len(self._running) + more:
             return
         self._started += 1
-        worker = _Worker(self, f"asyncsched-{self.name}-{self._started}", Bridge(port.token))
+        worker = _WorkerThread(self, f"asyncsched-{self.name}-{self._started}", Bridge(port.token))
         try:
             worker.start()
         except RuntimeError:  # the system has no room for another

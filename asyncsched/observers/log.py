@@ -67,8 +67,10 @@ class LogObserver:
     wants = (RunUnsuccessful, RunWaits, SlotsSkipped, SchedulePaused, SchedulerStopped)
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str], datetime] = {}  # by schedule and reason: when a line was written,
-        self._untold: dict[tuple[str, str], SlotsSkipped] = {}  # and what has come since
+        self._written: dict[
+            tuple[str, str], datetime
+        ] = {}  # by schedule and reason: when a line was written,
+        self._held_back: dict[tuple[str, str], SlotsSkipped] = {}  # and what has come since
         self._swept: datetime | None = None
 
     def __call__(self, event: Event) -> None:
@@ -87,21 +89,21 @@ class LogObserver:
                 level, "schedule %r was paused by %s: %s", event.schedule, who, event.note or "no note was given",
                 extra={"schedule": event.schedule},
             )  # fmt: skip
-        if self._told:
+        if self._written:
             self._catch_up(event)
 
     def _hear(self, event: SlotsSkipped) -> None:
         """Tell of skipped slots, or count them where a line was written less than a minute ago."""
         which = (event.schedule, event.reason)
-        told, untold = self._told.get(which), self._untold.get(which)
-        if untold is not None:
-            count, exact = untold.count + event.count, untold.exact and event.exact
-            event = replace(event, first=untold.first, count=count, exact=exact)
-        if told is not None and _recent(told, event.at):
-            self._untold[which] = event
+        written, held_back = self._written.get(which), self._held_back.get(which)
+        if held_back is not None:
+            count, exact = held_back.count + event.count, held_back.exact and event.exact
+            event = replace(event, first=held_back.first, count=count, exact=exact)
+        if written is not None and _recent(written, event.at):
+            self._held_back[which] = event
             return
-        self._untold.pop(which, None)
-        self._told[which] = event.at
+        self._held_back.pop(which, None)
+        self._written[which] = event.at
         self._skipped(event)
 
     def _catch_up(self, event: Event) -> None:
@@ -110,10 +112,12 @@ class LogObserver:
         if not over and self._swept is not None and _recent(self._swept, event.at):
             return
         self._swept = event.at
-        for which in [which for which, told in self._told.items() if over or not _recent(told, event.at)]:
-            del self._told[which]
-            if (untold := self._untold.pop(which, None)) is not None:
-                self._skipped(untold)
+        for which in [
+            which for which, written in self._written.items() if over or not _recent(written, event.at)
+        ]:
+            del self._written[which]
+            if (held_back := self._held_back.pop(which, None)) is not None:
+                self._skipped(held_back)
 
     def _skipped(self, event: SlotsSkipped) -> None:
         first, last = event.first.isoformat(" "), event.last.isoformat(" ")

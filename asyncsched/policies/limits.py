@@ -12,7 +12,7 @@ from asyncsched._core.checks import check_int
 from asyncsched._core.errors import ArgumentError, ConfigurationError
 from asyncsched._core.instants import DAY, HOUR, MINUTE, SECOND
 from asyncsched._core.records import Permit
-from asyncsched._core.text import shown, told
+from asyncsched._core.text import describe_error, safe_repr
 
 _UNITS = {"s": SECOND, "second": SECOND, "m": MINUTE, "min": MINUTE, "minute": MINUTE, "h": HOUR,
           "hour": HOUR, "d": DAY, "day": DAY}  # fmt: skip
@@ -24,7 +24,7 @@ def _value_of(by: str, job: str, arguments: Mapping[str, Any]) -> str:
         value = repr(arguments.get(by))
     except Exception as error:  # a whole number of more digits than Python writes, or a broken __repr__
         raise ArgumentError(
-            f"job {job!r}: argument {by!r}, by which it is limited, has no repr: {told(error)}"
+            f"job {job!r}: argument {by!r}, by which it is limited, has no repr: {describe_error(error)}"
         ) from None
     # The same on every instance, which hash() is not.
     return value if len(value) <= 200 else blake2b(value.encode(), digest_size=16).hexdigest()
@@ -32,7 +32,7 @@ def _value_of(by: str, job: str, arguments: Mapping[str, Any]) -> str:
 
 def _check_by(by: object, what: str) -> None:
     if by is not None and not (isinstance(by, str) and by.isidentifier()):
-        raise ConfigurationError(f"{what}: by must name an argument of the job, not {shown(by)}")
+        raise ConfigurationError(f"{what}: by must name an argument of the job, not {safe_repr(by)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class RateLimit:
     def __post_init__(self) -> None:
         _check_by(self.by, "RateLimit")
         if not isinstance(self.drop, bool):
-            raise ConfigurationError(f"RateLimit: drop must be True or False, not {shown(self.drop)}")
+            raise ConfigurationError(f"RateLimit: drop must be True or False, not {safe_repr(self.drop)}")
         self._parsed()
 
     def _parsed(self) -> tuple[int, int]:
@@ -88,11 +88,11 @@ class RateLimit:
         if match is None or unit is None or not count or not times:
             raise ConfigurationError(
                 'RateLimit: the rate is "count/time" such as "10/s", "100/min", "1/5min" or '
-                f'"5000/day", not {shown(self.rate)}'
+                f'"5000/day", not {safe_repr(self.rate)}'
             )
         interval = -(-times * unit // count)  # rounded up: never more than it says
         if count > times * unit:
-            raise ConfigurationError(f"RateLimit: {shown(self.rate)} is more than one per microsecond")
+            raise ConfigurationError(f"RateLimit: {safe_repr(self.rate)} is more than one per microsecond")
         return count, interval
 
     def permit(self, job: str, arguments: Mapping[str, Any]) -> Permit:

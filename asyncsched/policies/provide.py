@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asyncsched._core.errors import ConfigurationError
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Provide:
     def __post_init__(self) -> None:
         if not callable(self.factory):
             raise ConfigurationError(
-                f"Provide: {shown(self.factory)} is not callable; give the function itself"
+                f"Provide: {safe_repr(self.factory)} is not callable; give the function itself"
             )
 
     async def enter(self, stack: AsyncExitStack) -> Any:

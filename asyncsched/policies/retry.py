@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from asyncsched._core.checks import check_choice, check_int
 from asyncsched._core.errors import ConfigurationError, TryAgain
 from asyncsched._core.instants import YEAR, to_micros
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 
 Backoff = Literal["constant", "linear", "exponential"]
 Jitter = Literal["full", "none"]
@@ -55,7 +55,7 @@ class Retry:
         if not _is_choice(self.on):
             raise ConfigurationError(
                 "Retry: on must be an exception type, a tuple of them, or a function that "
-                f"takes the exception, not {shown(self.on)}"
+                f"takes the exception, not {safe_repr(self.on)}"
             )
 
     def delay_for(self, run_id: int, attempt: int, error: BaseException, elapsed: int) -> int | None:

@@ -11,8 +11,8 @@ from asyncsched._core.jobs import Job
 from asyncsched._core.mapping import run_view
 from asyncsched._core.models import Run, Schedule
 from asyncsched._core.requests import RunQuery
-from asyncsched._core.text import shorten, shown
-from asyncsched._engine.runtime import Machine
+from asyncsched._core.text import safe_repr, shorten
+from asyncsched._engine.runtime import Runtime
 from asyncsched._scheduler.scheduler import Scheduler
 
 _ALL = 1_000_000
@@ -61,12 +61,12 @@ async def history(scheduler: Scheduler, *jobs: Callable[..., Any] | str) -> list
     """
     names = {scheduler._registry.get(job).name for job in jobs}
     found: list[Happened] = []
-    for line in scheduler._running().lines:
-        for run in await line.store.runs(RunQuery(limit=_ALL)):
+    for worker in scheduler._running().workers:
+        for run in await worker.store.runs(RunQuery(limit=_ALL)):
             at = to_datetime(run.due if run.slot is None else run.slot)
             found.append(Happened(run.job, at, run.state))
-        for record in await line.store.schedules():
-            for lost in await line.store.stretches(record.id, *_EVER):
+        for record in await worker.store.schedules():
+            for lost in await worker.store.stretches(record.id, *_EVER):
                 number = f"{lost.count}{'' if lost.exact else '+'} " if lost.count > 1 else ""
                 found.append(Happened(record.job, to_datetime(lost.first), number + lost.reason))
     return sorted(
@@ -143,7 +143,7 @@ async def assert_not_scheduled(
     wanted = _Wanted(scheduler, job, args, kwargs, at, within, key)
     found = await wanted.find()
     if found is not None:
-        raise AssertionError(f"{wanted} is scheduled: {_line(found)}")
+        raise AssertionError(f"{wanted} is scheduled: {_worker(found)}")
 
 
 class _Wanted:
@@ -169,9 +169,9 @@ class _Wanted:
         self._key = key
 
     async def find(self) -> Run | Schedule | None:
-        machine = self._scheduler._running()
-        now = machine.main.timeline.now()
-        for run in await _runs(machine, self.job.name):
+        runtime = self._scheduler._running()
+        now = runtime.main.timeline.now()
+        for run in await _runs(runtime, self.job.name):
             due = to_instant(run.due)
             if self._in_time(due, now.steady) and self._fits(run) and self._key in (None, run.key):
                 return run
@@ -226,11 +226,11 @@ def _by_name(
         return dict(kwargs)
 
 
-async def _runs(machine: Machine, job: str | None = None) -> list[Run]:
+async def _runs(runtime: Runtime, job: str | None = None) -> list[Run]:
     found = []
-    for line in machine.lines:
-        for record in await line.store.runs(RunQuery(job=job, limit=_ALL)):
-            found.append(run_view(record, machine.registry.jobs.get(record.job)))
+    for worker in runtime.workers:
+        for record in await worker.store.runs(RunQuery(job=job, limit=_ALL)):
+            found.append(run_view(record, runtime.registry.jobs.get(record.job)))
     return sorted(found, key=lambda run: run.due)
 
 
@@ -243,12 +243,12 @@ async def _listed(scheduler: Scheduler, job: str) -> str:
     listed = mine or everything
     if not listed:
         return "nothing is"
-    lines = [f"\n  {_line(one)}" for one in listed[:_LISTED]]
+    workers = [f"\n  {_worker(one)}" for one in listed[:_LISTED]]
     more = f"\n  and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return ("scheduled are" if mine else "of this job nothing is; there are") + ":" + "".join(lines) + more
+    return ("scheduled are" if mine else "of this job nothing is; there are") + ":" + "".join(workers) + more
 
 
-def _line(one: Run | Schedule) -> str:
+def _worker(one: Run | Schedule) -> str:
     text = f"{one.job}({_given(one.args, one.kwargs)})"
     if isinstance(one, Schedule):
         due = "never" if one.next_due is None else one.next_due.isoformat(" ")
@@ -258,6 +258,6 @@ def _line(one: Run | Schedule) -> str:
 
 
 def _given(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    given = [shown(value, 200) for value in args]
-    given += [f"{name}={shown(value, 200)}" for name, value in kwargs.items()]
+    given = [safe_repr(value, 200) for value in args]
+    given += [f"{name}={safe_repr(value, 200)}" for name, value in kwargs.items()]
     return shorten(", ".join(given), 200)

@@ -15,8 +15,8 @@ from asyncsched._core.mapping import run_view
 from asyncsched._core.models import Run
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import RunQuery
-from asyncsched._engine.runtime import Machine
-from asyncsched._engine.worker import Line
+from asyncsched._engine.runtime import Runtime
+from asyncsched._engine.worker import Worker
 from asyncsched._scheduler.handle import RunHandle
 from asyncsched._scheduler.once import Once
 from asyncsched._scheduler.scheduler import Scheduler
@@ -43,28 +43,32 @@ async def drain(scheduler: Scheduler) -> list[Run]:
         >>> assert [run.state for run in await drain(scheduler)] == ["succeeded"]
 
     """
-    machine = scheduler._running()
-    if not machine.works or machine.is_draining():
+    runtime = scheduler._running()
+    if not runtime.works or runtime.is_draining():
         raise SchedulerStateError(
             "this scheduler begins no runs (by its role, or because it is being closed), so there is "
             "nothing to wait for; inline(scheduler) runs one-offs whatever the role"
         )
-    moment = max(machine.main.timeline.now())
-    before = {run.id: _stage_of(run) for _, run in await _owed(machine, moment, _ALL_STATES)}
+    moment = max(runtime.main.timeline.now())
+    before = {run.id: _stage_of(run) for _, run in await _owed(runtime, moment, _ALL_STATES)}
     while True:
-        for line in machine.lines:
-            line.engine.hint()
+        for worker in runtime.workers:
+            worker.engine.notify()
         await anyio.wait_all_tasks_blocked()
-        due = [(line, run) for line, run in await _owed(machine, moment, _LIVE) if await _can_move(line, run)]
+        due = [
+            (worker, run)
+            for worker, run in await _owed(runtime, moment, _LIVE)
+            if await _can_move(worker, run)
+        ]
         if not due:
             break
-        for line, run in due:
-            await _until_still(machine, line, run.id)
+        for worker, run in due:
+            await _until_still(runtime, worker, run.id)
     ran = [
-        run for _, run in await _owed(machine, moment, _ALL_STATES) if _stage_of(run) != before.get(run.id)
+        run for _, run in await _owed(runtime, moment, _ALL_STATES) if _stage_of(run) != before.get(run.id)
     ]
     ran.sort(key=lambda run: (run.started_at or 0, run.id))
-    return [run_view(run, machine.registry.jobs.get(run.job)) for run in ran if run.started_at is not None]
+    return [run_view(run, runtime.registry.jobs.get(run.job)) for run in ran if run.started_at is not None]
 
 
 def _stage_of(run: RunRecord) -> tuple[str, int]:
@@ -72,44 +76,44 @@ def _stage_of(run: RunRecord) -> tuple[str, int]:
 
 
 async def _owed(
-    machine: Machine, moment: Instant, states: Collection[str] | None
-) -> list[tuple[Line, RunRecord]]:
+    runtime: Runtime, moment: Instant, states: Collection[str] | None
+) -> list[tuple[Worker, RunRecord]]:
     """Return the runs, but for those of slots that have come since ``moment``; oldest first."""
     query = RunQuery(states=states, limit=_ALL)
     return [
-        (line, run)
-        for line in machine.lines
-        for run in reversed(await line.store.runs(query))
+        (worker, run)
+        for worker in runtime.workers
+        for run in reversed(await worker.store.runs(query))
         if run.origin != "schedule" or run.due <= moment
     ]
 
 
-async def _can_move(line: Line, run: RunRecord) -> bool:
+async def _can_move(worker: Worker, run: RunRecord) -> bool:
     """Whether a live run is running, or could begin now."""
-    if run.state == "running" or not _moves(line, run):
+    if run.state == "running" or not _moves(worker, run):
         return run.state == "running"
-    if run.job in await line.store.paused_jobs():
+    if run.job in await worker.store.paused_jobs():
         return False
     if run.origin != "schedule" or run.schedule is None:
         return True
-    return not any(record.paused for record in await line.store.schedules((run.schedule,)))
+    return not any(record.paused for record in await worker.store.schedules((run.schedule,)))
 
 
-def _moves(line: Line, run: RunRecord) -> bool:
+def _moves(worker: Worker, run: RunRecord) -> bool:
     if run.state == "running":
         return True
-    now = line.timeline.now()
+    now = worker.timeline.now()
     here = now.steady if run.steady else now.wall
     return run.state == "pending" and run.ready_at is not None and run.ready_at <= here
 
 
-async def _until_still(machine: Machine, line: Line, run_id: int) -> None:
+async def _until_still(runtime: Runtime, worker: Worker, run_id: int) -> None:
     """Wait until the run has ended, or waits for a later moment."""
     while True:
-        changed, leave = machine.hub.wait_for(run_id)
+        changed, leave = runtime.bus.wait_for(run_id)
         try:
-            run = await line.store.run(run_id)
-            if run is None or not _moves(line, run):
+            run = await worker.store.run(run_id)
+            if run is None or not _moves(worker, run):
                 return
             await changed.wait()
         finally:
@@ -159,8 +163,8 @@ class _Stage:
 
     async def schedule_once(self, func: Any, *args: Any, **options: Any) -> RunHandle[Any]:
         options.update(delay=None, at=None)
-        machine = self._scheduler._machine
-        if machine is not None and machine.works:
+        runtime = self._scheduler._runtime
+        if runtime is not None and runtime.works:
             return await self._run(self._enqueue, func, args, options)
         if self._own is not None:  # a job that schedules another
             self._users += 1
@@ -200,7 +204,7 @@ class _Stage:
 
 def _like(scheduler: Scheduler) -> Scheduler:
     """Return a scheduler in memory with the same jobs and executors, and no schedules."""
-    durable = scheduler._machine is not None and scheduler._machine.main.store.durable
+    durable = scheduler._runtime is not None and scheduler._runtime.main.store.durable
     observers: Any = scheduler._observers[1:]  # without the log's, which it has by itself
     made = Scheduler(
         role="run",

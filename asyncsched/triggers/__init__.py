@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from asyncsched._core.errors import TriggerError
-from asyncsched._core.text import shorten, shown
+from asyncsched._core.text import safe_repr, shorten
 from asyncsched.triggers.at import At as At
 from asyncsched.triggers.base import BaseTrigger as BaseTrigger
 from asyncsched.triggers.combine import AnyOf as AnyOf
@@ -27,7 +27,7 @@ def trigger_to_json(trigger: Any) -> dict[str, Any]:
     """
     if not isinstance(trigger, BaseTrigger) or type(trigger) not in _KINDS.values():
         raise TriggerError(
-            f"{shown(trigger)} cannot be kept by a store: a trigger of your own kind "
+            f"{safe_repr(trigger)} cannot be kept by a store: a trigger of your own kind "
             "is declared in code, with @scheduler.job(trigger)"
         )
     written: dict[str, Any] = trigger.to_json()  # type: ignore[attr-defined]  # every kind has it

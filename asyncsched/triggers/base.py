@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import Instant, to_datetime, to_instant
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 
 if TYPE_CHECKING:
     from asyncsched.triggers.combine import Except
@@ -102,7 +102,7 @@ class BaseTrigger:
 
         """
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 100_000:
-            raise TriggerError(f"upcoming: n must be a whole number from 1 to 100000, not {shown(n)}")
+            raise TriggerError(f"upcoming: n must be a whole number from 1 to 100000, not {safe_repr(n)}")
         start = at = to_instant(after, "after")
         trigger = self.anchored(at)
         found: list[Instant] = []

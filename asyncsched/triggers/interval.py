@@ -9,7 +9,7 @@ from typing import Any, Never
 
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import FIRST_INSTANT, LAST_INSTANT, YEAR, Instant, to_datetime, to_instant
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 from asyncsched.triggers.base import BaseTrigger
 
 _NANO = 1000  # nanoseconds in a microsecond
@@ -72,10 +72,10 @@ class Interval(BaseTrigger):
         immediate: bool = False,
     ) -> None:
         if unnamed:
-            raise TriggerError(f"Interval: write Interval(seconds=30), not Interval({shown(unnamed[0])})")
+            raise TriggerError(f"Interval: write Interval(seconds=30), not Interval({safe_repr(unnamed[0])})")
         if not isinstance(immediate, bool):
             raise TriggerError(
-                f"Interval: immediate must be True or False, not {shown(immediate)}", field="immediate"
+                f"Interval: immediate must be True or False, not {safe_repr(immediate)}", field="immediate"
             )
         first = None if start is None else to_instant(start, "Interval: start")
         last = None if end is None else to_instant(end, "Interval: end")
@@ -223,9 +223,9 @@ def _nanos(unit: str, value: object) -> int:
     elif value < 0:
         wrong = "not be negative"
     if wrong or not isinstance(value, (int, float)):
-        text = shown(value)
+        text = safe_repr(value)
         raise TriggerError(f"Interval: {unit} must {wrong}, not {text}", field=unit, token=text)
     seconds = _UNITS[unit]
     if value > _LONGEST / seconds:  # before it is multiplied, which a float may not survive
-        raise TriggerError(f"Interval: {unit} is above 100 years: {shown(value)}", field=unit)
+        raise TriggerError(f"Interval: {unit} is above 100 years: {safe_repr(value)}", field=unit)
     return round(value * seconds * 1_000_000_000)

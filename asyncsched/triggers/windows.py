@@ -9,7 +9,7 @@ from typing import Any
 
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import Instant, to_datetime, to_instant
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -38,13 +38,15 @@ class Window:
             if not isinstance(value, time) or value.tzinfo is not None:
                 raise TriggerError(
                     f"Window: {name} must be a naive datetime.time (the zone is given to except_), "
-                    f"not {shown(value)}",
+                    f"not {safe_repr(value)}",
                     field=name,
                 )
         listed = [days] if isinstance(days, str) else list(days) if isinstance(days, Iterable) else [days]
         unknown = [day for day in listed if day not in _DAYS]
         if unknown or not listed:
-            raise TriggerError(f"Window: days must be of {', '.join(_DAYS)}, not {shown(days)}", field="days")
+            raise TriggerError(
+                f"Window: days must be of {', '.join(_DAYS)}, not {safe_repr(days)}", field="days"
+            )
         object.__setattr__(self, "start", start.replace(fold=0))
         object.__setattr__(self, "end", end.replace(fold=0))
         object.__setattr__(self, "days", frozenset(_DAYS.index(day) for day in listed))
@@ -102,7 +104,7 @@ def _pair(window: tuple[Any, Any]) -> tuple[Instant, Instant]:
 def _no_window(window: object) -> TriggerError:
     return TriggerError(
         "except_: a window is a datetime.date, a Window, or a pair of aware datetimes (start, end), "
-        f"not {shown(window)}"
+        f"not {safe_repr(window)}"
     )
 
 

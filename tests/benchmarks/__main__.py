@@ -7,7 +7,7 @@ import sys
 
 from tests.benchmarks import _peers
 from tests.benchmarks._all import SCENARIOS
-from tests.benchmarks._bench import evaluate, machine, run, table
+from tests.benchmarks._bench import evaluate, run, runtime, table
 
 _LONG = [name for name, scenario in SCENARIOS.items() if scenario.long]
 
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
 
     lines = []
-    print(machine())
+    print(runtime())
     for name in options.scenario or [name for name in SCENARIOS if name not in _LONG]:
         scenario = SCENARIOS[name]
         rounds = options.rounds or (scenario.rounds if mode == "full" else 1)

@@ -182,7 +182,7 @@ def verdict(line: Line) -> str:
     return "" if figure.goal is None else "missed"
 
 
-def machine() -> str:
+def runtime() -> str:
     """Describe where this was measured."""
     peers = ", ".join(f"{name} {version(name)}" for name in ("anyio", "apscheduler", "trio"))
     load = " ".join(f"{one:.1f}" for one in getloadavg())

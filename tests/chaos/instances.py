@@ -22,7 +22,7 @@ from asyncsched._core.instants import SECOND, Instant, Now
 from asyncsched._core.records import InstanceRecord, Permit, RunRecord, ScheduleRecord
 from asyncsched._core.requests import Claim, Ending, Fenced, Firing, Verdict, Watch
 from asyncsched._engine.engine import Engine
-from asyncsched._engine.membership import Keeper
+from asyncsched._engine.membership import Membership
 from asyncsched.stores.sql.operations import instances as members
 from asyncsched.stores.sql.operations import schedules
 from asyncsched.stores.sql.operations.adding import Adding, add
@@ -142,31 +142,31 @@ class Instance:
         self.lose = ""  # the kind of the call whose answer will be lost
         self.delayed: Any = None  # the answer to a claim that is on its way
         self.over: list[tuple[RunRecord, Verdict]] = []
-        self.doubts = self._sure_of = 0
-        self.stirred: Any = None
+        self.lost_answers = self._confirmed = 0
+        self.notified: Any = None
         self.incarnations = 0
         self._sleepers: list[Sleeper] = []
         self._current = 0
         self.next_call = ""  # what it is about to ask of the store
         self.tasks: list[tuple[Coroutine[Any, Any, None], Sleeper]] = []
         self.runner: Any = SimpleNamespace(
-            live={}, unrecorded={}, cancel=self._cancel,
-            known=lambda: self.runner.live.keys() | self.runner.unrecorded.keys(),
-            start=lambda claimed: self.runner.live.update({run.id: run for run, _ in claimed}),
+            running={}, unrecorded={}, cancel=self._cancel,
+            known=lambda: self.runner.running.keys() | self.runner.unrecorded.keys(),
+            start=lambda claimed: self.runner.running.update({run.id: run for run, _ in claimed}),
         )  # fmt: skip
         self.engine: Any = SimpleNamespace(
-            holder=0, works=True, place=(0, 1), schedules={}, follow=self._follow, forget=lambda id: None, hint=lambda: None,
-            runner=self.runner, _jobs={"job": None}, _seats=SimpleNamespace(take=lambda executor: None),
-            _hub=SimpleNamespace(wants=lambda kind: False),
+            holder=0, works=True, place=(0, 1), schedules={}, follow=self._follow, forget=lambda id: None, notify=lambda: None,
+            runner=self.runner, _jobs={"job": None}, _capacity=SimpleNamespace(take=lambda executor: None),
+            _bus=SimpleNamespace(wants=lambda kind: False),
         )  # fmt: skip
         me = InstanceRecord(self._incarnation(), "host", number, "1", "both", frozenset({"job"}), frozenset())
         here: Any = self
-        self.keeper = Keeper(
-            here, here, here, SimpleNamespace(waited_for=frozenset(), told=lambda id: None),  # type: ignore[arg-type]
+        self.membership = Membership(
+            here, here, here, SimpleNamespace(waited_for=frozenset(), notify=lambda id: None),  # type: ignore[arg-type]
             here, self.engine, self.runner, me, self._incarnation, _members_changed,  # type: ignore[arg-type]
         )  # fmt: skip
-        finish(self.keeper.join())
-        self.keeper.begin()
+        finish(self.membership.join())
+        self.membership.begin()
 
     def _incarnation(self) -> int:
         self.incarnations += 1
@@ -178,7 +178,7 @@ class Instance:
 
     def _cancel(self, run_id: int, why: str) -> None:
         assert why == "fenced"
-        del self.runner.live[run_id]
+        del self.runner.running[run_id]
 
     # ── the clock, the timeline and the backend that the keeper is given ─────────────────────
 
@@ -231,7 +231,7 @@ class Instance:
             self.unheard_since = None
         if self.lose == kind:
             self.lose = ""
-            self.doubts += kind != "look"
+            self.lost_answers += kind != "poll"
             raise StoreUnavailable("no answer")
         return answer
 
@@ -252,11 +252,13 @@ class Instance:
     async def beat(self, incarnation: int, now: Now) -> Any:
         return await self.call("beat", members.beat, members.Beating(incarnation, now))
 
-    async def look(self, watch: Watch) -> Any:
-        return await self.call("look", members.look, watch)
+    async def poll(self, watch: Watch) -> Any:
+        return await self.call("poll", members.poll, watch)
 
-    async def bury(self, incarnation: int, beat: int, now: Now) -> Any:
-        fenced = await self.call("bury", members.bury, members.Burying(incarnation, beat, now))
+    async def declare_dead(self, incarnation: int, beat: int, now: Now) -> Any:
+        fenced = await self.call(
+            "declare_dead", members.declare_dead, members.DeclaringDead(incarnation, beat, now)
+        )
         if fenced is not None:
             self.ledger.buried(incarnation)
         return fenced
@@ -279,11 +281,11 @@ class Instance:
         return await self.call("instances", members.instances)
 
     @property
-    def doubtful(self) -> bool:
-        return self.doubts > self._sure_of
+    def unconfirmed(self) -> bool:
+        return self.lost_answers > self._confirmed
 
-    def sure(self, doubts: int) -> None:
-        self._sure_of = doubts
+    def confirm(self, lost_answers: int) -> None:
+        self._confirmed = lost_answers
 
     # ── what its engine and its runner do ────────────────────────────────────────────────────
 
@@ -309,9 +311,9 @@ class Instance:
 
     def finish(self, which: int, verdict: str) -> None:
         """End an attempt that is executed here."""
-        if not self.runner.live:
+        if not self.runner.running:
             return
-        run = self.runner.live.pop(sorted(self.runner.live)[which % len(self.runner.live)])
+        run = self.runner.running.pop(sorted(self.runner.running)[which % len(self.runner.running)])
         again = verdict == "snooze" or (verdict == "retry" and run.attempt < run.max_attempts)
         self.over.append(
             (
@@ -358,7 +360,7 @@ class Instance:
             self.cut_since = self.ledger.at if self.unheard_since is None else self.unheard_since
         if crash:
             self.crashed = True
-            self.runner.live, self.over, self.delayed = {}, [], None
+            self.runner.running, self.over, self.delayed = {}, [], None
 
     def come_back(self) -> None:
         if not self.awake and not self.crashed:

@@ -266,7 +266,7 @@ class Model:
                     yield f"{index}: {what}", world._replace(nodes=put(world.nodes, index, after))
             if node.phase == "awake" and world.up:
                 if self._would_see(world, index):
-                    yield f"{index}: look", self.look(world, index)
+                    yield f"{index}: look", self.poll(world, index)
                 for op in self.writes(world, index, node):
                     yield from self._tries(world, op)
             yield from self._misfortunes(world, index, node)
@@ -375,7 +375,7 @@ class Model:
             if other != index
         )
 
-    def look(self, world: World, index: int) -> World:
+    def poll(self, world: World, index: int) -> World:
         """Have a node see which beats have moved."""
         node = world.nodes[index]
         watch = tuple(
@@ -471,7 +471,7 @@ class Model:
             world = world._replace(nodes=put(world.nodes, index, self.receive(node)))
         for kind in ("join", "beat", "look", "bury", "let_go"):
             if kind == "look":
-                world = self.look(world, index)
+                world = self.poll(world, index)
                 continue
             for op in list(self.writes(world, index, world.nodes[index])):
                 if op[0] == "fence":

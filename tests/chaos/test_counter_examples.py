@@ -45,7 +45,7 @@ def begun(one: Instance) -> None:
     """Have an instance execute one run."""
     one.add()
     one.claim(delayed=False)
-    assert one.runner.live
+    assert one.runner.running
 
 
 def test_a_repeated_record_leaves_the_next_attempt_of_the_same_number_alone(ledger: Ledger) -> None:
@@ -57,7 +57,7 @@ def test_a_repeated_record_leaves_the_next_attempt_of_the_same_number_alone(ledg
     one.record(0)  # it is done, and nobody knows
     ledger.at += SECOND
     one.claim(delayed=False)
-    (again,) = one.runner.live.values()
+    (again,) = one.runner.running.values()
     one.record(0)
     assert holders(ledger) == [again.holder]
 
@@ -99,13 +99,13 @@ def test_a_claim_that_lands_when_nobody_expects_it_is_found(ledger: Ledger) -> N
     assert not holders(ledger)
 
 
-def in_doubt(ledger: Ledger) -> Instance:
+def unconfirmed(ledger: Ledger) -> Instance:
     """Return an instance that is about to look what it holds, with a run to claim."""
     one = Instance(ledger, 1, 0.0)
     one.add()
     wait(ledger, BEAT - 0.25)
     ledger.at += SECOND // 4
-    one.doubts += 1
+    one.lost_answers += 1
     while one.next_call != "held":
         one.step(BEATER)
     return one
@@ -113,17 +113,17 @@ def in_doubt(ledger: Ledger) -> Instance:
 
 def test_what_a_claim_brings_is_not_let_go_while_its_answer_is_on_its_way(ledger: Ledger) -> None:
     """Held in the ledger and not yet known here looks like an answer that was lost."""
-    one = in_doubt(ledger)
+    one = unconfirmed(ledger)
     one.claim(delayed=True)
     one.step(BEATER, in_order=False)
     wait(ledger, 3 * BEAT)
-    assert holders(ledger) == [run.holder for run in one.runner.live.values()] != []
+    assert holders(ledger) == [run.holder for run in one.runner.running.values()] != []
 
 
 def test_an_answer_lost_while_another_doubt_is_settled_is_a_doubt_of_its_own(ledger: Ledger) -> None:
     """The look that settles the first may have been before what was done without an answer."""
-    one = in_doubt(ledger)
-    one.doubts += 1
+    one = unconfirmed(ledger)
+    one.lost_answers += 1
     one.step(BEATER)
     wanted = Claim(one.engine.holder, [], {"loop": 1}, jobs=("job",))
     ledger.do(claim, Claiming(wanted, ledger.now))
@@ -138,14 +138,14 @@ def test_who_wakes_between_its_look_and_its_burial_declares_nobody_dead(ledger: 
     other.leave_us(crash=False)
     wait(ledger, LEASE - 1)
     while ledger.rows("SELECT count(*) FROM asyncsched_instances") == [(2,)]:
-        if one.next_call == "bury":
+        if one.next_call == "declare_dead":
             break
         ledger.at += SECOND // 4
         for index in one.due():
             one.step(index)
-            if one.next_call == "bury":
+            if one.next_call == "declare_dead":
                 break
-    assert one.next_call == "bury", "it is about to declare the other dead"
+    assert one.next_call == "declare_dead", "it is about to declare the other dead"
     one.leave_us(crash=False)
     other.come_back()
     wait(ledger, BEAT)
@@ -173,7 +173,7 @@ def test_two_who_were_frozen_together_declare_nobody_dead(ledger: Ledger) -> Non
 def test_what_a_frozen_claim_won_is_not_begun_by_the_next_incarnation(ledger: Ledger) -> None:
     """The answer to its claim came when it had been declared dead: the runs are somebody else's."""
     one, other = Instance(ledger, 1, 0.0), Instance(ledger, 2, 5e6)
-    before = one.keeper.me.incarnation
+    before = one.membership.me.incarnation
     one.add()
     one.claim(delayed=True)
     one.leave_us(crash=False)
@@ -181,7 +181,7 @@ def test_what_a_frozen_claim_won_is_not_begun_by_the_next_incarnation(ledger: Le
     other.claim(delayed=False)
     assert {*holders(ledger)} == {other.engine.holder}
     one.come_back()
-    while one.keeper.me.incarnation == before:
+    while one.membership.me.incarnation == before:
         one.step(BEATER, in_order=False)
     one.receive()
-    assert not one.runner.live
+    assert not one.runner.running

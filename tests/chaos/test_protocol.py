@@ -69,7 +69,7 @@ class Cluster(RuleBasedStateMachine):
     def record(self, index: int, which: int) -> None:
         self.instances[index].record(which)
 
-    @rule(index=who, kind=st.sampled_from(["claim", "record", "join", "beat", "bury", "let_go"]))
+    @rule(index=who, kind=st.sampled_from(["claim", "record", "join", "beat", "declare_dead", "let_go"]))
     def lose_an_answer(self, index: int, kind: str) -> None:
         self.instances[index].lose = kind
 
@@ -121,7 +121,7 @@ class Cluster(RuleBasedStateMachine):
         living = {one for (one,) in self.ledger.rows("SELECT incarnation FROM asyncsched_instances")}
         for one in self.instances:
             if one.engine.holder in living:  # else it will hear of it
-                for run in one.runner.live.values():
+                for run in one.runner.running.values():
                     assert (run.id, one.engine.holder, run.attempt, run.started_at) in held
 
     @invariant()
@@ -161,12 +161,12 @@ class Cluster(RuleBasedStateMachine):
         known = {
             (run.id, run.holder)
             for one in self.instances
-            for run in (*one.runner.live.values(), *(run for run, _ in one.over))
+            for run in (*one.runner.running.values(), *(run for run, _ in one.over))
         }
         assert held <= known, "a run stays with who will never end it"
         self.who_lives_executes_what_it_holds()
         for one in self.instances:
-            assert one.crashed or one.engine.holder == one.keeper.me.incarnation
+            assert one.crashed or one.engine.holder == one.membership.me.incarnation
             if not one.crashed:
                 rows = self.ledger.rows("SELECT incarnation FROM asyncsched_instances")
                 assert (one.engine.holder,) in rows, "who lives is in the ledger, and claims as that"

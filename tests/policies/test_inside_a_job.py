@@ -167,10 +167,10 @@ async def test_named_context_variables_are_carried_and_no_others(scheduler: Sche
         secret.set("the request's own")
         without = await scheduler.schedule_once(job)
         token = user.set("ada")
-        carried = await scheduler.schedule_once(job, delay=5)
+        context_vars = await scheduler.schedule_once(job, delay=5)
         user.reset(token)
         assert await without.result() == ["nobody", "none"]
-        assert await carried.result() == ["ada", "none"]
+        assert await context_vars.result() == ["ada", "none"]
 
 
 async def test_carried_variables_come_back_with_each_attempt(scheduler: Scheduler) -> None:

@@ -328,7 +328,7 @@ async def test_a_wall_clock_step_does_not_shift_a_rate(
     async def job() -> None: ...
 
     async with scheduler:
-        if scheduler._machine and scheduler._machine.main.store.durable:
+        if scheduler._runtime and scheduler._runtime.main.store.durable:
             pytest.skip("a store's time is the clock given, and steps with it")
         for _ in range(3):
             await scheduler.schedule_once(job)

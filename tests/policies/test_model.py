@@ -307,7 +307,7 @@ class World:
             arrival = max(arrival, at) + interval
 
     def check_nothing_is_left(self) -> None:
-        assert self.scheduler._machine is None
+        assert self.scheduler._runtime is None
         if isinstance(self.store, MemoryStore):
             assert residue(self.store) == {}
 
@@ -331,12 +331,12 @@ def residue(store: MemoryStore) -> dict[str, Any]:
         if place.used or place.waiting.peek() is not None or place.trying is not None
     }
     found = {
-        "live": {id: book.live for id, book in store._books.items() if book.live},
+        "live": {id: entry.live for id, entry in store._entries.items() if entry.live},
         "ready": [queue.peek() for queue in store._waiting._ready.values() if queue.peek() is not None],
         "later": [queue.peek() for queue in store._waiting._later.values() if queue.peek() is not None],
         "keys": {key: run for key, run in store._keys._holders.items() if not run.key_ttl},
         "parked": {key: parked for key, parked in store._waiting._parked.items() if parked},
-        "asked": store._asked,
+        "cancel_requests": store._cancel_requests,
         "places": places,
     }
     return {place: what for place, what in found.items() if what}

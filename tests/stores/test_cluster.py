@@ -218,7 +218,9 @@ async def test_a_schedule_of_another_instance_is_on_time_though_no_notification_
     make: Make, virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first slot comes long before what was slept for."""
-    monkeypatch.setattr("asyncsched.stores.postgres.notifications.Hints._hear", lambda hints, notice: None)
+    monkeypatch.setattr(
+        "asyncsched.stores.postgres.notifications.Notifications._hear", lambda notifications, notice: None
+    )
     first, second = make(role="submit"), make()
     ran = ticking(first), ticking(second, 3600)
     async with first, second:
@@ -275,9 +277,9 @@ async def test_a_limit_holds_over_instances(make: Make, virtual_clock: VirtualCl
 
 def freeze(scheduler: Scheduler) -> None:
     """Let an instance do nothing more, as a stopped process does."""
-    line = scheduler._machine.main  # type: ignore[union-attr]
-    assert line.keeper is not None
-    line.keeper._closing = True
+    line = scheduler._runtime.main  # type: ignore[union-attr]
+    assert line.membership is not None
+    line.membership._closing = True
     line.engine._closing = True
 
 
@@ -332,16 +334,18 @@ async def test_one_that_finds_itself_dead_cancels_what_it_runs_and_joins_again(
     async with first:
         await first.schedule_once(once)
         await virtual_clock.advance(1)
-        keeper = first._machine.main.keeper  # type: ignore[union-attr]
-        assert keeper is not None
-        was = keeper.me
+        membership = first._runtime.main.membership  # type: ignore[union-attr]
+        assert membership is not None
+        was = membership.me
         async with second:
-            await second._machine.main.store.bury(was.incarnation, 2, second._machine.main.timeline.now())  # type: ignore[union-attr]
+            await second._runtime.main.store.declare_dead(
+                was.incarnation, 2, second._runtime.main.timeline.now()
+            )  # type: ignore[union-attr]
             assert not ended
             await virtual_clock.advance(6)
             assert ended == ["cancelled"]
-            assert keeper.me.incarnation != was.incarnation
-            assert keeper.me.seat == was.seat
+            assert membership.me.incarnation != was.incarnation
+            assert membership.me.ordinal == was.ordinal
             handle = await first.schedule_once(once)
             await virtual_clock.advance(1)
             assert (await handle.status()).state == "running"
@@ -366,7 +370,7 @@ async def test_off_starts_nothing_and_still_answers(make: Make, virtual_clock: V
     async with quiet:
         await virtual_clock.advance(120)
         assert [schedule.id for schedule in await quiet.schedules()] == ["tick"]
-        assert await quiet._machine.main.store.instances() == []  # type: ignore[union-attr]
+        assert await quiet._runtime.main.store.instances() == []  # type: ignore[union-attr]
     assert not ran
 
 
@@ -399,7 +403,7 @@ async def test_what_was_pending_at_shutdown_runs_after_the_restart(
 async def test_an_idle_instance_asks_the_database_for_little(make: Make, virtual_clock: VirtualClock) -> None:
     scheduler = make()
     async with scheduler:
-        store: Any = scheduler._machine.main.store  # type: ignore[union-attr]
+        store: Any = scheduler._runtime.main.store  # type: ignore[union-attr]
         said: list[str] = []
         await virtual_clock.advance(5)  # it has looked around after its start
         for call in (store._call, store._read):

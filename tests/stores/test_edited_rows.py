@@ -21,7 +21,8 @@ from asyncsched._core.errors import (
     StoreError,
     UnknownSchedule,
 )
-from asyncsched.stores.migrations import sql
+from asyncsched.stores.sql.schema import script
+from asyncsched.stores.sql.statements import migrations
 from asyncsched.stores.sql.thread import AT_ONCE
 from asyncsched.testing import VirtualClock
 from tests.postgres import Server
@@ -205,7 +206,7 @@ async def test_a_deleted_ledger_row_is_put_back_and_all_hear_of_what_is_new(data
         database.edit("DELETE FROM asyncsched_ledger")
         await first.add_schedule("tick", Interval(seconds=60), id="more")
         await database.clock.advance(5)
-        assert {"tick", "more"} <= second._machine.main.engine.schedules.keys()  # type: ignore[union-attr]
+        assert {"tick", "more"} <= second._runtime.main.engine.schedules.keys()  # type: ignore[union-attr]
         database.edit("DELETE FROM asyncsched_ledger")
         await database.clock.advance(5)
         await second.schedule_once("tick")
@@ -216,7 +217,7 @@ async def test_a_deleted_ledger_row_is_put_back_and_all_hear_of_what_is_new(data
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("column", ["tags", "permits", "carried", "error", "progress", "attempts"])
+@pytest.mark.parametrize("column", ["tags", "permits", "context_vars", "error", "progress", "attempts"])
 async def test_a_run_that_makes_no_sense_is_named_with_its_column_and_left_out(
     database: Database, column: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -287,8 +288,9 @@ async def test_a_limit_that_nobody_gives_back_is_counted_again(
 
 def test_sqlite_refuses_a_text_in_place_of_a_number(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
-        connection.executescript(sql(f"sqlite:///{file}", after=0))
+        connection.executescript(script(migrations("sqlite")[:1]))
         connection.executescript((Path(__file__).parent / "rows" / "0001.sql").read_text())
+        connection.executescript(script(migrations("sqlite")[1:]))
         tables = [
             name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         ]

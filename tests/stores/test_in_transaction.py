@@ -236,11 +236,11 @@ async def test_a_crash_after_the_commit_does_not_begin_it_again(
     async with scheduler:
         handle = await scheduler.schedule_once("slow")
         await anyio.sleep(1)
-        assert await scheduler._machine.main.keeper.members()  # type: ignore[union-attr]
-        line = scheduler._machine.main  # type: ignore[union-attr]
-        (me,) = await line.keeper.members()  # type: ignore[union-attr]
+        assert await scheduler._runtime.main.membership.members()  # type: ignore[union-attr]
+        line = scheduler._runtime.main  # type: ignore[union-attr]
+        (me,) = await line.membership.members()  # type: ignore[union-attr]
         store = line.store
-        assert await store.bury(me.incarnation, me.beat, line.timeline.now()) == {"succeeded": 1}  # type: ignore[attr-defined]
+        assert await store.declare_dead(me.incarnation, me.beat, line.timeline.now()) == {"succeeded": 1}  # type: ignore[attr-defined]
         assert (await handle.wait()).state == "succeeded"
 
 

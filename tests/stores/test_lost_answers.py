@@ -89,13 +89,13 @@ async def test_a_store_that_is_opened_again_hears_of_doubts_again(
     store = stage.store
     held = await lose_a_claim(stage, lose_next_claim)
     assert len(held) == 1
-    assert store.doubtful
+    assert store.unconfirmed
     with anyio.fail_after(5):
-        while store.doubtful:  # a lost connection may have to be seen off first
+        while store.unconfirmed:  # a lost connection may have to be seen off first
             await store.held(1)
-            store.sure(store.doubts)
+            store.confirm(store.lost_answers)
     await store.close()
     await store.open(lambda: None)
-    assert not store.doubtful
+    assert not store.unconfirmed
     assert len(await lose_a_claim(stage, lose_next_claim)) == 2
-    assert store.doubtful
+    assert store.unconfirmed

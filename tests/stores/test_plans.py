@@ -110,8 +110,8 @@ async def cancel_and_move(stage: Stage) -> None:
     await stage.store.slot("s1", million.NOW)
 
 
-async def look(stage: Stage) -> None:
-    assert await stage.store.look(Watch(1, 0, 0, frozenset({1, 2}), True)) is not None
+async def poll(stage: Stage) -> None:
+    assert await stage.store.poll(Watch(1, 0, 0, frozenset({1, 2}), True)) is not None
     assert await stage.store.beat(1, stage.now)
 
 
@@ -122,7 +122,7 @@ async def pause_and_resume(stage: Stage) -> None:
 
 
 async def death(stage: Stage) -> None:
-    fenced = await stage.store.bury(3, 1, stage.now)
+    fenced = await stage.store.declare_dead(3, 1, stage.now)
     assert sum(fenced.values()) == million.RUNS / 100 / 8
     held = await stage.store.held(4)
     assert await stage.store.let_go(4, dict(list(held.items())[:100]), stage.now) == {"pending": 100}
@@ -131,14 +131,14 @@ async def death(stage: Stage) -> None:
 
 async def prune(stage: Stage) -> None:
     stage.store.bounds.count = 2000  # of the newest: all the others are looked at, portion by portion
-    portion, asked = stage.store._call, []
+    portion, cancel_requested = stage.store._call, []
 
     async def some(operation: Any, *args: Any) -> Any:
-        asked.append(operation)
-        if operation is stretches.prune_stretches and asked.count(operation) > 1:
+        cancel_requested.append(operation)
+        if operation is stretches.prune_stretches and cancel_requested.count(operation) > 1:
             return None
         answer = await portion(operation, *args)
-        return (answer[0], None) if len(asked) == 3 else answer
+        return (answer[0], None) if len(cancel_requested) == 3 else answer
 
     stage.store._call = some
     try:
@@ -149,7 +149,7 @@ async def prune(stage: Stage) -> None:
 
 CALLS: list[Callable[[Stage], Awaitable[None]]] = [
     claim_a_batch, fire_schedules, wake_who_waits_for_a_limit, next_due, add_with_and_without_keys, cancel_and_move,
-    look, pause_and_resume, death, prune,
+    poll, pause_and_resume, death, prune,
 ]  # fmt: skip
 
 

@@ -171,10 +171,10 @@ async def test_a_claim_whose_answer_is_lost_leaves_a_doubt(
     stage: Stage, lose_next_commit: Callable[[], None]
 ) -> None:
     await stage.add(run := stage.run())
-    assert not stage.store.doubtful
+    assert not stage.store.unconfirmed
     lose_next_commit()
     assert (await stage.claim()).runs == []
-    assert stage.store.doubtful
+    assert stage.store.unconfirmed
     held = await stage.store.held(1)
     assert list(held) == [run.id]
     await stage.store.let_go(1, held, stage.now)
@@ -239,7 +239,7 @@ async def test_a_claim_that_is_committed_after_its_connection_was_cut_is_begun_a
             cut_off(store)
             assert await handle.result(8) == 1
             with anyio.fail_after(5):
-                while store.doubtful:  # until the server's process is gone, and all that it did is known
+                while store.unconfirmed:  # until the server's process is gone, and all that it did is known
                     await anyio.sleep(0.05)
         finally:
             await anyio.to_thread.run_sync(edit, *awake)
@@ -454,14 +454,14 @@ async def test_without_notifications_polling_goes_on_and_they_come_back(
 
     def cut() -> None:
         pg_server.run(
-            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'asyncsched hints'"
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'asyncsched notifications'"
         )
 
     async with submits, runs:
         await anyio.to_thread.run_sync(cut)
         handle = await submits.schedule_once("job")
         assert await handle.result(5) == "done"
-        heard = "select count(*) from pg_stat_activity where application_name = 'asyncsched hints'"
+        heard = "select count(*) from pg_stat_activity where application_name = 'asyncsched notifications'"
         with anyio.fail_after(10):
             while await anyio.to_thread.run_sync(lambda: pg_server.run(heard)) != [(2,)]:
                 await anyio.sleep(0.05)

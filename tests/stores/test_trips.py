@@ -123,11 +123,11 @@ async def test_a_run_that_takes_the_place_of_a_pruned_one_is_news(on_sqlite: Sta
     (run,) = await on_sqlite.claim_all()
     await on_sqlite.end(run)
     on_sqlite.at += 60 * SECOND
-    before = await store.look(Watch(1, 0, 0, frozenset(), True))
+    before = await store.poll(Watch(1, 0, 0, frozenset(), True))
     assert await store.prune(on_sqlite.now) == 1
     await on_sqlite.add(on_sqlite.run())
-    after = await store.look(Watch(1, 0, 0, frozenset(), True))
-    assert before.signal != after.signal
+    after = await store.poll(Watch(1, 0, 0, frozenset(), True))
+    assert before.work_version != after.work_version
 
 
 async def test_a_firing_is_three_trips_to_postgresql(

@@ -10,17 +10,17 @@ import anyio
 import pytest
 
 from asyncsched._backends.clock import SystemClock
-from asyncsched.stores.sql.thread import Ask, Worker
+from asyncsched.stores.sql.thread import DatabaseThread, Request
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_time]  # its thread is a real one
 
 
 @asynccontextmanager
-async def worker(served: list[list[str]]) -> AsyncIterator[Worker]:
-    def serve(asks: list[Ask]) -> None:
-        served.append([ask.request for ask in asks])
+async def worker(served: list[list[str]]) -> AsyncIterator[DatabaseThread]:
+    def serve(requests: list[Request]) -> None:
+        served.append([one.payload for one in requests])
 
-    made = Worker("asyncsched-test", serve, lambda: None, 5, SystemClock())
+    made = DatabaseThread("asyncsched-test", serve, lambda: None, 5, SystemClock())
     try:
         yield made
     finally:
@@ -31,8 +31,8 @@ async def test_what_a_turn_asks_for_is_answered_in_one_go_and_the_urgent_first()
     served: list[list[str]] = []
     async with worker(served) as it, anyio.create_task_group() as group:
         for name in ("a", "b", "c"):
-            group.start_soon(it.ask, "kind", name)
-        group.start_soon(it.ask, "kind", "beat", 1, True)
+            group.start_soon(it.submit, "kind", name)
+        group.start_soon(it.submit, "kind", "beat", 1, True)
     (together,) = served
     assert together[0] == "beat"
     assert sorted(together) == ["a", "b", "beat", "c"]
@@ -43,9 +43,9 @@ async def test_of_who_was_cancelled_before_nothing_is_asked() -> None:
     async with worker(served) as it:
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await it.ask("kind", "cancelled")
+            await it.submit("kind", "cancelled")
         assert scope.cancelled_caught
-        await it.ask("kind", "wanted")
+        await it.submit("kind", "wanted")
     assert served == [["wanted"]]
 
 
@@ -61,18 +61,18 @@ async def test_a_task_cancelled_by_asyncio_itself_before_its_first_step_asks_for
             current = asyncio.current_task()
             assert current is not None
             current.cancel()
-            await it.ask("kind", "cancelled")
+            await it.submit("kind", "cancelled")
 
         with pytest.raises(asyncio.CancelledError):
             await asyncio.create_task(ask_late())
-        await it.ask("kind", "wanted")
+        await it.submit("kind", "wanted")
     assert served == [["wanted"]]
 
 
 async def test_what_was_asked_for_before_the_end_is_answered() -> None:
     served: list[list[str]] = []
     async with worker(served) as it:
-        it._enter(Ask("kind", "last", 1, False))  # and no turn of the loop further
+        it._enter(Request("kind", "last", 1, False))  # and no turn of the loop further
         await it.close()
     assert served == [["last"]]
 
@@ -83,7 +83,7 @@ async def test_whoever_was_answered_hears_so_though_it_is_closed_meanwhile() -> 
     async with worker(served) as it:
 
         async def ask(number: int) -> None:
-            await it.ask("kind", str(number))
+            await it.submit("kind", str(number))
             heard.append(number)
 
         async with anyio.create_task_group() as group:

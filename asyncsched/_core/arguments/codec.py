@@ -30,7 +30,7 @@ from asyncsched._core.arguments.jsonable import (
     unordered,
 )
 from asyncsched._core.errors import ArgumentError, ConfigurationError
-from asyncsched._core.text import shorten, shown
+from asyncsched._core.text import safe_repr, shorten
 
 _NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
 _OWN_WORDS = re.compile(r"'type': '(model|dataclass|enum)'|'serialization'")
@@ -48,13 +48,13 @@ class _Call:
 
     def __init__(self, signature: inspect.Signature, hints: Mapping[str, Any]) -> None:
         self._signature = signature
-        self._hints = hints
+        self._notifications = hints
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         field = core_schema.typed_dict_field
         fields = {"*": field(core_schema.int_schema(), required=False)}
         for name, parameter in self._signature.parameters.items():
-            schema = handler.generate_schema(_annotation(parameter, self._hints.get(name, Any)))
+            schema = handler.generate_schema(_annotation(parameter, self._notifications.get(name, Any)))
             if schema["type"] == "default":  # of a Field in the annotation: a call does not look there
                 schema = schema["schema"]
             required = parameter.default is parameter.empty and parameter.kind not in _GATHERING
@@ -239,7 +239,7 @@ class Codec:
             return text
         except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise ArgumentError(
-                f"job {self._job!r}: its result {shown(value)} cannot be written as JSON: "
+                f"job {self._job!r}: its result {safe_repr(value)} cannot be written as JSON: "
                 f"{shorten(str(error), 160)}"
             ) from None
 

@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any
 
 from asyncsched._core.errors import ConfigurationError
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 
 
 def unpartial(func: Callable[..., Any]) -> Any:
@@ -59,7 +59,7 @@ def check_function(func: object, what: str) -> None:
         )
     if not callable(func):
         raise ConfigurationError(
-            f"{what}: {shown(func)} is not a function; pass the function itself and its arguments, "
+            f"{what}: {safe_repr(func)} is not a function; pass the function itself and its arguments, "
             "without calling it"
         )
     target = unpartial(func)

@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from pydantic_core import from_json
 
-from asyncsched._core.text import shorten, shown
+from asyncsched._core.text import safe_repr, shorten
 
 _MOST_DIGITS = 4300
 _DEEPEST = 190
@@ -48,7 +48,7 @@ def foreign(value: Any) -> str:
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                return f"a dict with the key {shown(key)}"
+                return f"a dict with the key {safe_repr(key)}"
         items = value.values()
     elif isinstance(value, list):
         items = value

@@ -10,7 +10,7 @@ from typing import Any
 from asyncsched._core.arguments.functions import type_hints
 from asyncsched._core.errors import ArgumentError, ConfigurationError
 from asyncsched._core.records import NO_ARGUMENTS, Arguments, Given
-from asyncsched._core.text import shorten, shown
+from asyncsched._core.text import safe_repr, shorten
 
 if typing.TYPE_CHECKING:
     from asyncsched._core.arguments.codec import Codec
@@ -28,7 +28,7 @@ class Signature:
             self._whole = inspect.signature(func)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
-                f"job {job!r}: the parameters of {shown(func)} cannot be read ({error}); "
+                f"job {job!r}: the parameters of {safe_repr(func)} cannot be read ({error}); "
                 "wrap it in a function of your own"
             ) from None
         self.provided = _provided(func, self._whole, job)
@@ -46,12 +46,14 @@ class Signature:
         """
         if type(args) is not tuple:
             if not isinstance(args, list | tuple):
-                raise ArgumentError(f"job {self._job!r}: args must be a tuple or a list, not {shown(args)}")
+                raise ArgumentError(
+                    f"job {self._job!r}: args must be a tuple or a list, not {safe_repr(args)}"
+                )
             args = tuple(args)
         if not kwargs and self._plain and self._least <= len(args) <= self._most:
             return (args, _NO_KWARGS) if args else NO_ARGUMENTS
         if kwargs is not None and not isinstance(kwargs, Mapping):
-            raise ArgumentError(f"job {self._job!r}: kwargs must be a dict, not {shown(kwargs)}")
+            raise ArgumentError(f"job {self._job!r}: kwargs must be a dict, not {safe_repr(kwargs)}")
         given = dict(kwargs or {})
         try:
             self.signature.bind(*args, **given)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from asyncsched._core.errors import ArgumentError, ConfigurationError, Discard, Snooze, TryAgain
 from asyncsched._core.instants import SECOND, Instant, to_micros
 from asyncsched._core.models import ErrorInfo
-from asyncsched._core.records import PastAttempt, RunRecord
+from asyncsched._core.records import AttemptRecord, RunRecord
 from asyncsched._core.requests import Verdict
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 
 if TYPE_CHECKING:
     from asyncsched._core.instants import Now
@@ -38,7 +38,7 @@ class NeverBegan(Exception):
 
 
 def judge(
-    job: Job, run: RunRecord, asked: str | None, value: Any, error: BaseException | None, now: Now
+    job: Job, run: RunRecord, cancel_requested: str | None, value: Any, error: BaseException | None, now: Now
 ) -> Verdict | None:
     """Return the verdict on an attempt that returned ``value`` or raised ``error``.
 
@@ -54,13 +54,13 @@ def judge(
         The verdict, or ``None`` where nothing is to be recorded: another instance holds the run now.
 
     """
-    if error is None and value is None and asked is None:
+    if error is None and value is None and cancel_requested is None:
         return _SUCCEEDED  # nearly every run: there is nothing to decide
-    if asked == "fenced":
+    if cancel_requested == "fenced":
         return None
     try:
-        verdict = _judged(job, run, asked, value, error, now)
-        if verdict.state == "pending" and asked is None:
+        verdict = _judged(job, run, cancel_requested, value, error, now)
+        if verdict.state == "pending" and cancel_requested is None:
             _refuse_to_spin(run, now)
         return verdict
     except Exception as broken:
@@ -82,9 +82,9 @@ def _refuse_to_spin(run: RunRecord, now: Now) -> None:
 
 
 def _judged(
-    job: Job, run: RunRecord, asked: str | None, value: Any, error: BaseException | None, now: Now
+    job: Job, run: RunRecord, cancel_requested: str | None, value: Any, error: BaseException | None, now: Now
 ) -> Verdict:
-    if asked == "timeout":
+    if cancel_requested == "timeout":
         late = TimeoutError(
             f"the attempt did not end within its timeout of {(job.timeout or 0) / SECOND:g} s"
         )
@@ -92,8 +92,8 @@ def _judged(
         return _failed(job, run, late, now, "timed_out")
     if error is None:
         return _succeeded(job, value, isinstance(run.arguments, str))
-    if asked is not None:
-        return _cancelled(job, asked, error, now)
+    if cancel_requested is not None:
+        return _cancelled(job, cancel_requested, error, now)
     return _raised(job, run, leaf(error), now)
 
 
@@ -193,7 +193,7 @@ def error_info(error: BaseException) -> ErrorInfo:
 def _reason(error: Discard) -> str:
     """Return why a job gave up, as a text, whatever it gave as its reason."""
     given: object = error.reason
-    return _writable(given[:_TEXT_LIMIT] if isinstance(given, str) else shown(given))
+    return _writable(given[:_TEXT_LIMIT] if isinstance(given, str) else safe_repr(given))
 
 
 def _writable(text: str) -> str:
@@ -204,12 +204,12 @@ def _writable(text: str) -> str:
 ATTEMPTS_KEPT = 200
 
 
-def past_attempts(run: RunRecord, verdict: Verdict, now: Instant) -> list[PastAttempt] | None:
+def past_attempts(run: RunRecord, verdict: Verdict, now: Instant) -> list[AttemptRecord] | None:
     """Return the attempts that a run has behind it once this one has ended."""
     if verdict.state == "succeeded" and run.attempts is None:
         return None
     assert run.started_at is not None
-    past = PastAttempt(run.attempt, run.started_at, now, verdict.attempt, verdict.why, verdict.error)
+    past = AttemptRecord(run.attempt, run.started_at, now, verdict.attempt, verdict.why, verdict.error)
     kept = [*(run.attempts or ()), past]
     if len(kept) > ATTEMPTS_KEPT:  # one that snoozes for ever: its first attempt and its newest stay
         del kept[1]

@@ -20,7 +20,7 @@ from asyncsched.executors.process.bootstrap import hello, main_file
 from asyncsched.executors.process.calls import RemoteError as RemoteError
 from asyncsched.executors.process.calls import WorkerDied as WorkerDied
 from asyncsched.executors.process.calls import check, pack, pack_call, unpack
-from asyncsched.executors.process.worker import DIED, Worker
+from asyncsched.executors.process.worker import DIED, WorkerProcess
 
 if TYPE_CHECKING:
     from asyncsched._core.context import CurrentRun
@@ -90,9 +90,9 @@ class ProcessExecutor:
         self._grace = kill_grace
         self._clock: Clock = SystemClock()
         self._port: Port | None = None
-        self._workers: set[Worker] = set()
-        self._dying: set[Worker] = set()
-        self._idle: list[Worker] = []
+        self._workers: set[WorkerProcess] = set()
+        self._dying: set[WorkerProcess] = set()
+        self._idle: list[WorkerProcess] = []
         self._waiting: deque[Future] = deque()
         self._busy = 0
         self._outside: AbstractContextManager[None] | None = None
@@ -194,7 +194,7 @@ class ProcessExecutor:
             raise worker.died()
         return unpack(run.job, kind, answer)
 
-    async def _attempt(self, worker: Worker, run: CurrentRun, body: bytes) -> tuple[int, bytes]:
+    async def _attempt(self, worker: WorkerProcess, run: CurrentRun, body: bytes) -> tuple[int, bytes]:
         reply = worker.begin(run, body)
         try:
             kind, answer = await reply
@@ -214,7 +214,7 @@ class ProcessExecutor:
             self._release(worker)
         return kind, answer
 
-    async def _worker(self) -> Worker:
+    async def _worker(self) -> WorkerProcess:
         """Return an idle worker, a new one, or the next that is released."""
         while True:
             port = self._port
@@ -227,7 +227,7 @@ class ProcessExecutor:
             waiter = port.future()
             self._waiting.append(waiter)
             try:
-                worker: Worker | None = await waiter
+                worker: WorkerProcess | None = await waiter
             except BaseException:
                 if waiter.done() and not waiter.cancelled():
                     self._pass_on(waiter.result())
@@ -238,8 +238,8 @@ class ProcessExecutor:
             if worker is not None:
                 return worker
 
-    def _start(self, port: Port) -> Worker:
-        worker = Worker(port, self._grace, self._gone)
+    def _start(self, port: Port) -> WorkerProcess:
+        worker = WorkerProcess(port, self._grace, self._gone)
         try:
             worker.start(hello(self._set_up))
         except BaseException:
@@ -248,7 +248,7 @@ class ProcessExecutor:
         self._workers.add(worker)
         return worker
 
-    def _release(self, worker: Worker) -> None:
+    def _release(self, worker: WorkerProcess) -> None:
         """Hand a worker that has done its work to whoever waits, or keep it."""
         if self._port is None or (self._max_tasks is not None and worker.runs >= self._max_tasks):
             worker.stop()
@@ -256,13 +256,13 @@ class ProcessExecutor:
         if not self._hand(worker):
             self._idle.append(worker)
 
-    def _pass_on(self, worker: Worker | None) -> None:
+    def _pass_on(self, worker: WorkerProcess | None) -> None:
         if worker is None:
             self._hand(None)
         elif worker.alive:
             self._release(worker)
 
-    def _hand(self, worker: Worker | None) -> bool:
+    def _hand(self, worker: WorkerProcess | None) -> bool:
         """Wake the first that waits, with a worker or with leave to start one."""
         while self._waiting:
             waiter = self._waiting.popleft()
@@ -271,7 +271,7 @@ class ProcessExecutor:
                 return True
         return False
 
-    def _gone(self, worker: Worker) -> None:
+    def _gone(self, worker: WorkerProcess) -> None:
         """Count a worker out as soon as it begins to die, so that another may take its place."""
         self._workers.discard(worker)
         self._dying.add(worker)

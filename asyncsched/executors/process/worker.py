@@ -48,7 +48,7 @@ DIED = 0
 """The kind of answer that no worker sends: it is gone."""
 
 
-class Worker:
+class WorkerProcess:
     """One worker process. Everything here happens in the event loop's thread, but for the waiting.
 
     Attributes:
@@ -57,7 +57,7 @@ class Worker:
 
     """
 
-    def __init__(self, port: Port, grace: float, gone: Callable[[Worker], object]) -> None:
+    def __init__(self, port: Port, grace: float, gone: Callable[[WorkerProcess], object]) -> None:
         self._port = port
         self._grace = grace
         self._gone = gone
@@ -68,8 +68,8 @@ class Worker:
         self._output = Output()
         self._waiting = array("i", [0])
         self._not_started: BaseException | None = None
-        self._hunted = self._told = self._over = False
-        self._mourners: list[Future] = []
+        self._hunted = self._reported = self._over = False
+        self._waiters: list[Future] = []
         self._warm = False
         self.runs = 0
         self.alive = True
@@ -114,13 +114,13 @@ class Worker:
 
     def stop(self) -> None:
         """Let an idle worker end by itself."""
-        self._told = True
+        self._reported = True
         self._bury(FAREWELL)
 
     def kill(self) -> None:
         """Begin to end the worker now: SIGTERM at once, SIGKILL after the grace."""
         if self.alive:
-            self._hunted = self._told = True
+            self._hunted = self._reported = True
             # It obeys the signal only from whom has closed the line: see the worker.
             self._bury(self._grace)
             self._signal(signal.SIGTERM)
@@ -135,7 +135,7 @@ class Worker:
         with anyio.CancelScope(shield=True):
             while not self._over:
                 waiter = self._port.future()
-                self._mourners.append(waiter)
+                self._waiters.append(waiter)
                 try:
                     await waiter
                 except anyio.get_cancelled_exc_class() as error:
@@ -304,12 +304,12 @@ class Worker:
         self._output.flush(self._run, self.pid)
         self._port.unwatch(self._pipe)
         os.close(self._pipe)
-        if self._reply is None and not self._told:
+        if self._reply is None and not self._reported:
             logger.warning("%s%s", self.died(), f": {self._not_started}" if self._not_started else "")
         if self._reply is not None and not self._reply.done():
             self._reply.set_result((DIED, b""))
         self._over = True
-        for waiter in self._mourners:
+        for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
 

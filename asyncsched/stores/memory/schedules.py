@@ -10,7 +10,7 @@ STRETCHES_KEPT = 1000
 _FAILURES = frozenset({"failed", "timed_out", "lost"})
 
 
-class Book:
+class ScheduleEntry:
     """One schedule. It outlives its row for as long as there are runs of its own."""
 
     __slots__ = ("live", "record", "slots", "stretches")

@@ -13,7 +13,7 @@ from asyncsched._core.rules.outcome import past_attempts
 from asyncsched.stores.memory.history import Bounds, History
 from asyncsched.stores.memory.keys import Keys, same
 from asyncsched.stores.memory.query import select
-from asyncsched.stores.memory.schedules import Book
+from asyncsched.stores.memory.schedules import ScheduleEntry
 from asyncsched.stores.memory.waiting import Waiting
 
 _ONE_TURN = 100
@@ -32,25 +32,29 @@ class MemoryStore:
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._runs: dict[int, RunRecord] = {}
-        self._books: dict[str, Book] = {}  # of each schedule
+        self._entries: dict[str, ScheduleEntry] = {}  # of each schedule
         self._waiting = Waiting()
         self._keys = Keys()
         self._paused_jobs: dict[str, JobPause] = {}
         self._history = History(bounds or Bounds(), self._forget)
-        self._asked: list[tuple[int, str]] = []
+        self._cancel_requests: list[tuple[int, str]] = []
 
-    async def open(self, hint: Callable[[], None]) -> None:
-        self._waiting.hint = hint
+    async def open(self, notify: Callable[[], None]) -> None:
+        self._waiting.notify = notify
         self._waiting.release_unknown()
 
     async def close(self) -> None:
-        self._waiting.hint = lambda: None
+        self._waiting.notify = lambda: None
 
     # ── schedules ────────────────────────────────────────────────────────────────────────────
 
     async def schedules(self, ids: Collection[str] | None = None) -> list[ScheduleRecord]:
-        books = self._books.values() if ids is None else [self._books[id] for id in ids if id in self._books]
-        return [book.record for book in books if book.record is not None]
+        entries = (
+            self._entries.values()
+            if ids is None
+            else [self._entries[id] for id in ids if id in self._entries]
+        )
+        return [entry.record for entry in entries if entry.record is not None]
 
     async def put_schedule(self, record: ScheduleRecord, revision: int, now: Now) -> ScheduleRecord:
         return self.put(record, revision)
@@ -62,33 +66,33 @@ class MemoryStore:
             assert stands is not None or revision
             return stands if stands is not None else record
         record.revision = revision + 1
-        self._book(record.id).record = record
+        self._entry(record.id).record = record
         return record
 
-    def _book(self, schedule: str) -> Book:
-        book = self._books.get(schedule)
-        if book is None:
-            book = self._books[schedule] = Book()
-        return book
+    def _entry(self, schedule: str) -> ScheduleEntry:
+        entry = self._entries.get(schedule)
+        if entry is None:
+            entry = self._entries[schedule] = ScheduleEntry()
+        return entry
 
     def _record(self, schedule: str | None) -> ScheduleRecord | None:
-        book = self._books.get(schedule) if schedule is not None else None
-        return None if book is None else book.record
+        entry = self._entries.get(schedule) if schedule is not None else None
+        return None if entry is None else entry.record
 
     async def remove_schedule(self, id: str, now: Now) -> bool:
         # Nobody can ask any more what became of its slots: only its runs stay, until they are pruned.
-        book = self._book(id)
-        known, book.record = book.record is not None, None
-        book.stretches.clear()
+        entry = self._entry(id)
+        known, entry.record = entry.record is not None, None
+        entry.stretches.clear()
         self._history.drop_schedule(id)
-        if book.blank:
-            del self._books[id]
+        if entry.blank:
+            del self._entries[id]
         self._waiting.release("schedule", id)
         return known
 
     async def release(self, schedule: str, lost: Stretch | None, now: Now) -> None:
         if lost is not None:
-            self._book(schedule).skip(lost)
+            self._entry(schedule).skip(lost)
         self._waiting.release("schedule", schedule)
 
     async def pause_job(self, job: str, pause: JobPause | None, now: Now) -> None:
@@ -134,8 +138,8 @@ class MemoryStore:
         if run.rare is not None:
             self._keys.give(run)
         if run.origin == "schedule" and run.schedule is not None and run.slot is not None:
-            book = self._book(run.schedule)
-            book.live[run.id] = book.slots[run.slot] = run
+            entry = self._entry(run.schedule)
+            entry.live[run.id] = entry.slots[run.slot] = run
 
     # ── the claim ────────────────────────────────────────────────────────────────────────────
 
@@ -154,14 +158,14 @@ class MemoryStore:
             if free > 0 and queue.peek() is not None:
                 claimed.more = True
         claimed.next_wall, claimed.next_steady = self._waiting.next_times()
-        if self._asked:
-            claimed.asked, self._asked = self._asked, []
+        if self._cancel_requests:
+            claimed.cancel_requests, self._cancel_requests = self._cancel_requests, []
         return claimed
 
     def _fire(self, firing: Firing, claimed: Claimed, now: Now) -> None:
-        book = self._books.get(firing.schedule)
-        record = None if book is None else book.record
-        if book is None or record is None:
+        entry = self._entries.get(firing.schedule)
+        record = None if entry is None else entry.record
+        if entry is None or record is None:
             return
         claimed.schedules.append(record)
         if record.revision != firing.revision or record.paused:
@@ -172,38 +176,44 @@ class MemoryStore:
         record.next_slot = firing.next_slot
         record.next_due = firing.next_due
         if firing.stretch is not None:
-            claimed.skipped.append(book.skip(firing.stretch, before))
+            claimed.skipped.append(entry.skip(firing.stretch, before))
         for run in firing.runs:
             assert run.slot is not None
             # The clock was put back past it where there is one: its record stands, it is not run twice.
-            if run.slot not in book.slots:
-                self._admit(run, book, firing, before, claimed, now)
+            if run.slot not in entry.slots:
+                self._admit(run, entry, firing, before, claimed, now)
             before = run.slot
 
     def _admit(
-        self, run: RunRecord, book: Book, firing: Firing, before: Instant, claimed: Claimed, now: Now
+        self,
+        run: RunRecord,
+        entry: ScheduleEntry,
+        firing: Firing,
+        before: Instant,
+        claimed: Claimed,
+        now: Now,
     ) -> None:
         assert run.slot is not None
         decision = "run"
-        if book.live:
-            decision = admit(firing.overlap, len(book.live), book.waiting, firing.chained)
+        if entry.live:
+            decision = admit(firing.overlap, len(entry.live), entry.waiting, firing.chained)
         # What is admitted behind others waits for those before it only (see Book.next_to_go).
         if decision == "skip":
             lost = Stretch(firing.schedule, run.slot, run.slot, 1, "overlap")
-            claimed.skipped.append(book.skip(lost, before))
+            claimed.skipped.append(entry.skip(lost, before))
             return
         if decision == "replace":
-            self._replace(book, claimed, now)
-            decision = "wait" if book.live else "run"
-        self._runs[run.id] = book.live[run.id] = book.slots[run.slot] = run
+            self._replace(entry, claimed, now)
+            decision = "wait" if entry.live else "run"
+        self._runs[run.id] = entry.live[run.id] = entry.slots[run.slot] = run
         if decision == "wait":
             run.waits_for, run.ready_at = "overlap", None
         else:
             self._waiting.until_its_turn(run)
 
-    def _replace(self, book: Book, claimed: Claimed, now: Now) -> None:
+    def _replace(self, entry: ScheduleEntry, claimed: Claimed, now: Now) -> None:
         """Ask the running ones to end, and end those that have not begun."""
-        for other in list(book.live.values()):
+        for other in list(entry.live.values()):
             if other.state == "running":
                 self._ask(other, "replaced")
             else:
@@ -260,10 +270,10 @@ class MemoryStore:
                 self._waiting.limiter.give_back(run, now.steady)
         if verdict.state != "pending":
             self._finish(run, verdict, now)
-        elif run.asked is not None:
+        elif run.cancel_requested is not None:
             # A cancel that was asked while the attempt failed by itself: nothing may begin again.
             # `run` then says what became of it, not the verdict: whoever recorded looks there.
-            self._finish(run, Verdict("cancelled", run.asked, error=verdict.error), now)
+            self._finish(run, Verdict("cancelled", run.cancel_requested, error=verdict.error), now)
         else:
             self._wait_again(run, verdict)
         return True
@@ -271,7 +281,7 @@ class MemoryStore:
     def _wait_again(self, run: RunRecord, verdict: Verdict) -> None:
         run.state = "pending"
         run.holder = 0
-        run.asked = None
+        run.cancel_requested = None
         run.error = verdict.error
         run.why = verdict.why
         if not verdict.spent:
@@ -281,7 +291,7 @@ class MemoryStore:
         run.steady = True  # a delay: a step of the wall clock does not exist for it
         run.rank = run.ready_at - run.priority * MINUTE
         self._waiting.until_ready(run)
-        self._waiting.hint()
+        self._waiting.notify()
 
     def _finish(self, run: RunRecord, verdict: Verdict, now: Now) -> None:
         if run.state == "pending":
@@ -296,22 +306,22 @@ class MemoryStore:
             run.error = verdict.error
             if not (run.state == "succeeded" and run.key_ttl):
                 self._keys.drop(run)
-        book = None
+        entry = None
         if run.schedule is not None:
-            book = self._books.get(run.schedule)
-            if book is not None and run.origin == "schedule":
-                self._settle(run, book, verdict, now)
-        self._history.push(run, now.wall, book is not None and book.record is not None)
+            entry = self._entries.get(run.schedule)
+            if entry is not None and run.origin == "schedule":
+                self._settle(run, entry, verdict, now)
+        self._history.push(run, now.wall, entry is not None and entry.record is not None)
 
-    def _settle(self, run: RunRecord, book: Book, verdict: Verdict, now: Now) -> None:
+    def _settle(self, run: RunRecord, entry: ScheduleEntry, verdict: Verdict, now: Now) -> None:
         """Let the next run of the schedule go on, and count failures in a row."""
-        book.live.pop(run.id, None)
-        if book.live and (following := book.next_to_go()) is not None:
+        entry.live.pop(run.id, None)
+        if entry.live and (following := entry.next_to_go()) is not None:
             following.waits_for = None
             following.ready_at = following.due
             self._waiting.until_ready(following)
-            self._waiting.hint()
-        book.count(run, verdict, now.wall)
+            self._waiting.notify()
+        entry.count(run, verdict, now.wall)
 
     async def note(self, run: RunRecord, now: Now) -> None:
         pass  # the progress stands on the record already
@@ -325,10 +335,10 @@ class MemoryStore:
         return run
 
     def _ask(self, run: RunRecord, why: str) -> None:
-        if run.asked is None:
-            run.asked = why
-            self._asked.append((run.id, why))
-            self._waiting.hint()
+        if run.cancel_requested is None:
+            run.cancel_requested = why
+            self._cancel_requests.append((run.id, why))
+            self._waiting.notify()
 
     async def move(self, run_id: int, due: Instant, steady: bool, now: Now) -> RunRecord | None:
         run = self._runs.get(run_id)
@@ -347,7 +357,7 @@ class MemoryStore:
         run.steady = steady
         run.rank = due - run.priority * MINUTE
         self._waiting.until_ready(run)
-        self._waiting.hint()
+        self._waiting.notify()
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────
 
@@ -355,14 +365,14 @@ class MemoryStore:
         return self._runs.get(run_id)
 
     async def slot(self, schedule: str, slot: Instant) -> RunRecord | None:
-        book = self._books.get(schedule)
-        return None if book is None else book.slots.get(slot)
+        entry = self._entries.get(schedule)
+        return None if entry is None else entry.slots.get(slot)
 
     async def runs(self, query: RunQuery) -> list[RunRecord]:
         return select(self._runs.values(), query)
 
     async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
-        kept = self._books[schedule].stretches if schedule in self._books else ()
+        kept = self._entries[schedule].stretches if schedule in self._entries else ()
         return [stretch for stretch in kept if stretch.first <= end and stretch.last >= start]
 
     async def prune(self, now: Now) -> int:
@@ -373,8 +383,8 @@ class MemoryStore:
         if run.rare is not None:
             self._keys.drop(run)
         if run.schedule is not None and run.slot is not None:
-            book = self._books.get(run.schedule)
-            if book is not None and book.slots.get(run.slot) is run:
-                del book.slots[run.slot]
-                if book.blank:
-                    del self._books[run.schedule]
+            entry = self._entries.get(run.schedule)
+            if entry is not None and entry.slots.get(run.slot) is run:
+                del entry.slots[run.slot]
+                if entry.blank:
+                    del self._entries[run.schedule]

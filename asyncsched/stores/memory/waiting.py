@@ -17,7 +17,9 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        self.hint: Callable[[], None] = lambda: None  # called when something may begin earlier than was known
+        self.notify: Callable[[], None] = lambda: (
+            None
+        )  # called when something may begin earlier than was known
         self.limiter = Limiter(self._may_try)
         self._later = {False: RunQueue(), True: RunQueue()}  # by timeline: wall, steady
         self._ready: dict[str, RunQueue] = {}  # by executor
@@ -66,7 +68,7 @@ class Waiting:
         else:
             run.ready_at = at
             self._later[True].push(at, run)
-        self.hint()
+        self.notify()
 
     # ── for whoever may begin it ─────────────────────────────────────────────────────────────
 
@@ -82,7 +84,7 @@ class Waiting:
         for run in self._parked.pop((kind, name), {}).values():
             run.waits_for, run.ready_at = None, run.due
             self.until_its_turn(run)
-        self.hint()
+        self.notify()
 
     def release_unknown(self) -> None:
         """Let all go on whose job was not known: whoever asks now may know it."""

@@ -79,13 +79,14 @@ class Ghosts:
 
     def see_off(self, connection: Connection) -> None:
         """End those that are still there, and forget those that are gone."""
-        asked = list(self._there)
-        if not asked:
+        cancel_requested = list(self._there)
+        if not cancel_requested:
             return
         found = connection.execute(
-            _END.format(living=_LIVING).encode(), ([pid for pid, _ in asked], [start for _, start in asked])
+            _END.format(living=_LIVING).encode(),
+            ([pid for pid, _ in cancel_requested], [start for _, start in cancel_requested]),
         )
-        self._there.difference_update(set(asked) - {(pid, start) for pid, start, *_ in found})
+        self._there.difference_update(set(cancel_requested) - {(pid, start) for pid, start, *_ in found})
 
 
 def server_process(connection: Connection) -> tuple[int, str]:

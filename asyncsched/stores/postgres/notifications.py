@@ -40,7 +40,7 @@ def channel_of(namespace: str) -> str:
     return f"asyncsched_{blake2b(namespace.encode(), digest_size=16).hexdigest()}"
 
 
-class Hints:
+class Notifications:
     """Sends and hears hints: that something may be due, and that runs have changed.
 
     Args:
@@ -65,7 +65,7 @@ class Hints:
         self._own = 0
         self._bell, self._button = socket.socketpair()
         self._button.setblocking(False)
-        self._thread = threading.Thread(target=self._main, name="asyncsched-hints", daemon=True)
+        self._thread = threading.Thread(target=self._main, name="asyncsched-notifications", daemon=True)
         self._thread.start()
 
     def say(self, work: bool, changed: set[int]) -> None:
@@ -103,7 +103,7 @@ class Hints:
         failures = 0
         while not self._closing:
             try:
-                with link.connect(self._dsn, "hints", self._timeout) as connection:
+                with link.connect(self._dsn, "notifications", self._timeout) as connection:
                     connection.execute(f'LISTEN "{self._channel}"'.encode())
                     self._own = connection.info.backend_pid
                     if failures:

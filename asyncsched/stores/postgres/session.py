@@ -20,7 +20,7 @@ from asyncsched.stores.sql.operations.claiming import Claiming
 from asyncsched.stores.sql.operations.recording import Recording
 from asyncsched.stores.sql.session import Params, Ruling, Session
 from asyncsched.stores.sql.statements import load
-from asyncsched.stores.sql.thread import Ask
+from asyncsched.stores.sql.thread import Request
 
 if TYPE_CHECKING:
     from asyncsched.abc import ReadTrigger
@@ -211,9 +211,9 @@ class PostgresSession(Session):
     def lock_schema(self) -> None:
         self.execute("SELECT pg_advisory_xact_lock(:lock)", {"lock": _LOCK})
 
-    def start(self, asks: Sequence[Ask] = ()) -> None:
+    def start(self, requests: Sequence[Request] = ()) -> None:
         self._changed, self._before = set(), []
-        super().start(asks)
+        super().start(requests)
 
     def begin(self) -> None:
         self._before = [(b"BEGIN", None)]
@@ -221,8 +221,8 @@ class PostgresSession(Session):
     def commit(self) -> None:
         if not self._single:
             self.execute("COMMIT")
-        if self._signal or self._changed:
-            self._committed(self._signal, self._changed)
+        if self._announced or self._changed:
+            self._committed(self._announced, self._changed)
 
     def savepoint(self, name: str = "item") -> None:
         if not self._single:
@@ -280,27 +280,27 @@ class PostgresSession(Session):
         if ids:
             self.all("hold_schedules", ids=self.array(ids))
 
-    def cut(self, asks: list[Ask]) -> list[list[Ask]]:
+    def cut(self, requests: list[Request]) -> list[list[Request]]:
         """Return what may share a transaction: what takes its locks in one order."""
-        alone = [[ask] for ask in asks if ask.kind in ("beat", "call")]
-        last = [[ask] for ask in asks if ask.kind == "leave"]
-        shared = [ask for ask in asks if ask.kind not in ("beat", "call", "leave")]
-        if any(ask.kind == "record" and _has_permits(ask.request) for ask in shared):
+        alone = [[request] for request in requests if request.kind in ("beat", "call")]
+        last = [[request] for request in requests if request.kind == "leave"]
+        shared = [request for request in requests if request.kind not in ("beat", "call", "leave")]
+        if any(request.kind == "record" and _has_permits(request.payload) for request in shared):
             # Limits come last, in the order of their keys: those given back, or those taken.
-            claims = [ask for ask in shared if ask.kind == "claim"]
-            shared = [ask for ask in shared if ask.kind != "claim"]
+            claims = [request for request in shared if request.kind == "claim"]
+            shared = [request for request in shared if request.kind != "claim"]
             return [*alone, *filter(None, (shared, claims)), *last]
         return [*alone, *filter(None, (shared,)), *last]
 
-    def lock_first(self, asks: Sequence[Ask]) -> None:
+    def lock_first(self, requests: Sequence[Request]) -> None:
         """Lock what comes first in the order of locks: instances, then schedules by id."""
-        schedules = set(_schedules_of(asks))
-        if len(asks) == 1 and isinstance(asks[0].request, Claiming):
+        schedules = set(_schedules_of(requests))
+        if len(requests) == 1 and isinstance(requests[0].payload, Claiming):
             return  # it locks in this order by itself
         if schedules:
-            for ask in asks:
-                if isinstance(ask.request, Claiming):
-                    self.all("alive", incarnation=ask.request.claim.holder)
+            for request in requests:
+                if isinstance(request.payload, Claiming):
+                    self.all("alive", incarnation=request.payload.claim.holder)
             self.hold(schedules)
 
     def time(self) -> Instant | None:
@@ -312,11 +312,11 @@ def _has_permits(recording: Recording) -> bool:
     return any(ending.run.permits for ending in recording.endings)
 
 
-def _schedules_of(asks: Sequence[Ask]) -> Iterable[str | None]:
-    for ask in asks:
-        if isinstance(ask.request, Claiming):
-            yield from (firing.schedule for firing in ask.request.claim.firings)
-        elif isinstance(ask.request, Recording):
-            for run, verdict, _ in ask.request.endings:
+def _schedules_of(requests: Sequence[Request]) -> Iterable[str | None]:
+    for request in requests:
+        if isinstance(request.payload, Claiming):
+            yield from (firing.schedule for firing in request.payload.claim.firings)
+        elif isinstance(request.payload, Recording):
+            for run, verdict, _ in request.payload.endings:
                 if run.origin == "schedule" and verdict.state != "pending":
                     yield run.schedule

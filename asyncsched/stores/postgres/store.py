@@ -13,9 +13,9 @@ from typing import Any
 from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_port
 from asyncsched._core.instants import SECOND, Instant, Now
-from asyncsched._core.requests import Claim, Claimed, Seen, Watch
+from asyncsched._core.requests import Changes, Claim, Claimed, Watch
 from asyncsched.stores.postgres.connection import Ghosts
-from asyncsched.stores.postgres.notifications import WORK, Hints, channel_of
+from asyncsched.stores.postgres.notifications import WORK, Notifications, channel_of
 from asyncsched.stores.postgres.session import PostgresSession
 from asyncsched.stores.postgres.url import conninfo as conninfo
 from asyncsched.stores.sql import schema
@@ -49,9 +49,9 @@ class PostgresStore(SqlStore):
     def __init__(self, url: str, namespace: str = "default", *, poll: float = 1.0, **options: Any) -> None:
         super().__init__(namespace, poll=poll, **options)
         self._dsn = conninfo(url, self.timeout)
-        self._hints: Hints | None = None
+        self._notifications: Notifications | None = None
         self._ghosts = Ghosts()
-        self._stirs = 0
+        self._notices = 0
         self._time = (0, float("-inf"))  # the server's, and when it was heard
         self._claims: tuple[Sequence[str], Sequence[str]] = ((), ())
 
@@ -66,8 +66,8 @@ class PostgresStore(SqlStore):
         assert isinstance(session, PostgresSession)
         session.check_pooler()
 
-    async def open(self, hint: Callable[[], None]) -> None:
-        await super().open(hint)
+    async def open(self, notify: Callable[[], None]) -> None:
+        await super().open(notify)
         port = current_port()
 
         def heard(work: bool, runs: set[int] | None) -> None:
@@ -76,23 +76,23 @@ class PostgresStore(SqlStore):
             except RuntimeError:
                 pass  # the loop is over
 
-        self._hints = Hints(self._dsn, self.timeout, channel_of(self.namespace), heard)
+        self._notifications = Notifications(self._dsn, self.timeout, channel_of(self.namespace), heard)
 
     async def close(self) -> None:
-        hints, self._hints = self._hints, None
-        if hints is not None:
-            hints.stop()
+        notifications, self._notifications = self._notifications, None
+        if notifications is not None:
+            notifications.stop()
         await super().close()
-        if hints is not None:
-            await hints.ended(self.timeout)
+        if notifications is not None:
+            await notifications.ended(self.timeout)
 
     def _announcing(self) -> list[Any]:
         return [("SELECT pg_notify(?, ?)", (channel_of(self.namespace), WORK))]
 
     def _committed(self, work: bool, runs: set[int]) -> None:
         """Tell the others what was committed. In the writer's thread."""
-        if self._hints is not None:
-            self._hints.say(work, runs)
+        if self._notifications is not None:
+            self._notifications.say(work, runs)
 
     def _beaten(self, at: Instant) -> None:
         """Hear the server's time with a beat. In the writer's thread."""
@@ -100,20 +100,20 @@ class PostgresStore(SqlStore):
 
     def _heard(self, work: bool, runs: set[int] | None) -> None:
         if work:
-            self._hint()
-        self.stirred(work, runs)
+            self._notify()
+        self.notified(work, runs)
 
     async def claim(self, claim: Claim, now: Now) -> Claimed:
         self._claims = (tuple(claim.free), tuple(claim.jobs or ()))
         return await super().claim(claim, now)
 
-    def _look(self, session: Session, watch: Watch) -> Seen | None:
+    def _poll(self, session: Session, watch: Watch) -> Changes | None:
         executors, jobs = (session.array(names) for names in self._claims)
         own, beats = members.ledger(
-            session.all("look", holder=watch.holder, now=self._wall(), executors=executors, jobs=jobs)
+            session.all("poll", holder=watch.holder, now=self._wall(), executors=executors, jobs=jobs)
         )
-        self._stirs += own[1]
-        return members.seen(session, watch, (own[0], self._stirs, *own[2:]), beats)
+        self._notices += own[1]
+        return members.changes(session, watch, (own[0], self._notices, *own[2:]), beats)
 
     def _wall(self) -> Instant | None:
         """Return the virtual clock's time, where that is the cluster's."""
@@ -140,9 +140,9 @@ class PostgresStore(SqlStore):
         await self._read(see_off)
         return await super().held(incarnation)
 
-    def sure(self, doubts: int) -> None:
+    def confirm(self, lost_answers: int) -> None:
         if not self._ghosts:
-            super().sure(doubts)
+            super().confirm(lost_answers)
 
     def __repr__(self) -> str:
         return f"<PostgresStore namespace {self.namespace!r}>"

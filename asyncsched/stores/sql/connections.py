@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from asyncsched._backends.clock import SystemClock
 from asyncsched._core.errors import SchedulerStateError, StoreUnavailable
 from asyncsched._core.instants import Instant
-from asyncsched.stores.sql.group_commit import Operation, Reader, Writer
+from asyncsched.stores.sql.group_commit import GroupCommit, Operation, Reader
 from asyncsched.stores.sql.rows import Quarantine
 from asyncsched.stores.sql.session import Session
-from asyncsched.stores.sql.thread import Worker
+from asyncsched.stores.sql.thread import DatabaseThread
 
 if TYPE_CHECKING:
     from asyncsched.abc import Clock, ReadTrigger
@@ -31,11 +31,11 @@ class Connected:
         self.clock: Clock = SystemClock()
         self._operations = operations
         self._triggers: ReadTrigger = _unread
-        self._hint: Callable[[], None] = _nothing
-        self._writer: Worker | None = None
-        self._reader: Worker | None = None
-        self._group: Writer | None = None
-        self._looks: Reader | None = None
+        self._notify: Callable[[], None] = _nothing
+        self._writer: DatabaseThread | None = None
+        self._reader: DatabaseThread | None = None
+        self._group: GroupCommit | None = None
+        self._polls: Reader | None = None
 
     def prepare(self, clock: Clock, triggers: ReadTrigger) -> None:
         """Take the clock, and what makes a trigger of a schedule's row. Before ``open``."""
@@ -59,34 +59,34 @@ class Connected:
 
     # ── a life ───────────────────────────────────────────────────────────────────────────────
 
-    async def open(self, hint: Callable[[], None]) -> None:
-        self._hint = hint
+    async def open(self, notify: Callable[[], None]) -> None:
+        self._notify = notify
         quarantine = Quarantine()
         writing, reading = (self._make_session(quarantine, writes) for writes in (True, False))
-        self._group = Writer(writing, self._operations)
+        self._group = GroupCommit(writing, self._operations)
         # Opening may wait for others that migrate, each for its own timeout.
-        opener = Worker(
+        opener = DatabaseThread(
             "asyncsched-open", self._open_in_thread(writing), _nothing, self.timeout * 3, self.clock
         )
         try:
-            await opener.ask("open", None)
+            await opener.submit("open", None)
         finally:
             await opener.close()
-        self._writer = self._group.worker = Worker(
+        self._writer = self._group.thread = DatabaseThread(
             "asyncsched-writer", self._group.serve, writing.close, self.timeout, self.clock
         )
-        self._looks = Reader(reading)
-        self._reader = self._looks.worker = Worker(
-            "asyncsched-reader", self._looks.serve, reading.close, self.timeout, self.clock
+        self._polls = Reader(reading)
+        self._reader = self._polls.thread = DatabaseThread(
+            "asyncsched-reader", self._polls.serve, reading.close, self.timeout, self.clock
         )
 
     def _open_in_thread(self, session: Session) -> Callable[[list[Any]], None]:
-        def serve(asks: list[Any]) -> None:
-            for ask in asks:
+        def serve(requests: list[Any]) -> None:
+            for request in requests:
                 try:
                     self._prepare(session)
                 except Exception as error:
-                    ask.error = session.explain(error)
+                    request.error = session.explain(error)
                 finally:
                     session.close()
 
@@ -94,26 +94,26 @@ class Connected:
 
     async def close(self) -> None:
         writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
-        self._hint = _nothing
-        for waiting in (self._group, self._looks):
+        self._notify = _nothing
+        for waiting in (self._group, self._polls):
             if waiting is not None:
                 waiting.wake()
-        for worker in (writer, reader):
-            if worker is not None:
-                await worker.close()
+        for thread in (writer, reader):
+            if thread is not None:
+                await thread.close()
 
-    def _write(self, kind: str, request: Any, weight: int = 1, urgent: bool = False) -> Awaitable[Any]:
+    def _write(self, kind: str, payload: Any, weight: int = 1, urgent: bool = False) -> Awaitable[Any]:
         if self._writer is None:
             raise StoreUnavailable("the store is not open")
-        return self._writer.ask(kind, request, weight, urgent)
+        return self._writer.submit(kind, payload, weight, urgent)
 
     async def _call(self, operation: Callable[..., Any], *args: Any) -> Any:
         return await self._write("call", lambda session: operation(session, *args))
 
-    async def _read(self, request: Callable[[Session], Any], kind: str = "read") -> Any:
+    async def _read(self, payload: Callable[[Session], Any], kind: str = "read") -> Any:
         if self._reader is None:
             raise StoreUnavailable("the store is not open")
-        return await self._reader.ask(kind, request)
+        return await self._reader.submit(kind, payload)
 
 
 def _nothing() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncsched._core.errors import ArgumentError
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 
 COMPLETED = "completed in a transaction"
 """What stands where a cancel is asked for, once a run's success was written by its own job."""
@@ -73,7 +73,7 @@ def _execute(connection: Any, dialect: str, statements: Sequence[Statement], tak
     expected = "sqlite3" if dialect == "sqlite" else "psycopg"
     if family != expected:
         raise ArgumentError(
-            f"connection: {shown(connection)} is not to a database of the store's kind; the store is "
+            f"connection: {safe_repr(connection)} is not to a database of the store's kind; the store is "
             f"{dialect}, so give a connection of {expected}, or a session or connection of SQLAlchemy"
         )
     style = "qmark" if dialect == "sqlite" else "format"

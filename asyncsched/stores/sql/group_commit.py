@@ -16,7 +16,7 @@ from typing import Any
 
 from asyncsched._core.errors import StoreUnavailable
 from asyncsched.stores.sql.session import Session
-from asyncsched.stores.sql.thread import Ask, Worker
+from asyncsched.stores.sql.thread import DatabaseThread, Request
 
 logger = logging.getLogger("asyncsched.store")
 
@@ -28,7 +28,7 @@ _PAUSES = (0.002, 0.01, 0.05, 0.1, 0.25)
 
 def each(operation: Callable[[Session, Any], Any]) -> Operation:
     """Return an operation on many requests that does one after the other."""
-    return lambda session, requests: [operation(session, request) for request in requests]
+    return lambda session, requests: [operation(session, payload) for payload in requests]
 
 
 def _for_now(error: Exception) -> StoreUnavailable:
@@ -36,7 +36,7 @@ def _for_now(error: Exception) -> StoreUnavailable:
     return error if isinstance(error, StoreUnavailable) else StoreUnavailable(str(error))
 
 
-class Writer:
+class GroupCommit:
     """Answers requests that write.
 
     Args:
@@ -50,74 +50,74 @@ class Writer:
         self._operations = operations
         self._order = {kind: number for number, kind in enumerate(operations)}
         self._nap = threading.Event()
-        self._told = False
-        self.unheard = 0
+        self._reported = False
+        self.lost_answers = 0
         """How many transactions with a claim have failed without a word of whether they were committed."""
-        self.worker: Worker
+        self.thread: DatabaseThread
 
-    def serve(self, asks: list[Ask]) -> None:
+    def serve(self, requests: list[Request]) -> None:
         """Answer all requests."""
-        asks = sorted(asks, key=lambda ask: self._order[ask.kind])
-        for together in self._session.cut(asks):
+        requests = sorted(requests, key=lambda request: self._order[request.kind])
+        for together in self._session.cut(requests):
             self._together(together)
 
-    def _together(self, asks: list[Ask]) -> None:
+    def _together(self, requests: list[Request]) -> None:
         """Answer what shares a transaction."""
         failures = 0
-        while asks:
+        while requests:
             try:
-                self._transaction(asks)
+                self._transaction(requests)
                 self._well()
                 return
             except Exception as error:
                 self._session.rollback()
                 ruling = self._session.judge(error)
                 explained = self._session.explain(error)
-                for ask in asks:
-                    ask.result = ask.error = None
-                if any(ask.kind == "claim" for ask in asks):
+                for request in requests:
+                    request.result = request.error = None
+                if any(request.kind == "claim" for request in requests):
                     # The COMMIT may have been the last that was heard: what was begun is not known.
-                    self.unheard += 1
+                    self.lost_answers += 1
                 if ruling != "again" or self._nap.is_set():
                     self._ill(explained)
-                    for ask in asks:
-                        ask.error = explained if ask.kind != "record" else _for_now(explained)
+                    for request in requests:
+                        request.error = explained if request.kind != "record" else _for_now(explained)
                     return
-                self.worker.trouble = str(explained)
+                self.thread.trouble = str(explained)
                 if failures:
                     self._ill(explained)
             self._session.clear_the_way()
             self._nap.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
             failures += 1
-            asks[:] = [ask for ask in asks if not ask.lost]
+            requests[:] = [request for request in requests if not request.lost]
 
-    def _transaction(self, asks: list[Ask]) -> None:
+    def _transaction(self, requests: list[Request]) -> None:
         session = self._session
-        session.start(asks)
-        if len(asks) == 1:
-            self._alone(asks[0])
+        session.start(requests)
+        if len(requests) == 1:
+            self._alone(requests[0])
             return
-        for kind, group in groupby(asks, lambda ask: ask.kind):
+        for kind, group in groupby(requests, lambda request: request.kind):
             self._group(self._operations[kind], list(group))
         session.commit()
 
-    def _alone(self, ask: Ask) -> None:
+    def _alone(self, request: Request) -> None:
         """Do what needs no savepoint."""
         try:
-            ask.result = self._operations[ask.kind](self._session, (ask.request,))[0]
+            request.result = self._operations[request.kind](self._session, (request.payload,))[0]
         except Exception as error:
             if self._session.judge(error) != "refused":
                 raise
             self._session.rollback()
-            ask.error = self._session.explain(error)
+            request.error = self._session.explain(error)
         else:
             self._session.commit()
 
-    def _group(self, operation: Operation, group: list[Ask]) -> None:
+    def _group(self, operation: Operation, group: list[Request]) -> None:
         session = self._session
         session.savepoint()
         try:
-            results = operation(session, [ask.request for ask in group])
+            results = operation(session, [request.payload for request in group])
         except Exception as error:
             if session.judge(error) != "refused":
                 raise
@@ -126,23 +126,23 @@ class Writer:
                 group[0].error = session.explain(error)
                 return
             session.need_transaction()
-            for ask in group:
-                self._group(operation, [ask])
+            for request in group:
+                self._group(operation, [request])
         else:
             session.release()
-            for ask, result in zip(group, results, strict=True):
-                ask.result = result
+            for request, result in zip(group, results, strict=True):
+                request.result = result
 
     def _ill(self, error: Exception) -> None:
-        self.worker.trouble = str(error)
-        if not self._told:
-            self._told = True
+        self.thread.trouble = str(error)
+        if not self._reported:
+            self._reported = True
             logger.error("the store cannot be written to: %s", error)
 
     def _well(self) -> None:
-        self.worker.trouble = ""
-        if self._told:
-            self._told = False
+        self.thread.trouble = ""
+        if self._reported:
+            self._reported = False
             logger.warning("the store can be written to again")
 
     def wake(self) -> None:
@@ -156,31 +156,31 @@ class Reader:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._nap = threading.Event()
-        self.worker: Worker
+        self.thread: DatabaseThread
 
-    def serve(self, asks: list[Ask]) -> None:
+    def serve(self, requests: list[Request]) -> None:
         """Answer all requests."""
-        for ask in asks:
-            self._answer(ask)
+        for request in requests:
+            self._answer(request)
 
-    def _answer(self, ask: Ask) -> None:
+    def _answer(self, request: Request) -> None:
         """Answer one, trying again for a moment, or while a database that is away is waited for."""
         failures = 0
-        while not ask.lost:
+        while not request.lost:
             try:
                 self._session.connect()
-                ask.result = ask.request(self._session)
-                self.worker.trouble = ""
+                request.result = request.payload(self._session)
+                self.thread.trouble = ""
                 return
             except Exception as error:
                 self._session.rollback()
                 ruling = self._session.judge(error)
                 explained = self._session.explain(error)
-            waits = ruling == "again" and ask.kind == "read" and not self._nap.is_set()
+            waits = ruling == "again" and request.kind == "read" and not self._nap.is_set()
             if ruling == "refused" or (failures >= len(_PAUSES) and not waits):
-                ask.error = explained
+                request.error = explained
                 return
-            self.worker.trouble = str(explained)
+            self.thread.trouble = str(explained)
             self._nap.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
             failures += 1
 

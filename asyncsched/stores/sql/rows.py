@@ -15,8 +15,8 @@ from asyncsched._core.checks import can_be_kept
 from asyncsched._core.errors import ArgumentError
 from asyncsched._core.instants import MINUTE
 from asyncsched._core.models import ErrorInfo, Progress
-from asyncsched._core.records import PastAttempt, Permit, RunRecord, ScheduleRecord, Stretch
-from asyncsched._core.text import shown, told
+from asyncsched._core.records import AttemptRecord, Permit, RunRecord, ScheduleRecord, Stretch
+from asyncsched._core.text import describe_error, safe_repr
 
 if TYPE_CHECKING:
     from asyncsched.abc import ReadTrigger
@@ -28,8 +28,8 @@ logger = logging.getLogger("asyncsched.store")
 _RUN = (
     "id", "job", "due", "executor", "schedule", "origin", "slot", "ready_at", '"rank"', "priority", "waits_for",
     "arguments", '"key"', "key_ttl", "tags", "permits", "max_attempts", "state", "attempt",
-    "holder", "asked", "started_at", "finished_at", "late", "why", "error", "result",
-    "progress", "attempts", "carried", "reference",
+    "holder", "cancel_requested", "started_at", "finished_at", "late", "why", "error", "result",
+    "progress", "attempts", "context_vars", "reference",
 )  # fmt: skip
 _SCHEDULE = (
     "id", "job", "spec", "anchor", "cursor", "next_slot", "next_due", "arguments", "jitter", "tags",
@@ -66,14 +66,14 @@ def new_run(
     if not isinstance(arguments, str):
         raise ArgumentError(f"job {run.job!r}: its arguments were not written as JSON")
     # Asked for one by one, the rare fields of a run that has none take longer than all others together.
-    key, key_ttl, permits, carried = (
-        (None, 0, (), None) if run.rare is None else (run.key, run.key_ttl, run.permits, run.carried)
+    key, key_ttl, permits, context_vars = (
+        (None, 0, (), None) if run.rare is None else (run.key, run.key_ttl, run.permits, run.context_vars)
     )
     return (
         namespace, run_id(run.id), run.job, run.due, run.executor, run.schedule, run.origin, run.slot,
         None if waits_for else run.due, run.due - run.priority * MINUTE, run.priority, waits_for,
         arguments, key, key, key_ttl, _dumps(run.tags) if run.tags else None,
-        _dumps(permits) if permits else None, run.max_attempts, _dumps(carried) if carried else None,
+        _dumps(permits) if permits else None, run.max_attempts, _dumps(context_vars) if context_vars else None,
     )  # fmt: skip
 
 
@@ -88,19 +88,19 @@ def read_run(row: Sequence[Any], run_id: Callable[[Any], int]) -> RunRecord:
     (
         id, run.job, run.due, run.executor, run.schedule, run.origin, run.slot, run.ready_at, run.rank,
         run.priority, waits_for, run.arguments, key, key_ttl, tags, permits,
-        run.max_attempts, run.state, run.attempt, run.holder, asked, run.started_at,
-        run.finished_at, run.late, run.why, error, run.result, progress, attempts, carried, reference,
+        run.max_attempts, run.state, run.attempt, run.holder, cancel_requested, run.started_at,
+        run.finished_at, run.late, run.why, error, run.result, progress, attempts, context_vars, reference,
     ) = row[:RUN_WIDTH]  # fmt: skip
     run.id = run_id(id)
     run.steady = False
     run.queue, run.place, run.rare = None, 0, None
     run.tags = _part("tags", tags, tuple) if tags else _NO_TAGS
-    if key or key_ttl or permits or carried:
+    if key or key_ttl or permits or context_vars:
         run.key, run.key_ttl = key, key_ttl
         run.permits = _part("permits", permits, _permits) if permits else ()
-        run.carried = _part("carried", carried, dict) if carried else None
-    if waits_for or asked or reference:
-        run.waits_for, run.asked, run.reference = waits_for, asked, reference
+        run.context_vars = _part("context_vars", context_vars, dict) if context_vars else None
+    if waits_for or cancel_requested or reference:
+        run.waits_for, run.cancel_requested, run.reference = waits_for, cancel_requested, reference
     if error or progress or attempts:
         run.error = _part("error", error, _error) if error else None
         run.progress = _part("progress", progress, _progress) if progress else None
@@ -113,7 +113,7 @@ def _part(column: str, text: str, read: Callable[[Any], V]) -> V:
     try:
         return read(_loads(text))
     except Exception as error:
-        raise ValueError(f"its {column} is {shown(text)}: {told(error)}") from error
+        raise ValueError(f"its {column} is {safe_repr(text)}: {describe_error(error)}") from error
 
 
 def _permits(listed: Any) -> tuple[Permit, ...]:
@@ -128,13 +128,13 @@ def _progress(parts: Any) -> Progress:
     return Progress(*parts)
 
 
-def _attempts(listed: Any) -> list[PastAttempt]:
+def _attempts(listed: Any) -> list[AttemptRecord]:
     return [_past(one) for one in listed]
 
 
-def _past(one: Sequence[Any]) -> PastAttempt:
+def _past(one: Sequence[Any]) -> AttemptRecord:
     number, started, finished, state, why, error = one
-    return PastAttempt(number, started, finished, state, why, ErrorInfo(*error) if error else None)
+    return AttemptRecord(number, started, finished, state, why, ErrorInfo(*error) if error else None)
 
 
 def error_json(error: ErrorInfo | None) -> str | None:
@@ -147,7 +147,7 @@ def progress_json(progress: Progress | None) -> str | None:
     return None if progress is None else _dumps((progress.done, progress.total, progress.message))
 
 
-def attempts_json(attempts: Iterable[PastAttempt] | None) -> str | None:
+def attempts_json(attempts: Iterable[AttemptRecord] | None) -> str | None:
     """Return past attempts as JSON."""
     if not attempts:
         return None
@@ -190,7 +190,7 @@ def read_schedule(row: Sequence[Any], triggers: ReadTrigger) -> ScheduleRecord:
     try:
         trigger = triggers(id, spec, anchor)
     except Exception as error:
-        raise ValueError(f"its spec is {shown(spec)}: {told(error)}") from error
+        raise ValueError(f"its spec is {safe_repr(spec)}: {describe_error(error)}") from error
     return ScheduleRecord(
         id, job, trigger, anchor, cursor, next_slot, next_due, False, arguments, jitter,
         _part("tags", tags, tuple) if tags else _NO_TAGS, spec, fingerprint, bool(declared), declared_by,

@@ -17,7 +17,7 @@ from asyncsched.stores.sql.rows import Quarantine, read_run, read_schedule
 
 if TYPE_CHECKING:
     from asyncsched.abc import ReadTrigger
-    from asyncsched.stores.sql.thread import Ask
+    from asyncsched.stores.sql.thread import Request
 
 Ruling = Literal["again", "unavailable", "refused"]
 """What an error means: try the same again; the database cannot at the moment; this item is wrong."""
@@ -54,7 +54,7 @@ class Session:
         self.queries = queries
         self.triggers = triggers
         self.quarantine = quarantine
-        self._signal = False
+        self._announced = False
         self._version: int | None = None
         self._single = False  # the only statement is its own transaction
 
@@ -115,7 +115,7 @@ class Session:
 
     def tell_others(self) -> None:
         """Say, inside the transaction, that others may have something to do."""
-        self.run("signal", {"namespace": self.namespace})
+        self.run("announce", {"namespace": self.namespace})
 
     def script(self, sql: str) -> None:
         """Execute the statements of a migration."""
@@ -133,11 +133,11 @@ class Session:
     def lock_schema(self) -> None:
         """Have others that would make tables wait for the end of the transaction."""
 
-    def cut(self, asks: list[Ask]) -> list[list[Ask]]:
+    def cut(self, requests: list[Request]) -> list[list[Request]]:
         """Return which requests share a transaction, in order."""
-        return [asks]
+        return [requests]
 
-    def lock_first(self, asks: Sequence[Ask]) -> None:
+    def lock_first(self, requests: Sequence[Request]) -> None:
         """Lock what a transaction's requests need before all else."""
 
     def hold(self, schedules: Iterable[str | None]) -> None:
@@ -152,14 +152,14 @@ class Session:
 
     # ── transactions ─────────────────────────────────────────────────────────────────────────
 
-    def start(self, asks: Sequence[Ask] = ()) -> None:
+    def start(self, requests: Sequence[Request] = ()) -> None:
         """Begin a transaction for some requests, connecting first where need be."""
-        self._signal, self._version = False, None
-        self._single = self._needs_one_statement(asks)
+        self._announced, self._version = False, None
+        self._single = self._needs_one_statement(requests)
         self.connect()
         if not self._single:
             self.begin()
-            self.lock_first(asks)
+            self.lock_first(requests)
 
     def need_transaction(self) -> None:
         """Begin one after all: the only statement was refused, and becomes several."""
@@ -167,17 +167,17 @@ class Session:
             self._single = False
             self.begin()
 
-    def _needs_one_statement(self, asks: Sequence[Ask]) -> bool:
+    def _needs_one_statement(self, requests: Sequence[Request]) -> bool:
         """Whether nothing but one statement is to be done, which commits itself."""
-        if len(asks) == 1 and asks[0].kind == "beat":
+        if len(requests) == 1 and requests[0].kind == "beat":
             return True
-        return 0 < len(asks) <= self.most_at_once and all(map(_is_one_insert, asks))
+        return 0 < len(requests) <= self.most_at_once and all(map(_is_one_insert, requests))
 
     def commit(self) -> None:
         """Tell others if there is something to tell, and commit."""
         if self._single:
             return
-        if self._signal:
+        if self._announced:
             self.tell_others()
         self.execute("COMMIT")
 
@@ -200,13 +200,13 @@ class Session:
             self.execute(f"RELEASE SAVEPOINT {name}")
         self._version = None
 
-    def signal(self) -> None:
+    def announce(self) -> None:
         """Remember that others may have something to do once this is committed."""
-        self._signal = True
+        self._announced = True
 
     def version(self) -> int:
         """Return the number of this transaction's change of schedules."""
-        self.signal()
+        self.announce()
         if self._version is None:
             self._version = self.counted("version")
         assert self._version is not None
@@ -292,6 +292,6 @@ class Session:
         return None
 
 
-def _is_one_insert(ask: Ask) -> bool:
+def _is_one_insert(request: Request) -> bool:
     """Whether a request is one row that nothing has to be looked up for: any number of them is one statement."""
-    return ask.kind == "add" and len(ask.request.runs) == 1 and ask.request.runs[0].key is None
+    return request.kind == "add" and len(request.payload.runs) == 1 and request.payload.runs[0].key is None

@@ -16,7 +16,7 @@ The seams, for who adds a database beside SQLite:
   id, runs, limits by key.
 * ``_connected``, ``_worker`` and ``_writer``: two threads, and group commit. Nothing in them knows a database.
 * :class:`SqlStore`: made by a subclass that gives two sessions (``_make_session``), prepares the
-  schema (``_prepare``, in the writer's thread), and says how it hears of others (``_look``).
+  schema (``_prepare``, in the writer's thread), and says how it hears of others (``_poll``).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
-from asyncsched._backends.turns import pieces
+from asyncsched._backends.turns import portions
 from asyncsched._core.checks import can_be_kept
 from asyncsched._core.instants import MINUTE, Instant, Now
 from asyncsched._core.records import InstanceRecord, JobPause, RunRecord, ScheduleRecord, Stretch
-from asyncsched._core.requests import Added, Claim, Claimed, Ending, RunQuery, Seen, Verdict, Watch
+from asyncsched._core.requests import Added, Changes, Claim, Claimed, Ending, RunQuery, Verdict, Watch
 from asyncsched._core.rules.outcome import past_attempts
 from asyncsched.stores.sql.connections import Connected
 from asyncsched.stores.sql.group_commit import Operation, each
@@ -47,7 +47,7 @@ from asyncsched.stores.sql.transactional import ByUser
 
 logger = logging.getLogger("asyncsched.store")
 
-_call: Operation = each(lambda session, request: request(session))
+_call: Operation = each(lambda session, payload: payload(session))
 
 _OPERATIONS: dict[str, Operation] = {
     "beat": each(members.beat),
@@ -93,19 +93,19 @@ class SqlStore(ByUser, Connected):
         self.poll_every = poll
         self.migrates = migrate
         self.bounds = history.Bounds()
-        self.stirred: Callable[[bool, Set[int] | None], None] = lambda work, runs: None
-        self._sure_of = 0  # the doubts that are settled
+        self.notified: Callable[[bool, Set[int] | None], None] = lambda work, runs: None
+        self._confirmed = 0  # the doubts that are settled
         self._completing: set[int] = set()  # runs whose success may stand in a transaction of their own
 
-    async def open(self, hint: Callable[[], None]) -> None:
-        self._sure_of = 0  # of a new life, where they are counted anew
-        await super().open(hint)
+    async def open(self, notify: Callable[[], None]) -> None:
+        self._confirmed = 0  # of a new life, where they are counted anew
+        await super().open(notify)
 
     # ── what a database fills in, beside what ``Connected`` asks for ─────────────────────────────
 
-    def _look(self, session: Session, watch: Watch) -> Seen | None:
+    def _poll(self, session: Session, watch: Watch) -> Changes | None:
         """Return what has changed since the last look, ``None`` if nothing has. In the reader's thread."""
-        return members.look(session, watch)
+        return members.poll(session, watch)
 
     # ── schedules ────────────────────────────────────────────────────────────────────────────
 
@@ -144,10 +144,10 @@ class SqlStore(ByUser, Connected):
 
         If we end in between, the rest goes on when some instance prunes.
         """
-        self._hint()
+        self._notify()
         while first is not None:
             first = await self._call(schedule_rows.wake, whose, first)
-            self._hint()
+            self._notify()
 
     async def paused_jobs(self) -> dict[str, JobPause]:
         found: dict[str, JobPause] = await self._read(schedule_rows.paused_jobs)
@@ -170,9 +170,9 @@ class SqlStore(ByUser, Connected):
 
     async def claim(self, claim: Claim, now: Now) -> Claimed:
         jobs = sorted(claim.jobs) if claim.jobs is not None else ()
-        asked = Claim(claim.holder, claim.firings, dict(claim.free), claim.most, jobs)
+        cancel_requested = Claim(claim.holder, claim.firings, dict(claim.free), claim.most, jobs)
         claimed: Claimed = await self._write(
-            "claim", Claiming(asked, now), 4 * len(claim.firings) + 64, urgent=True
+            "claim", Claiming(cancel_requested, now), 4 * len(claim.firings) + 64, urgent=True
         )
         return claimed
 
@@ -188,7 +188,7 @@ class SqlStore(ByUser, Connected):
                 _apply(run, answer.verdict, now)
             verdict.paused = answer.paused
         if any(answer.woken for answer in answers):
-            self._hint()
+            self._notify()
         return [answer.held for answer in answers]
 
     async def note(self, run: RunRecord, now: Now) -> None:
@@ -196,7 +196,7 @@ class SqlStore(ByUser, Connected):
 
     async def cancel(self, run_id: int, why: str, now: Now) -> RunRecord | None:
         run: RunRecord | None = await self._call(cancel, Cancelling(run_id, why, now))
-        self._hint()
+        self._notify()
         return run
 
     async def move(self, run_id: int, due: Instant, steady: bool, now: Now) -> RunRecord | None:
@@ -235,7 +235,7 @@ class SqlStore(ByUser, Connected):
             gone, after = await self._call(history.prune, horizons, after)
             total += gone
         ids = await self._read(lambda one: [id for (id,) in one.all("schedule_ids")])
-        for some in pieces(ids, stretch_rows.SCHEDULES_AT_ONCE):
+        for some in portions(ids, stretch_rows.SCHEDULES_AT_ONCE):
             await self._call(stretch_rows.prune_stretches, some)
         await self._call(limiter.sweep_limits, now.wall)
         for job in await self._read(schedule_rows.strays):
@@ -256,20 +256,20 @@ class SqlStore(ByUser, Connected):
         alive: bool = await self._write("beat", members.Beating(incarnation, now), urgent=True)
         return alive
 
-    async def look(self, watch: Watch) -> Seen | None:
+    async def poll(self, watch: Watch) -> Changes | None:
         try:
-            seen: Seen | None = await self._read(lambda session: self._look(session, watch), "look")
+            changes: Changes | None = await self._read(lambda session: self._poll(session, watch), "poll")
         except members.NoLedger:
             logger.warning(
                 "the row of namespace %r in asyncsched_ledger is gone; it is put back", self.namespace
             )
             await self._call(members.found)
             return None
-        return seen
+        return changes
 
-    async def bury(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:
+    async def declare_dead(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:
         fenced: dict[str, int] | None = await self._call(
-            members.bury, members.Burying(incarnation, beat, now)
+            members.declare_dead, members.DeclaringDead(incarnation, beat, now)
         )
         return fenced
 
@@ -299,24 +299,24 @@ class SqlStore(ByUser, Connected):
         return found
 
     @property
-    def doubts(self) -> int:
+    def lost_answers(self) -> int:
         if self._writer is None or self._group is None:
             return 0
-        return self._writer.unheard + self._group.unheard
+        return self._writer.lost_answers + self._group.lost_answers
 
     @property
-    def doubtful(self) -> bool:
-        return self.doubts > self._sure_of
+    def unconfirmed(self) -> bool:
+        return self.lost_answers > self._confirmed
 
-    def sure(self, doubts: int) -> None:
-        self._sure_of = doubts
+    def confirm(self, lost_answers: int) -> None:
+        self._confirmed = lost_answers
 
 
 def _apply(run: RunRecord, verdict: Verdict, now: Now) -> None:
     """Bring the holder's own record to where the row stands."""
     run.attempts = past_attempts(run, verdict, now.wall)
     run.state, run.why, run.error, run.result = verdict.state, verdict.why, verdict.error, verdict.result
-    run.asked = None
+    run.cancel_requested = None
     run.ready_at = verdict.ready_at if verdict.state == "pending" else None
     if verdict.state == "pending":
         assert verdict.ready_at is not None

@@ -39,11 +39,11 @@ LEAST = 100
 """and this many in any case."""
 
 
-READING = ("read", "look")
+READING = ("read", "poll")
 """The kinds of request that change nothing."""
 
 
-class Ask:
+class Request:
     """One request on its way: answered with a result or an error, exactly once."""
 
     __slots__ = (
@@ -54,16 +54,16 @@ class Ask:
         "kind",
         "late",
         "lost",
-        "request",
+        "payload",
         "result",
         "urgent",
         "waiter",
         "weight",
     )
 
-    def __init__(self, kind: str, request: Any, weight: int, urgent: bool) -> None:
+    def __init__(self, kind: str, payload: Any, weight: int, urgent: bool) -> None:
         self.kind = kind
-        self.request = request
+        self.payload = payload
         self.weight = weight
         self.urgent = urgent
         self.result: Any = None
@@ -82,7 +82,7 @@ class Ask:
             self.waiter.set_result(None)
 
 
-class Worker:
+class DatabaseThread:
     """The thread and its queue.
 
     Args:
@@ -97,7 +97,7 @@ class Worker:
     def __init__(
         self,
         name: str,
-        serve: Callable[[list[Ask]], None],
+        serve: Callable[[list[Request]], None],
         end: Callable[[], None],
         timeout: float,
         clock: Clock,
@@ -107,18 +107,18 @@ class Worker:
         self._timeout = timeout
         self._clock = clock
         self._port: Port = current_port()
-        self._next: list[Ask] = []  # asked for in this turn of the loop, and not handed over;
+        self._next: list[Request] = []  # asked for in this turn of the loop, and not handed over;
         self._expires = 0.0  # and when all of them expire
-        self._queue: deque[Ask] = deque()
+        self._queue: deque[Request] = deque()
         self._wake: SimpleQueue[bool] = SimpleQueue()
-        self._under_way: dict[Ask, None] = {}
+        self._under_way: dict[Request, None] = {}
         self._watching = False
         self._outside: AbstractContextManager[None] | None = None
         self._context = Context()
         self._closing = False
         self.most = WEIGHT
         """How many rows one go writes at present."""
-        self.unheard = 0
+        self.lost_answers = 0
         """How many callers were sent away without an answer to what may have been done."""
         self.trouble = ""
         """What keeps the thread from answering, in words; for errors and health pages."""
@@ -128,7 +128,7 @@ class Worker:
 
     # ── in the loop ──────────────────────────────────────────────────────────────────────────
 
-    async def ask(self, kind: str, request: Any, weight: int = 1, urgent: bool = False) -> Any:
+    async def submit(self, kind: str, payload: Any, weight: int = 1, urgent: bool = False) -> Any:
         """Have the thread do something that takes about ``weight`` rows, and return its answer.
 
         Cancelled before the thread took it: nothing happened. Afterwards the answer is waited for.
@@ -139,83 +139,83 @@ class Worker:
         """
         if self._closing:
             raise StoreUnavailable("the store has been closed")
-        ask = Ask(kind, request, weight, urgent)
-        waiter = ask.waiter = self._port.future()
-        self._enter(ask)
+        request = Request(kind, payload, weight, urgent)
+        waiter = request.waiter = self._port.future()
+        self._enter(request)
         try:
             await waiter
         except BaseException:
-            if not ask.done and not self._withdraw(ask) and not self._abandon(ask):
+            if not request.done and not self._withdraw(request) and not self._abandon(request):
                 with anyio.CancelScope(shield=True):
-                    await self._wait_out(ask)
+                    await self._wait_out(request)
             raise
-        error = ask.late or ask.error
+        error = request.late or request.error
         if error is not None:
             try:
                 raise error
             finally:
-                del ask, error  # the traceback refers to this frame
-        return ask.result
+                del request, error  # the traceback refers to this frame
+        return request.result
 
-    def _abandon(self, ask: Ask) -> bool:
+    def _abandon(self, request: Request) -> bool:
         """Let go of a request that changes nothing, whatever the thread is doing with it."""
-        if ask.kind not in READING:
+        if request.kind not in READING:
             return False
-        ask.lost = ask.done = True
-        self._forget(ask)
+        request.lost = request.done = True
+        self._forget(request)
         return True
 
-    async def _wait_out(self, ask: Ask) -> None:
+    async def _wait_out(self, request: Request) -> None:
         """Wait for the answer whatever happens: asyncio's own ``cancel()`` minds no shield."""
-        while not ask.done:
-            waiter = ask.waiter = self._port.future()
+        while not request.done:
+            waiter = request.waiter = self._port.future()
             try:
                 await waiter
             except BaseException:
                 pass  # the cancellation that we are in already is what is raised in the end
 
-    def _enter(self, ask: Ask) -> None:
+    def _enter(self, request: Request) -> None:
         """Have a request handed over once all that run in this turn of the loop have asked for theirs."""
         if not self._next:
             self._port.call_next(self._hand_over)
             self._expires = self._clock.monotonic() + self._timeout
-        ask.expires = self._expires
+        request.expires = self._expires
         if not self._under_way:
             self._outside = self._clock.hold()
             self._context.run(self._outside.__enter__)
-        self._under_way[ask] = None
+        self._under_way[request] = None
         if not self._watching:
             self._watch()
-        self._next.append(ask)
+        self._next.append(request)
 
     def _hand_over(self) -> None:
         """Hand over what was asked for in one turn, without what was asked for under a cancellation."""
-        asks, self._next = self._next, []
-        for ask in asks:
-            if ask.waiter is not None and ask.waiter.cancelled():
-                self._forget(ask)
-                ask.done = True
-            elif ask.urgent:
-                self._queue.appendleft(ask)
+        requests, self._next = self._next, []
+        for request in requests:
+            if request.waiter is not None and request.waiter.cancelled():
+                self._forget(request)
+                request.done = True
+            elif request.urgent:
+                self._queue.appendleft(request)
             else:
-                self._queue.append(ask)
+                self._queue.append(request)
         # The thread empties the queue before it sleeps: it is awake if something was there before.
-        if len(self._queue) <= len(asks):
+        if len(self._queue) <= len(requests):
             self._wake.put(True)
 
-    def _withdraw(self, ask: Ask) -> bool:
+    def _withdraw(self, request: Request) -> bool:
         """Take a request back, unless the thread has taken it."""
         for waiting in (self._next, self._queue):
             try:
-                waiting.remove(ask)
+                waiting.remove(request)
             except (ValueError, IndexError):  # IndexError: the thread took something just now
                 continue
-            self._forget(ask)
+            self._forget(request)
             return True
         return False
 
-    def _forget(self, ask: Ask) -> None:
-        if self._under_way.pop(ask, 0) is None and not self._under_way and self._outside is not None:
+    def _forget(self, request: Request) -> None:
+        if self._under_way.pop(request, 0) is None and not self._under_way and self._outside is not None:
             outside, self._outside = self._outside, None
             self._context.run(outside.__exit__, None, None, None)
 
@@ -228,33 +228,35 @@ class Worker:
 
     def _expire(self, now: float) -> None:
         # The clock is not asked: one that anyio tells the time knows none outside a task.
-        for ask in [ask for ask in self._under_way if ask.expires <= now and not ask.answered]:
-            begun = not self._withdraw(ask)
+        for request in [
+            request for request in self._under_way if request.expires <= now and not request.answered
+        ]:
+            begun = not self._withdraw(request)
             done = "; what was asked may have been done" if begun else "; nothing was done"
-            ask.late = StoreUnavailable(
+            request.late = StoreUnavailable(
                 f"the store gave no answer within {self._timeout:g} s"
                 + (f" ({self.trouble})" if self.trouble else "")
-                + ("" if ask.kind in READING else done)
+                + ("" if request.kind in READING else done)
             )
-            self._forget(ask)
+            self._forget(request)
             if begun:
-                ask.lost = True
-                self.unheard += 1
-            ask.settle()
+                request.lost = True
+                self.lost_answers += 1
+            request.settle()
         self._watch()
 
-    def _collect(self, asks: list[Ask]) -> None:
-        answered = [ask for ask in asks if not ask.lost]
-        for ask in answered:
-            self._forget(ask)
+    def _collect(self, requests: list[Request]) -> None:
+        answered = [request for request in requests if not request.lost]
+        for request in answered:
+            self._forget(request)
         self._settle(answered, 0)
 
-    def _settle(self, asks: list[Ask], first: int) -> None:
+    def _settle(self, requests: list[Request], first: int) -> None:
         """Wake who waits for these, some in each turn of the loop: the thread goes on with what they ask for next."""
-        for ask in asks[first : first + WOKEN]:
-            ask.settle()
-        if first + WOKEN < len(asks):
-            self._port.call_next(lambda: self._settle(asks, first + WOKEN))
+        for request in requests[first : first + WOKEN]:
+            request.settle()
+        if first + WOKEN < len(requests):
+            self._port.call_next(lambda: self._settle(requests, first + WOKEN))
 
     async def close(self) -> None:
         """End the thread after what it has been given, and wait for that, at most the timeout."""
@@ -268,26 +270,26 @@ class Worker:
                 await self._ended
         while self._ended.done() and self._thread.is_alive():
             await cancel_shielded_checkpoint()  # its last act was to say so: it is gone in microseconds
-        for ask in list(self._under_way):
-            ask.late = StoreUnavailable("the store was closed before it gave an answer")
-            ask.lost = True
-            self._forget(ask)
-            ask.settle()
+        for request in list(self._under_way):
+            request.late = StoreUnavailable("the store was closed before it gave an answer")
+            request.lost = True
+            self._forget(request)
+            request.settle()
 
     # ── in the thread ────────────────────────────────────────────────────────────────────────
 
-    def take(self) -> list[Ask]:
+    def take(self) -> list[Request]:
         """Take what waits, in order. In the thread."""
-        taken: list[Ask] = []
+        taken: list[Request] = []
         weight = 0
         queue = self._queue
         while queue and len(taken) < AT_ONCE and weight < self.most:
             try:
-                ask = queue.popleft()
+                request = queue.popleft()
             except IndexError:  # withdrawn just now
                 break
-            taken.append(ask)
-            weight += ask.weight
+            taken.append(request)
+            weight += request.weight
         return taken
 
     def _run(self) -> None:
@@ -295,23 +297,23 @@ class Worker:
             go_on = True
             while go_on:
                 go_on = self._wake.get()
-                while asks := self.take():
-                    self._answer(asks)
+                while requests := self.take():
+                    self._answer(requests)
         finally:
             self._end()
             self._call(lambda: None if self._ended.done() else self._ended.set_result(None))
 
-    def _answer(self, asks: list[Ask]) -> None:
+    def _answer(self, requests: list[Request]) -> None:
         began = time.monotonic()
         try:
-            self._serve(asks)
+            self._serve(requests)
         except BaseException as error:
-            for ask in asks:
-                ask.error = ask.error or error
-        for ask in asks:
-            ask.answered = True
-        self._pace(sum(ask.weight for ask in asks), time.monotonic() - began)
-        self._call(lambda: self._collect(asks))
+            for request in requests:
+                request.error = request.error or error
+        for request in requests:
+            request.answered = True
+        self._pace(sum(request.weight for request in requests), time.monotonic() - began)
+        self._call(lambda: self._collect(requests))
 
     def _pace(self, rows: int, took: float) -> None:
         """Learn from one go how many rows the next may write: fewer at once, more little by little."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asyncsched._core.errors import ArgumentError, AsyncSchedError, SchemaError, StoreError, StoreUnavailable
-from asyncsched._core.requests import Seen, Watch
+from asyncsched._core.requests import Changes, Watch
 from asyncsched._core.text import shorten
 from asyncsched.stores.sql import schema
 from asyncsched.stores.sql.bulk import MOST, by_values
@@ -73,14 +73,14 @@ class SqliteStore(SqlStore):
         with opening(self.path, self.timeout):
             schema.prepare(session, self.timeout, self.migrates)
 
-    def _look(self, session: Session, watch: Watch) -> Seen | None:
+    def _poll(self, session: Session, watch: Watch) -> Changes | None:
         assert isinstance(session, SqliteSession)
         version = (session.opened, session.execute("PRAGMA data_version").fetchone()[0])
-        asked_for = (watch.holder, watch.version, watch.signal, frozenset(watch.runs))
+        asked_for = (watch.holder, watch.version, watch.work_version, frozenset(watch.runs))
         if version == self._seen_version and asked_for == self._looked_for and not watch.fully:
             return None
         self._seen_version, self._looked_for = version, asked_for
-        return members.look(session, watch)
+        return members.poll(session, watch)
 
     def __repr__(self) -> str:
         return f"<SqliteStore {str(self.path)!r} namespace {self.namespace!r}>"

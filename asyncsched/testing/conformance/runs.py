@@ -24,14 +24,14 @@ def case(function: Case) -> Case:
 
 @case
 async def what_is_added_is_claimed_and_recorded(stage: Stage) -> None:
-    run = stage.run(tags=("a", "b"), priority=2, key="k", carried={"tenant": "x"})
+    run = stage.run(tags=("a", "b"), priority=2, key="k", context_vars={"tenant": "x"})
     (added,) = await stage.add(run)
     assert added.created
     claimed = await stage.claim()
     (mine,) = claimed.runs
     assert (mine.id, mine.state, mine.attempt, mine.holder) == (run.id, "running", 1, 1)
     assert (mine.arguments, mine.tags, mine.priority, mine.key) == ('{"x":1}', ("a", "b"), 2, "k")
-    assert (mine.carried, mine.late, mine.started_at) == ({"tenant": "x"}, 0, stage.at)
+    assert (mine.context_vars, mine.late, mine.started_at) == ({"tenant": "x"}, 0, stage.at)
     stage.wait(SECOND)
     assert await stage.end(mine, result="42")
     found = await stage.store.run(run.id)
@@ -158,8 +158,8 @@ async def a_pending_run_is_cancelled_at_once(stage: Stage) -> None:
 async def of_a_running_run_the_cancel_is_asked_and_a_retry_does_not_outrun_it(stage: Stage) -> None:
     await stage.add(stage.run(max_attempts=3))
     (run,) = (await stage.claim()).runs
-    asked = await stage.store.cancel(run.id, "cancelled", stage.now)
-    assert asked.state == "running"
+    cancel_requested = await stage.store.cancel(run.id, "cancelled", stage.now)
+    assert cancel_requested.state == "running"
     await stage.end(run, "pending", why="retry", ready_at=stage.at, attempt="failed")
     found = await stage.store.run(run.id)
     assert (found.state, found.why, run.state) == ("cancelled", "cancelled", "cancelled")

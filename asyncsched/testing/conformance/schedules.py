@@ -130,7 +130,7 @@ async def replace_asks_the_running_one_and_waits_for_its_end(stage: Stage) -> No
     (first,) = (await stage.fire_next(overlap="replace")).runs
     claimed = await stage.fire_next(overlap="replace")
     assert not claimed.runs
-    assert claimed.asked == [(first.id, "replaced")]
+    assert claimed.cancel_requests == [(first.id, "replaced")]
     await stage.end(first, "cancelled", why="replaced")
     (second,) = await stage.claim_all()
     assert second.slot == stage.at

@@ -77,11 +77,11 @@ async def progress_is_seen_by_others(stage: Stage) -> None:
     other = await stage.another()
     await stage.add(stage.run())
     (run,) = (await stage.claim()).runs
-    before = await other.look(Watch(2, None, 0, (run.id,), True))
+    before = await other.poll(Watch(2, None, 0, (run.id,), True))
     run.progress = Progress(3.0, 10.0, "so far")
     await stage.store.note(run, stage.now)
     assert (await other.run(run.id)).progress == run.progress
-    after = await other.look(Watch(2, None, 0, (run.id,), True))
+    after = await other.poll(Watch(2, None, 0, (run.id,), True))
     assert before.runs[run.id] != after.runs[run.id]
 
 
@@ -94,9 +94,9 @@ async def declaring_an_instance_dead_fences_its_runs_in_one_write(stage: Stage) 
     lost, again = (await stage.claim(holder=2)).runs
     (waits,) = await stage.add(stage.run(permits=(Permit("places", 2),)))
     assert not await stage.claim_all()
-    assert await stage.store.bury(2, 99, stage.now) is None
-    assert await stage.store.bury(2, 1, stage.now) == {"lost": 1, "pending": 1}
-    assert await stage.store.bury(2, 1, stage.now) is None
+    assert await stage.store.declare_dead(2, 99, stage.now) is None
+    assert await stage.store.declare_dead(2, 1, stage.now) == {"lost": 1, "pending": 1}
+    assert await stage.store.declare_dead(2, 1, stage.now) is None
     assert (await stage.state(lost), await stage.state(again)) == ("lost", "pending")
     assert not await stage.end(again)
     assert {run.id for run in await stage.claim_all()} == {again.id, waits.run.id}
@@ -108,8 +108,8 @@ async def declaring_an_instance_dead_fences_its_runs_in_one_write(stage: Stage) 
 async def the_dead_neither_beat_nor_claim(stage: Stage) -> None:
     await stage.join(stage.store, 2)
     assert await stage.store.beat(2, stage.now)
-    assert await stage.store.bury(2, 1, stage.now) is None
-    assert await stage.store.bury(2, 2, stage.now) == {}
+    assert await stage.store.declare_dead(2, 1, stage.now) is None
+    assert await stage.store.declare_dead(2, 2, stage.now) == {}
     assert not await stage.store.beat(2, stage.now)
     await stage.add(stage.run())
     try:
@@ -127,7 +127,7 @@ async def death_lets_the_schedule_go_on(stage: Stage) -> None:
     stage.wait(MINUTE)
     (first,) = (await stage.claim(stage.fire(record, overlap="queue_one"), holder=2)).runs
     assert not (await stage.fire_next(overlap="queue_one")).runs
-    await stage.store.bury(2, 1, stage.now)
+    await stage.store.declare_dead(2, 1, stage.now)
     assert await stage.state(first) == "lost"
     assert len(await stage.claim_all()) == 1
     assert (await stage.reread()).failures == 1
@@ -172,7 +172,7 @@ async def who_leaves_with_an_outcome_that_was_not_recorded_is_declared_dead(stag
     await stage.store.leave(2, {run.id}, stage.now)
     assert await stage.store.sweep(stage.now) == {}
     assert {one.incarnation: one.beat for one in await stage.store.instances()} == {1: 1, 2: 1}
-    assert await stage.store.bury(2, 1, stage.now) == {"pending": 1}
+    assert await stage.store.declare_dead(2, 1, stage.now) == {"pending": 1}
 
 
 @case
@@ -205,19 +205,19 @@ async def a_look_tells_what_others_did(stage: Stage) -> None:
     record = await stage.schedule()
     await stage.add(stage.run(max_attempts=2))
     (run,) = (await stage.claim()).runs
-    seen = await other.look(Watch(1, None, 0))
+    seen = await other.poll(Watch(1, None, 0))
     assert [one.id for one in seen.schedules] == ["s"]
     assert seen.beats == [(1, 1)]
-    watch = Watch(1, seen.signal, seen.version)
-    await other.look(watch)
-    assert await other.look(watch) is None or not (await other.look(watch._replace(fully=True))).schedules
+    watch = Watch(1, seen.work_version, seen.version)
+    await other.poll(watch)
+    assert await other.poll(watch) is None or not (await other.poll(watch._replace(fully=True))).schedules
 
     await stage.store.cancel(run.id, "enough", stage.now)
-    seen = await other.look(watch)
-    assert seen.signal != watch.signal
-    assert seen.asked == [(run.id, "enough")]
+    seen = await other.poll(watch)
+    assert seen.work_version != watch.work_version
+    assert seen.cancel_requests == [(run.id, "enough")]
     await stage.store.remove_schedule(record.id, stage.now)
-    seen = await other.look(watch)
+    seen = await other.poll(watch)
     assert seen.ids == set()
     await stage.store.beat(1, stage.now)
-    assert (await other.look(watch)).beats == [(1, 2)]
+    assert (await other.poll(watch)).beats == [(1, 2)]

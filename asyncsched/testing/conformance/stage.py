@@ -41,7 +41,7 @@ class Stage:
         self._ids = count(1)
         self.store: Any
         self.at = clock.wall()
-        self.hints = 0
+        self.notifications = 0
 
     async def __aenter__(self) -> Stage:
         self.store = await self.another()
@@ -57,14 +57,14 @@ class Stage:
         store = self._make_store()
         if store.durable:
             store.prepare(self._clock, _read_trigger)
-        await store.open(self._hint)
+        await store.open(self._notify)
         self._stack.push_async_callback(store.close)
         if store.durable:
             await self.join(store, 1)
         return store
 
-    def _hint(self) -> None:
-        self.hints += 1
+    def _notify(self) -> None:
+        self.notifications += 1
 
     @property
     def now(self) -> Now:

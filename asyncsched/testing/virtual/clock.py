@@ -14,7 +14,7 @@ import anyio
 
 from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.instants import SECOND, Instant, to_datetime, to_instant, to_micros
-from asyncsched._core.text import shown
+from asyncsched._core.text import safe_repr
 from asyncsched.testing.virtual.asyncio_loop import VirtualEventLoop
 from asyncsched.testing.virtual.flow import Driver, Flow, Hold
 from asyncsched.testing.virtual.outside import running_flow, settle
@@ -245,7 +245,7 @@ def virtual(backend: str, clock: VirtualClock) -> dict[str, Any]:
         return {"loop_factory": clock.new_event_loop}
     if backend == "trio":
         return {"clock": clock.new_trio_clock()}
-    raise ConfigurationError(f"backend must be 'asyncio' or 'trio', not {shown(backend)}")
+    raise ConfigurationError(f"backend must be 'asyncio' or 'trio', not {safe_repr(backend)}")
 
 
 def virtual_backend(backend: str, clock: VirtualClock) -> tuple[str, dict[str, Any]]:

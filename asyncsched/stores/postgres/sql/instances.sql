@@ -1,4 +1,4 @@
--- name: look
+-- name: poll
 -- In one answer: how the ledger stands, with whether there is something for an instance to do now (by
 -- the server's own time where none is given), then how far each instance's beats are.
 WITH RECURSIVE level(executor, priority) AS (
@@ -16,7 +16,7 @@ WITH RECURSIVE level(executor, priority) AS (
 )
 SELECT -1::bigint, CASE WHEN EXISTS (
     SELECT 1 FROM asyncsched_runs AS r
-    WHERE r.namespace = :namespace AND r.holder = :holder AND r.state = 'running' AND r.asked IS NOT NULL
+    WHERE r.namespace = :namespace AND r.holder = :holder AND r.state = 'running' AND r.cancel_requested IS NOT NULL
 ) OR (
     SELECT bool_or((
         SELECT r.ready_at FROM asyncsched_runs AS r
@@ -29,7 +29,7 @@ SELECT -1::bigint, CASE WHEN EXISTS (
 ) THEN 1 ELSE 0 END, l.version, l.dropped
 FROM asyncsched_ledger AS l WHERE l.namespace = :namespace
 UNION ALL
-SELECT i.incarnation, i.beat, i.seat, 0 FROM asyncsched_instances AS i WHERE i.namespace = :namespace;
+SELECT i.incarnation, i.beat, i.ordinal, 0 FROM asyncsched_instances AS i WHERE i.namespace = :namespace;
 
 -- name: beat
 -- Say that an instance lives, and hear the server's time; no row means that it was declared dead.

@@ -2,17 +2,17 @@
 -- The same for many.
 INSERT INTO asyncsched_runs (
     namespace, id, job, due, executor, schedule, origin, slot, ready_at, "rank", priority, waits_for,
-    arguments, "key", held_key, key_ttl, tags, permits, max_attempts, carried, state
+    arguments, "key", held_key, key_ttl, tags, permits, max_attempts, context_vars, state
 ) SELECT
     t.namespace, t.id, t.job, t.due, t.executor, t.schedule, t.origin, t.slot, t.ready_at, t."rank", t.priority, t.waits_for,
-    t.arguments, t."key", t.held_key, t.key_ttl, t.tags, t.permits, t.max_attempts, t.carried, 'pending'
+    t.arguments, t."key", t.held_key, t.key_ttl, t.tags, t.permits, t.max_attempts, t.context_vars, 'pending'
 FROM unnest(
     ?::text[], ?::uuid[], ?::text[], ?::bigint[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[],
     ?::bigint[], ?::bigint[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::text[], ?::text[],
     ?::bigint[], ?::text[]
 ) AS t(
     namespace, id, job, due, executor, schedule, origin, slot, ready_at, "rank", priority, waits_for,
-    arguments, "key", held_key, key_ttl, tags, permits, max_attempts, carried
+    arguments, "key", held_key, key_ttl, tags, permits, max_attempts, context_vars
 ) ON CONFLICT DO NOTHING;
 
 -- name: lock_run
@@ -66,7 +66,7 @@ FOR NO KEY UPDATE SKIP LOCKED;
 -- Begin attempts: their instance is the runs' holder.
 UPDATE asyncsched_runs
 SET state = 'running', holder = :holder, attempt = attempt + 1, started_at = :now,
-    late = coalesce(late, :now - due), ready_at = NULL, waits_for = NULL, asked = NULL
+    late = coalesce(late, :now - due), ready_at = NULL, waits_for = NULL, cancel_requested = NULL
 WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:runs)::uuid));
 
 -- name: park
@@ -130,7 +130,7 @@ WHERE EXISTS (
 UPDATE asyncsched_runs AS r
 SET state = t.state, why = t.why, error = t.error, result = t.result, attempts = t.attempts,
     progress = t.progress, attempt = t.spent, ready_at = t.ready_at, "rank" = t."rank", finished_at = t.finished_at,
-    held_key = CASE WHEN t.keeps THEN r.held_key END, asked = NULL
+    held_key = CASE WHEN t.keeps THEN r.held_key END, cancel_requested = NULL
 FROM unnest(
     ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[], ?::bigint[],
     ?::bigint[], ?::boolean[], ?::uuid[], ?::bigint[], ?::bigint[], ?::bigint[]
@@ -144,7 +144,7 @@ WHERE r.id = t.id
 -- name: succeed
 -- End attempts of one instance that began at the same moment, and left nothing but that they succeeded.
 UPDATE asyncsched_runs AS r
-SET state = 'succeeded', why = '', finished_at = t.at::bigint, asked = NULL,
+SET state = 'succeeded', why = '', finished_at = t.at::bigint, cancel_requested = NULL,
     held_key = CASE WHEN r.key_ttl > 0 THEN r.held_key END
 FROM json_each_text(:ended) AS t(id, at)
 WHERE r.id = t.id::uuid

@@ -1,6 +1,6 @@
--- name: signal
+-- name: announce
 -- Say that there may be something to do for others.
-UPDATE asyncsched_ledger SET signal = signal + 1 WHERE namespace = :namespace;
+UPDATE asyncsched_ledger SET work_version = work_version + 1 WHERE namespace = :namespace;
 
 -- name: version
 -- Number a change of schedules.
@@ -10,24 +10,24 @@ UPDATE asyncsched_ledger SET version = version + 1 WHERE namespace = :namespace 
 -- Say that schedules have gone.
 UPDATE asyncsched_ledger SET dropped = version WHERE namespace = :namespace;
 
--- name: seat
+-- name: ordinal
 -- Number an instance in the order of starts.
-UPDATE asyncsched_ledger SET seats = seats + 1 WHERE namespace = :namespace RETURNING seats;
+UPDATE asyncsched_ledger SET ordinals = ordinals + 1 WHERE namespace = :namespace RETURNING ordinals;
 
 -- name: instances
 -- The instances that live, oldest first.
-SELECT i.incarnation, i.beat, i.seat, i.host, i.pid, i.version, i.role, i.jobs, i.schedules, i.started_at, i.beat_at
-FROM asyncsched_instances AS i WHERE i.namespace = :namespace ORDER BY i.seat;
+SELECT i.incarnation, i.beat, i.ordinal, i.host, i.pid, i.version, i.role, i.jobs, i.schedules, i.started_at, i.beat_at
+FROM asyncsched_instances AS i WHERE i.namespace = :namespace ORDER BY i.ordinal;
 
 -- name: join
 -- Take a seat as a living instance. Repeated after a lost answer it changes nothing.
 INSERT INTO asyncsched_instances (
-    namespace, incarnation, beat, seat, host, pid, version, role, jobs, schedules, started_at, beat_at
+    namespace, incarnation, beat, ordinal, host, pid, version, role, jobs, schedules, started_at, beat_at
 ) VALUES (
-    :namespace, :incarnation, 1, :seat, :host, :pid, :version, :role, :jobs, :schedules, :started_at, :now
+    :namespace, :incarnation, 1, :ordinal, :host, :pid, :version, :role, :jobs, :schedules, :started_at, :now
 ) ON CONFLICT DO NOTHING;
 
--- name: bury
+-- name: declare_dead
 -- Declare an instance dead whose beat has stood still.
 DELETE FROM asyncsched_instances
 WHERE namespace = :namespace AND incarnation = :incarnation AND beat = :beat;

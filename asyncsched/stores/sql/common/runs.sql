@@ -3,7 +3,7 @@
 -- it where the slot, or the key, has its run already.
 INSERT INTO asyncsched_runs (
     namespace, id, job, due, executor, schedule, origin, slot, ready_at, "rank", priority, waits_for,
-    arguments, "key", held_key, key_ttl, tags, permits, max_attempts, carried, state
+    arguments, "key", held_key, key_ttl, tags, permits, max_attempts, context_vars, state
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
 ON CONFLICT DO NOTHING;
 
@@ -51,9 +51,9 @@ UPDATE asyncsched_runs
 SET state = 'cancelled', why = :why, finished_at = :now, ready_at = NULL, waits_for = NULL, held_key = NULL
 WHERE id = :id AND state = 'pending';
 
--- name: ask
+-- name: request_cancel
 -- Ask the holder of a running run to cancel it.
-UPDATE asyncsched_runs SET asked = :why WHERE id = :id AND state = 'running' AND asked IS NULL;
+UPDATE asyncsched_runs SET cancel_requested = :why WHERE id = :id AND state = 'running' AND cancel_requested IS NULL;
 
 -- name: wait_for
 -- Have a pending run wait for something, out of the index of what is ready.
@@ -103,12 +103,12 @@ WHERE id = (
 -- An attempt that was not spent has its number again: when it began tells them apart.
 UPDATE asyncsched_runs
 SET state = ?, why = ?, error = ?, result = ?, attempts = ?, progress = ?, attempt = ?, ready_at = ?,
-    "rank" = ?, finished_at = ?, held_key = CASE WHEN ? THEN held_key END, asked = NULL
+    "rank" = ?, finished_at = ?, held_key = CASE WHEN ? THEN held_key END, cancel_requested = NULL
 WHERE id = ? AND holder = ? AND attempt = ? AND started_at = ? AND state = 'running';
 
 -- name: complete
 -- Write that a held run has succeeded, in its job's own transaction; the record that follows keeps it.
-UPDATE asyncsched_runs SET asked = ? WHERE id = ? AND holder = ? AND attempt = ? AND state = 'running';
+UPDATE asyncsched_runs SET cancel_requested = ? WHERE id = ? AND holder = ? AND attempt = ? AND state = 'running';
 
 -- name: fence
 -- Take a run from a holder that is dead or has lost it.
@@ -130,10 +130,10 @@ WHERE r.namespace = :namespace AND r.state = 'running' AND r.holder >= 0 AND r.h
     SELECT i.incarnation FROM asyncsched_instances AS i WHERE i.namespace = :namespace
 ) LIMIT 1000;
 
--- name: asked
+-- name: cancel_requests
 -- Which runs of a holder it is to cancel, and why.
-SELECT r.id, r.asked FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.holder = :holder AND r.state = 'running' AND r.asked IS NOT NULL;
+SELECT r.id, r.cancel_requested FROM asyncsched_runs AS r
+WHERE r.namespace = :namespace AND r.holder = :holder AND r.state = 'running' AND r.cancel_requested IS NOT NULL;
 
 -- name: set_limit
 -- Write how a limit stands.

@@ -8,10 +8,10 @@ SELECT 1 FROM asyncsched_ledger WHERE namespace = :namespace;
 
 -- name: found
 -- Make a namespace known; or once more, beyond the counts of its rows, where somebody deleted that row.
-INSERT INTO asyncsched_ledger (namespace, version, dropped, seats)
+INSERT INTO asyncsched_ledger (namespace, version, dropped, ordinals)
 SELECT
     :namespace, stood.version, stood.version,
-    (SELECT coalesce(max(i.seat), 0) FROM asyncsched_instances AS i WHERE i.namespace = :namespace)
+    (SELECT coalesce(max(i.ordinal), 0) FROM asyncsched_instances AS i WHERE i.namespace = :namespace)
 FROM (
     SELECT coalesce(max(s.version) + 1, 0) AS version
     FROM asyncsched_schedules AS s WHERE s.namespace = :namespace

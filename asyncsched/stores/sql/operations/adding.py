@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from asyncsched._backends.turns import pieces
+from asyncsched._backends.turns import portions
 from asyncsched._core.errors import StoreError
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import RunRecord
@@ -38,9 +38,9 @@ def add(session: Session, requests: Sequence[Adding]) -> list[list[Added]]:
             else:
                 keyed.append((run, request))
     # While rows are made ready, the loop waits for the interpreter's lock. What single callers add is one piece.
-    for some in pieces(plain, AT_ONCE):
+    for some in portions(plain, AT_ONCE):
         session.insert_new([new_run(session.namespace, run, session.write_id) for run in some])
-    session.signal()
+    session.announce()
     if not keyed:
         return [[Added(run, True) for run in request.runs] for request in requests]
     # Whoever else takes several of these keys takes them in the same order.

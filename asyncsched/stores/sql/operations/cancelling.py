@@ -33,7 +33,7 @@ def move(session: Session, request: Moving) -> RunRecord | None:
     _leave(session, run, request.now.wall)
     run.ready_at, run.waits_for = run.due, None
     session.do("replace_run", **as_dict(run, id=id))
-    session.signal()
+    session.announce()
     return run
 
 
@@ -56,18 +56,18 @@ def cancel(session: Session, request: Cancelling) -> RunRecord | None:
         return run
     session.changed((run,))
     if run.state == "running":
-        ask(session, (run,), request.why)
+        request_cancel(session, (run,), request.why)
     else:
         finish_pending(session, run, request.why, request.now.wall)
-        session.signal()
+        session.announce()
     return session.a_run("run", id=id)
 
 
-def ask(session: Session, runs: Iterable[RunRecord], why: str) -> None:
+def request_cancel(session: Session, runs: Iterable[RunRecord], why: str) -> None:
     """Ask the holders of running runs to cancel them."""
-    session.signal()
+    session.announce()
     for run in runs:
-        session.do("ask", id=session.write_id(run.id), why=text(why))
+        session.do("request_cancel", id=session.write_id(run.id), why=text(why))
 
 
 def finish_pending(

@@ -15,7 +15,7 @@ from asyncsched._core.records import RunRecord, Stretch
 from asyncsched._core.requests import Claim, Claimed, Fenced, Firing
 from asyncsched._core.rules.admission import admit
 from asyncsched.stores.sql.drivers import COMPLETED
-from asyncsched.stores.sql.operations.cancelling import ask, finish_pending
+from asyncsched.stores.sql.operations.cancelling import finish_pending, request_cancel
 from asyncsched.stores.sql.operations.limiter import Limits
 from asyncsched.stores.sql.operations.stretches import skip
 from asyncsched.stores.sql.rows import new_run
@@ -129,8 +129,8 @@ def _admit(
 def _replace(session: Session, live: list[RunRecord], claimed: Claimed, now: Now) -> None:
     """Ask the running ones to end, and end those that have not begun."""
     running = [run for run in live if run.state == "running"]
-    ask(session, running, "replaced")
-    claimed.asked += [(run.id, "replaced") for run in running if run.asked is None]
+    request_cancel(session, running, "replaced")
+    claimed.cancel_requests += [(run.id, "replaced") for run in running if run.cancel_requested is None]
     for run in live:
         if run.state == "pending":
             finish_pending(session, run, "replaced", now.wall)
@@ -173,7 +173,7 @@ def _begin(run: RunRecord, holder: int, now: Instant) -> None:
     run.attempt += 1
     run.started_at = now
     if run.rare is not None:
-        run.waits_for = run.asked = None
+        run.waits_for = run.cancel_requested = None
     if run.late is None:
         run.late = now - run.due
 
@@ -260,7 +260,7 @@ def _sorted_out(session: Session, rows: Sequence[Any], now: Instant) -> tuple[li
     return found, woken > 0
 
 
-def asked(session: Session, holder: int) -> list[tuple[int, str]]:
+def cancel_requested(session: Session, holder: int) -> list[tuple[int, str]]:
     """Return which runs of a holder it is to cancel, and why."""
-    rows = session.all("asked", holder=holder)
+    rows = session.all("cancel_requests", holder=holder)
     return [(session.read_id(id), why) for id, why in rows if why != COMPLETED]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from asyncsched._core.instants import DAY, Instant
 from asyncsched.stores.sql.session import Session
 
-LOOKED_AT_ONCE = 500
+PRUNED_AT_ONCE = 500
 """Of how many runs one transaction drops what is too old, so that others get their turn."""
 
 KEPT_PER_SCHEDULE = 20
@@ -47,11 +47,11 @@ def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instan
         How many went, and the moment after which there are more; ``None`` when there are none.
 
     """
-    row = session.one("prune_upto", after=after, horizon=upto.runs, most=LOOKED_AT_ONCE)
+    row = session.one("prune_upto", after=after, horizon=upto.runs, most=PRUNED_AT_ONCE)
     gone = session.do(
         "prune", upto=row[0] if row else upto.runs, dead_horizon=upto.dead_letters, after=after,
         kept=KEPT_PER_SCHEDULE,
     )  # fmt: skip
     if gone:
-        session.signal()  # SQLite may give the place of the newest run to the next, which is no news then
+        session.announce()  # SQLite may give the place of the newest run to the next, which is no news then
     return gone, row[0] if row else None

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import InstanceRecord
-from asyncsched._core.requests import Seen, Watch
-from asyncsched.stores.sql.operations.claiming import asked
+from asyncsched._core.requests import Changes, Watch
+from asyncsched.stores.sql.operations.claiming import cancel_requested
 from asyncsched.stores.sql.operations.recording import fence
 from asyncsched.stores.sql.session import Session
 
@@ -24,14 +24,14 @@ class Joining(NamedTuple):
 def join(session: Session, request: Joining) -> InstanceRecord:
     """Take a seat; an instance that joins again keeps the one it had."""
     me, now = request
-    seat = me.seat or session.counted("seat")
+    ordinal = me.ordinal or session.counted("ordinal")
     session.do(
-        "join", incarnation=me.incarnation, seat=seat, host=me.host, pid=me.pid, version=me.version,
+        "join", incarnation=me.incarnation, ordinal=ordinal, host=me.host, pid=me.pid, version=me.version,
         role=me.role, jobs=json.dumps(sorted(me.jobs)), schedules=json.dumps(sorted(me.schedules)),
         started_at=me.started_at or now.wall, now=now.wall,
     )  # fmt: skip
-    session.signal()
-    return me._replace(seat=seat, started_at=me.started_at or now.wall, beat=1, beat_at=now.wall)
+    session.announce()
+    return me._replace(ordinal=ordinal, started_at=me.started_at or now.wall, beat=1, beat_at=now.wall)
 
 
 class Beating(NamedTuple):
@@ -46,7 +46,7 @@ def beat(session: Session, request: Beating) -> bool:
     return session.do("beat", incarnation=request.incarnation, now=request.now.wall) == 1
 
 
-class Burying(NamedTuple):
+class DeclaringDead(NamedTuple):
     """A request to declare an instance dead whose beat has stood still at ``beat``."""
 
     incarnation: int
@@ -54,12 +54,12 @@ class Burying(NamedTuple):
     now: Now
 
 
-def bury(session: Session, request: Burying) -> dict[str, int] | None:
+def declare_dead(session: Session, request: DeclaringDead) -> dict[str, int] | None:
     """Declare an instance dead and fence its runs; ``None`` if it lives or was buried before."""
-    if not session.do("bury", incarnation=request.incarnation, beat=request.beat):
+    if not session.do("declare_dead", incarnation=request.incarnation, beat=request.beat):
         return None
     runs = session.runs("held", holder=request.incarnation)
-    session.signal()
+    session.announce()
     return dict(fence(session, runs, "its instance died", request.now, True))
 
 
@@ -96,7 +96,7 @@ def leave(session: Session, incarnation: int, known: Set[int], now: Now) -> None
     if len(unknown) == len(held):
         session.do("leave", incarnation=incarnation)
     fence(session, unknown, "released", now, False)
-    session.signal()
+    session.announce()
 
 
 def instances(session: Session) -> list[InstanceRecord]:
@@ -105,10 +105,10 @@ def instances(session: Session) -> list[InstanceRecord]:
 
 
 def _read(row: Any) -> InstanceRecord:
-    incarnation, beat, seat, host, pid, version, role, jobs, schedules, started_at, beat_at = row
+    incarnation, beat, ordinal, host, pid, version, role, jobs, schedules, started_at, beat_at = row
     return InstanceRecord(
         incarnation, host, pid, version, role, frozenset(json.loads(jobs)), frozenset(json.loads(schedules)),
-        seat, started_at, beat, beat_at,
+        ordinal, started_at, beat, beat_at,
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ class NoLedger(Exception):
 
 
 _LEDGER = -1
-"""What ``look`` calls the ledger's own row, which comes before all instances."""
+"""What ``poll`` calls the ledger's own row, which comes before all instances."""
 
 
 def found(session: Session) -> None:
@@ -125,13 +125,13 @@ def found(session: Session) -> None:
     session.do("found")
 
 
-def look(session: Session, watch: Watch) -> Seen:
+def poll(session: Session, watch: Watch) -> Changes:
     """Return what has changed since an instance last looked."""
-    return seen(session, watch, *ledger(session.all("look")))
+    return changes(session, watch, *ledger(session.all("poll")))
 
 
 def ledger(rows: Iterable[Any]) -> tuple[Any, list[Any]]:
-    """Return the ledger's own row of what ``look`` found, and those of the instances.
+    """Return the ledger's own row of what ``poll`` found, and those of the instances.
 
     Raises:
         NoLedger: somebody deleted it.
@@ -143,18 +143,18 @@ def ledger(rows: Iterable[Any]) -> tuple[Any, list[Any]]:
     return first, beats
 
 
-def seen(session: Session, watch: Watch, own: Any, beats: Iterable[Any]) -> Seen:
+def changes(session: Session, watch: Watch, own: Any, beats: Iterable[Any]) -> Changes:
     """Return the same from what the first query found."""
-    _, signal, version, dropped = own
-    news = Seen(signal, version, [(incarnation, beat) for incarnation, beat, _, _ in beats])
-    if signal != watch.signal:
-        news.asked = asked(session, watch.holder)
+    _, work_version, version, dropped = own
+    found = Changes(work_version, version, [(incarnation, beat) for incarnation, beat, _, _ in beats])
+    if work_version != watch.work_version:
+        found.cancel_requests = cancel_requested(session, watch.holder)
     if version != watch.version:
         since = watch.version if version > watch.version else -1  # it was put back: nothing is known
-        news.schedules = session.schedules("schedules_since", version=since)
+        found.schedules = session.schedules("schedules_since", version=since)
         if dropped > since:
-            news.ids = {id for (id,) in session.all("schedule_ids")}
+            found.ids = {id for (id,) in session.all("schedule_ids")}
     if watch.runs:
         ids = session.array(session.write_id(run_id) for run_id in watch.runs)
-        news.runs = {session.read_id(id): tuple(rest) for id, *rest in session.all("states", ids=ids)}
-    return news
+        found.runs = {session.read_id(id): tuple(rest) for id, *rest in session.all("states", ids=ids)}
+    return found

@@ -139,7 +139,7 @@ def recount(session: Session, now: Instant) -> None:
             logger.warning("limit %r: %d runs hold it, and not %d; it is put right", key, held[key], used)
             session.do("recount_limit", key=key, used=held[key])
             session.one("wake_head", key=key, at=now, waits_for=None)
-            session.signal()
+            session.announce()
 
 
 def sweep_limits(session: Session, now: Instant) -> None:

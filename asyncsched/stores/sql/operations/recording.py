@@ -124,14 +124,14 @@ def _minding_asks(session: Session, ending: Ending, completing: bool) -> Ending:
     if verdict.state != "pending" and not completing:
         return ending
     stands = session.a_run("lock_run", id=session.write_id(run.id))
-    if stands is None or stands.asked is None or stands.holder != run.holder:
+    if stands is None or stands.cancel_requested is None or stands.holder != run.holder:
         return ending
-    if stands.asked == COMPLETED:
+    if stands.cancel_requested == COMPLETED:
         return ending._replace(verdict=Verdict("succeeded", result=verdict.result))
     if verdict.state != "pending":
         return ending
     return ending._replace(
-        verdict=Verdict("cancelled", stands.asked, error=verdict.error, attempt=verdict.attempt)
+        verdict=Verdict("cancelled", stands.cancel_requested, error=verdict.error, attempt=verdict.attempt)
     )
 
 
@@ -179,7 +179,7 @@ def settle(
             limits.give_back(run)
         woken += limits.write()[0]
     if woken:
-        session.signal()
+        session.announce()
     return woken > 0, paused
 
 
@@ -235,10 +235,10 @@ def fence(session: Session, runs: Sequence[RunRecord], why: str, now: Now, spent
     session.hold(run.schedule for run in runs if run.origin == "schedule")
     ended = []
     for run in runs:
-        if run.asked == COMPLETED:
+        if run.cancel_requested == COMPLETED:
             verdict = Verdict("succeeded")
-        elif run.asked is not None:
-            verdict = Verdict("cancelled", run.asked, attempt="lost")
+        elif run.cancel_requested is not None:
+            verdict = Verdict("cancelled", run.cancel_requested, attempt="lost")
         elif not spent or run.attempt < run.max_attempts:
             verdict = Verdict("pending", why, ready_at=now.wall, spent=spent, attempt="lost")
         else:
@@ -250,5 +250,5 @@ def fence(session: Session, runs: Sequence[RunRecord], why: str, now: Now, spent
     settle(session, ended, now.wall)
     session.changed(run for run, _ in ended)
     if ended:
-        session.signal()
+        session.announce()
     return Counter(verdict.state for _, verdict in ended)

@@ -81,7 +81,7 @@ def wake(session: Session, whose: Whose, first: int = FIRST) -> int | None:
     """
     found = session.all("wake", job=whose.job, schedule=whose.schedule, first=first, most=WOKEN_AT_ONCE)
     ranks = [rank for (rank,) in found]
-    session.signal()
+    session.announce()
     # Fewer than were asked for are not all: one of them may have been cancelled at this moment.
     return max(ranks, default=None)
 
@@ -119,7 +119,7 @@ def pause_job(session: Session, job: str, pause: JobPause | None) -> int | None:
         session.do("resume_job", job=job)
         return wake(session, Whose(job=job))
     session.do("pause_job", job=job, note=text(pause.note), by=text(pause.by), since=pause.since)
-    session.signal()
+    session.announce()
     return None
 
 

@@ -47,7 +47,7 @@ LIMIT :most;
 -- Begin attempts: their instance is the runs' holder.
 UPDATE asyncsched_runs
 SET state = 'running', holder = :holder, attempt = attempt + 1, started_at = :now,
-    late = coalesce(late, :now - due), ready_at = NULL, waits_for = NULL, asked = NULL
+    late = coalesce(late, :now - due), ready_at = NULL, waits_for = NULL, cancel_requested = NULL
 WHERE id IN (SELECT value FROM json_each(:runs));
 
 -- name: park
@@ -82,7 +82,7 @@ WHERE EXISTS (
 -- name: succeed
 -- End attempts of one instance that began at the same moment, and left nothing but that they succeeded.
 UPDATE asyncsched_runs AS r
-SET state = 'succeeded', why = '', finished_at = t.value, asked = NULL,
+SET state = 'succeeded', why = '', finished_at = t.value, cancel_requested = NULL,
     held_key = CASE WHEN r.key_ttl > 0 THEN r.held_key END
 FROM json_each(:ended) AS t
 WHERE r.id = t.key AND r.state = 'running'

@@ -1,0 +1,6 @@
+-- Columns take the names that the code has for them. Their contents stay.
+ALTER TABLE asyncsched_ledger RENAME COLUMN signal TO work_version;
+ALTER TABLE asyncsched_ledger RENAME COLUMN seats TO ordinals;
+ALTER TABLE asyncsched_runs RENAME COLUMN asked TO cancel_requested;
+ALTER TABLE asyncsched_runs RENAME COLUMN carried TO context_vars;
+ALTER TABLE asyncsched_instances RENAME COLUMN seat TO ordinal;
