@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -28,6 +29,14 @@ class PermitRule(Protocol):
     def by(self) -> str | None: ...
 
     def permit(self, job: str, arguments: Mapping[str, Any], /) -> Permit: ...
+
+
+class Provider(Protocol):
+    """Fills a parameter of a job for each attempt."""
+
+    async def enter(self, stack: AsyncExitStack, /) -> Any:
+        """Return the value; what it opens is closed with ``stack``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,3 +85,21 @@ class Declared:
     trigger: InstantTrigger
     arguments: Arguments
     jitter: int
+
+
+class JobRegistry(Protocol):
+    """What the code declares, as the engine asks for it."""
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        """All jobs by name."""
+        ...
+
+    @property
+    def schedules(self) -> Mapping[str, Declared]:
+        """The declared schedules by id."""
+        ...
+
+    def let_go(self, name: str, /) -> None:
+        """Count a run of a job that has its outcome."""
+        ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import SECOND, YEAR, Instant, to_datetime, to_instant
@@ -142,3 +142,12 @@ class InstantTrigger(Protocol):
     def previous_instant(self, before: Instant) -> Instant | None:
         """Return the last instant at or before ``before``, or ``None``."""
         ...
+
+
+class TriggerCodec(NamedTuple):
+    """How triggers are written down and read back: two calls that the trigger folder provides."""
+
+    to_json: Callable[[Any], dict[str, Any]]
+    """Return a trigger as JSON can carry it; raise ``TriggerError`` for one that only code can make."""
+    from_json: Callable[[dict[str, Any]], Any]
+    """Return the trigger that ``to_json`` wrote; raise ``TriggerError`` for anything else."""

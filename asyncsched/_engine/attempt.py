@@ -1,8 +1,8 @@
-"""An attempt that is being executed: what its own code says through it, and what the scheduler asks of it."""
+"""An attempt under way: its code reports through it, and the scheduler cancels it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncsched._core.instants import SECOND
 from asyncsched._core.models import Progress
@@ -11,38 +11,60 @@ if TYPE_CHECKING:
     from asyncsched._backends.base import Task
     from asyncsched._core.records import RunRecord
     from asyncsched._engine.pipeline import Runnable
-    from asyncsched._engine.runner import Runner
     from asyncsched._engine.timers import Timer
 
 
+class Owner(Protocol):
+    """Does for an attempt what needs the rest of the engine."""
+
+    def progressed(self, run: RunRecord) -> None:
+        """Hand on a run's progress. From any thread."""
+        ...
+
+    def arm(self, attempt: RunningAttempt, seconds: float) -> None:
+        """Give the attempt so many seconds from now."""
+        ...
+
+    def give_up_later(self, attempt: RunningAttempt) -> None:
+        """Free the attempt's place if it has not ended after its grace."""
+        ...
+
+    def complete_in(self, attempt: RunningAttempt, connection: Any) -> Any:
+        """Write the run's success through the user's connection."""
+        ...
+
+
 class RunningAttempt:
-    """An attempt that is being executed, and the link through which its code speaks to us."""
+    """One attempt of a run, from its claim to its end; the link through which its code speaks to the engine.
+
+    ``phase`` is ``new`` until the attempt's first step, then ``executing``, then ``over``.
+    ``cancel_requested`` is why it is to end: ``timeout``, ``shutdown``, ``fenced``, or a user's reason.
+    """
 
     __slots__ = (
-        "_runner", "abandoned", "cancel_requested", "deadline", "phase", "provided", "run", "runnable", "task", "timer",
+        "_owner", "abandoned", "cancel_requested", "deadline", "phase", "provided", "run", "runnable", "task",
+        "timer",
     )  # fmt: skip
 
-    def __init__(self, runner: Runner, run: RunRecord, runnable: Runnable) -> None:
-        self._runner = runner
+    def __init__(self, owner: Owner, run: RunRecord, runnable: Runnable) -> None:
+        self._owner = owner
         self.run = run
         self.runnable = runnable
         self.task: Task | None = None
         self.timer: Timer | None = None
         self.deadline: float | None = None
-        self.cancel_requested: str | None = (
-            None  # why it is to end: timeout, shutdown, fenced, or a person's why
-        )
-        self.phase = "new"  # then "executing", then "over"
+        self.cancel_requested: str | None = None
+        self.phase = "new"
         self.abandoned = False
         self.provided: dict[str, Any] | None = None
 
-    # The link: called from the job's code, also from threads, so each is one assignment.
+    # ── the link: called from the job's code, also from threads, so each is one assignment ───────
 
     def progress(self, done: float, total: float | None, message: str) -> None:
         if self.phase == "over" or self.abandoned:
-            return  # its outcome has been told: what its code says afterwards is nobody's
+            return  # its outcome has been told: a later report belongs to no run
         self.run.progress = Progress(done, total, message)
-        self._runner.progressed(self.run)
+        self._owner.progressed(self.run)
 
     def extend(self, micros: int) -> None:
         if self.deadline is not None:
@@ -52,21 +74,21 @@ class RunningAttempt:
         """Hear that the function begins only now: its timeout counts from here."""
         timeout = self.runnable.job.timeout
         if timeout is not None and self.cancel_requested is None and self.phase == "executing":
-            self._runner.arm(self, timeout / SECOND)
+            self._owner.arm(self, timeout / SECOND)
 
     def cancelled(self) -> bool:
         return self.cancel_requested is not None
 
     def complete_in(self, connection: Any) -> Any:
-        return self._runner.complete_in(self, connection)
+        return self._owner.complete_in(self, connection)
 
-    # What the scheduler does to it, from the loop.
+    # ── the scheduler's side, in the loop ────────────────────────────────────────────────────────
 
     def cancel(self, why: str) -> None:
-        """Ask the attempt to end; it is given up :data:`GRACE` seconds later."""
+        """Have the attempt end; its place is freed :data:`GRACE` seconds later at the latest."""
         if self.cancel_requested is not None or self.phase == "over":
             return
         self.cancel_requested = why
         if self.phase == "executing" and self.task is not None:
             self.task.cancel()
-        self._runner.give_up_later(self)
+        self._owner.give_up_later(self)

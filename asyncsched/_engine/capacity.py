@@ -1,4 +1,4 @@
-"""How many attempts each executor may still take, shared by all engines of a scheduler."""
+"""How many attempts each executor may still take, shared by all workers of a scheduler."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from asyncsched.abc import Executor
 
 
 class Capacity:
-    """Counts the free places of every executor. A run whose executor is full stays pending."""
+    """Counts the free places of every executor. A run whose executor is full stays pending.
+
+    Two workers can claim for the same place at the same moment. The count is then below 0 until as
+    many attempts have ended, so the workers are notified when it rises above 0, however far it fell.
+    """
 
     def __init__(self, executors: Mapping[str, Executor]) -> None:
         self.free = {name: executor.capacity for name, executor in executors.items()}
-        self._full: set[str] = {name for name, free in self.free.items() if free <= 0}
-        self._on_free: list[Callable[[], None]] = []
+        self._subscribers: list[Callable[[], None]] = []
 
-    def on_free(self, call: Callable[[], None]) -> None:
-        """Have ``call`` called when a full executor has a place again."""
-        self._on_free.append(call)
+    def subscribe(self, notify: Callable[[], None]) -> None:
+        """Have ``notify`` called whenever an executor that was full has a place again."""
+        self._subscribers.append(notify)
 
-    def forget(self, call: Callable[[], None]) -> None:
+    def unsubscribe(self, notify: Callable[[], None]) -> None:
         """Call it no more."""
-        self._on_free.remove(call)
+        self._subscribers.remove(notify)
 
     def take(self, name: str) -> None:
         """Take a place."""
         self.free[name] -= 1
-        if self.free[name] <= 0:
-            self._full.add(name)
 
     def give_back(self, name: str) -> None:
-        """Free a place; tell the engines if it was a full executor's."""
-        self.free[name] += 1
-        if name in self._full:
-            self._full.discard(name)
-            for call in list(self._on_free):
-                call()
+        """Free a place; notify the workers if it is the only free one."""
+        self.free[name] = free = self.free[name] + 1
+        if free == 1:
+            for notify in list(self._subscribers):
+                notify()

@@ -1,10 +1,9 @@
-"""Who hears what: observers hear events, handles hear the end of their run."""
+"""Observers hear events: plain calls at once, asynchronous ones through a bounded queue."""
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -24,43 +23,30 @@ QUEUE = 1000
 SLOW = 0.05
 """Seconds after which a plain observer is said to block the event loop."""
 
-_ERRORS_KEPT = 256
-
 
 class EventBus:
-    """Hands out events and the ends of runs. Nothing that listens can hurt what happens."""
+    """Hands events to observers. An observer that fails or blocks hurts nothing else."""
 
     def __init__(self, observers: Sequence[Any], monotonic: Callable[[], float] = lambda: 0.0) -> None:
         self._monotonic = monotonic
         self._observers = [_plain(observer) for observer in observers]
         self._by_kind: dict[type[Event], list[Any]] = {}
-        self._waiters: dict[int, list[anyio.Event]] = {}
-        self._errors: OrderedDict[int, BaseException] = OrderedDict()
-        self.closed = False
 
     def start(self, backend: Backend) -> None:
         """Begin to serve the async observers."""
-        self.closed = False
         for observer in self._observers:
             if isinstance(observer, _Queued):
                 observer.serving = True
                 backend.spawn(observer.serve(), copy_context())
 
     def stop(self) -> None:
-        """Let async observers finish what they have, and wake whoever still waits for a run."""
-        self.closed = True
+        """Let the async observers finish the events that they have."""
         for observer in self._observers:
             if isinstance(observer, _Queued):
                 observer.close()
-        for events in self._waiters.values():
-            for event in events:
-                event.set()
-        self._waiters.clear()
-
-    # ── events ───────────────────────────────────────────────────────────────────────────────
 
     def wants(self, kind: type[Event]) -> bool:
-        """Whether anybody hears this kind of event; it need not be made otherwise."""
+        """Whether an observer hears this kind of event; it need not be made otherwise."""
         found = self._by_kind.get(kind)
         return bool(self._listeners(kind)) if found is None else found != []
 
@@ -87,47 +73,6 @@ class EventBus:
             found = [one for one in self._observers if issubclass(kind, getattr(one, "wants", Event))]
             self._by_kind[kind] = found
         return found
-
-    # ── the ends of runs ─────────────────────────────────────────────────────────────────────
-
-    def keep(self, run_id: int, error: BaseException) -> None:
-        """Keep what ended a run, for its handle's ``__cause__``."""
-        self._errors[run_id] = error.with_traceback(None)  # frames would hold the job's memory
-        if len(self._errors) > _ERRORS_KEPT:
-            self._errors.popitem(last=False)
-
-    def ended(self, run_id: int) -> None:
-        """Wake who waits for this run."""
-        if self._waiters:
-            self.notify(run_id)
-
-    def notify(self, run_id: int) -> None:
-        """Wake who waits for any change of this run; each looks again by itself."""
-        for event in self._waiters.pop(run_id, ()):
-            event.set()
-
-    def error_of(self, run_id: int) -> BaseException | None:
-        """Return what the run raised, if it ran in this process not too long ago."""
-        return self._errors.get(run_id)
-
-    def wait_for(self, run_id: int) -> tuple[anyio.Event, Callable[[], None]]:
-        """Return an event set at the run's end, and what takes the wait back."""
-        event = anyio.Event()
-        self._waiters.setdefault(run_id, []).append(event)
-
-        def leave() -> None:
-            waiting = self._waiters.get(run_id)
-            if waiting is not None and event in waiting:
-                waiting.remove(event)
-                if not waiting:
-                    del self._waiters[run_id]
-
-        return event, leave
-
-    @property
-    def waited_for(self) -> list[int]:
-        """The runs that somebody waits for."""
-        return list(self._waiters)
 
 
 def _plain(observer: Any) -> Any:

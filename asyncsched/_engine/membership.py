@@ -1,14 +1,14 @@
-"""One instance among others: it beats, watches, declares the dead, and hears what others did.
+"""One instance among others: it beats, watches the others, declares the dead, and hears of changes.
 
 An instance is dead when this one has itself seen the same beat for a whole lease on its own
-monotonic clock, with its own beats accepted all that time. Whoever could not reach the store, or was
-frozen, begins to watch anew; so neither clocks nor outages end a living instance's runs.
+monotonic clock, with its own beats accepted all that time. An instance that could not reach the store,
+or was frozen, begins to watch anew; so neither clocks nor outages end a living instance's runs.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -19,68 +19,61 @@ from asyncsched._core.records import InstanceRecord
 from asyncsched._core.requests import Changes, Watch
 
 if TYPE_CHECKING:
-    from asyncsched._backends.base import Backend
     from asyncsched._backends.clock import ClusterTimeline
     from asyncsched._core.instants import Instant
+    from asyncsched._engine.agenda import Agenda
     from asyncsched._engine.engine import Engine
-    from asyncsched._engine.event_bus import EventBus
+    from asyncsched._engine.environment import Environment
+    from asyncsched._engine.reconcile import Reconciler
     from asyncsched._engine.runner import Runner
-    from asyncsched.abc import Clock, ClusterStore
+    from asyncsched.abc import ClusterStore
 
 logger = logging.getLogger("asyncsched.scheduler")
-
-TEND_EVERY = 300.0
-"""Seconds between two prunings of the history, and two looks for runs that nobody knows of."""
 
 
 class Membership:
     """Keeps one instance alive in the eyes of the others.
 
     Args:
-        store, timeline, clock, hub, backend, engine, runner: of the line.
-        me: what the others are to know of this instance.
-        incarnation: makes a number that no instance had before.
-        members_changed: called with our incarnation and the living, oldest first, when they change.
+        store, timeline, environment, agenda, engine, runner, reconciler: of the worker.
 
     """
 
     def __init__(
         self,
         store: ClusterStore,
+        environment: Environment,
         timeline: ClusterTimeline,
-        clock: Clock,
-        bus: EventBus,
-        backend: Backend,
+        agenda: Agenda,
         engine: Engine,
         runner: Runner,
-        me: InstanceRecord,
-        incarnation: Callable[[], int],
-        members_changed: Callable[[int, Sequence[InstanceRecord]], Awaitable[None]],
+        reconciler: Reconciler,
     ) -> None:
         self._store = store
         self._timeline = timeline
-        self._clock = clock
-        self._bus = bus
-        self._backend = backend
+        self._clock = environment.clock
+        self._waiters = environment.waiters
+        self._backend = environment.backend
+        self._agenda = agenda
         self._engine = engine
         self._runner = runner
-        self.me = me
-        self._incarnation = incarnation
-        self._members_changed = members_changed
-        self._beater = backend.sleeper()
-        self._poller = backend.sleeper()
-        self._tender = backend.sleeper()
+        self._reconciler = reconciler
+        self._incarnation = environment.ids.incarnation
+        self.me = reconciler.describe(environment.ids.instance, environment.settings.role)
+        """What the others know of this instance."""
+        self._beater = environment.backend.sleeper()
+        self._poller = environment.backend.sleeper()
         self._closing = False
         self._joined = False
-        self._accepted: float | None = None  # when our last beat was accepted,
-        self._steady_since = 0.0  # and since when they are without a gap,
-        self._missed = False  # nor anything else failed that we asked of the store
+        self._accepted: float | None = None  # when the last beat was accepted,
+        self._steady_since = 0.0  # and since when beats are accepted without a gap,
+        self._missed = False  # and nothing else failed that was asked of the store
         self._beats: dict[int, tuple[int, float]] = {}  # of the others: the beat, and since when it is seen
         self._work_version: Any = None
         self._version = 0
         self._tokens: dict[int, Any] = {}
         self._unconfirmed: dict[int, Instant] = {}
-        self._blind = False  # the last look failed
+        self._blind = False  # the last poll failed
         self._trouble = ""
         self._trouble_since: Instant | None = None
         self._last_beat: Instant | None = None
@@ -88,7 +81,7 @@ class Membership:
     # ── a life ───────────────────────────────────────────────────────────────────────────────
 
     async def join(self) -> None:
-        """Take a seat among the living, and the store's time. May be repeated until it is heard."""
+        """Become one of the living, and take the store's time. May be repeated until it is accepted."""
         await self._refresh()
         self.me = await self._store.join(self.me, self._timeline.now())
         self._engine.holder = self.me.incarnation
@@ -100,19 +93,19 @@ class Membership:
         return await self._store.instances()
 
     def begin(self) -> None:
-        """Begin to beat and to look."""
+        """Begin to beat and to poll."""
         self._store.notified = self._notified
-        for serve in (self._beating, self._polling, self._tending):
+        for serve in (self._beating, self._polling):
             self._backend.spawn(serve(), Context())
 
     def close(self) -> None:
-        """Begin no further beat and no further look."""
+        """Begin no further beat and no further poll."""
         self._closing = True
-        for sleeper in (self._beater, self._poller, self._tender):
+        for sleeper in (self._beater, self._poller):
             sleeper.wake()
 
     async def leave(self) -> None:
-        """Go, and let go of what was never begun. What ended and could not be recorded is left to the lease."""
+        """Leave the living, and release runs that never began. Outcomes that are not recorded are left to the lease."""
         try:
             await self._store.leave(self.me.incarnation, self._runner.known(), self._timeline.now())
         except StoreError as error:
@@ -124,11 +117,31 @@ class Membership:
         sent = self._clock.monotonic()
         self._timeline.refresh(await self._store.time(), sent, self._clock.monotonic())
 
+    # ── runs that the store says are held here ───────────────────────────────────────────────
+
+    async def look_for_unknown(self) -> None:
+        """Begin a search for runs that the store says this instance holds, and that it never heard of."""
+        self._unconfirmed = self._unconfirmed or await self._unknown()
+
     async def _unknown(self) -> dict[int, Instant]:
-        """Return what we hold and do not know of."""
+        """Return the runs that the store says this instance holds, and that it never heard of."""
         held = await self._store.held(self.me.incarnation)
         known = self._runner.known()
         return {run_id: began for run_id, began in held.items() if run_id not in known}
+
+    async def _release_unknown(self, lost_answers: int) -> None:
+        """Release runs that the store says this instance holds but it never heard of, if two looks show them.
+
+        The claim's answer was then lost, not late.
+        """
+        unknown = await self._unknown()
+        confirmed = dict(unknown.items() & self._unconfirmed.items())
+        if confirmed:
+            await self._store.let_go(self.me.incarnation, confirmed, self._timeline.now())
+            self._agenda.notify()
+        if not unknown and not self._unconfirmed:
+            self._store.confirm(lost_answers)
+        self._unconfirmed = {run_id: began for run_id, began in unknown.items() if run_id not in confirmed}
 
     # ── beating ──────────────────────────────────────────────────────────────────────────────
 
@@ -139,9 +152,9 @@ class Membership:
                 await self._beat()
                 unconfirmed = self._store.unconfirmed or self._unconfirmed
                 pause = min(1.0, self._store.beat_every) if unconfirmed else self._store.beat_every
-                self._well()
+                self._recovered()
             except StoreError as error:
-                self._say_ill(error)
+                self._failed(error)
                 pause = min(1.0, self._store.beat_every)
             except Exception:
                 logger.exception("a beat of this instance failed; the next one comes")
@@ -150,21 +163,20 @@ class Membership:
                 await self._beater.until(began + pause)
 
     async def _beat(self) -> None:
-        lost_answers = (
-            self._store.lost_answers
-        )  # what was asked before this beat has been done when it is answered
+        # Requests made before this beat have been done when it is answered.
+        lost_answers = self._store.lost_answers
         if self._joined and not await self._store.beat(self.me.incarnation, self._timeline.now()):
             self._die()
         if not self._joined:
             await self.join()
-            self._engine.notify()
+            self._agenda.notify()
         self._accept()
         await self._refresh()
         if self._store.unconfirmed or self._unconfirmed:
-            await self._let_go_of_unknown(lost_answers)
+            await self._release_unknown(lost_answers)
 
     def _accept(self) -> None:
-        """A beat was accepted: without a gap since the last one, or we begin to watch anew."""
+        """Note that a beat was accepted; after a gap this instance begins to watch the others anew."""
         now = self._clock.monotonic()
         if self._missed or self._accepted is None or now - self._accepted > 2 * self._store.beat_every:
             self._steady_since = now
@@ -173,52 +185,19 @@ class Membership:
         self._missed = False
 
     def _die(self) -> None:
-        """Others have declared us dead: what runs here is no longer ours. We join as somebody new."""
+        """Cancel everything, because another instance has declared this one dead; join again as a new one."""
         logger.error(
             "this instance (%x) was declared dead: it had not been heard of for %g s. Its runs are cancelled "
             "here, and it joins again", self.me.incarnation, self._store.lease,
         )  # fmt: skip
-        for run_id in list(self._runner.running):
-            self._runner.cancel(run_id, "fenced")
+        self._runner.cancel_all("fenced")
         self.me = self.me._replace(incarnation=self._incarnation())
-        self._engine.holder = self.me.incarnation  # what is won by the old one is not begun any more
+        self._engine.holder = self.me.incarnation  # runs won by the old one are not begun any more
         self._accepted = None
         self._joined = False
         self._unconfirmed = {}
 
-    async def _let_go_of_unknown(self, lost_answers: int) -> None:
-        """Release what we hold and do not know, seen so twice: an answer was lost, not on its way."""
-        unknown = await self._unknown()
-        confirmed = dict(unknown.items() & self._unconfirmed.items())
-        if confirmed:
-            await self._store.let_go(self.me.incarnation, confirmed, self._timeline.now())
-            self._engine.notify()
-        if not unknown and not self._unconfirmed:
-            self._store.confirm(lost_answers)
-        self._unconfirmed = {run_id: began for run_id, began in unknown.items() if run_id not in confirmed}
-
-    # ── tending ──────────────────────────────────────────────────────────────────────────────
-
-    async def _tending(self) -> None:
-        """Do now and then what may take long: no beat waits for it."""
-        # Instances that start together take turns.
-        pause = TEND_EVERY * (1 + 3 * self.me.incarnation / 2**32) / 4
-        while not self._closing:
-            until, pause = self._clock.monotonic() + pause, TEND_EVERY
-            while not self._closing and self._clock.monotonic() < until:
-                await self._tender.until(until)
-            if self._closing or not self._engine.works:
-                continue
-            try:
-                await self._store.sweep(self._timeline.now())
-                await self._store.prune(self._timeline.now())
-                self._unconfirmed = self._unconfirmed or await self._unknown()
-            except StoreError as error:
-                logger.warning("the history could not be tended; it is tried again: %s", error)
-            except Exception:
-                logger.exception("the history could not be tended; it is tried again")
-
-    # ── looking ──────────────────────────────────────────────────────────────────────────────
+    # ── polling for changes ──────────────────────────────────────────────────────────────────
 
     async def _polling(self) -> None:
         while not self._closing:
@@ -228,58 +207,58 @@ class Membership:
                 self._blind = False
             except StoreError as error:
                 self._blind = True
-                self._say_ill(error)
+                self._failed(error)
             except Exception:
-                logger.exception("a look at what other instances did failed; the next one comes")
-            if self._store.trouble:  # what it says itself is known before a beat has waited in vain
+                logger.exception("a poll for changes failed; the next one comes")
+            if self._store.trouble:  # known before a beat has waited in vain
                 self._note_trouble(self._store.trouble)
             if not self._closing:
                 await self._poller.until(began + self._store.poll_every)
 
     def _notified(self, work: bool, runs: Set[int] | None) -> None:
-        """Look before it is time: others wrote something that concerns us."""
-        if work or runs is None or not runs.isdisjoint(self._bus.waited_for):
+        """Poll at once: another instance wrote something that concerns this one."""
+        if work or runs is None or not runs.isdisjoint(self._waiters.waited_for):
             self._poller.wake()
 
     async def _poll(self) -> None:
-        waited_for = self._bus.waited_for
+        waited_for = self._waiters.waited_for
         changes = await self._store.poll(
             Watch(self.me.incarnation, self._work_version, self._version, waited_for)
         )
         if changes is not None:
             self._take_in(changes)
             if self._watch(changes.beats):
-                await self._heed(await self._store.instances())
+                await self._members_changed()
         await self._declare_the_dead()
 
     def _take_in(self, changes: Changes) -> None:
-        """Take in what others did."""
+        """Follow the changes that other instances made."""
         if changes.version != self._version:
             self._version = changes.version
-            known = self._engine.schedules
-            self._engine.follow(
+            known = self._agenda.schedules
+            self._agenda.follow(
                 one
                 for one in changes.schedules
                 if one.id not in known or known[one.id].revision != one.revision
             )
             if changes.ids is not None:
-                for id in self._engine.schedules.keys() - changes.ids:
-                    self._engine.forget(id)
-            self._engine.notify()  # what changed may be due before what is slept for
+                for id in known.keys() - changes.ids:
+                    self._agenda.forget(id)
+            self._agenda.notify()  # a changed schedule may be due before the time that is slept for
         if changes.work_version != self._work_version:
             self._work_version = changes.work_version
-            self._engine.notify()
+            self._agenda.notify()
         for run_id, why in changes.cancel_requests:
             self._runner.cancel(run_id, why)
-        tokens = {}
         for run_id, token in changes.runs.items():
-            tokens[run_id] = token
             if self._tokens.get(run_id) != token:
-                self._bus.notify(run_id)
-        self._tokens = tokens
+                self._waiters.notify(run_id)
+        self._tokens = changes.runs
+
+    # ── the other instances ──────────────────────────────────────────────────────────────────
 
     def _watch(self, beats: Sequence[tuple[int, int]]) -> bool:
-        """Note the others' beats; return whether somebody came or went."""
+        """Note the others' beats; return whether an instance came or went."""
         now = self._clock.monotonic()
         watched = {}
         for incarnation, beat in beats:
@@ -293,7 +272,7 @@ class Membership:
         now = self._clock.monotonic()
         late = self._accepted is None or now - self._accepted > 2 * self._store.beat_every
         if self._missed or late:
-            return  # we may be the one who is cut off
+            return  # this instance itself may be the one that is cut off
         for incarnation, (beat, since) in list(self._beats.items()):
             if incarnation == self.me.incarnation or now - max(since, self._steady_since) < self._store.lease:
                 continue
@@ -301,18 +280,19 @@ class Membership:
             if fenced is not None:
                 what = ", ".join(f"{count} {state}" for state, count in sorted(fenced.items())) or "none"
                 logger.warning("instance %x was declared dead; its runs: %s", incarnation, what)
-                self._engine.notify()
+                self._agenda.notify()
             self._beats.pop(incarnation, None)
-            await self._heed(await self._store.instances())
+            await self._members_changed()
 
-    async def _heed(self, members: Sequence[InstanceRecord]) -> None:
-        """Hear who lives now."""
+    async def _members_changed(self) -> None:
+        """Share the schedules anew among the living, and let the newest declare them."""
+        members = await self._store.instances()
         firing = [member.incarnation for member in members if member.role != "submit"]
         if self.me.incarnation in firing:
-            self._engine.place = (firing.index(self.me.incarnation), len(firing))
-        await self._members_changed(self.me.incarnation, members)
+            self._agenda.share = (firing.index(self.me.incarnation), len(firing))
+        await self._reconciler.members_changed(self.me.incarnation, members)
 
-    # ── how it is ────────────────────────────────────────────────────────────────────────────
+    # ── health ───────────────────────────────────────────────────────────────────────────────
 
     def health(self) -> Health:
         """Return what is wrong, if anything is."""
@@ -323,10 +303,12 @@ class Membership:
             None if self._last_beat is None else to_datetime(self._last_beat),
         )
 
-    def _say_ill(self, error: StoreError) -> None:
+    def _failed(self, error: StoreError) -> None:
         self._missed = True
         if not self._trouble:
-            logger.error("the store cannot be reached: %s; what runs goes on, and it is tried again", error)
+            logger.error(
+                "the store cannot be reached: %s; running attempts go on, and it is tried again", error
+            )
         self._note_trouble(str(error))
 
     def _note_trouble(self, trouble: str) -> None:
@@ -334,7 +316,7 @@ class Membership:
             self._trouble_since = self._timeline.now().wall
         self._trouble = trouble
 
-    def _well(self) -> None:
+    def _recovered(self) -> None:
         if self._trouble and not (self._blind or self._store.trouble):
             logger.warning("the store answers again")
             self._trouble, self._trouble_since = "", None

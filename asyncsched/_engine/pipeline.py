@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
 from asyncsched._core.context import CurrentRun
 from asyncsched._core.errors import ConfigurationError
-from asyncsched._core.jobs import Job, arguments_of
+from asyncsched._core.jobs import Job, Provider, arguments_of
 from asyncsched._core.propagation import propagating
+from asyncsched._engine.watchdog import StallWatcher
 from asyncsched.abc import Call, Executor
-from asyncsched.policies.provide import Provide
-
-if typing.TYPE_CHECKING:
-    from asyncsched.abc import Call, Executor
 
 
 def make_runnable(job: Job, executor: Executor) -> Runnable:
@@ -66,6 +62,38 @@ def _fill(current: CurrentRun, values: dict[str, Any]) -> None:
     attempt.provided = values
 
 
+class Runnables(dict[str, "Runnable"]):
+    """The jobs that a worker can run, by name.
+
+    Args:
+        executors: all executors by name.
+        watcher: learns which code belongs to which job.
+        durable: whether arguments are kept as JSON, so that a type JSON cannot carry is refused at once.
+
+    """
+
+    def __init__(self, executors: Mapping[str, Executor], watcher: StallWatcher, durable: bool) -> None:
+        super().__init__()
+        self._executors = executors
+        self._watcher = watcher
+        self._durable = durable
+
+    def learn(self, job: Job) -> None:
+        """Make a job ready to run: its policies around its executor."""
+        known = self.get(job.name)
+        if known is not None and known.job is job:
+            return
+        self[job.name] = runnable = make_runnable(job, self._executors[job.executor])
+        if runnable.in_loop:
+            self._watcher.register(job.func, job.name)
+        if self._durable and not job.each_instance:
+            job.signature.prepare()
+
+    def unlearn(self, name: str) -> None:
+        """Forget a job that the code does not declare and no run needs."""
+        self.pop(name, None)
+
+
 class Runnable:
     """A job made ready: its chain of policies around its executor, built once."""
 
@@ -82,7 +110,7 @@ class Runnable:
 class Providing:
     """The policy that fills a job's provided parameters around each attempt."""
 
-    parameters: tuple[tuple[str, Provide], ...]
+    parameters: tuple[tuple[str, Provider], ...]
     fill: Callable[[CurrentRun, dict[str, Any]], None]
 
     def wrap(self, call: Call) -> Call:

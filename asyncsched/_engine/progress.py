@@ -11,10 +11,9 @@ import anyio
 from asyncsched._core.records import RunRecord
 
 if TYPE_CHECKING:
-    from asyncsched._backends.base import Backend
     from asyncsched._backends.clock import Timeline
-    from asyncsched._engine.event_bus import EventBus
-    from asyncsched.abc import Clock, Store
+    from asyncsched._engine.environment import Environment
+    from asyncsched.abc import Store
 
 logger = logging.getLogger("asyncsched.job")
 
@@ -24,14 +23,12 @@ EVERY = 0.5
 class ProgressBoard:
     """Collects what runs report, from whichever thread, and hands it on at a bounded rate."""
 
-    def __init__(
-        self, store: Store, timeline: Timeline, clock: Clock, bus: EventBus, backend: Backend
-    ) -> None:
+    def __init__(self, store: Store, timeline: Timeline, environment: Environment) -> None:
         self._store = store
         self._timeline = timeline
-        self._clock = clock
-        self._bus = bus
-        self._backend = backend
+        self._clock = environment.clock
+        self._waiters = environment.waiters
+        self._backend = environment.backend
         self._changed: dict[int, RunRecord] = {}
         self._busy = False
         self._last = float("-inf")
@@ -57,7 +54,7 @@ class ProgressBoard:
                     run = self._changed.popitem()[1]
                     if run.state == "running":
                         await self._store.note(run, self._timeline.now())
-                    self._bus.notify(run.id)
+                    self._waiters.notify(run.id)
         except Exception:
             logger.exception("progress could not be written; the next report is tried again")
         except BaseException:  # the scheduler is being closed

@@ -8,27 +8,28 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import socket
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace as copy
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from asyncsched._core.errors import ConfigurationError, TriggerError
 from asyncsched._core.instants import Instant, to_datetime
 from asyncsched._core.records import InstanceRecord, ScheduleRecord, Stretch
 from asyncsched._core.rules.due import first_slot, resumed
 from asyncsched._core.trigger import UserTrigger, asking
-from asyncsched.triggers import trigger_from_json, trigger_to_json
+from asyncsched._core.version import VERSION
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import Timeline
     from asyncsched._core.instants import Now
-    from asyncsched._core.jobs import Declared
-    from asyncsched._core.trigger import InstantTrigger
-    from asyncsched._scheduler.registry import Registry
-    from asyncsched.abc import ClusterStore, Store
+    from asyncsched._core.jobs import Declared, JobRegistry
+    from asyncsched._core.trigger import InstantTrigger, TriggerCodec
+    from asyncsched.abc import Store
 
 logger = logging.getLogger("asyncsched.scheduler")
 
@@ -51,77 +52,8 @@ class ForeignTrigger:
         return "a trigger of the code's own, which this instance does not have"
 
 
-@lru_cache(maxsize=4096)
-def _from_spec(spec: str, anchor: Instant) -> InstantTrigger:
-    return trigger_from_json(json.loads(spec)).anchored(anchor)
-
-
-def new_schedule(
-    declared: Declared, store: Store, now: Now, by_code: bool = True, strict: bool = False
-) -> ScheduleRecord:
-    """Return the row of a schedule that is first known now.
-
-    Args:
-        declared: what it is.
-        store: where it is going to be kept.
-        now: the moment.
-        by_code: whether it stands in the code.
-        strict: whether its arguments go through JSON though the store is memory.
-
-    Raises:
-        ConfigurationError: the trigger will never fire.
-
-    """
-    trigger: Any = declared.trigger
-    steady = not store.durable and getattr(trigger, "steady", False)
-    at = now.steady if steady else now.wall
-    anchored = _anchored(trigger, at)
-    spec = None
-    arguments = declared.arguments
-    if store.durable:
-        spec = _spec(trigger)
-        if spec is None and not by_code:
-            trigger_to_json(trigger)  # says what is wrong
-    if store.durable or strict:
-        arguments = _written(declared)
-    record = ScheduleRecord(
-        declared.id, declared.job.name, anchored, anchor=at, cursor=at - 1, steady=steady,
-        arguments=arguments, jitter=declared.jitter, spec=spec, declared=by_code, created_at=now.wall,
-        edition_since=now.wall,
-    )  # fmt: skip
-    # An immediate interval's own anchor is a slot: what comes is looked for from just before it.
-    with asking(record.id):
-        record.next_slot, record.next_due = first_slot(record, at - 1) or (None, None)
-    if record.next_slot is None:
-        raise ConfigurationError(
-            f"schedule {declared.id!r}: its trigger never fires after {to_datetime(at)}; "
-            "give it a later time, or leave it out"
-        )
-    return record
-
-
-def _spec(trigger: Any) -> str | None:
-    """Return a trigger as text, or ``None`` where only code can make it, or a part of it."""
-    try:
-        return json.dumps(trigger_to_json(trigger), separators=(",", ":"))
-    except TriggerError:
-        return None
-
-
 def _anchored(trigger: Any, at: Instant) -> Any:
     return trigger.anchored(at) if hasattr(trigger, "anchored") else trigger
-
-
-def fingerprint(declared: Declared) -> str:
-    """Return what changes when the code's own declaration changes."""
-    trigger: Any = declared.trigger
-    text = _spec(trigger)
-    if text is None:
-        user = trigger.trigger if isinstance(trigger, UserTrigger) else trigger
-        shown = _ADDRESS.sub("", repr(user))  # which is another in each process
-        text = f"{type(user).__module__}.{type(user).__qualname__}{shown}"
-    whole = json.dumps((text, _written(declared), declared.jitter, declared.job.name))
-    return blake2b(whole.encode(), digest_size=12).hexdigest()
 
 
 def _written(declared: Declared) -> str:
@@ -137,12 +69,69 @@ def _edited(one: Declared, stands: ScheduleRecord) -> str:
 
 
 class Reconciler:
-    """What one instance's code declares, and the store that it is brought into."""
+    """Brings the schedules that one instance's code declares into its store, and reads their rows.
 
-    def __init__(self, store: Store, timeline: Timeline, registry: Registry) -> None:
+    Args:
+        store: the ledger.
+        timeline: its time.
+        registry: what the code declares.
+        triggers: writes triggers down, and reads them back.
+        strict: whether memory sends arguments through JSON, as a durable store would.
+
+    """
+
+    def __init__(
+        self, store: Store, timeline: Timeline, registry: JobRegistry, triggers: TriggerCodec, strict: bool
+    ) -> None:
         self._store = store
         self._timeline = timeline
         self._registry = registry
+        self._triggers = triggers
+        self._as_json = store.durable or strict
+        self._from_spec = lru_cache(maxsize=4096)(self._read)
+
+    def describe(self, incarnation: int, role: str) -> InstanceRecord:
+        """Return what the other instances are to know of this one."""
+        jobs = {name for name, job in self._registry.jobs.items() if not job.each_instance}
+        return InstanceRecord(
+            incarnation, socket.gethostname(), os.getpid(), VERSION, role,
+            frozenset(jobs), frozenset(one.id for one in self.declared()),
+        )  # fmt: skip
+
+    # ── rows ─────────────────────────────────────────────────────────────────────────────────
+
+    def new_schedule(self, declared: Declared, now: Now, by_code: bool = True) -> ScheduleRecord:
+        """Return the row of a schedule that is first known now.
+
+        Args:
+            declared: what it is.
+            now: the moment.
+            by_code: whether it stands in the code.
+
+        Raises:
+            ConfigurationError: the trigger will never fire.
+
+        """
+        trigger: Any = declared.trigger
+        steady = not self._store.durable and getattr(trigger, "steady", False)
+        at = now.steady if steady else now.wall
+        spec = self._spec(trigger) if self._store.durable else None
+        if self._store.durable and spec is None and not by_code:
+            self._triggers.to_json(trigger)  # says what is wrong
+        record = ScheduleRecord(
+            declared.id, declared.job.name, _anchored(trigger, at), anchor=at, cursor=at - 1, steady=steady,
+            arguments=_written(declared) if self._as_json else declared.arguments, jitter=declared.jitter,
+            spec=spec, declared=by_code, created_at=now.wall, edition_since=now.wall,
+        )  # fmt: skip
+        # An immediate interval's own anchor is a slot: the search begins just before it.
+        with asking(record.id):
+            record.next_slot, record.next_due = first_slot(record, at - 1) or (None, None)
+        if record.next_slot is None:
+            raise ConfigurationError(
+                f"schedule {declared.id!r}: its trigger never fires after {to_datetime(at)}; "
+                "give it a later time, or leave it out"
+            )
+        return record
 
     def read_trigger(self, id: str, spec: str | None, anchor: Instant) -> InstantTrigger:
         """Return the trigger of a schedule's row.
@@ -152,12 +141,36 @@ class Reconciler:
 
         """
         if spec is not None:
-            return _from_spec(spec, anchor)
+            return self._from_spec(spec, anchor)
         declared = self._registry.schedules.get(id)
-        if declared is None or _spec(declared.trigger) is not None:
+        if declared is None or self._spec(declared.trigger) is not None:
             return ForeignTrigger()
         anchored: InstantTrigger = _anchored(declared.trigger, anchor)
         return anchored
+
+    def _read(self, spec: str, anchor: Instant) -> InstantTrigger:
+        anchored: InstantTrigger = _anchored(self._triggers.from_json(json.loads(spec)), anchor)
+        return anchored
+
+    def _spec(self, trigger: Any) -> str | None:
+        """Return a trigger as text, or ``None`` where only code can make it, or a part of it."""
+        try:
+            return json.dumps(self._triggers.to_json(trigger), separators=(",", ":"))
+        except TriggerError:
+            return None
+
+    def fingerprint(self, declared: Declared) -> str:
+        """Return a text that changes when the code's own declaration changes."""
+        trigger: Any = declared.trigger
+        text = self._spec(trigger)
+        if text is None:
+            user = trigger.trigger if isinstance(trigger, UserTrigger) else trigger
+            shown = _ADDRESS.sub("", repr(user))  # the address is another one in each process
+            text = f"{type(user).__module__}.{type(user).__qualname__}{shown}"
+        whole = json.dumps((text, _written(declared), declared.jitter, declared.job.name))
+        return blake2b(whole.encode(), digest_size=12).hexdigest()
+
+    # ── declarations ─────────────────────────────────────────────────────────────────────────
 
     def declared(self) -> list[Declared]:
         """Return what the code declares for the cluster."""
@@ -176,7 +189,7 @@ class Reconciler:
                 await self._declare(one, stand.get(one.id), incarnation)
 
     async def _declare(self, one: Declared, stands: ScheduleRecord | None, incarnation: int) -> None:
-        mark = fingerprint(one)
+        mark = self.fingerprint(one)
         for _ in range(_TRIES):
             now = self._timeline.now()
             wanted, lost = self._wanted(one, stands, mark, now)
@@ -199,7 +212,7 @@ class Reconciler:
     ) -> tuple[ScheduleRecord | None, Stretch | None]:
         """Return the row as the code wants it, if it is to be written, and what is lost by the change."""
         if stands is None:
-            return new_schedule(one, self._store, now), None
+            return self.new_schedule(one, now), None
         if stands.declared and stands.fingerprint == mark:
             edited = _edited(one, stands)
             if not edited:
@@ -208,7 +221,7 @@ class Reconciler:
                 "schedule %r: somebody edited its %s in the store; it is declared anew as the code has it",
                 one.id, edited,
             )  # fmt: skip
-        return _changed(one, stands, new_schedule(one, self._store, now), now)
+        return _changed(one, stands, self.new_schedule(one, now), now)
 
     # ── who has the word ─────────────────────────────────────────────────────────────────────
 
@@ -219,27 +232,6 @@ class Reconciler:
             await self.declare(me, mine)
         if members and members[-1].incarnation == me:
             await self._mark_orphans(members)
-
-    async def put_back(self, known: ScheduleRecord, me: int) -> ScheduleRecord | None:
-        """Put a schedule's row back as it stood, where somebody deleted it or edited it into nonsense.
-
-        Returns:
-            What stands; ``None`` where that is not for us to say: the schedule is not in our code, or
-            a newer instance has the word, whose rows we may not even be able to read.
-
-        """
-        store = cast("ClusterStore", self._store)
-        firing = [member for member in await store.instances() if member.role != "submit"]
-        if not known.declared or _newest(firing).get(known.id) != me:
-            return None
-        wanted = copy(known)
-        stands = await store.put_schedule(wanted, 0, self._timeline.now())
-        if stands is wanted:
-            logger.warning(
-                "schedule %r: its row was deleted from the store, or made unreadable; it is in the code, so it is "
-                "put back as it stood (to be rid of it take it out of the code, or pause it)", known.id,
-            )  # fmt: skip
-        return stands
 
     async def _mark_orphans(self, members: Sequence[InstanceRecord]) -> None:
         """A schedule is orphaned if the newest instance that knows its job does not declare it."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import Context
 from typing import TYPE_CHECKING
 
 import anyio
@@ -21,8 +20,9 @@ from asyncsched._core.requests import Ending, Verdict
 from asyncsched._core.rules.outcome import error_info
 
 if TYPE_CHECKING:
-    from asyncsched._backends.base import Backend, Main
+    from asyncsched._backends.base import Main
     from asyncsched._core.instants import Now
+    from asyncsched._engine.environment import Environment
     from asyncsched.abc import Store
 
 logger = logging.getLogger("asyncsched.job")
@@ -42,15 +42,17 @@ class Recorder:
     """Records how attempts ended, each until the store accepts or refuses it, or until the last call.
 
     Args:
-        recorded: called with an ending and its job when it stands, or never will; the last is whether it does.
+        store: the ledger.
+        environment: the scheduler's shared parts.
+        recorded: called with an ending and its job when it stands in the ledger, or never will; the last
+            argument says whether it does.
 
     """
 
     def __init__(
         self,
         store: Store,
-        backend: Backend,
-        context: Context,
+        environment: Environment,
         recorded: Callable[[RunRecord, Verdict, Now, Job, bool], None],
     ) -> None:
         self._store = store
@@ -58,8 +60,8 @@ class Recorder:
         self._end: Callable[[RunRecord, Verdict, Now], bool] | None = (
             None if store.durable else getattr(store, "end", None)
         )
-        self._backend = backend
-        self._context = context
+        self._backend = environment.backend
+        self._context = environment.context
         self._recorded = recorded
         self.unrecorded: dict[int, RunRecord] = {}  # ended, and not yet in a durable store
         self._gathered: list[Ended] = []  # what has ended in this turn of the loop

@@ -1,7 +1,8 @@
-"""One run: from claimed to its verdict, and from recorded to told.
+"""Attempts: from claimed to a verdict.
 
 An attempt is a task of its own with a context of its own. Whatever happens in it becomes a verdict
-in one place, :func:`asyncsched._core.rules.outcome.judge`; :mod:`asyncsched._engine.recorder` brings it into the ledger.
+in one place, :func:`asyncsched._core.rules.outcome.judge`; :mod:`asyncsched._engine.recorder` brings it into
+the ledger, and :mod:`asyncsched._engine.endings` tells of it.
 """
 
 from __future__ import annotations
@@ -9,38 +10,35 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Set
-from contextvars import Context
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Awaitable, Iterable, Set
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from asyncsched._core.context import CurrentRun, _current
 from asyncsched._core.errors import ConfigurationError, SchedulerStateError
-from asyncsched._core.events import RunStarted, RunSucceeded, RunUnsuccessful, RunWaits
+from asyncsched._core.events import RunStarted
 from asyncsched._core.instants import SECOND, to_datetime
-from asyncsched._core.jobs import Job
 from asyncsched._core.mapping import run_view
 from asyncsched._core.records import RunRecord
-from asyncsched._core.requests import Verdict
 from asyncsched._core.rules.outcome import NeverBegan, judge, leaf, let_go_of_locals
 from asyncsched._core.text import safe_repr
 from asyncsched._engine.attempt import RunningAttempt
 from asyncsched._engine.pipeline import Runnable
-from asyncsched._engine.recorder import Recorder
 
 if TYPE_CHECKING:
-    from asyncsched._backends.base import Backend
     from asyncsched._backends.clock import Timeline
-    from asyncsched._core.instants import Now
-    from asyncsched._engine.event_bus import EventBus
+    from asyncsched._engine.endings import Endings
+    from asyncsched._engine.environment import Environment
+    from asyncsched._engine.progress import ProgressBoard
+    from asyncsched._engine.recorder import Recorder
     from asyncsched._engine.timers import Timers
-    from asyncsched.abc import Clock, Store
+    from asyncsched.abc import Store
 
 logger = logging.getLogger("asyncsched.job")
 
 GRACE = 5.0
-"""Seconds that a cancelled attempt has to clean up before its slot is freed without it."""
+"""Seconds that a cancelled attempt has to clean up before its place is freed without it."""
 
 SLICE = 32
 """How many attempts one turn of the loop begins: about half a millisecond."""
@@ -49,58 +47,54 @@ START_UP = 60.0
 """Seconds that an executor may take to start a worker, beyond the attempt's own timeout."""
 
 
-class Watcher(Protocol):
-    """Watches the event loop while attempts are executed in it."""
-
-    def busy(self) -> None: ...
-
-    def idle(self) -> None: ...
-
-
 class Runner:
-    """Executes claimed runs, has it recorded how they end, and tells whoever waits or listens."""
+    """Executes claimed runs, and has their ends recorded."""
 
     def __init__(
         self,
         store: Store,
         timeline: Timeline,
-        clock: Clock,
-        bus: EventBus,
-        backend: Backend,
+        environment: Environment,
         timers: Timers,
-        context: Context,
-        done: Callable[[RunRecord, Verdict | None], None],
-        watcher: Watcher,
+        recorder: Recorder,
+        endings: Endings,
+        board: ProgressBoard,
     ) -> None:
         self._store = store
         self._timeline = timeline
-        self._clock = clock
-        self._bus = bus
-        self._backend = backend
+        self._clock = environment.clock
+        self._bus = environment.bus
+        self._waiters = environment.waiters
+        self._backend = environment.backend
+        self._context = environment.context
+        self._watcher = environment.watcher
         self._timers = timers
-        self._context = context
-        self._done = done
-        self._watcher = watcher
+        self._recorder = recorder
+        self._endings = endings
+        self.progressed = board.changed
         self.running: dict[int, RunningAttempt] = {}
-        self.progressed: Callable[[RunRecord], None] = lambda run: None
-        self.let_go: Callable[[str], None] = lambda job: None
         self.given_up = 0
+        self._early: dict[int, str] = {}  # cancels of runs that a claim under way may bring
         self._waiting: deque[RunningAttempt] = deque()  # claimed, and to begin in the next turns of the loop
         self._beginning = False
         self._idle: anyio.Event | None = None
-        self.recorder = Recorder(store, backend, context, self._recorded)
 
     def known(self) -> Set[int]:
-        """Return the runs that we hold and know of: executed, or over and not yet recorded."""
-        return self.running.keys() | self.recorder.unrecorded.keys()
+        """Return the runs that this instance holds and knows of: executed, or over and not yet recorded."""
+        return self.running.keys() | self._recorder.unrecorded.keys()
+
+    # ── beginning ────────────────────────────────────────────────────────────────────────────
 
     def start(self, claimed: Iterable[tuple[RunRecord, Runnable]]) -> None:
-        """Begin attempts of runs that were claimed: some at once, the others turn by turn of the loop."""
+        """Begin attempts of runs that a claim brought: some at once, the others turn by turn of the loop."""
         for run, runnable in claimed:
             self.running[run.id] = attempt = RunningAttempt(self, run, runnable)
             self._waiting.append(attempt)
             if runnable.in_loop:
                 self._watcher.busy()
+            if self._early and (why := self._early.get(run.id)) is not None:
+                attempt.cancel(why)
+        self._early.clear()
         if not self._beginning and self._waiting:
             self._begin_some()
             if self._waiting:
@@ -112,7 +106,7 @@ class Runner:
             self._begin(self._waiting.popleft())
 
     async def _begin_others(self) -> None:
-        """Begin what waits, and let everything else have its turn in between, whoever writes the ledger too."""
+        """Begin the attempts that wait, and let every other task have its turn in between."""
         try:
             while self._waiting:
                 await self._backend.pause()
@@ -127,21 +121,23 @@ class Runner:
     def _begin(self, attempt: RunningAttempt) -> None:
         if attempt.abandoned:
             return
-        run, runnable = attempt.run, attempt.runnable
-        if runnable.job.timeout is not None and attempt.cancel_requested is None:
-            # A process that has to be started first says when the function itself begins.
-            spare = START_UP if getattr(runnable.executor, "announces", False) else 0.0
-            self.arm(attempt, runnable.job.timeout / SECOND + spare)
-        task = self._backend.spawn(self._attempt(attempt), self._context.copy(), run.job)
+        task = self._backend.spawn(self._attempt(attempt), self._context.copy(), attempt.run.job)
         if attempt.phase != "over":  # as it may be where a task begins at once
             attempt.task = task
             if attempt.cancel_requested is not None and attempt.phase == "executing":
-                task.cancel()  # there, its first steps may have asked it of themselves
+                task.cancel()  # there, its first steps may have requested that of themselves
+
+    # ── one attempt ──────────────────────────────────────────────────────────────────────────
 
     async def _attempt(self, attempt: RunningAttempt) -> None:
         value, error = None, None
         if attempt.cancel_requested is None:
             attempt.phase = "executing"
+            timeout = attempt.runnable.job.timeout
+            if timeout is not None:  # its time begins with its first step
+                # A process that has to be started first says when the function itself begins.
+                spare = START_UP if getattr(attempt.runnable.executor, "announces", False) else 0.0
+                self.arm(attempt, timeout / SECOND + spare)
             try:
                 value = await self._call(attempt)
             except BaseException as raised:
@@ -157,14 +153,14 @@ class Runner:
             attempt.cancel_requested = "shutdown"
             self._end(attempt, value, error)
             with anyio.CancelScope(shield=True):  # a loop that ends waits for this task, and for no new one
-                await self.recorder.record_gathered()
+                await self._recorder.record_gathered()
         else:
             self._end(attempt, value, error)
         if isinstance(error, KeyboardInterrupt):
             raise error
 
     def _call(self, attempt: RunningAttempt) -> Awaitable[Any]:
-        """Set the attempt's context up and return its call: no frame of ours stands around it."""
+        """Set the attempt's context up and return its call, so that no frame of the engine stands around it."""
         run, job = attempt.run, attempt.runnable.job
         # It refers to the attempt, never the other way round: a circle would be left to the collector.
         key = None if run.rare is None else run.key
@@ -187,44 +183,23 @@ class Runner:
         return call
 
     def _end(self, attempt: RunningAttempt, value: Any, error: BaseException | None) -> None:
-        """Judge how the attempt ended, and have it recorded."""
+        """Judge an attempt, and have it recorded."""
         run, job, now = attempt.run, attempt.runnable.job, self._timeline.now()
         verdict = judge(job, run, attempt.cancel_requested, value, error, now)
         if isinstance(error, Exception):
             if verdict is not None and verdict.state != "pending":
-                # Before it is recorded: a handle may see the record before we are told that it stands.
-                self._bus.keep(run.id, leaf(error))
+                # Before it is recorded: a handle may see the record before the recorder tells of it.
+                self._waiters.keep_error(run.id, leaf(error))
             if self._store.durable:
                 let_go_of_locals(error)
         if verdict is None:
-            self._done(run, None)
+            self._endings.attempt_ended(run)
         else:
-            self.recorder.take(run, verdict, now, job)
-
-    def _recorded(self, run: RunRecord, verdict: Verdict, now: Now, job: Job, held: bool) -> None:
-        """Free an attempt's seat, and tell whoever waits or listens if its end stands in the ledger."""
-        self._done(run, verdict)
-        if not held:
-            return
-        # The row says what became of it, not the verdict: a cancel may have been asked meanwhile.
-        if run.state != "pending":
-            self.ended(run, job)
-            return
-        self._bus.notify(run.id)  # that it waits again is a change, too
-        if self._bus.wants(RunWaits):
-            self._bus.emit(RunWaits(to_datetime(now.wall), run_view(run, job)))
-
-    def ended(self, run: RunRecord, job: Job | None) -> None:
-        """Tell whoever waits or listens that a run has its outcome."""
-        self.let_go(run.job)
-        self._bus.ended(run.id)
-        kind = RunSucceeded if run.state == "succeeded" else RunUnsuccessful
-        if self._bus.wants(kind):
-            self._bus.emit(kind(to_datetime(self._timeline.now().wall), run_view(run, job)))
+            self._recorder.take(run, verdict, now, job)
 
     def _leave(self, attempt: RunningAttempt) -> None:
         del self.running[attempt.run.id]
-        attempt.task = None  # it has the context that knows of us: a circle, if it stayed
+        attempt.task = None  # it has the context that knows of the attempt: a circle, if it stayed
         if attempt.runnable.in_loop:
             self._watcher.idle()
         if attempt.timer is not None:
@@ -233,7 +208,7 @@ class Runner:
             self._idle.set()
 
     async def idle(self) -> None:
-        """Wait until nothing is executed here."""
+        """Wait until no attempt is executed."""
         while self.running:
             if self._idle is None or self._idle.is_set():
                 self._idle = anyio.Event()
@@ -249,7 +224,7 @@ class Runner:
         attempt.timer = self._timers.at(attempt.deadline, lambda: self._expire(attempt))
 
     def _expire(self, attempt: RunningAttempt) -> None:
-        """The deadline has come, unless it was extended meanwhile."""
+        """Cancel an attempt whose deadline has come, unless it was extended meanwhile."""
         assert attempt.deadline is not None
         if attempt.deadline > self._clock.monotonic():
             attempt.timer = self._timers.at(attempt.deadline, lambda: self._expire(attempt))
@@ -257,7 +232,7 @@ class Runner:
             attempt.cancel("timeout")
 
     def give_up_later(self, attempt: RunningAttempt) -> None:
-        """Free the slot of an attempt that does not end within its grace."""
+        """Free the place of an attempt that does not end within its grace."""
         if attempt.timer is not None:
             attempt.timer.cancel()
         attempt.timer = self._timers.at(self._clock.monotonic() + GRACE, lambda: self.give_up(attempt))
@@ -272,19 +247,34 @@ class Runner:
         if attempt.phase != "new":
             self.given_up += 1
             logger.error(
-                "job %r did not end after it was cancelled (%s): its slot is freed and its code, "
+                "job %r did not end after it was cancelled (%s): its place is freed and its code, "
                 "which swallows cancellation, is left to itself",
-                attempt.run.job, attempt.cancel_requested, extra={"run_id": f"{attempt.run.id:032x}", "job": attempt.run.job},
+                attempt.run.job, attempt.cancel_requested,
+                extra={"run_id": f"{attempt.run.id:032x}", "job": attempt.run.job},
             )  # fmt: skip
             error = TimeoutError(f"the attempt did not end within {GRACE:g} s of its cancellation")
         self._end(attempt, None, error)
 
-    def cancel(self, run_id: int, why: str) -> bool:
-        """Ask a running attempt to end. Returns whether it is ours."""
+    def cancel(self, run_id: int, why: str) -> None:
+        """Have a running attempt end. The cancel of a run that is not known here is kept for the next claim's answer.
+
+        A cancel can be heard of after a claim was committed and before its answer has come.
+        """
         attempt = self.running.get(run_id)
         if attempt is not None:
             attempt.cancel(why)
-        return attempt is not None
+        else:
+            self._early[run_id] = why
+
+    def cancel_all(self, why: str) -> None:
+        """Have every running attempt end."""
+        for attempt in list(self.running.values()):
+            attempt.cancel(why)
+
+    def give_up_all(self) -> None:
+        """Record every run whose attempt has not ended, without waiting for its code."""
+        for attempt in list(self.running.values()):
+            self.give_up(attempt)
 
     def complete_in(self, attempt: RunningAttempt, connection: Any) -> Any:
         """Write the run's success through the user's connection, where the store can."""

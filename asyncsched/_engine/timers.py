@@ -1,14 +1,29 @@
-"""Things to do at a moment of the loop's time, for those who have no task of their own to sleep."""
+"""Calls at a moment of the loop's time, for parts that have no task of their own to sleep.
+
+One task serves all timers of a worker. It asks no store, so a timeout is served while a claim waits
+for a database that is locked or away.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncsched._backends.base import Sleeper
+    from asyncsched.abc import Clock
+
+logger = logging.getLogger("asyncsched.scheduler")
+
+_LONG = 3600.0
+"""Seconds for which the task sleeps where there is no timer."""
 
 
 class Timer:
-    """One thing to do; ``cancel`` makes its entry stale."""
+    """One call to make; ``cancel`` makes its entry stale."""
 
     __slots__ = ("_timers", "call")
 
@@ -17,7 +32,7 @@ class Timer:
         self.call: Callable[[], object] | None = call
 
     def cancel(self) -> None:
-        """Do not do it. Idempotent."""
+        """Do not make it. Idempotent."""
         if self.call is not None:
             self.call = None
             self._timers.stale += 1
@@ -26,10 +41,12 @@ class Timer:
 class Timers:
     """A heap of timers whose cancelled entries are dropped when they are met, or when they are many."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, sleeper: Sleeper) -> None:
+        self._clock = clock
+        self._sleeper = sleeper
         self._heap: list[tuple[float, int, Timer]] = []
         self._numbers = count()
-        self._wake = wake
+        self._closing = False
         self.stale = 0
 
     def at(self, when: float, call: Callable[[], object]) -> Timer:
@@ -38,25 +55,39 @@ class Timers:
         heap = self._heap
         heappush(heap, (when, next(self._numbers), timer))
         if heap[0][2] is timer:
-            self._wake()
+            self._sleeper.wake()
         if self.stale > 64 and self.stale * 2 > len(heap):
             self._heap = [entry for entry in heap if entry[2].call is not None]
             heapify(self._heap)
             self.stale = 0
         return timer
 
-    def peek(self) -> float | None:
-        """Return when the next timer is due, or ``None``."""
+    async def serve(self) -> None:
+        """Call what is due, until :meth:`close`. A call that raises is logged, and costs no other timer."""
+        while not self._closing:
+            now = self._clock.monotonic()
+            self._call_due(now)
+            first = self._first()
+            await self._sleeper.until(now + _LONG if first is None else first)
+
+    def close(self) -> None:
+        """End the task that serves the timers; cancelling them stays possible."""
+        self._closing = True
+        self._sleeper.wake()
+
+    def _first(self) -> float | None:
         heap = self._heap
         while heap and heap[0][2].call is None:
             heappop(heap)
             self.stale -= 1
         return heap[0][0] if heap else None
 
-    def run_due(self, now: float) -> None:
-        """Call what is due."""
-        while (when := self.peek()) is not None and when <= now:
+    def _call_due(self, now: float) -> None:
+        while (when := self._first()) is not None and when <= now:
             timer = heappop(self._heap)[2]
             call, timer.call = timer.call, None
             assert call is not None
-            call()
+            try:
+                call()
+            except Exception:
+                logger.exception("a timer failed; the others are served")

@@ -1,193 +1,202 @@
-"""One store with its engine and its runner, and the desk that the handles of its runs turn to."""
+"""A worker: one store, and the parts that fire its schedules and execute its runs.
+
+The worker conducts. It asks the engine for a turn, hands the claimed runs to the runner, and sleeps
+until the agenda says that something is due. Its parts are made in order, and none knows the worker.
+"""
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime, timedelta
+import logging
+from collections.abc import Callable, Iterable
+from contextvars import Context
 from typing import TYPE_CHECKING, cast
 
 import anyio
 
 from asyncsched._backends.clock import ClusterTimeline, Timeline
-from asyncsched._core.errors import ArgumentError, ConfigurationError, SchedulerClosed, StoreUnavailable
-from asyncsched._core.instants import Instant, Now, to_instant, to_micros
-from asyncsched._core.jobs import Job
-from asyncsched._core.records import InstanceRecord, RunRecord
-from asyncsched._core.version import VERSION
+from asyncsched._core.errors import StoreUnavailable
+from asyncsched._core.jobs import Declared, JobRegistry
+from asyncsched._core.requests import Claimed, Fenced
+from asyncsched._engine.agenda import Agenda
+from asyncsched._engine.endings import Endings
 from asyncsched._engine.engine import Engine
+from asyncsched._engine.maintenance import Maintenance
 from asyncsched._engine.membership import Membership
 from asyncsched._engine.progress import ProgressBoard
-from asyncsched._engine.reconcile import Reconciler, new_schedule
+from asyncsched._engine.reconcile import Reconciler
+from asyncsched._engine.recorder import Recorder
 from asyncsched._engine.runner import Runner
 from asyncsched._engine.timers import Timers
 from asyncsched.abc import ClusterStore, Store
 
 if TYPE_CHECKING:
-    from asyncsched._core.jobs import Declared
-    from asyncsched._engine.runtime import Runtime
+    from asyncsched._engine.environment import Environment
+    from asyncsched._engine.pipeline import Runnables
+
+logger = logging.getLogger("asyncsched.scheduler")
 
 
 class Worker:
-    """One store with its engine and its runner. A scheduler has one, and a second for local work."""
+    """Fires the schedules of one store and executes its runs.
 
-    def __init__(self, runtime: Runtime, store: Store) -> None:
+    Args:
+        store: the ledger.
+        environment: the scheduler's shared parts.
+        registry: what the code declares.
+        jobs: the jobs that can be run here.
+        draining: whether nothing more is to be begun.
+        strict: whether memory sends arguments and results through JSON, as a durable store would.
+
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        environment: Environment,
+        registry: JobRegistry,
+        jobs: Runnables,
+        draining: Callable[[], bool],
+        strict: bool = False,
+    ) -> None:
         self.store = store
-        self.runtime = runtime
-        clock, backend = runtime.clock, runtime.backend
-        self.timeline = (ClusterTimeline if store.durable else Timeline)(clock)
-        sleeper = backend.sleeper()
-        self.timers = timers = Timers(sleeper.wake)
-        self.engine = Engine(
-            store, self.timeline, clock, runtime.bus, backend, sleeper, timers, runtime.capacity, runtime.ids,
-            runtime.runnables, runtime.ids.instance, runtime.is_draining,
-        )  # fmt: skip
-        self.runner = Runner(
-            store, self.timeline, clock, runtime.bus, backend, timers, runtime.context, self.engine.done,
-            runtime.watcher,
-        )  # fmt: skip
-        self.engine.runner = self.runner
-        self.board = ProgressBoard(store, self.timeline, clock, runtime.bus, backend)
-        self.runner.progressed = self.board.changed
-        self.runner.let_go = runtime.registry.let_go
-        self.control = WorkerRunControl(runtime, self)
+        self.as_json = store.durable or strict
+        self._environment = environment
+        self._backend = environment.backend
+        self._clock = environment.clock
+        self._jobs = jobs
+        self._closing = False
+        self._failures = 0
+        self._sleeper = environment.backend.sleeper()
+        timeline = ClusterTimeline(environment.clock) if store.durable else Timeline(environment.clock)
+        self.timeline: Timeline = timeline
+        self.agenda = Agenda(self._sleeper.wake)
+        self.timers = Timers(environment.clock, environment.backend.sleeper())
+        self.engine = Engine(store, timeline, environment, self.agenda, jobs, draining)
+        self.endings = Endings(timeline, environment, self.agenda, registry.let_go)
+        self.recorder = Recorder(store, environment, self.endings.recorded)
+        board = ProgressBoard(store, timeline, environment)
+        self.runner = Runner(store, timeline, environment, self.timers, self.recorder, self.endings, board)
+        self.reconciler = Reconciler(store, timeline, registry, environment.settings.triggers, strict)
         self.membership: Membership | None = None
-        self._reconciler = Reconciler(store, self.timeline, runtime.registry)
-        if store.durable:
-            self.engine.put_back = self._reconciler.put_back
+        self._maintenance: Maintenance | None = None
+        if isinstance(timeline, ClusterTimeline) and environment.settings.role != "off":
+            shared = cast("ClusterStore", store)
+            self.membership = Membership(
+                shared, environment, timeline, self.agenda, self.engine, self.runner, self.reconciler
+            )
+            if environment.settings.works:
+                self._maintenance = Maintenance(shared, environment, timeline, self.membership)
+
+    # ── a life ───────────────────────────────────────────────────────────────────────────────
 
     async def open(self) -> None:
         """Open the store; one that is shared, as one instance among others."""
-        if not self.store.durable:
-            await self.store.open(self.engine.notify)
-            return
-        store = cast("ClusterStore", self.store)
-        store.prepare(self.runtime.clock, self._reconciler.read_trigger)
-        await store.open(self.engine.notify)
+        if isinstance(self.timeline, ClusterTimeline):
+            await self._open_shared(cast("ClusterStore", self.store), self.timeline)
+        else:
+            await self.store.open(self.agenda.notify)
+
+    async def _open_shared(self, store: ClusterStore, timeline: ClusterTimeline) -> None:
+        store.prepare(self._clock, self.reconciler.read_trigger)
+        await store.open(self.agenda.notify)
         try:
-            await self._join(store)
+            timeline.refresh(await store.time(), self._clock.monotonic(), self._clock.monotonic())
+            if self.membership is not None:
+                await self.membership.join()
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await store.close()
             raise
 
-    async def _join(self, store: ClusterStore) -> None:
-        runtime, timeline = self.runtime, cast("ClusterTimeline", self.timeline)
-        timeline.refresh(await store.time(), runtime.clock.monotonic(), runtime.clock.monotonic())
-        if runtime.role == "off":
-            return
-        jobs = {name for name, job in runtime.registry.jobs.items() if not job.each_instance}
-        me = InstanceRecord(
-            runtime.ids.instance, socket.gethostname(), os.getpid(), VERSION, runtime.role,
-            frozenset(jobs), frozenset(one.id for one in self._reconciler.declared()),
-        )  # fmt: skip
-        self.membership = Membership(
-            store, timeline, runtime.clock, runtime.bus, runtime.backend, self.engine, self.runner, me,
-            runtime.ids.incarnation, self._reconciler.members_changed,
-        )  # fmt: skip
-        await self.membership.join()
+    async def declare(self, declared: Iterable[Declared]) -> None:
+        """Bring the code's schedules into the store."""
+        if self.membership is not None:
+            me = self.membership.me.incarnation
+            await self.reconciler.declare(me)
+            await self.reconciler.members_changed(me, await self.membership.members())
+        if not self.store.durable:
+            now = self.timeline.now()
+            for one in declared:
+                await self.store.put_schedule(self.reconciler.new_schedule(one, now), 0, now)
+        self.agenda.follow(await self.store.schedules())
+        self.agenda.notify()  # the worker may be asleep already: where tasks begin at once, it was first
 
     def begin(self) -> None:
-        """Begin to fire and to run."""
-        self.engine.works = True
-        self.runtime.backend.spawn(self.engine.serve(), self.runtime.context.copy())
+        """Begin to live among the other instances, if there are any; and to fire and run, if that is the role."""
+        if self.membership is not None:
+            self.membership.begin()
+        if self._environment.settings.works:
+            self._environment.capacity.subscribe(self.agenda.notify)
+            self._backend.spawn(self.timers.serve(), Context())
+            self._backend.spawn(self._serve(), self._environment.context.copy())
+        if self._maintenance is not None:
+            self._maintenance.begin()
+
+    def stop(self) -> None:
+        """Begin nothing more, whatever a claim under way brings. Idempotent."""
+        if not self._closing and self._environment.settings.works:
+            self._environment.capacity.unsubscribe(self.agenda.notify)
+        self._closing = True
+        self.engine.close()
+        self._sleeper.wake()
+
+    def close(self) -> None:
+        """Stop all parts; outcomes that the store has not taken are tried once more."""
+        self.stop()
+        self.recorder.last_call()
+        self.timers.close()
+        if self.membership is not None:
+            self.membership.close()
+        if self._maintenance is not None:
+            self._maintenance.close()
 
     async def leave(self) -> None:
         """Let the other instances go on without this one."""
         if self.membership is not None:
             await self.membership.leave()
 
-    async def declare(self, declared: Iterable[Declared]) -> None:
-        """Bring the code's schedules into the store."""
-        if self.membership is not None:
-            me = self.membership.me.incarnation
-            await self._reconciler.declare(me)
-            await self._reconciler.members_changed(me, await self.membership.members())
-        if not self.store.durable:
-            now = self.timeline.now()
-            for one in declared:
-                await self.store.put_schedule(
-                    new_schedule(one, self.store, now, strict=self.runtime.strict), 0, now
-                )
-        self.engine.follow(await self.store.schedules())
-        self.engine.notify()  # it may be asleep already: where tasks begin at once, it was before us
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────
 
+    async def _serve(self) -> None:
+        """Take turns until :meth:`stop`. A failure of one turn is logged, and the next turn comes."""
+        while not self._closing:
+            try:
+                claimed = await self.engine.turn()
+                # An answer that came too late is not begun: another instance does so.
+                if claimed is not None and not self._closing:
+                    self._take(claimed)
+            except Exception as error:
+                await self._back_off(error)
+                continue
+            self._failures = 0
+            if self.engine.busy:
+                await self._backend.pause()
+            elif not self._closing:
+                await self._sleeper.until(self.engine.wake_at())
 
-class WorkerRunControl:
-    """Looks after single runs of one line."""
+    def _take(self, claimed: Claimed) -> None:
+        """Start the runs that a claim brought, and pass on what else it did."""
+        holder, jobs = self.engine.holder, self._jobs
+        # None of them are, if this instance was declared dead meanwhile.
+        ours = [run for run in claimed.runs if run.holder == holder]
+        for run in ours:
+            self._environment.capacity.take(run.executor)
+        self.runner.start((run, jobs[run.job]) for run in ours)
+        for run_id, why in claimed.cancel_requests:
+            self.runner.cancel(run_id, why)
+        for run in claimed.dropped:
+            self.endings.run_ended(run, jobs[run.job].job if run.job in jobs else None)
 
-    __slots__ = ("_runtime", "_worker")
-
-    def __init__(self, runtime: Runtime, worker: Worker) -> None:
-        self._runtime = runtime
-        self._worker = worker
-
-    async def query(self, run_id: int) -> RunRecord | None:
-        return await self._answer(self._worker.store.run(run_id))
-
-    def job_of(self, name: str) -> Job | None:
-        return self._runtime.registry.jobs.get(name)
-
-    def watch(self, run_id: int) -> tuple[anyio.Event, Callable[[], None]]:
-        return self._runtime.bus.wait_for(run_id)
-
-    async def cancel(self, run_id: int, why: str) -> RunRecord | None:
-        before = await self.query(run_id)
-        if before is None:
-            return None  # nor would a write find it, which may have to wait for somebody's transaction
-        lived, now, runner = before.live, self._worker.timeline.now(), self._worker.runner
-        record = await self._answer(self._worker.store.cancel(run_id, why, now))
-        if record is not None and record.state == "running":
-            runner.cancel(run_id, why)
-        elif record is not None and lived and record.finished_at == now.wall and run_id not in runner.known():
-            runner.ended(record, self.job_of(record.job))  # by us: else whoever executed it tells
-        return record
-
-    async def move(self, run_id: int, when: tuple[Instant, bool]) -> RunRecord | None:
-        if self.closed():
-            raise _gone(self._worker.store)
-        record = await self._answer(self._worker.store.move(run_id, *when, self._worker.timeline.now()))
-        if record is not None and record.state == "pending":
-            self._worker.engine.added(record)
-        return record
-
-    def when(
-        self, delay: float | timedelta | None, at: datetime | None, now: Now | None = None
-    ) -> tuple[Instant, bool]:
-        """Return a due time, and whether it stands on the steady timeline."""
-        now = now or self._worker.timeline.now()
-        if at is None:
-            if delay is None:
-                return now.steady, True
-            micros = to_micros(delay, "delay")
-            if micros < 0:
-                raise ConfigurationError(f"delay must not be negative, not {delay}")
-            return now.steady + micros, True
-        if delay is not None:
-            raise ArgumentError("give delay= or at=, not both")
-        return max(to_instant(at, "at"), now.wall), False
-
-    async def _answer(self, asked: Awaitable[RunRecord | None]) -> RunRecord | None:
-        """Return the store's answer, or say that it was closed with the scheduler."""
-        try:
-            return await asked
-        except StoreUnavailable:
-            if self.closed():
-                raise _gone(self._worker.store) from None
-            raise
-
-    def error_of(self, run_id: int) -> BaseException | None:
-        return self._runtime.bus.error_of(run_id)
-
-    def closed(self) -> bool:
-        return self._runtime.bus.closed
-
-
-def _gone(store: Store) -> SchedulerClosed:
-    if not store.durable:
-        return SchedulerClosed("the scheduler has been closed, and its runs ended with it")
-    return SchedulerClosed(
-        "the scheduler has been closed, and its store with it; the run is kept there: when a scheduler runs "
-        "again, ask by its handle(run_id)"
-    )
+    async def _back_off(self, error: Exception) -> None:
+        """Go on a little later after a turn that failed, and later still while the store is away."""
+        away = isinstance(error, (StoreUnavailable, Fenced))
+        if not away:
+            logger.error("a turn of the scheduler failed; it goes on in a second", exc_info=error)
+        elif not self._failures:
+            logger.warning("nothing is begun while the store does not take it: %s", error)
+        pause = min(0.1 * 2**self._failures, 2.0) if away else 1.0
+        self._failures = min(self._failures + 1, 10)
+        self.agenda.notified = True
+        until = self._clock.monotonic() + pause
+        while not self._closing and self._clock.monotonic() < until:
+            await self._sleeper.until(until)

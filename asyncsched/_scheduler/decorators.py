@@ -7,24 +7,17 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Never, TypeVar, Unpack
 
 from asyncsched._core.errors import ConfigurationError, SchedulerStateError
-from asyncsched._core.instants import to_zone
 from asyncsched._core.text import safe_repr, shorten
 from asyncsched._core.trigger import Trigger
+from asyncsched._scheduler.face import Face
 from asyncsched._scheduler.options import Options
-from asyncsched._scheduler.registry import Registry
-from asyncsched.abc import Executor
 from asyncsched.triggers import Cron, Interval
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Declarations:
+class Declarations(Face):
     """The part of a scheduler that is used while modules are imported, before it is started."""
-
-    def __init__(self, executors: dict[str, Executor], timezone: str | tzinfo) -> None:
-        self._registry = Registry(executors)
-        self._timezone = to_zone(timezone)
-        self._open = False
 
     def interval(
         self,

@@ -14,20 +14,18 @@ from asyncsched._core.errors import (
     ConfigurationError,
     KeyConflict,
     SchedulerStateError,
-    UnknownRun,
 )
 from asyncsched._core.instants import to_micros
 from asyncsched._core.jobs import Job
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Added
 from asyncsched._core.text import safe_repr, shorten
-from asyncsched._scheduler.handle import RunHandle
-from asyncsched._scheduler.once import Once, handle_of, make_run, put_off
-from asyncsched._scheduler.registry import Registry
+from asyncsched._scheduler.face import Face, Running
+from asyncsched._scheduler.handle import RunHandle, run_number
+from asyncsched._scheduler.once import Once, put_off
 
 if TYPE_CHECKING:
     from asyncsched._core.instants import Now
-    from asyncsched._engine.runtime import Runtime
     from asyncsched._engine.worker import Worker
 
 T = TypeVar("T")
@@ -51,13 +49,8 @@ class OnceOptions(TypedDict, total=False):
     connection: Any
 
 
-class Enqueue:
+class Enqueue(Face):
     """The part of a scheduler that is used in request handlers."""
-
-    _registry: Registry
-
-    def _running(self) -> Runtime:
-        raise NotImplementedError
 
     @overload
     async def schedule_once(
@@ -129,43 +122,43 @@ class Enqueue:
                 f"schedule_once has no argument {name!r}; arguments of the job's function are given by "
                 f"position, or as kwargs={{{name!r}: ...}}"
             )
-        runtime = self._running()
+        running = self._running()
         once = Once(func, args, kwargs, delay, at, key, key_ttl, priority, tags)
         if connection is not None:
             if replace:
                 raise ArgumentError(
                     "replace=True and connection= do not go together: moving a run is no INSERT"
                 )
-            return await self._add_in(runtime.main, connection, self._of_statement(once))
-        job = self._job_for(func, runtime)
+            return await self._add_in(running.main, connection, self._of_statement(once))
+        job = self._job_for(func, running)
         if replace and key is None:
             raise ArgumentError(
                 f"job {job.name!r}: replace=True needs a key=, by which the run to move is found"
             )
-        worker = runtime.main if not job.each_instance else await runtime.local()
+        worker = running.main if not job.each_instance else await running.local()
         now = worker.timeline.now()
-        run = make_run(worker, job, once, now)
+        run = self._make_run(worker, job, once, now)
         added = (await worker.store.add((run,), now, replace))[0]
-        worker.engine.added(added.run)
-        return handle_of(worker, run, added)
+        worker.agenda.add(added.run)
+        return self._handle_of(worker, run, added)
 
     async def _add_in(self, worker: Worker, connection: Any, run: RunRecord) -> RunHandle[Any]:
         """Put a run into the ledger through the user's own connection."""
         store: Any = worker.store
         count = await _answer(store.add_in(connection, run, worker.timeline.now()))
         if count != 0:  # a driver that does not know how many says -1
-            return RunHandle(worker.control, run.id, run, True, uncommitted=True)
+            return RunHandle(self._control(worker), run.id, run, True, uncommitted=True)
         for id, arguments in await _answer(store.key_holder_in(connection, run)):
             conflict = arguments != run.arguments
             number = int(id.replace("-", ""), 16)
             found = await worker.store.run(number)
             if found is not None:
-                worker.engine.added(found)
-                return handle_of(worker, run, Added(found, False, conflict))
+                worker.agenda.add(found)
+                return self._handle_of(worker, run, Added(found, False, conflict))
             # The same transaction wrote it before, and nobody else sees it yet.
             run.id = number
-            handle_of(worker, run, Added(run, False, conflict))
-            return RunHandle(worker.control, number, run, False, uncommitted=True)
+            self._handle_of(worker, run, Added(run, False, conflict))
+            return RunHandle(self._control(worker), number, run, False, uncommitted=True)
         raise KeyConflict(
             f"job {run.job!r}: the key {shorten(run.key or '')!r} belongs to a run that this transaction does "
             "not see; try it again in a new one",
@@ -196,14 +189,14 @@ class Enqueue:
         return made
 
     def _of_statement(self, once: Once) -> RunRecord:
-        runtime = self._running()
-        worker = runtime.main
+        running = self._running()
+        worker = running.main
         if not callable(getattr(worker.store, "add_in", None)):
             raise SchedulerStateError(
                 "a run in your own transaction needs a SQLite or PostgreSQL store; this scheduler keeps its runs "
                 "in memory"
             )
-        return make_run(worker, self._job_for(once.func, runtime), once, worker.timeline.now())
+        return self._make_run(worker, self._job_for(once.func, running), once, worker.timeline.now())
 
     async def schedule_many(
         self, items: Sequence[Once], *, over: timedelta | float | None = None
@@ -226,8 +219,8 @@ class Enqueue:
             StoreUnavailable: the store did not take the rest in time.
 
         """
-        runtime = self._running()
-        worker = runtime.main
+        running = self._running()
+        worker = running.main
         now = worker.timeline.now()
         spread = 0 if over is None else to_micros(over, "schedule_many: over")
         if spread < 0:
@@ -236,7 +229,7 @@ class Enqueue:
         first: dict[bool, RunRecord] = {}  # by timeline
 
         def make(item: Once) -> RunRecord:
-            run = self._of_many(item, runtime, now)
+            run = self._of_many(item, running, now)
             if spread and item.timeless:
                 loose.append(run)
             if run.due < first.setdefault(run.steady, run).due:
@@ -251,20 +244,20 @@ class Enqueue:
             added = await worker.store.add(runs, now)
         finally:
             for run in first.values():  # it may be there, even if the others are not
-                worker.engine.added(run)
+                worker.agenda.add(run)
         return await in_turns(
-            lambda number: handle_of(worker, runs[number], added[number]), range(len(runs)), ONE_TURN
+            lambda number: self._handle_of(worker, runs[number], added[number]), range(len(runs)), ONE_TURN
         )
 
-    def _of_many(self, item: Once, runtime: Runtime, now: Now) -> RunRecord:
+    def _of_many(self, item: Once, running: Running, now: Now) -> RunRecord:
         if not isinstance(item, Once):
             raise ConfigurationError(f"schedule_many takes Once(...) values, not {safe_repr(item)}")
-        job = self._job_for(item.func, runtime)
+        job = self._job_for(item.func, running)
         if job.each_instance:
             raise ConfigurationError(
                 f"job {job.name!r} is each_instance, and kept apart; schedule it by schedule_once"
             )
-        return make_run(runtime.main, job, item, now)
+        return self._make_run(running.main, job, item, now)
 
     @overload
     def schedule_once_sync(
@@ -305,13 +298,13 @@ class Enqueue:
             SchedulerStateError: called in the event loop's own thread; use ``await schedule_once``.
 
         """
-        runtime = self._running()
-        if get_ident() == runtime.thread:
+        running = self._running()
+        if get_ident() == running.thread:
             raise SchedulerStateError(
                 "schedule_once_sync() was called in the event loop's thread, which it would block; "
                 "there, use await scheduler.schedule_once(...)"
             )
-        return runtime.from_thread(lambda: self.schedule_once(func, *args, kwargs=kwargs, **options))
+        return running.from_thread(lambda: self.schedule_once(func, *args, kwargs=kwargs, **options))
 
     def handle(self, run_id: str) -> RunHandle[Any]:
         """Return the handle of a run by its id, from whichever instance it was scheduled.
@@ -320,22 +313,15 @@ class Enqueue:
             UnknownRun: the text cannot be a run's id. Whether there is such a run shows at its use.
 
         """
-        runtime = self._running()
-        try:
-            number = int(run_id, 16)
-            if len(run_id) != 32 or not 0 < number < 1 << 128:
-                raise ValueError
-        except (ValueError, TypeError):
-            raise UnknownRun(str(run_id), "a run's id has 32 hexadecimal digits") from None
-        return RunHandle(runtime.control(runtime.main), number)
+        return RunHandle(self._control(self._running().main), run_number(run_id))
 
-    def _job_for(self, func: Any, runtime: Runtime) -> Job:
+    def _job_for(self, func: Any, running: Running) -> Job:
         job = self._registry.find(func)
         if job is None:
-            if isinstance(func, str) or runtime.main.store.durable or not callable(func):
+            if isinstance(func, str) or running.main.store.durable or not callable(func):
                 return self._registry.get(func)
-            job = self._registry.adopt(func, runtime.unlearn)
-            runtime.learn(job)
+            job = self._registry.adopt(func, running.jobs.unlearn)
+            running.jobs.learn(job)
         return job
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
@@ -21,11 +21,16 @@ from asyncsched._core.errors import (
     UnknownRun,
 )
 from asyncsched._core.instants import SECOND, Instant, to_micros
-from asyncsched._core.jobs import Job
+from asyncsched._core.jobs import Job, JobRegistry
 from asyncsched._core.mapping import result_of, run_id_text, run_view
 from asyncsched._core.models import Progress, Run
 from asyncsched._core.records import RunRecord
 from asyncsched._core.states import Outcome
+from asyncsched._scheduler.once import due_time
+
+if TYPE_CHECKING:
+    from asyncsched._engine.waiters import Waiters
+    from asyncsched._engine.worker import Worker
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -41,24 +46,91 @@ _UNCOMMITTED = (
 _FAILURES: dict[str, type[RunFailed]] = {"cancelled": RunCancelled, "timed_out": RunTimedOut, "lost": RunLost}
 
 
-class RunControl(Protocol):
-    """What a handle needs of its scheduler."""
+class RunControl:
+    """Looks after single runs of one worker, for their handles.
 
-    async def query(self, run_id: int) -> RunRecord | None: ...
+    Args:
+        worker: whose store has the runs.
+        waiters: wakes handles at changes of their runs.
+        registry: finds the job of a run.
 
-    def job_of(self, name: str) -> Job | None: ...
+    """
 
-    def watch(self, run_id: int) -> tuple[anyio.Event, Callable[[], None]]: ...
+    __slots__ = ("_registry", "_waiters", "_worker", "error_of", "watch")
 
-    async def cancel(self, run_id: int, why: str) -> RunRecord | None: ...
+    def __init__(self, worker: Worker, waiters: Waiters, registry: JobRegistry) -> None:
+        self._worker = worker
+        self._waiters = waiters
+        self._registry = registry
+        self.watch = waiters.wait_for
+        self.error_of = waiters.error_of
 
-    async def move(self, run_id: int, when: tuple[Instant, bool]) -> RunRecord | None: ...
+    def job_of(self, name: str) -> Job | None:
+        """Return a run's job, if this scheduler knows it."""
+        return self._registry.jobs.get(name)
 
-    def when(self, delay: float | timedelta | None, at: datetime | None) -> tuple[Instant, bool]: ...
+    def closed(self) -> bool:
+        """Whether the scheduler has been closed."""
+        return self._waiters.closed
 
-    def error_of(self, run_id: int) -> BaseException | None: ...
+    async def query(self, run_id: int) -> RunRecord | None:
+        """Return the run as it stands, or ``None``."""
+        return await self._answer(self._worker.store.run(run_id))
 
-    def closed(self) -> bool: ...
+    async def cancel(self, run_id: int, why: str) -> RunRecord | None:
+        """End a pending run, or have its holder cancel it. Returns the run, or ``None``."""
+        before = await self.query(run_id)
+        if before is None:
+            return None  # nor would a write find it, which may have to wait for a user's transaction
+        worker = self._worker
+        lived, now = before.live, worker.timeline.now()
+        record = await self._answer(worker.store.cancel(run_id, why, now))
+        if record is not None and record.state == "running":
+            worker.runner.cancel(run_id, why)
+        elif (
+            record is not None
+            and lived
+            and record.finished_at == now.wall
+            and run_id not in worker.runner.known()
+        ):
+            worker.endings.run_ended(record, self.job_of(record.job))  # ended here: else its holder tells
+        return record
+
+    async def move(self, run_id: int, due: Instant, steady: bool) -> RunRecord | None:
+        """Give a pending run another time. Returns the run as it stands, or ``None``.
+
+        Raises:
+            SchedulerClosed: the scheduler has been closed.
+
+        """
+        worker = self._worker
+        if self.closed():
+            raise self._gone()
+        record = await self._answer(worker.store.move(run_id, due, steady, worker.timeline.now()))
+        if record is not None and record.state == "pending":
+            worker.agenda.add(record)
+        return record
+
+    def due_time(self, delay: float | timedelta | None, at: datetime | None) -> tuple[Instant, bool]:
+        """Return a due time, and whether it stands on the steady timeline."""
+        return due_time(delay, at, self._worker.timeline.now())
+
+    async def _answer(self, answer: Awaitable[RunRecord | None]) -> RunRecord | None:
+        """Return the store's answer, or say that it was closed with the scheduler."""
+        try:
+            return await answer
+        except StoreUnavailable:
+            if self.closed():
+                raise self._gone() from None
+            raise
+
+    def _gone(self) -> SchedulerClosed:
+        if not self._worker.store.durable:
+            return SchedulerClosed("the scheduler has been closed, and its runs ended with it")
+        return SchedulerClosed(
+            "the scheduler has been closed, and its store with it; the run is kept there: when a scheduler runs "
+            "again, ask by its handle(run_id)"
+        )
 
 
 class RunHandle(Generic[T_co]):
@@ -206,7 +278,7 @@ class RunHandle(Generic[T_co]):
             raise ArgumentError("reschedule: give delay= or at=")
         if self._uncommitted:
             await self._look()  # a write would wait for the end of that transaction
-        record = await self._control.move(self._id, self._control.when(delay, at))
+        record = await self._control.move(self._id, *self._control.due_time(delay, at))
         if record is None:
             raise self._unknown()
         if record.state != "pending":
@@ -243,3 +315,19 @@ def failure_of(record: RunRecord) -> RunFailed:
     else:
         made = kind(run_id_text(record.id), record.job, outcome, error.type, error.message, error.traceback)
     return made
+
+
+def run_number(id: object) -> int:
+    """Return the number of a run's id.
+
+    Raises:
+        UnknownRun: the text cannot be one.
+
+    """
+    try:
+        number = int(id, 16) if isinstance(id, str) and len(id) == 32 else 0
+    except ValueError:
+        number = 0
+    if number <= 0:
+        raise UnknownRun(str(id), "a run's id has 32 hexadecimal digits")
+    return number

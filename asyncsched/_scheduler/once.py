@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncsched._core.checks import check_int, check_text
 from asyncsched._core.errors import ArgumentError, ConfigurationError, KeyConflict
-from asyncsched._core.instants import to_micros
+from asyncsched._core.instants import Instant, to_instant, to_micros
 from asyncsched._core.mapping import run_id_text
 from asyncsched._core.propagation import capture
 from asyncsched._core.records import RunRecord
-from asyncsched._core.requests import Added
 from asyncsched._core.text import safe_repr, shorten
-from asyncsched._scheduler.handle import RunHandle
 from asyncsched._scheduler.options import tags_of
 
 if TYPE_CHECKING:
     from asyncsched._core.instants import Now
     from asyncsched._core.jobs import Job
-    from asyncsched._engine.worker import Worker
 
 
 class Once(NamedTuple):
@@ -42,32 +39,34 @@ class Once(NamedTuple):
         return self.delay is None and self.at is None
 
 
-def make_run(
-    worker: Worker, job: Job, once: Once, now: Now, origin: str = "once", schedule: str | None = None
-) -> RunRecord:
+def make_run(once: Once, job: Job, run_id: int, now: Now, *, as_json: bool) -> RunRecord:
     """Return a run that is to be added, everything about it checked.
+
+    Args:
+        once: the call.
+        job: what it runs.
+        run_id: the run's id.
+        now: the moment.
+        as_json: whether the arguments are kept as JSON.
 
     Raises:
         ArgumentError: the arguments do not fit, or one of the others is of no use.
         ConfigurationError: a time or a number is wrong. Both name the job.
 
     """
-    runtime, signature = worker.runtime, job.signature
+    signature = job.signature
     call = signature.bind(once.args, once.kwargs)
     permits = job.permits(call) if job.limits else ()
-    as_json = worker.store.durable or runtime.strict
     if once.key is not None or once.key_ttl:
         _check_key(job, once.key, once.key_ttl)
         call = signature.canonical(call)  # f(1) is f(x=1)
-    due, steady = (now.steady, True) if once.timeless else _due(worker, job, once, now)
+    due, steady = (now.steady, True) if once.timeless else _due(job, once, now)
     run = RunRecord(
-        runtime.ids.next(now.wall),
+        run_id,
         job.name,
         due,
         steady=steady,
         executor=job.executor,
-        origin=origin,
-        schedule=schedule,
         priority=job.priority if once.priority is None else _priority(job, once.priority),
         arguments=signature.encode(call) if as_json else call,
         tags=job.tags + tags_of(once.tags, f"job {job.name!r}") if once.tags else job.tags,
@@ -77,28 +76,43 @@ def make_run(
         run.key, run.permits = once.key, permits
         run.key_ttl = to_micros(once.key_ttl, "key_ttl") if once.key_ttl else 0
         run.context_vars = capture(job, as_json) if job.carry else None
-    runtime.registry.in_use(job.name)
     return run
 
 
-def handle_of(worker: Worker, run: RunRecord, added: Added) -> RunHandle[Any]:
-    """Return the handle of what the ledger has for ``run``.
+def due_time(delay: float | timedelta | None, at: datetime | None, now: Now) -> tuple[Instant, bool]:
+    """Return a due time, and whether it stands on the steady timeline.
+
+    Args:
+        delay: seconds or ``timedelta`` from now.
+        at: an aware datetime; past means now.
+        now: the moment.
 
     Raises:
-        KeyConflict: that is a run with other arguments.
+        ArgumentError: both were given.
+        ConfigurationError: one of them is no time, or a negative delay.
 
     """
-    stands = added.run
-    if stands is not run:
-        worker.runtime.registry.let_go(run.job)
-    if added.conflict:
-        raise KeyConflict(
-            f"job {stands.job!r}: the key {shorten(stands.key or '')!r} belongs to run "
-            f"{run_id_text(stands.id)}, which is {stands.state} and has other arguments; use another key, or "
-            "replace=True while it is pending",
-            run_id_text(stands.id),
-        )
-    return RunHandle(worker.control, stands.id, stands, added.created)
+    if at is None:
+        if delay is None:
+            return now.steady, True
+        micros = to_micros(delay, "delay")
+        if micros < 0:
+            raise ConfigurationError(f"delay must not be negative, not {delay}")
+        return now.steady + micros, True
+    if delay is not None:
+        raise ArgumentError("give delay= or at=, not both")
+    return max(to_instant(at, "at"), now.wall), False
+
+
+def conflict(stands: RunRecord) -> KeyConflict:
+    """Return the error for a key that belongs to a run with other arguments."""
+    run_id = run_id_text(stands.id)
+    return KeyConflict(
+        f"job {stands.job!r}: the key {shorten(stands.key or '')!r} belongs to run "
+        f"{run_id}, which is {stands.state} and has other arguments; use another key, or "
+        "replace=True while it is pending",
+        run_id,
+    )
 
 
 def put_off(run: RunRecord, micros: int) -> None:
@@ -108,9 +122,9 @@ def put_off(run: RunRecord, micros: int) -> None:
     run.ready_at = run.due
 
 
-def _due(worker: Worker, job: Job, once: Once, now: Now) -> tuple[int, bool]:
+def _due(job: Job, once: Once, now: Now) -> tuple[Instant, bool]:
     try:
-        return worker.control.when(once.delay, once.at, now)
+        return due_time(once.delay, once.at, now)
     except (ConfigurationError, ArgumentError) as error:
         raise type(error)(f"job {job.name!r}: {error}") from None
 

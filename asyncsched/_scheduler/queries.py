@@ -8,23 +8,21 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from asyncsched._backends.turns import in_turns
-from asyncsched._core.checks import check_choice, check_int, check_text
-from asyncsched._core.errors import ConfigurationError, UnknownRun, UnknownSchedule
-from asyncsched._core.instants import Instant, to_datetime, to_instant, to_micros
+from asyncsched._core.checks import check_int
+from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.instants import Instant, to_datetime, to_instant
 from asyncsched._core.mapping import instance_view, run_view, schedule_view
 from asyncsched._core.models import Coming, Explanation, Health, Instance, Pause, Run, Schedule
 from asyncsched._core.records import RunRecord, ScheduleRecord
 from asyncsched._core.requests import RunQuery
-from asyncsched._core.states import FINAL_STATES
 from asyncsched._core.text import describe_error
 from asyncsched._scheduler.explain import explain_slot
-from asyncsched._scheduler.registry import Registry
+from asyncsched._scheduler.face import EVERYTHING, Face, check_texts, states_of
 from asyncsched.triggers.base import noted
 from asyncsched.triggers.combine import notes_of
 
 if TYPE_CHECKING:
     from asyncsched._core.jobs import Job
-    from asyncsched._engine.runtime import Runtime
     from asyncsched.abc import ClusterStore, Store
 
 R = TypeVar("R", RunRecord, ScheduleRecord)
@@ -32,23 +30,13 @@ V = TypeVar("V")
 
 logger = logging.getLogger("asyncsched.scheduler")
 
-EVERYTHING = 1_000_000
-"""More rows than any question asks for."""
-
-_STATES = ("pending", "running", *sorted(FINAL_STATES))
-_DEAD = ("failed", "timed_out", "lost", "cancelled")
 
 _ONE_TURN = 16
 """How many views are made before others get their turn: about 0.3 ms."""
 
 
-class Queries:
+class Queries(Face):
     """The part of a scheduler that answers questions."""
-
-    _registry: Registry
-
-    def _running(self) -> Runtime:
-        raise NotImplementedError
 
     async def schedules(self, *, job: str | None = None, paused: bool | None = None) -> list[Schedule]:
         """Return the schedules of the cluster, by id; those of ``each_instance`` jobs are not among them."""
@@ -129,10 +117,10 @@ class Queries:
 
         One that has crashed is among them until another has declared it dead.
         """
-        runtime = self._running()
-        if not runtime.main.store.durable:
+        store = self._running().main.store
+        if not store.durable:
             return []
-        store = cast("ClusterStore", runtime.main.store)
+        store = cast("ClusterStore", store)
         return [instance_view(record) for record in await store.instances()]
 
     def health(self) -> Health:
@@ -168,26 +156,6 @@ class Queries:
         letters = await self._letters(job, schedule, tag, state, since)
         return await self._views(store, run_view, letters[:limit])
 
-    async def _letters(
-        self, job: str | None, schedule: str | None, tag: str | None,
-        state: str | Collection[str] | None, since: float | timedelta | None,
-    ) -> list[RunRecord]:  # fmt: skip
-        check_texts(job=job, schedule=schedule, tag=tag)
-        states = _DEAD if state is None else states_of(state)
-        if not set(states) <= set(_DEAD):
-            raise ConfigurationError(f"a dead letter's state is one of {', '.join(map(repr, _DEAD))}")
-        horizon = None
-        worker = self._running().main
-        if since is not None:
-            horizon = worker.timeline.now().wall - to_micros(since, "since")
-        query = RunQuery(job=job, schedule=schedule, tag=tag, states=states, limit=EVERYTHING)
-        return [
-            run
-            for run in await worker.store.runs(query)
-            if (run.state != "cancelled" or run.why == "shutdown")
-            and (horizon is None or (run.finished_at or 0) >= horizon)
-        ]
-
     async def explain(self, schedule: str, at: datetime) -> Explanation:
         """Return what became of a due time, and why.
 
@@ -199,8 +167,7 @@ class Queries:
 
         """
         record = await self._schedule(schedule)
-        runtime = self._running()
-        worker = runtime.main
+        worker = self._running().main
         job = self._registry.jobs.get(record.job)
         return await explain_slot(worker.store, record, job, to_instant(at, "at"), worker.timeline.now())
 
@@ -225,28 +192,6 @@ class Queries:
         coming.sort(key=lambda one: (one[0], one[1].schedule))
         return [one for _, one in coming[:limit]]
 
-    # ── shared with those who change things ──────────────────────────────────────────────────
-
-    async def _schedule(self, id: str) -> ScheduleRecord:
-        store = self._running().main.store
-        if not isinstance(id, str):
-            raise UnknownSchedule(str(id), "give a schedule's id")
-        found = await store.schedules((id,))
-        if not found:
-            declared = self._registry.schedules.get(id)
-            local = declared is not None and declared.job.each_instance
-            raise UnknownSchedule(
-                str(id),
-                "it is each_instance: every instance keeps its own, out of the lists" if local else "",
-            )
-        return found[0]
-
-    async def _run_record(self, id: str) -> RunRecord:
-        found = await self._running().main.store.run(run_number(id))
-        if found is None:
-            raise UnknownRun(str(id))
-        return found
-
 
 def _coming(
     record: ScheduleRecord, first: Instant, last: Instant, limit: int
@@ -269,33 +214,3 @@ def _coming(
         at = slots[-1] if slots else first
         found.append((at, Coming(to_datetime(at), record.id, record.job, fault=fault)))
     return found
-
-
-def run_number(id: object) -> int:
-    """Return the number of a run's id.
-
-    Raises:
-        UnknownRun: the text cannot be one.
-
-    """
-    try:
-        number = int(id, 16) if isinstance(id, str) and len(id) == 32 else 0
-    except ValueError:
-        number = 0
-    if number <= 0:
-        raise UnknownRun(str(id), "a run's id has 32 hexadecimal digits")
-    return number
-
-
-def check_texts(**given: object) -> None:
-    """Refuse texts that no store can hold, naming the argument."""
-    for name, value in given.items():
-        check_text(value, name)
-
-
-def states_of(state: str | Collection[str]) -> tuple[str, ...]:
-    """Return the states as a tuple, each one that there is."""
-    states = (state,) if isinstance(state, str) else tuple(state)
-    for one in states:
-        check_choice(one, "state", _STATES)
-    return states

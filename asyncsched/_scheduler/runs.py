@@ -13,9 +13,9 @@ from asyncsched._core.mapping import run_id_text
 from asyncsched._core.records import Permit, RunRecord, ScheduleRecord
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.trigger import asking
+from asyncsched._scheduler.face import EVERYTHING, Face, check_texts, here, states_of
 from asyncsched._scheduler.handle import RunHandle
-from asyncsched._scheduler.once import Once, handle_of, make_run
-from asyncsched._scheduler.queries import EVERYTHING, Queries, check_texts, states_of
+from asyncsched._scheduler.once import Once
 
 if TYPE_CHECKING:
     from asyncsched._engine.worker import Worker
@@ -24,7 +24,7 @@ _BACKFILL_LIMIT = 10_000
 _LIVE = ("pending", "running")
 
 
-class ByHand(Queries):
+class Runs(Face):
     """The part of a scheduler by which people make, end and repeat runs."""
 
     async def run_now(self, id: str, respect_overlap: bool = False) -> RunHandle[Any]:
@@ -50,8 +50,8 @@ class ByHand(Queries):
                 )
         run = self._made(worker, record, job, "manual", None)
         await worker.store.add((run,), worker.timeline.now())
-        worker.engine.added(run)
-        return RunHandle(worker.control, run.id, run, True)
+        worker.agenda.add(run)
+        return RunHandle(self._control(worker), run.id, run, True)
 
     async def backfill(
         self, id: str, start: datetime, end: datetime, only_missed: bool = True, dry_run: bool = False
@@ -81,13 +81,12 @@ class ByHand(Queries):
         first, last = to_instant(start, "start"), to_instant(end, "end")
         if last < first:
             raise ConfigurationError(f"backfill of {id!r}: end lies before start")
-        here = now.steady if record.steady else now.wall
-        slots = await self._slots_to_fill(worker, record, first, min(last, here), only_missed)
+        slots = await self._slots_to_fill(worker, record, first, min(last, here(record, now)), only_missed)
         if dry_run or not slots:
             return len(slots)
         runs = [self._made(worker, record, job, "backfill", slot) for slot in slots]
         for added in await worker.store.add(runs, now):
-            worker.engine.added(added.run)
+            worker.agenda.add(added.run)
         return len(slots)
 
     async def _slots_to_fill(
@@ -138,7 +137,7 @@ class ByHand(Queries):
         query = RunQuery(job=job, schedule=schedule, tag=tag, states=states, limit=EVERYTHING)
         found = await worker.store.runs(query)
         for run in found:
-            await worker.control.cancel(run.id, "cancelled")
+            await self._control(worker).cancel(run.id, "cancelled")
         return len(found)
 
     async def requeue(
@@ -181,8 +180,8 @@ class ByHand(Queries):
         worker = self._running().main
         added = await worker.store.add(runs, worker.timeline.now())
         for run in runs:
-            worker.engine.added(run)
-        return [handle_of(worker, run, one) for run, one in zip(runs, added, strict=True)]
+            worker.agenda.add(run)
+        return [self._handle_of(worker, run, one) for run, one in zip(runs, added, strict=True)]
 
     def _again(
         self, letter: RunRecord, args: tuple[Any, ...] | None, kwargs: Mapping[str, Any] | None
@@ -194,7 +193,7 @@ class ByHand(Queries):
         else:
             given = job.signature.merged(letter.arguments, args or (), kwargs or {})
         once = Once(job.func, *given, priority=letter.priority)
-        run = make_run(worker, job, once, worker.timeline.now(), "manual", letter.schedule)
+        run = self._make_run(worker, job, once, worker.timeline.now(), "manual", letter.schedule)
         run.tags, run.context_vars = letter.tags, letter.context_vars
         return run
 
@@ -204,7 +203,7 @@ class ByHand(Queries):
         """Return a run of a schedule's job that is none of its own."""
         now = worker.timeline.now()
         return RunRecord(
-            self._running().ids.next(now.wall), job.name, now.steady, executor=job.executor, schedule=record.id,
+            self._running().environment.ids.next(now.wall), job.name, now.steady, executor=job.executor, schedule=record.id,
             origin=origin, slot=slot, steady=True, priority=job.priority, arguments=record.arguments,
             tags=job.tags + record.tags, permits=_permits(job, record), max_attempts=job.attempts,
         )  # fmt: skip

@@ -17,23 +17,29 @@ from asyncsched._core.checks import check_choice
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
 from asyncsched._core.instants import SECOND, to_micros
 from asyncsched._core.text import safe_repr
+from asyncsched._core.trigger import TriggerCodec
+from asyncsched._engine.environment import Settings, make_environment
 from asyncsched._engine.runtime import Runtime
 from asyncsched._engine.server import current_server
 from asyncsched._scheduler.decorators import Declarations
 from asyncsched._scheduler.enqueue import Enqueue
 from asyncsched._scheduler.options import check_flag, check_name
-from asyncsched._scheduler.schedules import Operations
+from asyncsched._scheduler.queries import Queries
+from asyncsched._scheduler.registry import Registry
+from asyncsched._scheduler.runs import Runs
+from asyncsched._scheduler.schedules import Schedules
 from asyncsched._scheduler.scope import Scope, open_scope
 from asyncsched.abc import Clock, Executor, Store
 from asyncsched.executors.loop import LoopExecutor
 from asyncsched.executors.thread import ThreadExecutor
 from asyncsched.observers.log import LogObserver
 from asyncsched.stores import open_store
+from asyncsched.triggers import trigger_from_json, trigger_to_json
 
 Role = Literal["both", "submit", "run", "off"]
 
 
-class Scheduler(Declarations, Enqueue, Operations):
+class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
     """Runs cron, interval and one-off work inside an async application, on time, once, and visibly.
 
     Use it as the lifespan of an ASGI app (``FastAPI(lifespan=scheduler.lifespan)``), as an async
@@ -84,7 +90,7 @@ class Scheduler(Declarations, Enqueue, Operations):
         self._executors: dict[str, Executor] = {
             "loop": LoopExecutor(), "thread": ThreadExecutor(), **_checked_executors(executors)
         }  # fmt: skip
-        super().__init__(self._executors, timezone)
+        super().__init__(Registry(self._executors), timezone)
         answer = to_micros(store_timeout, "store_timeout") / SECOND
         if answer <= 0:
             raise ConfigurationError(f"store_timeout must be more than 0 s, not {store_timeout}")
@@ -116,10 +122,16 @@ class Scheduler(Declarations, Enqueue, Operations):
             )
         role = self._role or os.environ.get("ASYNCSCHED_ROLE") or "both"
         check_choice(role, "role (ASYNCSCHED_ROLE)", get_args(Role))
+        settings = Settings(
+            role, TriggerCodec(trigger_to_json, trigger_from_json), open_store(None, self.namespace)
+        )
+        environment = make_environment(
+            settings, self._executors, self._clock, self._observers, self._stall_threshold
+        )
+        self._registry.restart()
         runtime = Runtime(
-            self._registry, self._executors, self._make_store(), self._clock, self._observers,
-            role in ("both", "run"), current_server(), self._stall_threshold, self._strict, role,
-        )  # fmt: skip
+            self._make_store(), environment, self._registry, self._executors, current_server(), self._strict
+        )
         self._runtime, self._task, self._open = runtime, current_task_id(), True
         try:
             await runtime.open()
@@ -137,7 +149,7 @@ class Scheduler(Declarations, Enqueue, Operations):
     ) -> None:
         runtime = self._running()
         moved = current_task_id() != self._task
-        if moved and not runtime.backend.leaves_anywhere:
+        if moved and not runtime.environment.backend.leaves_anywhere:
             raise SchedulerStateError(_MOVED)
         # A cancelled lifespan has no time: everything is cancelled at once, and recorded.
         forced = exc_type is not None and not issubclass(exc_type, Exception)
@@ -145,6 +157,7 @@ class Scheduler(Declarations, Enqueue, Operations):
             await runtime.close(0 if forced else self._patience)
         finally:
             self._runtime, self._open = None, False
+            self._controls.clear()
         if moved:
             raise SchedulerStateError(_MOVED)
 
@@ -180,7 +193,7 @@ class Scheduler(Declarations, Enqueue, Operations):
     async def _force_at_next(self, signals: AsyncIterator[int]) -> None:
         await anext(signals)
         if self._runtime is not None:
-            self._runtime.force()
+            self._runtime.shutdown.force()
 
     def scope(self) -> AbstractAsyncContextManager[Scope]:
         """Return a block whose schedules and one-offs end with it: ``async with scheduler.scope() as scope:``.
@@ -192,7 +205,7 @@ class Scheduler(Declarations, Enqueue, Operations):
             SchedulerStateError: the scheduler is not running.
 
         """
-        return open_scope(self._running(), self._timezone)
+        return open_scope(self._running(), self._registry, self._timezone)
 
     def drain(self) -> None:
         """Begin no more runs from now on; what runs goes on. Idempotent.
@@ -201,7 +214,7 @@ class Scheduler(Declarations, Enqueue, Operations):
             SchedulerStateError: the scheduler is not running.
 
         """
-        self._running().drain()
+        self._running().shutdown.drain()
 
     def _running(self) -> Runtime:
         if self._runtime is None:

@@ -18,21 +18,17 @@ from asyncsched._core.records import JobPause, ScheduleRecord, Stretch
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.rules.due import resumed
 from asyncsched._core.trigger import Trigger, as_instants, asking
-from asyncsched._engine.reconcile import new_schedule
 from asyncsched._engine.worker import Worker
+from asyncsched._scheduler.face import EVERYTHING, Face, here
 from asyncsched._scheduler.options import check_name, jitter_of
-from asyncsched._scheduler.queries import EVERYTHING
-from asyncsched._scheduler.runs import ByHand
 
 logger = logging.getLogger("asyncsched.scheduler")
 
 _TRIES = 20
 
 
-class Operations(ByHand):
+class Schedules(Face):
     """The part of a scheduler that people and pages use."""
-
-    _strict: bool
 
     async def add_schedule(
         self, job: Callable[..., Any] | str, trigger: Trigger, *, id: str | None = None,
@@ -67,7 +63,7 @@ class Operations(ByHand):
             jitter_of(jitter, f"schedule {id!r}"),
         )  # fmt: skip
         now = worker.timeline.now()
-        record = new_schedule(declared, worker.store, now, by_code=False, strict=self._strict)
+        record = worker.reconciler.new_schedule(declared, now, by_code=False)
         job_pause = (await worker.store.paused_jobs()).get(found.name)
         if paused:
             _stop(record, "added as paused", "", _instant_but(now.wall, job_pause))
@@ -168,9 +164,8 @@ class Operations(ByHand):
             if not record.paused:
                 return
             now = worker.timeline.now()
-            at = now.steady if record.steady else now.wall
             with asking(id):
-                stretch, following = resumed(record, at)
+                stretch, following = resumed(record, here(record, now))
             if stretch is not None:
                 lost.append(Stretch(record.id, *stretch[:3], "paused", stretch.exact))
                 record.cursor = stretch.last
@@ -211,10 +206,10 @@ class Operations(ByHand):
         await worker.store.pause_job(job, None, worker.timeline.now())
 
     def _tell_pause(self, id: str, note: str, by: str) -> None:
-        runtime = self._running()
-        if runtime.bus.wants(SchedulePaused):
-            at = to_datetime(runtime.main.timeline.now().wall)
-            runtime.bus.emit(SchedulePaused(at, id, note, by))
+        running = self._running()
+        bus = running.environment.bus
+        if bus.wants(SchedulePaused):
+            bus.emit(SchedulePaused(to_datetime(running.main.timeline.now().wall), id, note, by))
 
     # ── removing and changing ────────────────────────────────────────────────────────────────
 
@@ -233,10 +228,10 @@ class Operations(ByHand):
                 f"schedule {id!r} is declared in the code; remove it there, or pause() it to stop it now"
             )
         await worker.store.remove_schedule(id, worker.timeline.now())
-        worker.engine.forget(id)
+        worker.agenda.forget(id)
         query = RunQuery(schedule=id, origin="schedule", states=("pending",), limit=EVERYTHING)
         for run in await worker.store.runs(query):
-            await worker.control.cancel(run.id, "removed")
+            await self._control(worker).cancel(run.id, "removed")
 
     async def reschedule(self, id: str, trigger: Trigger) -> Schedule:
         """Give a schedule another trigger, from now on.
@@ -257,7 +252,7 @@ class Operations(ByHand):
             lost[:] = [_lost_until(record, now)]
             job = self._registry.get(record.job)
             declared = Declared(id, job, found, record.arguments, record.jitter)
-            fresh = new_schedule(declared, worker.store, now, strict=self._strict)
+            fresh = worker.reconciler.new_schedule(declared, now)
             record.trigger, record.spec, record.anchor, record.steady = (
                 fresh.trigger, fresh.spec, fresh.anchor, fresh.steady,
             )  # fmt: skip
@@ -290,8 +285,8 @@ class Operations(ByHand):
         return await self._follow(worker, after)
 
     async def _follow(self, worker: Worker, record: ScheduleRecord) -> ScheduleRecord:
-        worker.engine.follow((record,))
-        worker.engine.notify()
+        worker.agenda.follow((record,))
+        worker.agenda.notify()
         return record
 
 
@@ -313,7 +308,7 @@ def _since(record: ScheduleRecord, job_pause: JobPause | None, now: Instant) -> 
 def _lost_until(record: ScheduleRecord, now: Now) -> Stretch | None:
     """Return the slots that have come and got no run when a schedule's trigger is exchanged."""
     try:
-        lost, _ = resumed(record, now.steady if record.steady else now.wall)
+        lost, _ = resumed(record, here(record, now))
     except Exception:  # exchanging it is how a trigger that raises is put right
         logger.exception("schedule %r: the trigger that it had failed; what it lost is not known", record.id)
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta, tzinfo
 from typing import Any, TypeVar
@@ -15,14 +15,17 @@ from asyncsched._core.jobs import Declared, Job
 from asyncsched._core.models import Schedule
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.trigger import Trigger
-from asyncsched._engine.reconcile import new_schedule
+from asyncsched._engine.pipeline import Runnables
 from asyncsched._engine.runtime import Runtime
 from asyncsched._engine.worker import Worker
 from asyncsched._scheduler.decorators import Declarations
 from asyncsched._scheduler.enqueue import Enqueue
-from asyncsched._scheduler.queries import EVERYTHING
+from asyncsched._scheduler.face import EVERYTHING, Running
+from asyncsched._scheduler.handle import RunControl
+from asyncsched._scheduler.queries import Queries
 from asyncsched._scheduler.registry import Registry
-from asyncsched._scheduler.schedules import Operations
+from asyncsched._scheduler.runs import Runs
+from asyncsched._scheduler.schedules import Schedules
 from asyncsched.stores.memory.history import Bounds
 from asyncsched.stores.memory.store import MemoryStore
 
@@ -34,7 +37,7 @@ _BOUNDS = Bounds(age=HOUR, count=100, size=4 * 1024 * 1024)
 _WHY = "scope"
 
 
-class Scope(Declarations, Enqueue, Operations):
+class Scope(Declarations, Enqueue, Schedules, Runs, Queries):
     """A scheduler in the small, from ``async with scheduler.scope() as scope``.
 
     It has the calls of the scheduler: the decorators ``interval``, ``cron`` and ``job``, which begin
@@ -44,17 +47,12 @@ class Scope(Declarations, Enqueue, Operations):
     is pending or running is cancelled and awaited. A job's failure does not end the block.
     """
 
-    _registry: _ScopeRegistry
-    _strict = False
-
-    def __init__(self, host: Runtime, timezone: tzinfo) -> None:
-        super().__init__(host.executors, timezone)  # type: ignore[arg-type]  # the scheduler's own dict
-        # Set here and never again, so a narrower type than the base's is sound.
-        self._registry = _ScopeRegistry(host.registry)  # pyright: ignore[reportIncompatibleVariableOverride]
+    def __init__(self, host: Runtime, registry: Registry, timezone: tzinfo) -> None:
+        super().__init__(_ScopeRegistry(registry), timezone)
         self._runtime = ScopeRuntime(host, self._registry)
 
-    def _running(self) -> Runtime:
-        if self._runtime.over or self._runtime.bus.closed:
+    def _running(self) -> ScopeRuntime:
+        if self._runtime.closed:
             raise SchedulerClosed("the scope has been closed; nothing can be scheduled in it any more")
         return self._runtime
 
@@ -78,9 +76,9 @@ class Scope(Declarations, Enqueue, Operations):
     def _begin(self, declared: Declared) -> None:
         """Take up a schedule at once: a decorator cannot await, and this store need not be awaited."""
         worker = self._runtime.main
-        record = new_schedule(declared, self._runtime.store, worker.timeline.now(), by_code=False)
-        worker.engine.follow([self._runtime.store.put(record, 0)])
-        worker.engine.notify()
+        record = worker.reconciler.new_schedule(declared, worker.timeline.now(), by_code=False)
+        worker.agenda.follow([self._runtime.store.put(record, 0)])
+        worker.agenda.notify()
 
     async def add_schedule(
         self, job: Callable[..., Any] | str, trigger: Trigger, *, id: str | None = None,
@@ -101,21 +99,21 @@ class Scope(Declarations, Enqueue, Operations):
             replace=replace,
         )
 
-    def _job_for(self, func: Any, runtime: Runtime) -> Job:
-        job = super()._job_for(func, runtime)
+    def _job_for(self, func: Any, running: Running) -> Job:
+        job = super()._job_for(func, running)
         self._ready(job)
         return job
 
     def _ready(self, job: Job) -> None:
-        if job.executor not in self._runtime.capacity.free:
+        if job.executor not in self._runtime.environment.capacity.free:
             raise ConfigurationError(
                 f"job {job.name!r}: executor {job.executor!r} was not open when the scheduler was started; "
                 f"give it to Scheduler(executors={{{job.executor!r}: …}})"
             )
-        self._runtime.learn(job)
+        self._runtime.jobs.learn(job)
 
     def __repr__(self) -> str:
-        state = "closed" if self._runtime.over or self._runtime.bus.closed else "open"
+        state = "closed" if self._runtime.closed else "open"
         return f"<Scope {state}, {len(self._registry.schedules)} schedules>"
 
 
@@ -133,53 +131,72 @@ class _ScopeRegistry(Registry):
         return found
 
 
-class ScopeRuntime(Runtime):
-    """A machine within another: its loop, clock, observers and seats, but a store and jobs of its own."""
+class ScopeRuntime:
+    """The running parts of a scope: a worker with a store and jobs of its own, in the host's environment.
+
+    Args:
+        host: the scheduler's running parts.
+        registry: the scope's jobs.
+
+    """
 
     def __init__(self, host: Runtime, registry: Registry) -> None:
-        self.__dict__.update(host.__dict__)
-        self.host = host
-        self.over = False
-        self.strict = False
-        self.registry = registry
-        self.runnables = {}
+        self._host = host
+        self._over = False
+        self.environment = host.environment
+        self.thread = host.thread
+        self.from_thread = host.from_thread
         self.store = MemoryStore(_BOUNDS)
-        self.main = Worker(self, self.store)
-        self._local = self.main
+        self.jobs = Runnables(host.executors, host.environment.watcher, durable=False)
+        self.main = Worker(self.store, host.environment, registry, self.jobs, self._draining)
 
-    def is_draining(self) -> bool:
-        """Whether nothing more is to be begun: the block has ended, or the scheduler ends."""
-        return self.over or self.host.is_draining()
+    @property
+    def closed(self) -> bool:
+        """Whether the block has ended, or the scheduler has."""
+        return self._over or self.environment.waiters.closed
 
-    async def enter(self) -> None:
+    def _draining(self) -> bool:
+        return self._over or self._host.shutdown.draining()
+
+    async def local(self) -> Worker:
+        """Return the worker of ``each_instance`` jobs: the scope's own."""
+        return self.main
+
+    async def open(self) -> None:
         """Begin to fire and to run."""
         await self.main.open()
-        self.host.scopes.add(self.main)
-        if self.works:
-            self.main.begin()
+        self._host.scopes.add(self.main)
+        self.main.begin()
 
-    async def leave(self) -> None:
-        """Cancel what is pending or running, and wait until it has ended."""
-        self.over = True
+    async def close(self, cancel: Callable[[int], Awaitable[object]]) -> None:
+        """Cancel what is pending or running, and wait until it has ended.
+
+        Args:
+            cancel: cancels a run by its number.
+
+        """
         worker = self.main
         try:
-            if not self.bus.closed:
-                for run in await worker.store.runs(RunQuery(states=("pending", "running"), limit=EVERYTHING)):
-                    await worker.control.cancel(run.id, _WHY)
+            if not self.closed:
+                self._over = True
+                live = RunQuery(states=("pending", "running"), limit=EVERYTHING)
+                for run in await self.store.runs(live):
+                    await cancel(run.id)
                 await worker.runner.idle()
         finally:
-            worker.engine.close()
-            self.capacity.forget(worker.engine.notify)
-            self.host.scopes.discard(worker)
+            self._over = True
+            worker.close()
+            self._host.scopes.discard(worker)
 
 
 @asynccontextmanager
-async def open_scope(host: Runtime, timezone: tzinfo) -> AsyncIterator[Scope]:
-    """Open a scope within a running machine."""
-    scope = Scope(host, timezone)
-    await scope._runtime.enter()
+async def open_scope(host: Runtime, registry: Registry, timezone: tzinfo) -> AsyncIterator[Scope]:
+    """Open a scope within a running scheduler."""
+    scope = Scope(host, registry, timezone)
+    control = RunControl(scope._runtime.main, host.environment.waiters, scope._registry)
+    await scope._runtime.open()
     try:
         yield scope
     finally:
         with anyio.CancelScope(shield=True):
-            await scope._runtime.leave()
+            await scope._runtime.close(lambda run_id: control.cancel(run_id, _WHY))

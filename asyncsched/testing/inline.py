@@ -44,7 +44,7 @@ async def drain(scheduler: Scheduler) -> list[Run]:
 
     """
     runtime = scheduler._running()
-    if not runtime.works or runtime.is_draining():
+    if not runtime.works or runtime.shutdown.draining():
         raise SchedulerStateError(
             "this scheduler begins no runs (by its role, or because it is being closed), so there is "
             "nothing to wait for; inline(scheduler) runs one-offs whatever the role"
@@ -53,7 +53,7 @@ async def drain(scheduler: Scheduler) -> list[Run]:
     before = {run.id: _stage_of(run) for _, run in await _owed(runtime, moment, _ALL_STATES)}
     while True:
         for worker in runtime.workers:
-            worker.engine.notify()
+            worker.agenda.notify()
         await anyio.wait_all_tasks_blocked()
         due = [
             (worker, run)
@@ -110,7 +110,7 @@ def _moves(worker: Worker, run: RunRecord) -> bool:
 async def _until_still(runtime: Runtime, worker: Worker, run_id: int) -> None:
     """Wait until the run has ended, or waits for a later moment."""
     while True:
-        changed, leave = runtime.bus.wait_for(run_id)
+        changed, leave = runtime.environment.waiters.wait_for(run_id)
         try:
             run = await worker.store.run(run_id)
             if run is None or not _moves(worker, run):

@@ -1,0 +1,171 @@
+"""When the next schedule or pending run is due, as far as this worker knows.
+
+Plain code over two heaps, with no store and no waiting in it, so every rule about wake-ups that must
+not get lost stands here. There are three:
+
+1. A claim's answer says when the earliest pending run is ready, as it was when the claim was made. What
+   was added while the claim was under way is merged into it, never replaced by it.
+2. What becomes ready between a claim's look at the clock and the next sleep is due at once.
+3. A notification stands until the next claim has begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappop, heappush
+from itertools import count
+from math import inf
+
+from asyncsched._core.instants import SECOND, Instant, Now
+from asyncsched._core.records import RunRecord, ScheduleRecord
+from asyncsched._core.requests import Claimed
+
+APART = 10_000
+"""Microseconds between two instances that want to fire the same schedules. If all of them came at the due time
+itself, they would be in each other's way. Which one is first differs from one due time to the next."""
+
+_MOST_APART = 3
+_MIX = 0x9E3779B97F4A7C15  # Knuth's multiplicative hashing: The Art of Computer Programming, 6.4
+
+Entry = tuple[Instant, int, str, int]
+"""A due time, a number so that comparing two entries ends there, and a schedule's id and revision."""
+
+
+class Agenda:
+    """Knows the schedules of one store, and the earliest due time of everything.
+
+    Due times stand on two timelines: index 0 is the wall clock's, index 1 the steady one's.
+
+    Args:
+        wake: ends the worker's sleep. Called in the loop's thread.
+
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self.schedules: dict[str, ScheduleRecord] = {}
+        self.share: tuple[int, int] = (0, 1)
+        """Which of how many instances that fire schedules this one is."""
+        self.heaps: tuple[list[Entry], list[Entry]] = ([], [])
+        self._numbers = count()
+        self.notified = True
+        self._pending: list[Instant | None] = [None, None]  # when the earliest pending run is ready
+        self._added: list[Instant | None] = [None, None]  # the same of runs added while a claim is under way
+        self._claiming = False
+
+    # ── what it hears ────────────────────────────────────────────────────────────────────────
+
+    def notify(self) -> None:
+        """Hear that something may be due earlier than was known. From the loop's thread."""
+        self.notified = True
+        self._wake()
+
+    def add(self, run: RunRecord) -> None:
+        """Hear of a run; wake the worker only if it is pending, and earlier than what is slept for."""
+        ready = run.ready_at
+        if ready is None or run.state != "pending":
+            return
+        earliest = self._added if self._claiming else self._pending
+        known = earliest[run.steady]
+        if known is None or ready < known:
+            earliest[run.steady] = ready
+            self._wake()
+
+    def follow(self, records: Iterable[ScheduleRecord]) -> None:
+        """Take these schedules as they stand now."""
+        for record in records:
+            self.schedules[record.id] = record
+            if record.next_due is not None and not record.dormant:
+                self.put(record, record.next_due)
+
+    def put(self, record: ScheduleRecord, at: Instant) -> None:
+        """Have a schedule looked at from ``at`` on."""
+        if self.share[1] > 1:
+            at += self._after_others(at)
+        heappush(self.heaps[record.steady], (at, next(self._numbers), record.id, record.revision))
+
+    def _after_others(self, due: Instant) -> int:
+        """Return how many microseconds later than the other instances this one fires at a due time."""
+        place, instances = self.share
+        return APART * min((place + (due * _MIX >> 40)) % instances, _MOST_APART)
+
+    def forget(self, id: str) -> None:
+        """Fire this schedule no more."""
+        self.schedules.pop(id, None)
+
+    def tidy(self) -> None:
+        """Drop the entries of revisions that are gone, if they are many."""
+        heap = self.heaps[False]
+        if len(heap) > 2 * len(self.schedules) + 64:
+            heap[:] = [entry for entry in heap if self._stands(entry)]
+            heapify(heap)
+
+    def _stands(self, entry: Entry) -> bool:
+        record = self.schedules.get(entry[2])
+        return record is not None and record.revision == entry[3]
+
+    # ── what is due ──────────────────────────────────────────────────────────────────────────
+
+    def take_due(self, now: Now, most: int) -> list[ScheduleRecord]:
+        """Take out the schedules that are due, at most so many, the wall clock's first."""
+        found: list[ScheduleRecord] = []
+        schedules = self.schedules
+        for heap, at in zip(self.heaps, now, strict=True):
+            while heap and heap[0][0] <= at and len(found) < most:
+                _, _, id, revision = heappop(heap)
+                record = schedules.get(id)
+                if record is not None and record.revision == revision:  # else its new entry is in the heap
+                    found.append(record)
+        return found
+
+    def has_ready_runs(self, now: Now) -> bool:
+        """Whether a pending run may be ready, or a notification said that something is."""
+        wall, steady = self._pending
+        return (
+            self.notified
+            or (wall is not None and wall <= now.wall)
+            or (steady is not None and steady <= now.steady)
+        )
+
+    def wait(self, now: Now) -> float:
+        """Return the seconds until something is due; ``inf`` where nothing is known to come."""
+        if self.notified:
+            return 0.0
+        least = inf
+        for heap, pending, at in zip(self.heaps, self._pending, now, strict=True):
+            if heap:
+                least = min(least, (heap[0][0] - at) / SECOND)
+            if pending is not None:
+                least = min(least, (pending - at) / SECOND)
+        return max(0.0, least)
+
+    # ── around a claim ───────────────────────────────────────────────────────────────────────
+
+    def claim_begins(self) -> None:
+        """Hear that a claim is on its way to the store."""
+        self.notified = False
+        self._claiming = True
+        self._added = [None, None]
+
+    def claim_failed(self) -> None:
+        """Hear that there was no answer, or none that counts."""
+        self._claiming = False
+        for steady in (False, True):
+            self._pending[steady] = _earlier(self._pending[steady], self._added[steady])
+
+    def claim_answered(self, claimed: Claimed, now: Now) -> None:
+        """Take in when the next pending run is ready. ``now`` is the moment that the claim looked at."""
+        self._claiming = False
+        self._pending = [claimed.next_wall, claimed.next_steady]
+        for steady in (False, True):
+            added = self._added[steady]
+            if added is not None and added <= now[steady]:
+                self.notified = True  # it was ready when the claim looked, and was not there yet
+            else:
+                self._pending[steady] = _earlier(self._pending[steady], added)
+
+
+def _earlier(one: Instant | None, other: Instant | None) -> Instant | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

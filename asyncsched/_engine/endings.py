@@ -1,0 +1,79 @@
+"""What follows when an attempt's end stands in the ledger: a free place, woken handles, told observers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from asyncsched._core.events import RunSucceeded, RunUnsuccessful, RunWaits, SchedulePaused
+from asyncsched._core.instants import Now, to_datetime
+from asyncsched._core.jobs import Job
+from asyncsched._core.mapping import run_view
+from asyncsched._core.records import RunRecord
+from asyncsched._core.requests import Verdict
+
+if TYPE_CHECKING:
+    from asyncsched._backends.clock import Timeline
+    from asyncsched._engine.agenda import Agenda
+    from asyncsched._engine.environment import Environment
+
+
+class Endings:
+    """Passes on how attempts and runs ended.
+
+    Args:
+        timeline: the store's time.
+        environment: the scheduler's shared parts.
+        agenda: follows a schedule that paused itself after failures.
+        let_go: called with a job's name when a run of it has its outcome.
+
+    """
+
+    def __init__(
+        self, timeline: Timeline, environment: Environment, agenda: Agenda, let_go: Callable[[str], None]
+    ) -> None:
+        self._timeline = timeline
+        self._bus = environment.bus
+        self._waiters = environment.waiters
+        self._capacity = environment.capacity
+        self._agenda = agenda
+        self._let_go = let_go
+
+    def attempt_ended(self, run: RunRecord) -> None:
+        """Free the place of an attempt of which nothing is recorded: another instance holds the run now."""
+        self._capacity.give_back(run.executor)
+
+    def recorded(self, run: RunRecord, verdict: Verdict, now: Now, job: Job, held: bool) -> None:
+        """Free an attempt's place; tell handles and observers of its end if that stands in the ledger.
+
+        Args:
+            run: the run, as it stands after the attempt.
+            verdict: how the attempt ended.
+            now: when it ended.
+            job: the run's job.
+            held: whether this instance still held the run, so that the end was recorded.
+
+        """
+        self._capacity.give_back(run.executor)
+        if verdict.paused is not None:
+            self._agenda.follow((verdict.paused,))
+            if self._bus.wants(SchedulePaused):
+                at = to_datetime(self._timeline.now().wall)
+                self._bus.emit(SchedulePaused(at, verdict.paused.id, verdict.paused.note, verdict.paused.by))
+        if not held:
+            return
+        # The row says what became of the run, not the verdict: a cancel may have been requested meanwhile.
+        if run.state != "pending":
+            self.run_ended(run, job)
+            return
+        self._waiters.notify(run.id)  # that it waits again is a change, too
+        if self._bus.wants(RunWaits):
+            self._bus.emit(RunWaits(to_datetime(now.wall), run_view(run, job)))
+
+    def run_ended(self, run: RunRecord, job: Job | None) -> None:
+        """Tell handles and observers that a run has its outcome."""
+        self._let_go(run.job)
+        self._waiters.notify(run.id)
+        kind = RunSucceeded if run.state == "succeeded" else RunUnsuccessful
+        if self._bus.wants(kind):
+            self._bus.emit(kind(to_datetime(self._timeline.now().wall), run_view(run, job)))

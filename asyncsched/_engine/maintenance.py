@@ -1,0 +1,63 @@
+"""Now and then: the history is pruned, and runs are freed that no living instance holds."""
+
+from __future__ import annotations
+
+import logging
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+from asyncsched._core.errors import StoreError
+
+if TYPE_CHECKING:
+    from asyncsched._backends.clock import ClusterTimeline
+    from asyncsched._engine.environment import Environment
+    from asyncsched._engine.membership import Membership
+    from asyncsched.abc import ClusterStore
+
+logger = logging.getLogger("asyncsched.scheduler")
+
+EVERY = 300.0
+"""Seconds between two rounds of maintenance."""
+
+
+class Maintenance:
+    """Does what may take long, in a task of its own, so that no beat waits for it."""
+
+    def __init__(
+        self, store: ClusterStore, environment: Environment, timeline: ClusterTimeline, membership: Membership
+    ) -> None:
+        self._store = store
+        self._timeline = timeline
+        self._clock = environment.clock
+        self._backend = environment.backend
+        self._membership = membership
+        self._sleeper = environment.backend.sleeper()
+        self._closing = False
+
+    def begin(self) -> None:
+        """Begin the rounds. Instances that start together take turns, the first after a quarter of the time."""
+        first = EVERY * (1 + 3 * self._membership.me.incarnation / 2**32) / 4
+        self._backend.spawn(self._serve(first), Context())
+
+    def close(self) -> None:
+        """Begin no further round."""
+        self._closing = True
+        self._sleeper.wake()
+
+    async def _serve(self, pause: float) -> None:
+        while not self._closing:
+            until, pause = self._clock.monotonic() + pause, EVERY
+            while not self._closing and self._clock.monotonic() < until:
+                await self._sleeper.until(until)
+            if not self._closing:
+                await self._round()
+
+    async def _round(self) -> None:
+        try:
+            await self._store.sweep(self._timeline.now())
+            await self._store.prune(self._timeline.now())
+            await self._membership.look_for_unknown()
+        except StoreError as error:
+            logger.warning("maintenance of the store failed; it is tried again: %s", error)
+        except Exception:
+            logger.exception("maintenance of the store failed; it is tried again")

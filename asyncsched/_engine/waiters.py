@@ -1,0 +1,64 @@
+"""Handles wait here for changes of their runs, and find what a run raised in this process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import anyio
+
+_ERRORS_KEPT = 256
+
+
+class Waiters:
+    """Wakes the handles that wait for a run. Each asks the store again by itself."""
+
+    def __init__(self) -> None:
+        self._events: dict[int, list[anyio.Event]] = {}
+        self._errors: OrderedDict[int, BaseException] = OrderedDict()
+        self.closed = False
+
+    def wait_for(self, run_id: int) -> tuple[anyio.Event, Callable[[], None]]:
+        """Return an event that is set at the run's next change, and a call that takes the wait back."""
+        event = anyio.Event()
+        self._events.setdefault(run_id, []).append(event)
+
+        def leave() -> None:
+            waiting = self._events.get(run_id)
+            if waiting is not None and event in waiting:
+                waiting.remove(event)
+                if not waiting:
+                    del self._events[run_id]
+
+        return event, leave
+
+    @property
+    def waited_for(self) -> list[int]:
+        """The runs that handles wait for."""
+        return list(self._events)
+
+    def notify(self, run_id: int) -> None:
+        """Wake the handles that wait for a change of this run."""
+        if self._events:
+            for event in self._events.pop(run_id, ()):
+                event.set()
+
+    def close(self) -> None:
+        """Wake every handle that still waits: no further change will be told."""
+        self.closed = True
+        for events in self._events.values():
+            for event in events:
+                event.set()
+        self._events.clear()
+
+    # ── what runs raised ─────────────────────────────────────────────────────────────────────
+
+    def keep_error(self, run_id: int, error: BaseException) -> None:
+        """Keep the exception that ended a run, for its handle's ``__cause__``."""
+        self._errors[run_id] = error.with_traceback(None)  # frames would hold the job's memory
+        if len(self._errors) > _ERRORS_KEPT:
+            self._errors.popitem(last=False)
+
+    def error_of(self, run_id: int) -> BaseException | None:
+        """Return what the run raised, if it ended in this process not too long ago."""
+        return self._errors.get(run_id)

@@ -1,0 +1,173 @@
+"""What the five parts of a scheduler's face share: the registry, the running parts, and look-ups by id."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from datetime import timedelta, tzinfo
+from typing import Any, Protocol, TypeVar
+
+from asyncsched._core.checks import check_choice, check_text
+from asyncsched._core.errors import ConfigurationError, UnknownRun, UnknownSchedule
+from asyncsched._core.instants import Instant, Now, to_micros, to_zone
+from asyncsched._core.jobs import Job
+from asyncsched._core.records import RunRecord, ScheduleRecord
+from asyncsched._core.requests import Added, RunQuery
+from asyncsched._core.states import FINAL_STATES
+from asyncsched._engine.environment import Environment
+from asyncsched._engine.pipeline import Runnables
+from asyncsched._engine.worker import Worker
+from asyncsched._scheduler.handle import RunControl, RunHandle, run_number
+from asyncsched._scheduler.once import Once, conflict, make_run
+from asyncsched._scheduler.registry import Registry
+
+T = TypeVar("T")
+
+_STATES = ("pending", "running", *sorted(FINAL_STATES))
+_DEAD = ("failed", "timed_out", "lost", "cancelled")
+EVERYTHING = 1_000_000
+"""More rows than any question asks for."""
+
+
+class Running(Protocol):
+    """The running parts of a scheduler or a scope, as its face uses them."""
+
+    @property
+    def main(self) -> Worker: ...
+
+    @property
+    def environment(self) -> Environment: ...
+
+    @property
+    def jobs(self) -> Runnables: ...
+
+    @property
+    def thread(self) -> int: ...
+
+    async def local(self) -> Worker: ...
+
+    def from_thread(self, call: Callable[[], Awaitable[T]]) -> T: ...
+
+
+class Face:
+    """The base of the parts. Each part adds calls; none of them needs another.
+
+    Args:
+        registry: the jobs and declared schedules.
+        timezone: of cron expressions that name none.
+
+    """
+
+    def __init__(self, registry: Registry, timezone: str | tzinfo) -> None:
+        self._registry = registry
+        self._timezone = to_zone(timezone)
+        self._open = False
+        self._controls: dict[Worker, RunControl] = {}  # made for the first handle of each worker
+
+    def _running(self) -> Running:
+        """Return the running parts.
+
+        Raises:
+            SchedulerStateError: there are none.
+
+        """
+        raise NotImplementedError
+
+    # ── look-ups ─────────────────────────────────────────────────────────────────────────────
+
+    async def _schedule(self, id: str) -> ScheduleRecord:
+        store = self._running().main.store
+        if not isinstance(id, str):
+            raise UnknownSchedule(str(id), "give a schedule's id")
+        found = await store.schedules((id,))
+        if not found:
+            declared = self._registry.schedules.get(id)
+            local = declared is not None and declared.job.each_instance
+            raise UnknownSchedule(
+                str(id),
+                "it is each_instance: every instance keeps its own, out of the lists" if local else "",
+            )
+        return found[0]
+
+    async def _run_record(self, id: str) -> RunRecord:
+        found = await self._running().main.store.run(run_number(id))
+        if found is None:
+            raise UnknownRun(str(id))
+        return found
+
+    async def _letters(
+        self, job: str | None, schedule: str | None, tag: str | None,
+        state: str | Collection[str] | None, since: float | timedelta | None,
+    ) -> list[RunRecord]:  # fmt: skip
+        check_texts(job=job, schedule=schedule, tag=tag)
+        states = _DEAD if state is None else states_of(state)
+        if not set(states) <= set(_DEAD):
+            raise ConfigurationError(f"a dead letter's state is one of {', '.join(map(repr, _DEAD))}")
+        horizon = None
+        worker = self._running().main
+        if since is not None:
+            horizon = worker.timeline.now().wall - to_micros(since, "since")
+        query = RunQuery(job=job, schedule=schedule, tag=tag, states=states, limit=EVERYTHING)
+        return [
+            run
+            for run in await worker.store.runs(query)
+            if (run.state != "cancelled" or run.why == "shutdown")
+            and (horizon is None or (run.finished_at or 0) >= horizon)
+        ]
+
+    # ── runs and their handles ───────────────────────────────────────────────────────────────
+
+    def _make_run(
+        self,
+        worker: Worker,
+        job: Job,
+        once: Once,
+        now: Now,
+        origin: str = "once",
+        schedule: str | None = None,
+    ) -> RunRecord:
+        """Return a run that is to be added, everything about it checked."""
+        run_id = self._running().environment.ids.next(now.wall)
+        run = make_run(once, job, run_id, now, as_json=worker.as_json)
+        run.origin, run.schedule = origin, schedule
+        self._registry.in_use(job.name)
+        return run
+
+    def _control(self, worker: Worker) -> RunControl:
+        control = self._controls.get(worker)
+        if control is None:
+            waiters = self._running().environment.waiters
+            control = self._controls[worker] = RunControl(worker, waiters, self._registry)
+        return control
+
+    def _handle_of(self, worker: Worker, run: RunRecord, added: Added) -> RunHandle[Any]:
+        """Return the handle of what the ledger has for ``run``.
+
+        Raises:
+            KeyConflict: that is a run with other arguments.
+
+        """
+        stands = added.run
+        if stands is not run:
+            self._registry.let_go(run.job)
+        if added.conflict:
+            raise conflict(stands)
+        return RunHandle(self._control(worker), stands.id, stands, added.created)
+
+
+def here(record: ScheduleRecord, now: Now) -> Instant:
+    """Return the present moment on a schedule's own timeline."""
+    return now.steady if record.steady else now.wall
+
+
+def check_texts(**given: object) -> None:
+    """Refuse texts that no store can hold, naming the argument."""
+    for name, value in given.items():
+        check_text(value, name)
+
+
+def states_of(state: str | Collection[str]) -> tuple[str, ...]:
+    """Return the states as a tuple, each one that there is."""
+    states = (state,) if isinstance(state, str) else tuple(state)
+    for one in states:
+        check_choice(one, "state", _STATES)
+    return states
