@@ -14,7 +14,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 import asyncsched._core.arguments.codec  # noqa: F401  # reads pydantic's plugins, which in a test would be inside the loop
 from asyncsched.testing import VirtualClock, virtual_backend
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["tests.leftovers", "tests.postgres"]
 
 
 def pytest_collection_finish() -> None:

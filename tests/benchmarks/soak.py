@@ -29,7 +29,7 @@ async def _soak(advance: Callable[[float], Awaitable[object]], clock: object, mi
     import psutil
 
     from asyncsched import Scheduler
-    from tests.test_memory import sizes
+    from tests.stores.memory.test_memory import sizes
 
     scheduler = Scheduler(clock=clock)  # type: ignore[arg-type]
     done = 0

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import SECOND, YEAR, Instant, to_datetime
 from asyncsched.triggers.cron import Cron
-from tests.triggers.cron_oracle import (
+from tests.triggers.cron.oracle import (
     CHANGES,
     DAY,
     EPOCH_DAY,

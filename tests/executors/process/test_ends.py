@@ -20,12 +20,13 @@ import pytest
 from asyncsched.executors import ProcessExecutor
 from asyncsched.executors.process import WorkerDied
 from tests.executors import jobs
-from tests.executors.conftest import eventually, on_every_loop
+from tests.executors.conftest import on_every_loop
 from tests.executors.helpers import Attempt, attempts, call, until
+from tests.leftovers import eventually
 
 pytestmark = pytest.mark.real_time  # processes end in real time
 
-ROOT = str(Path(__file__).parents[2])
+ROOT = str(Path(__file__).parents[3])
 
 
 def alive(pid: int) -> bool:

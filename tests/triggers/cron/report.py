@@ -1,6 +1,6 @@
 """How right and how quick: ours, cronsim and croniter over the oracle's corpus.
 
-python -m tests.triggers.cron_report
+python -m tests.triggers.cron.report
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cronsim import CronSim, CronSimError
 
 from asyncsched._core.instants import SECOND
 from asyncsched.triggers.cron import Cron
-from tests.triggers.cron_oracle import EPOCH, HOUR, Rule, Stretch, around, corpus, due, following, starts
+from tests.triggers.cron.oracle import EPOCH, HOUR, Rule, Stretch, around, corpus, due, following, starts
 
 COUNT = 3
 PATIENCE = 0.5  # seconds for one next

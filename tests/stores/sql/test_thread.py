@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real_time]  # its thread is a real 
 
 
 @asynccontextmanager
-async def worker(served: list[list[str]]) -> AsyncIterator[DatabaseThread]:
+async def database_thread(served: list[list[str]]) -> AsyncIterator[DatabaseThread]:
     def serve(requests: list[Request]) -> None:
         served.append([one.payload for one in requests])
 
@@ -29,7 +29,7 @@ async def worker(served: list[list[str]]) -> AsyncIterator[DatabaseThread]:
 
 async def test_what_a_turn_asks_for_is_answered_in_one_go_and_the_urgent_first() -> None:
     served: list[list[str]] = []
-    async with worker(served) as it, anyio.create_task_group() as group:
+    async with database_thread(served) as it, anyio.create_task_group() as group:
         for name in ("a", "b", "c"):
             group.start_soon(it.submit, "kind", name)
         group.start_soon(it.submit, "kind", "beat", 1, True)
@@ -40,7 +40,7 @@ async def test_what_a_turn_asks_for_is_answered_in_one_go_and_the_urgent_first()
 
 async def test_of_who_was_cancelled_before_nothing_is_asked() -> None:
     served: list[list[str]] = []
-    async with worker(served) as it:
+    async with database_thread(served) as it:
         with anyio.CancelScope() as scope:
             scope.cancel()
             await it.submit("kind", "cancelled")
@@ -55,7 +55,7 @@ async def test_a_task_cancelled_by_asyncio_itself_before_its_first_step_asks_for
 ) -> None:
     served: list[list[str]] = []
 
-    async with worker(served) as it:
+    async with database_thread(served) as it:
 
         async def ask_late() -> None:
             current = asyncio.current_task()
@@ -71,7 +71,7 @@ async def test_a_task_cancelled_by_asyncio_itself_before_its_first_step_asks_for
 
 async def test_what_was_asked_for_before_the_end_is_answered() -> None:
     served: list[list[str]] = []
-    async with worker(served) as it:
+    async with database_thread(served) as it:
         it._enter(Request("kind", "last", 1, False))  # and no turn of the loop further
         await it.close()
     assert served == [["last"]]
@@ -80,7 +80,7 @@ async def test_what_was_asked_for_before_the_end_is_answered() -> None:
 async def test_whoever_was_answered_hears_so_though_it_is_closed_meanwhile() -> None:
     served: list[list[str]] = []
     heard: list[int] = []
-    async with worker(served) as it:
+    async with database_thread(served) as it:
 
         async def ask(number: int) -> None:
             await it.submit("kind", str(number))

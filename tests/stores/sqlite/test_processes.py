@@ -22,7 +22,7 @@ from tests.stores.scripts.worker import BEAT, LEASE, POLL
 pytestmark = [pytest.mark.real_time, pytest.mark.blocking_ok]
 # Processes live in the machine's time, and only what they leave behind shows what they did.
 
-WORKER = Path(__file__).parent / "scripts" / "worker.py"
+WORKER = Path(__file__).parents[1] / "scripts" / "worker.py"
 
 
 class Cluster:

@@ -25,6 +25,7 @@ from tests.executors.helpers import attempts, new_run, until
 pytestmark = [
     pytest.mark.real_time,  # what is measured is how long the loop really stands still
     pytest.mark.blocking_ok,
+    pytest.mark.usefixtures("nothing_is_left_behind"),
 ]
 
 Told = list[tuple[str | None, str | None, int, str]]

@@ -27,7 +27,7 @@ from asyncsched.stores.sqlite.store import SqliteSession
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
 from tests.postgres import Server
-from tests.stores import million
+from tests.stores.sql import million
 
 pytestmark = [
     pytest.mark.anyio,

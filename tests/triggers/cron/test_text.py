@@ -17,7 +17,7 @@ from asyncsched._core.errors import ConfigurationError, TriggerError
 from asyncsched._core.instants import DAY, MINUTE, SECOND
 from asyncsched.triggers.cron import Cron
 from asyncsched.triggers.cron.text import clean, read_fields
-from tests.triggers.cron_oracle import EPOCH_DAY, Rule, random_expression
+from tests.triggers.cron.oracle import EPOCH_DAY, Rule, random_expression
 
 
 def values(expression: str) -> tuple[list[int], ...]:
