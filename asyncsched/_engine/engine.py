@@ -170,8 +170,15 @@ class Engine:
         """Fire no more the schedules whose rows were deleted from the store, or cannot be read."""
         stand = {record.id for record in claimed.schedules}
         for firing in firings:
-            if firing.schedule not in stand:
-                self._agenda.forget(firing.schedule)
+            record = self._agenda.schedules.get(firing.schedule)
+            if record is None or record.id in stand:
+                continue
+            self._agenda.forget(record.id)
+            if record.declared:
+                logger.warning(
+                    "schedule %r was due, and its row was deleted from the store or cannot be read: it is not "
+                    "fired any more; the next start of a process whose code has it writes it anew", record.id,
+                )  # fmt: skip
 
     # ── steps of the clock ───────────────────────────────────────────────────────────────────
 

@@ -20,7 +20,7 @@ from asyncsched._core.requests import RunQuery
 from asyncsched._engine.environment import Environment
 from asyncsched._engine.pipeline import Runnables
 from asyncsched._engine.server import Server
-from asyncsched._engine.shutdown import POLL, Shutdown
+from asyncsched._engine.shutdown import Shutdown
 from asyncsched._engine.worker import Worker
 from asyncsched.abc import Executor, Store
 
@@ -33,6 +33,9 @@ _LAST_CHANCE = 0.4
 
 _LAST_WORDS = 0.2
 """Seconds that records and observers have after that. Both leave the process its second to end in."""
+
+_POLL = 0.01
+"""Seconds between two looks, while closing, at whether the store has taken all outcomes."""
 
 
 class Runtime:
@@ -102,8 +105,6 @@ class Runtime:
             environment.watcher.start()
             self._stack.callback(environment.watcher.stop)
             self.main.begin()
-            if self.works:
-                self._hook_into_server()
         except BaseException as error:
             self._close_workers()
             environment.bus.stop()
@@ -134,12 +135,6 @@ class Runtime:
             self._local.begin()
         return self._local
 
-    def _hook_into_server(self) -> None:
-        """Have a server that is forced to end call :meth:`_end_attempts`; it can be asked as soon as it has started."""
-        server = self.shutdown.server
-        if server.seen and not server.at_end(self._end_attempts):
-            self.main.timers.at(self.environment.clock.monotonic() + POLL, self._hook_into_server)
-
     async def close(self, patience: float) -> None:
         """Stop claiming, wait ``patience`` seconds, cancel, release, and leave nothing behind.
 
@@ -169,18 +164,18 @@ class Runtime:
         end = monotonic() + patience
         while any(worker.runner.running for worker in self.workers):
             left = end - monotonic()
-            if left <= 0 or shutdown.forced():
+            if left <= 0 or shutdown.forced:
                 return
             with shutdown.wait(left):
                 for worker in self.workers:
                     await worker.runner.idle()
         # Outcomes that the store has not taken yet are tried again for as long as there is time.
-        await self._recorded(lambda: monotonic() < end and not shutdown.forced())
+        await self._recorded(lambda: monotonic() < end and not shutdown.forced)
 
     async def _recorded(self, time_left: Callable[[], bool]) -> None:
         """Wait until the store has taken how the attempts ended. It notifies nobody of that, so this polls."""
         while any(worker.recorder.unrecorded for worker in self.workers) and time_left():  # noqa: ASYNC110
-            await anyio.sleep(POLL / 10)
+            await anyio.sleep(_POLL)
 
     async def _end_attempts(self) -> None:
         """Cancel the running attempts, and see them recorded. What a claim under way brings is released in the end."""

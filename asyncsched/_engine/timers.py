@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asyncsched.scheduler")
 
-_LONG = 3600.0
+_LONG = 86_400.0
 """Seconds for which the task sleeps where there is no timer."""
 
 

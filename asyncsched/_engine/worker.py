@@ -64,6 +64,7 @@ class Worker:
         self._backend = environment.backend
         self._clock = environment.clock
         self._jobs = jobs
+        self._working = False
         self._closing = False
         self._failures = 0
         self._sleeper = environment.backend.sleeper()
@@ -126,6 +127,7 @@ class Worker:
         if self.membership is not None:
             self.membership.begin()
         if self._environment.settings.works:
+            self._working = True
             self._environment.capacity.subscribe(self.agenda.notify)
             self._backend.spawn(self.timers.serve(), Context())
             self._backend.spawn(self._serve(), self._environment.context.copy())
@@ -134,7 +136,8 @@ class Worker:
 
     def stop(self) -> None:
         """Begin nothing more, whatever a claim under way brings. Idempotent."""
-        if not self._closing and self._environment.settings.works:
+        if self._working:
+            self._working = False
             self._environment.capacity.unsubscribe(self.agenda.notify)
         self._closing = True
         self.engine.close()

@@ -21,8 +21,9 @@ from asyncsched._core.errors import StoreUnavailable
 from asyncsched._core.instants import SECOND, Instant, Now
 from asyncsched._core.records import InstanceRecord, Permit, RunRecord, ScheduleRecord
 from asyncsched._core.requests import Claim, Ending, Fenced, Firing, Verdict, Watch
-from asyncsched._engine.engine import Engine
+from asyncsched._engine.maintenance import Maintenance
 from asyncsched._engine.membership import Membership
+from asyncsched._engine.worker import Worker
 from asyncsched.stores.sql.operations import instances as members
 from asyncsched.stores.sql.operations import schedules
 from asyncsched.stores.sql.operations.adding import Adding, add
@@ -150,23 +151,28 @@ class Instance:
         self.next_call = ""  # what it is about to ask of the store
         self.tasks: list[tuple[Coroutine[Any, Any, None], Sleeper]] = []
         self.runner: Any = SimpleNamespace(
-            running={}, unrecorded={}, cancel=self._cancel,
+            running={}, unrecorded={}, cancel_all=self._cancel_all,
             known=lambda: self.runner.running.keys() | self.runner.unrecorded.keys(),
             start=lambda claimed: self.runner.running.update({run.id: run for run, _ in claimed}),
         )  # fmt: skip
-        self.engine: Any = SimpleNamespace(
-            holder=0, works=True, place=(0, 1), schedules={}, follow=self._follow, forget=lambda id: None, notify=lambda: None,
-            runner=self.runner, _jobs={"job": None}, _capacity=SimpleNamespace(take=lambda executor: None),
-            _bus=SimpleNamespace(wants=lambda kind: False),
-        )  # fmt: skip
-        me = InstanceRecord(self._incarnation(), "host", number, "1", "both", frozenset({"job"}), frozenset())
+        self.agenda: Any = SimpleNamespace(
+            share=(0, 1), schedules={}, follow=self._follow, forget=lambda id: None, notify=lambda: None
+        )
+        self.engine: Any = SimpleNamespace(holder=0)
         here: Any = self
-        self.membership = Membership(
-            here, here, here, SimpleNamespace(waited_for=frozenset(), notify=lambda id: None),  # type: ignore[arg-type]
-            here, self.engine, self.runner, me, self._incarnation, _members_changed,  # type: ignore[arg-type]
+        self.environment: Any = SimpleNamespace(
+            clock=here, backend=here, capacity=SimpleNamespace(take=lambda executor: None),
+            waiters=SimpleNamespace(waited_for=frozenset(), notify=lambda id: None),
+            ids=SimpleNamespace(instance=self._incarnation(), incarnation=self._incarnation),
+            settings=SimpleNamespace(role="both"),
         )  # fmt: skip
+        self.membership = Membership(
+            here, self.environment, here, self.agenda, self.engine, self.runner, here
+        )
+        self.maintenance = Maintenance(here, self.environment, here, self.membership)
         finish(self.membership.join())
         self.membership.begin()
+        self.maintenance.begin()
 
     def _incarnation(self) -> int:
         self.incarnations += 1
@@ -174,11 +180,19 @@ class Instance:
 
     def _follow(self, records: Any) -> None:
         for one in records:
-            self.engine.schedules[one.id] = one
+            self.agenda.schedules[one.id] = one
 
-    def _cancel(self, run_id: int, why: str) -> None:
+    def _cancel_all(self, why: str) -> None:
         assert why == "fenced"
-        del self.runner.running[run_id]
+        self.runner.running.clear()
+
+    # ── what its reconciler does ─────────────────────────────────────────────────────────────
+
+    def describe(self, incarnation: int, role: str) -> InstanceRecord:
+        return InstanceRecord(incarnation, "host", self.number, "1", role, frozenset({"job"}), frozenset())
+
+    async def members_changed(self, me: int, members: object) -> None:
+        pass
 
     # ── the clock, the timeline and the backend that the keeper is given ─────────────────────
 
@@ -293,7 +307,7 @@ class Instance:
         """Fire the schedule as it is known here, and take what is ready."""
         if self.delayed is not None:
             return
-        firings = [_firing(self.ledger, one) for one in self.engine.schedules.values()]
+        firings = [_firing(self.ledger, one) for one in self.agenda.schedules.values()]
         due = [one for one in firings if one.cursor <= self.ledger.at]
         wanted = Claim(self.engine.holder, due, {"loop": 3}, jobs=("job",))
         try:
@@ -307,7 +321,11 @@ class Instance:
         """Take the answer to a claim, if it has come, as the engine does."""
         claimed, self.delayed = self.delayed, None
         if claimed is not None:
-            Engine._take(self.engine, claimed)
+            self.agenda.follow(claimed.schedules)
+            worker: Any = SimpleNamespace(
+                engine=self.engine, runner=self.runner, _jobs={"job": None}, _environment=self.environment
+            )
+            Worker._take(worker, claimed)
 
     def finish(self, which: int, verdict: str) -> None:
         """End an attempt that is executed here."""

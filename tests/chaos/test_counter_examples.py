@@ -13,7 +13,7 @@ import pytest
 
 from asyncsched._core.instants import SECOND
 from asyncsched._core.requests import Claim
-from asyncsched._engine.membership import TEND_EVERY
+from asyncsched._engine.maintenance import EVERY
 from asyncsched.stores.sql.operations.claiming import Claiming, claim
 from tests.chaos.instances import Instance, Ledger, pass_time
 
@@ -95,7 +95,7 @@ def test_a_claim_that_lands_when_nobody_expects_it_is_found(ledger: Ledger) -> N
     wanted = Claim(one.engine.holder, [], {"loop": 1}, jobs=("job",))
     ledger.do(claim, Claiming(wanted, ledger.now))  # by a connection that was cut
     assert holders(ledger) == [one.engine.holder]
-    wait(ledger, TEND_EVERY + 2 * BEAT)
+    wait(ledger, EVERY + 2 * BEAT)
     assert not holders(ledger)
 
 

@@ -111,7 +111,7 @@ async def test_a_sleeper_that_wakes_too_early_runs_no_slot_twice_and_none_too_so
         ran.append(clock.now())
 
     async with scheduler:
-        sleeper = scheduler._running().main.engine._sleeper
+        sleeper = scheduler._running().main._sleeper
         exactly = type(sleeper).until
 
         async def until(self: Any, deadline: float) -> None:
@@ -375,7 +375,7 @@ async def test_no_sleep_is_longer_than_a_nap_where_the_clock_does_not_tell(
     scheduler.cron("0 0 1 1 *", name="yearly")(Log(clock))
     sleeps: list[float] = []
     async with scheduler:
-        sleeper = scheduler._running().main.engine._sleeper
+        sleeper = scheduler._running().main._sleeper
         exactly = type(sleeper).until
 
         async def until(self: Any, deadline: float) -> None:

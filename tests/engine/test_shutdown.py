@@ -126,7 +126,9 @@ async def test_one_that_never_began_is_released_too(virtual_clock: VirtualClock)
     async with scheduler:
         handle = await scheduler.schedule_once(sleep, 60)
         line = scheduler._running().main
-        await line.engine._turn()  # claimed; its task has had no turn yet
+        claimed = await line.engine.turn()
+        assert claimed is not None
+        line._take(claimed)  # its task has had no turn yet
         if any(live.phase != "new" for live in line.runner.running.values()):
             pytest.skip("from Python 3.12 on, asyncio begins a task at once")
         assert (await handle.status()).state == "running"
@@ -137,11 +139,11 @@ async def test_one_that_never_began_is_released_too(virtual_clock: VirtualClock)
 class LateClaims(SqliteStore):
     """A store whose answer to a claim that brought something comes when the scheduler is ending."""
 
-    engine: Any = None
+    worker: Any = None
 
     async def claim(self, claim: Claim, now: Now) -> Claimed:
         claimed = await super().claim(claim, now)
-        while claimed.runs and self.engine is not None and not self.engine._closing:
+        while claimed.runs and self.worker is not None and not self.worker._closing:
             await anyio.sleep(0.01)
         return claimed
 
@@ -158,11 +160,11 @@ async def test_what_a_claim_brings_after_the_end_is_left_to_others(
     scheduler = Scheduler(store, clock=virtual_clock, shutdown_timeout=1)
     scheduler.job()(job)
     async with scheduler:
-        store.engine = scheduler._running().main.engine
+        store.worker = scheduler._running().main
         handle = await scheduler.schedule_once(job)
         await anyio.sleep(1)
     assert not began
-    store.engine = None
+    store.worker = None
     async with scheduler:
         assert await scheduler.instances() != []
         run = await scheduler.handle(handle.id).wait()

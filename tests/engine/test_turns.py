@@ -84,9 +84,9 @@ async def test_a_long_list_leaves_others_their_turns(
             turn += 1
             await checkpoint()
 
-    counted("asyncsched._scheduler.enqueue", "make_run")
+    counted("asyncsched._scheduler.face", "make_run")
     counted("asyncsched._scheduler.enqueue", "put_off")
-    counted("asyncsched._scheduler.enqueue", "handle_of")
+    counted("asyncsched._scheduler.face", "RunHandle")
     if kept_in == "a file":  # those in memory are alive: a list of them shows one moment
         counted("asyncsched._scheduler.queries", "run_view")
     async with scheduler, anyio.create_task_group() as group:

@@ -419,7 +419,7 @@ async def test_waiting_can_be_cancelled_without_harm(
         with anyio.move_on_after(1):
             await handle.result()
         assert await handle.result() == "a"
-        assert scheduler._runtime is not None and not scheduler._runtime.bus.waited_for
+        assert scheduler._runtime is not None and not scheduler._runtime.environment.waiters.waited_for
 
 
 async def test_a_handle_of_an_unknown_run_says_so(scheduler: Scheduler) -> None:

@@ -315,9 +315,10 @@ async def test_an_idle_scheduler_wakes_three_times_a_minute_at_most(virtual_cloc
     async def yearly() -> None: ...
 
     async with scheduler:
-        timers = scheduler._running().main.timers
-        run_due = timers.run_due
-        timers.run_due = lambda now: (looked.append(now), run_due(now))[1]  # type: ignore[method-assign]
+        worker = scheduler._running().main
+        turn, call_due = worker.engine.turn, worker.timers._call_due
+        worker.engine.turn = lambda: (looked.append(0), turn())[1]  # type: ignore[method-assign]
+        worker.timers._call_due = lambda now: (looked.append(now), call_due(now))[1]  # type: ignore[method-assign]
         await virtual_clock.advance(600)
     assert 10 <= len(looked) <= 30
 
@@ -397,34 +398,6 @@ async def test_nothing_is_begun_once_uvicorn_goes_down(
         uvicorn.should_exit = True
         await virtual_clock.advance(10)
     assert len(ticks) == 2
-
-
-async def test_a_forced_uvicorn_has_what_runs_cancelled_and_recorded(
-    uvicorn: FakeUvicorn, scheduler: Scheduler
-) -> None:
-    async with scheduler:
-        handle = await scheduler.schedule_once(anyio.sleep, 60)
-        await anyio.sleep(1)
-        uvicorn.started = True
-        await anyio.sleep(1)
-        uvicorn.should_exit = uvicorn.force_exit = True
-        await uvicorn.servers[0].wait_closed()
-        run = await handle.status()
-        assert (run.state, run.why) == ("cancelled", "shutdown")
-
-
-async def test_the_sockets_of_uvicorn_are_found_where_they_were(
-    uvicorn: FakeUvicorn, scheduler: Scheduler
-) -> None:
-    class Listening:
-        sockets = ("a socket",)
-
-    uvicorn.servers.append(Listening())
-    async with scheduler:
-        uvicorn.started = True
-        await anyio.sleep(1)
-        assert uvicorn.servers[0].sockets == ("a socket",)
-        assert len(uvicorn.servers) == 2
 
 
 async def test_without_a_server_the_signals_are_left_alone(scheduler: Scheduler) -> None:

@@ -50,7 +50,7 @@ async def test_what_a_scope_schedules_ends_with_its_block(
             await running.result()
         assert await scheduler.runs() == [] and await scheduler.schedules() == []
         assert scheduler._runtime is not None and not scheduler._runtime.scopes
-        assert len(scheduler._runtime.capacity._on_free) == 1
+        assert len(scheduler._runtime.environment.capacity._subscribers) == 1
 
 
 async def test_any_callable_will_do(scheduler: Scheduler, virtual_clock: VirtualClock) -> None:
@@ -199,12 +199,12 @@ async def test_a_thousand_scopes_leave_nothing_behind(
 ) -> None:
     async with scheduler:
         runtime: Any = scheduler._runtime
-        tasks_before = len(getattr(runtime.backend, "_tasks", ()))
+        tasks_before = len(getattr(runtime.environment.backend, "_tasks", ()))
         for _ in range(1000):
             async with scheduler.scope() as scope:
                 scope.interval(seconds=1)(anyio.lowlevel.checkpoint)
                 await scope.schedule_once(lambda: None, delay=100)
         await virtual_clock.advance(0)
-        assert not runtime.scopes and len(runtime.capacity._on_free) == 1
-        assert len(getattr(runtime.backend, "_tasks", ())) == tasks_before
-        assert runtime.bus.waited_for == []
+        assert not runtime.scopes and len(runtime.environment.capacity._subscribers) == 1
+        assert len(getattr(runtime.environment.backend, "_tasks", ())) == tasks_before
+        assert runtime.environment.waiters.waited_for == []

@@ -280,7 +280,7 @@ def freeze(scheduler: Scheduler) -> None:
     line = scheduler._runtime.main  # type: ignore[union-attr]
     assert line.membership is not None
     line.membership._closing = True
-    line.engine._closing = True
+    line._closing = True
 
 
 async def test_the_dead_are_found_within_the_lease_and_their_runs_go_on(

@@ -25,19 +25,8 @@ MAY_IMPORT = {
 }
 """What each folder may import beside itself; nothing else imports the last row."""
 
-LEFT = {
-    "_engine.pipeline": "policies",
-    "_engine.reconcile": "triggers _scheduler",
-    "_engine.runtime": "_scheduler stores",
-}
-"""What still stands in another folder than it should."""
-
-CIRCLES = [
-    {"triggers.base", "triggers.combine"},
-    {"_engine.attempt", "_engine.runner"},
-    {"_engine.runtime", "_engine.worker"},
-]
-"""The first is meant: ``except_`` is a method of every trigger, and makes a combination."""
+CIRCLES = [{"triggers.base", "triggers.combine"}]
+"""One is meant: ``except_`` is a method of every trigger, and makes a combination."""
 
 CLOCKS = {
     "_backends.clock": "the door",
@@ -60,7 +49,7 @@ MODULES = modules()
 def allowed(one: Import) -> bool:
     """Whether an import keeps the rule."""
     folder, target = one.module.split(".")[0], one.target.split(".")[0]
-    return target in {folder, *MAY_IMPORT[folder].split(), *LEFT.get(one.module, "").split()}
+    return target in {folder, *MAY_IMPORT[folder].split()}
 
 
 def test_every_folder_has_its_layer() -> None:

@@ -52,7 +52,7 @@ def scheduler(virtual_clock: VirtualClock) -> Scheduler:
 def sizes(scheduler: Scheduler) -> dict[str, int]:
     """Return how many entries every collection of a scheduler in memory has."""
     runtime: Any = scheduler._runtime
-    store, engine = runtime.main.store, runtime.main.engine
+    store, agenda = runtime.main.store, runtime.main.agenda
     history = store._history
     return {
         "runs": len(store._runs),
@@ -68,15 +68,15 @@ def sizes(scheduler: Scheduler) -> dict[str, int]:
         "waiting": sum(len(place.waiting._heap) for place in store._waiting.limiter._places.values()),
         "history": len(history),
         "recent": len(history._recent),
-        "due": sum(map(len, engine._heaps.values())),
-        "schedules": len(engine.schedules),
+        "due": sum(map(len, agenda.heaps)),
+        "schedules": len(agenda.schedules),
         "attempts": len(runtime.main.runner.running),
         "timers": len(runtime.main.timers._heap),
-        "progress": len(runtime.main.board._changed),
-        "waiters": len(runtime.bus._waiters),
-        "errors": len(runtime.bus._errors),
+        "progress": len(runtime.main.runner.progressed.__self__._changed),
+        "waiters": len(runtime.environment.waiters._events),
+        "errors": len(runtime.environment.waiters._errors),
         "jobs": len(runtime.registry.jobs),
-        "runnables": len(runtime.runnables),
+        "runnables": len(runtime.jobs),
     }
 
 
