@@ -14,8 +14,8 @@ import pytest
 
 from asyncsched import AnyOf, At, Cron, Interval, Scheduler
 from asyncsched._backends.clock import SystemClock, Timeline
-from asyncsched._core.events import ClockStepped
 from asyncsched._core.instants import SECOND
+from asyncsched.events import ClockStepped
 from asyncsched.testing import VirtualClock, history
 
 pytestmark = pytest.mark.anyio

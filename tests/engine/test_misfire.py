@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from asyncsched import ConfigurationError, Interval, Misfire, Run, Scheduler
-from asyncsched._core.events import SlotsSkipped
+from asyncsched.events import SlotsSkipped
 from asyncsched.testing import VirtualClock, history
 
 pytestmark = pytest.mark.anyio

@@ -14,9 +14,9 @@ import pytest
 
 from asyncsched import Once, Retry, RunFailed, RunHandle, Scheduler, StoreUnavailable, current_run
 from asyncsched._core.errors import StoreError
-from asyncsched._core.events import RunSucceeded, RunUnsuccessful, RunWaits
 from asyncsched._core.requests import Ending, RunQuery
 from asyncsched._engine.recorder import AT_ONCE, SLICE
+from asyncsched.events import RunSucceeded, RunUnsuccessful, RunWaits
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 

@@ -14,9 +14,9 @@ import anyio
 import pytest
 
 from asyncsched import Once, Retry, RunHandle, Scheduler, SchedulerClosed, SchedulerStateError, current_run
-from asyncsched._core.events import Event, RunUnsuccessful, RunWaits, SchedulerStopped
 from asyncsched._core.instants import Now
 from asyncsched._core.requests import Claim, Claimed
+from asyncsched.events import Event, RunUnsuccessful, RunWaits, SchedulerStopped
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 

@@ -16,9 +16,9 @@ import pytest
 from asyncsched import Provide, Scheduler
 from asyncsched._core.context import _current
 from asyncsched._core.errors import ConfigurationError
-from asyncsched._core.events import LoopStalled
 from asyncsched._engine import watchdog as stall
 from asyncsched._engine.watchdog import StallWatcher
+from asyncsched.events import LoopStalled
 from tests.executors.conftest import on_every_loop
 from tests.executors.helpers import attempts, new_run, until
 

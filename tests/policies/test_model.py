@@ -34,7 +34,7 @@ from asyncsched import (
     TryAgain,
     current_run,
 )
-from asyncsched._core.events import Event, RunFinished, RunStarted
+from asyncsched.events import Event, RunFinished, RunStarted
 from asyncsched.stores.memory import MemoryStore
 from asyncsched.testing import VirtualClock
 

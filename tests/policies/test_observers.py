@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from asyncsched import ConfigurationError, RateLimit, Retry, Run, RunFailed, Scheduler, current_run
-from asyncsched._core.events import (
+from asyncsched.events import (
     Event,
     RunFinished,
     RunStarted,

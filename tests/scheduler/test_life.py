@@ -333,7 +333,7 @@ async def test_a_coroutine_that_blocks_the_loop_is_named_with_milliseconds_and_s
 ) -> None:
     import time
 
-    from asyncsched._core.events import LoopStalled
+    from asyncsched.events import LoopStalled
 
     heard: list[LoopStalled] = []
 
