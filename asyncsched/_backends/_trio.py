@@ -161,6 +161,8 @@ class _TrioFuture:
     def _abort(self, raise_cancel: Callable[[], Any]) -> Any:
         import trio
 
+        # Done at once, as asyncio's: its task runs again only later, and what it is given meanwhile is lost.
+        self._done = True
         self._task = None
         self.raise_cancel = raise_cancel
         return trio.lowlevel.Abort.SUCCEEDED

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import Context
 from itertools import takewhile
 from types import CodeType, FrameType
@@ -150,7 +151,7 @@ class StallWatcher:
             now = _monotonic()
             if self.running > 0:
                 busy_at = now
-                if not self._waits() and not self._ask():
+                if not self._look():
                     return
             elif now - busy_at > LINGER:
                 self._park()
@@ -158,6 +159,19 @@ class StallWatcher:
             self._await(self._wake, self.threshold / 2)
             if not self._stopping:
                 self._wake.clear()
+
+    def _look(self) -> bool:
+        """Look once at what the loop does. False if the loop is over.
+
+        A look that fails costs that look alone: whatever a frame or a log filter raises, the next blocking
+        job is named.
+        """
+        try:
+            return self._waits() or self._ask()
+        except Exception:
+            with suppress(Exception):  # the log itself may be what failed
+                logger.exception("the stall watcher failed; it goes on")
+            return True
 
     def _await(self, event: threading.Event, seconds: float) -> tuple[bool, float]:
         """Wait for an event; return whether it came, and how long the whole process stood still meanwhile.
@@ -214,6 +228,13 @@ class StallWatcher:
         return True
 
     def _sample(self, samples: _Samples) -> None:
+        """Note where the loop stands. It runs on meanwhile: a frame that has ended may have lost its variables."""
+        try:
+            self._note(samples)
+        except Exception:
+            logger.debug("the event loop moved on while its frames were read", exc_info=True)
+
+    def _note(self, samples: _Samples) -> None:
         frames = list(_frames(sys._current_frames().get(self._loop_thread), self._base))
         culprit = self._culprit(frames)
         samples.seen[culprit] += 1

@@ -183,6 +183,7 @@ class ThreadExecutor:
             self._queue.put(None)
         while any(worker.is_alive() for worker in workers):
             await cancel_shielded_checkpoint()  # they are idle, and gone in microseconds
+        self._collect()  # what ended meanwhile found no loop to tell
         if left := self.abandoned:
             logger.warning(
                 "thread executor %r leaves %d thread%s behind that cannot be killed: %s",

@@ -235,7 +235,7 @@ class ProcessExecutor:
                     with suppress(ValueError):
                         self._waiting.remove(waiter)
                 raise
-            if worker is not None:
+            if worker is not None and worker.alive:  # it may have died since it was handed over
                 return worker
 
     def _start(self, port: Port) -> WorkerProcess:

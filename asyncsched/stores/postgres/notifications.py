@@ -94,7 +94,9 @@ class Notifications:
     def _ring(self) -> None:
         try:
             self._button.send(b"x")
-        except BlockingIOError:  # full: it is going to wake anyway
+        except (
+            OSError
+        ):  # full: it is going to wake anyway; or closed: a hint may be lost, and nobody fails for it
             pass
 
     # ── in the thread ────────────────────────────────────────────────────────────────────────

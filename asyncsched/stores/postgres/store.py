@@ -91,8 +91,9 @@ class PostgresStore(SqlStore):
 
     def _committed(self, work: bool, runs: set[int]) -> None:
         """Tell the others what was committed. In the writer's thread."""
-        if self._notifications is not None:
-            self._notifications.say(work, runs)
+        notifications = self._notifications  # looked at once: the loop may be closing the store
+        if notifications is not None:
+            notifications.say(work, runs)
 
     def _beaten(self, at: Instant) -> None:
         """Hear the server's time with a beat. In the writer's thread."""
