@@ -1,4 +1,4 @@
-"""Where a request or a websocket finds the scheduler of its app.
+"""The way from a request or a websocket to the scheduler of its app.
 
 With FastAPI::
 
@@ -27,10 +27,10 @@ def get_scheduler(connection: HTTPConnection, namespace: str | None = None) -> S
 
     Args:
         connection: a ``Request`` or ``WebSocket``.
-        namespace: which of several; the one entered last by default.
+        namespace: the scheduler's namespace, where the app has several; by default the one entered last.
 
     Raises:
-        SchedulerStateError: the app's lifespan has started none.
+        SchedulerStateError: the app's lifespan has started no such scheduler.
 
     """
     state: dict[str, Any] = connection.scope.get("state") or {}
@@ -39,7 +39,7 @@ def get_scheduler(connection: HTTPConnection, namespace: str | None = None) -> S
         which = "" if namespace is None else f" of namespace {namespace!r}"
         raise SchedulerStateError(
             f"this app's lifespan has started no scheduler{which}; put lifespan=scheduler.lifespan into the "
-            "app, or yield the state of `async with scheduler.lifespan(app) as state` from your own"
+            "app, or yield the state of `async with scheduler.lifespan(app) as state` from the app's lifespan"
         )
     return found
 
@@ -64,7 +64,7 @@ async def _scheduler(connection: HTTPConnection) -> Scheduler:
 
 
 def __getattr__(name: str) -> Any:
-    # FastAPI is no dependency of ours: only whoever uses its dependency imports it.
+    # asyncsched does not require FastAPI, so it is imported only where this dependency is used.
     if name != "CurrentScheduler":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from fastapi import Depends

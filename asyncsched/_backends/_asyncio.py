@@ -1,4 +1,4 @@
-"""The event loop of asyncio, uvloop too: tasks, sleeping, and a way in for threads and processes."""
+"""The backend for asyncio, uvloop included: tasks, sleeping, and a way in for threads and processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("asyncsched.scheduler")
 _AT_ONCE: Any = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 _STUBBORN = 0.1
-"""Seconds that tasks have to end when everything else has."""
+"""Seconds that cancelled tasks get to end when the backend is closed."""
 
 
 class _AsyncioBackend:
@@ -41,7 +41,7 @@ class _AsyncioBackend:
         traceback: TracebackType | None,
     ) -> None:
         if self._tasks:
-            await asyncio.sleep(0)  # a task that is cancelled before its first step never awaits its main
+            await asyncio.sleep(0)  # a task that is cancelled before its first step never runs its coroutine
         for task in self._tasks.values():
             task.cancel()
         if await self.join(_STUBBORN):
@@ -57,7 +57,7 @@ class _AsyncioBackend:
         self._spawned = number = self._spawned + 1
         own = self._own(number, main)
         if self._loop.get_task_factory() is None:
-            # What loop.create_task comes to, in two thirds of its time.
+            # The effect of loop.create_task, in two thirds of its time.
             task = asyncio.Task(
                 own, loop=self._loop, name=name, context=context, **({} if apart else _AT_ONCE)
             )
@@ -68,12 +68,12 @@ class _AsyncioBackend:
         return task
 
     async def _own(self, number: int, main: Main) -> None:
-        # A callback for the end of a task is a turn through the loop of its own: 1.1 µs for each run,
-        # where this frame costs 0.3.
+        # A callback at a task's end takes one more turn of the loop: 1.1 µs for each run. This frame
+        # takes 0.3.
         try:
             await main
         except KeyboardInterrupt as stop:
-            # It ends the loop from there, and not whoever began this task at once.
+            # Raised by the loop, it ends the loop. Raised here, it would end the code that spawned this task.
             self._loop.call_soon(_raise, stop)
         finally:
             self._tasks.pop(number, None)
@@ -97,7 +97,7 @@ def _raise(error: BaseException) -> None:
 
 
 def _main_of(task: asyncio.Task[None]) -> str:
-    """Return the name of what the task was spawned for."""
+    """Return the name of the coroutine function that the task was spawned for."""
     return str(getattr(getattr(task.get_coro(), "cr_await", None), "__qualname__", task.get_name()))
 
 
@@ -131,7 +131,7 @@ class _AsyncioPort:
     def __init__(self, token: anyio.lowlevel.EventLoopToken, loop: asyncio.AbstractEventLoop) -> None:
         self.token = token
         self._loop = loop
-        # The loop's own methods: a call of ours around each would be all that it adds.
+        # The loop's methods themselves: a wrapper around each would add nothing but a call.
         self.future: Callable[[], Future] = loop.create_future
         self.call_soon: Callable[[Callable[[], object]], object] = loop.call_soon_threadsafe
         self.call_next: Callable[[Callable[[], object]], object] = loop.call_soon

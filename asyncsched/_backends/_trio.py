@@ -1,4 +1,4 @@
-"""The same for trio."""
+"""The backend for trio: tasks, sleeping, and a way in for threads and processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ import anyio.lowlevel
 from asyncsched._backends._asyncio import _STUBBORN
 from asyncsched._backends.base import Backend, Future, Main, Sleeper, Task
 
-if TYPE_CHECKING:
-    import trio
-if TYPE_CHECKING:
-    import trio
 if TYPE_CHECKING:
     import trio
 
@@ -44,7 +40,7 @@ class _TrioBackend:
         self.time = trio.current_time
         self._token = trio.lowlevel.current_trio_token()
         self._manager = trio.open_nursery()
-        self._ended: trio.Event | None = None  # made by who waits for it: few do, and runs are many
+        self._ended: trio.Event | None = None  # made by join(): few calls of it, and many runs
         self._count = 0
 
     async def __aenter__(self) -> Backend:
@@ -93,7 +89,7 @@ class _TrioBackend:
                 self._ended.set()
 
     def torn_down(self) -> bool:
-        return True  # trio lets nobody raise Cancelled but a scope that was cancelled
+        return True  # in trio, Cancelled comes only from a scope that was cancelled
 
     def sleeper(self) -> Sleeper:
         return _TrioSleeper(self._trio)

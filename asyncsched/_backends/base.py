@@ -1,8 +1,8 @@
-"""A run as a native task of the backend, with its own context; owned, cancelled, awaited.
+"""A run as a native task of the backend, with a context to itself: spawned, cancelled, awaited.
 
 anyio's ``TaskGroup.start_soon`` costs as much as everything else a firing does together, so a run
-is a bare asyncio task, or a child of a bare trio nursery. Nothing else in the package touches a
-backend's own API for tasks and sleeping.
+is a bare asyncio task, or a child of a bare trio nursery. Outside this folder the scheduler
+touches no backend's native API for tasks and sleeping.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ Main = Coroutine[Any, Any, None]
 
 
 class Task(Protocol):
-    """A running coroutine that can be asked to end."""
+    """A running coroutine that can be cancelled."""
 
     def cancel(self) -> object:
-        """Ask it to end. On asyncio once, on trio at every later checkpoint too."""
+        """Cancel the task: on asyncio once, on trio at every later checkpoint too."""
         ...
 
 
 class Backend(Protocol):
-    """What is needed of an event loop: tasks, sleeping, and a way in from other threads."""
+    """The event loop as the engine needs it: tasks, sleeping, and a way in from other threads."""
 
     leaves_anywhere: bool
-    """Whether it can be left in another task than it was entered in."""
+    """Whether the backend can be left in another task than the one that entered it."""
 
     time: Callable[[], float]
     """The event loop's time in seconds."""
@@ -51,18 +51,18 @@ class Backend(Protocol):
         ...
 
     def spawn(self, main: Main, context: Context, name: str | None = None, *, apart: bool = False) -> Task:
-        """Begin ``main``, which must not raise, as a task of its own in ``context``.
+        """Begin ``main``, which must not raise, as a new task in ``context``.
 
         Where the event loop can begin a task at once, ``main`` has run to its first wait, or to its
-        end, when this returns. What stands ``apart`` begins when those that run in this turn of the
-        loop have run, and no cancel scope around the scheduler reaches it.
+        end, when this returns. A task that stands ``apart`` begins after the callbacks of this turn of
+        the loop, and no cancel scope around the scheduler reaches it.
         """
         ...
 
     def torn_down(self) -> bool:
-        """Whether a cancellation that reached the current task came from outside, as the loop's end.
+        """Return whether a cancellation that reached the current task came from outside, as at the loop's end.
 
-        Otherwise the task's own code raised it. The task can go on with its own affairs afterwards.
+        Otherwise the job's code in the task raised it, and the task can go on afterwards.
         """
         ...
 
@@ -71,7 +71,7 @@ class Backend(Protocol):
         ...
 
     def call_soon_threadsafe(self, call: Callable[[], object]) -> None:
-        """Have ``call`` called in the loop; from any thread."""
+        """Call ``call`` in the loop's thread, soon; from any thread."""
         ...
 
     async def pause(self) -> None:
@@ -87,12 +87,12 @@ class Sleeper(Protocol):
         ...
 
     def wake(self) -> None:
-        """End the sleep, or the next one if nobody sleeps. From the loop's own thread."""
+        """End the sleep, or the next one if no task sleeps now. From the loop's thread only."""
         ...
 
 
 class Future(Protocol):
-    """One task parks on it; anybody in the loop's thread wakes it with a value."""
+    """A value for one waiting task; any code in the loop's thread may set it."""
 
     def done(self) -> bool: ...
 
@@ -106,7 +106,7 @@ class Future(Protocol):
 
 
 class Port(Protocol):
-    """The event loop, as far as threads and processes need it. All but ``call_soon`` only from its own thread."""
+    """The event loop as threads and processes need it. All but ``call_soon`` from the loop's thread only."""
 
     token: anyio.lowlevel.EventLoopToken
 
@@ -119,7 +119,7 @@ class Port(Protocol):
         ...
 
     def call_next(self, callback: Callable[[], object], /) -> object:
-        """Call ``callback`` when those that run in this turn of the loop have run."""
+        """Call ``callback`` after the callbacks of this turn of the loop."""
         ...
 
     def call_at(self, when: float, callback: Callable[[], object], /) -> object:

@@ -35,7 +35,7 @@ class SystemClock:
         return time.time_ns() // 1000
 
     def hold(self) -> AbstractContextManager[None]:
-        """Do nothing: real time needs no telling that work goes on outside the loop."""
+        """Do nothing: real time passes whether or not work goes on outside the loop."""
         return nullcontext()
 
 
@@ -43,7 +43,7 @@ _new = tuple.__new__
 
 
 class Timeline:
-    """Maps the loop's monotonic clock to instants; the one place that does."""
+    """Maps the loop's monotonic clock to instants; no other place does."""
 
     def __init__(self, clock: Clock) -> None:
         self._wall: Callable[[], Instant] = clock.wall
@@ -52,7 +52,7 @@ class Timeline:
 
     def now(self) -> Now:
         """Return this moment on both timelines."""
-        # Made for every run: a named tuple's own constructor costs twice as much.
+        # Made for every run: the named tuple's constructor costs twice as much.
         return _new(Now, (self._wall(), self._origin + round(self._monotonic() * SECOND)))
 
 
@@ -63,7 +63,7 @@ class ClusterTimeline(Timeline):
     """
 
     def refresh(self, store_time: Instant, sent: float, received: float) -> None:
-        """Take the store's time from an answer that was asked for at ``sent`` (monotonic seconds)."""
+        """Take over the store's time from the answer to a request sent at ``sent`` (monotonic seconds)."""
         middle = (sent + received) / 2
         self._origin = store_time - round(middle * SECOND)
 

@@ -25,7 +25,7 @@ def current_task_id() -> int:
 
 
 def _trio() -> Any:
-    """Return trio's low level if we are in a task of it. Another thread may be about to import it."""
+    """Return ``trio.lowlevel`` if the caller is a trio task. Another thread may be importing trio just now."""
     trio = sys.modules.get("trio.lowlevel")
     in_trio_task = getattr(trio, "in_trio_task", None)
     return trio if in_trio_task is not None and in_trio_task() else None

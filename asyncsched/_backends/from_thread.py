@@ -1,8 +1,8 @@
-"""Makes ``anyio.from_thread`` and ``trio.from_thread`` work inside threads that are ours.
+"""Makes ``anyio.from_thread`` and ``trio.from_thread`` work inside the executors' threads.
 
-Both libraries find the way back to the event loop in a thread-local of theirs, which only their own
-worker threads fill in. It is filled in here in the same way. Where a version of theirs keeps it
-elsewhere, a job has to pass ``token=`` itself, as in any foreign thread, and nothing else changes.
+anyio and trio find the way back to the event loop in a thread-local variable, which their worker
+threads fill in. An executor's thread fills it in here in the same way. Where a version of anyio or trio
+keeps it elsewhere, a job has to pass ``token=`` itself, as in any other thread, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Bridge:
-    """The way back to the event loop for one worker thread. Made in the loop, crossed by the thread."""
+    """The way back to the event loop for one worker thread. Made in the loop, used by the thread."""
 
     def __init__(self, token: anyio.lowlevel.EventLoopToken) -> None:
         self._token = token
         self._asyncio = isinstance(token.native_token, asyncio.AbstractEventLoop)
-        # What check_cancelled() looks at. Never entered: it is a flag and cancels nothing by itself.
+        # check_cancelled() reads this scope. It is never entered, so it is a flag and cancels nothing.
         self._scope = anyio.CancelScope() if self._asyncio else None
         self._register: list[Callable[[], Any] | None] = [None]
 
@@ -35,12 +35,12 @@ class Bridge:
         self._register[0] = raise_cancel
 
     def enter(self) -> None:
-        """Tell both libraries, in the thread itself, which loop it belongs to."""
+        """Tell anyio and trio, in the thread itself, which loop the thread belongs to."""
         try:
             self._enter_anyio()
             if not self._asyncio:
                 self._enter_trio()
-        except (ImportError, AttributeError):  # pragma: no cover: depends on their versions
+        except (ImportError, AttributeError):  # pragma: no cover: depends on the versions of anyio and trio
             return
 
     def _enter_anyio(self) -> None:

@@ -1,4 +1,4 @@
-"""What a job can ask and tell about the run it is in: ``current_run()``."""
+"""``current_run()``: a job's code learns about its run, and reports progress."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class Link(Protocol):
-    """How a run's context reaches its scheduler, from whichever thread or process it is in."""
+    """The way from a run's code to its scheduler, out of the thread or process that the code runs in."""
 
     def progress(self, done: float, total: float | None, message: str) -> None:
-        """Keep this as the run's latest progress."""
+        """Keep the given values as the run's latest progress."""
         ...
 
     def extend(self, micros: int) -> None:
@@ -27,7 +27,7 @@ class Link(Protocol):
         ...
 
     def cancelled(self) -> bool:
-        """Return whether cancellation was asked of the run."""
+        """Return whether the run's cancellation was requested."""
         ...
 
     def complete_in(self, connection: Any) -> Any:
@@ -67,11 +67,11 @@ class CurrentRun:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was asked to end: sync jobs look here now and then."""
+        """Whether the run's cancellation was requested. A sync job reads this now and then, and returns."""
         return self._link.cancelled()
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
-        """Tell how far the run is. The latest is kept, and written at most every 0.5 s.
+        """Report how far the run is. The latest report is kept, and written at most every 0.5 s.
 
         Args:
             done: how much of the work is done.

@@ -13,16 +13,16 @@
     ├── ScheduleExists (ValueError)          add_schedule with an id that is taken
     ├── KeyConflict (ValueError)             schedule_once with a key held by other arguments
     ├── NotCancellable (RuntimeError)        the run has ended already, or cannot be moved
-    ├── StoreError                           the ledger refuses
+    ├── StoreError                           the store refuses
     │   ├── StoreUnavailable                 no answer in time; the write may exist
-    │   └── SchemaError                      a foreign or newer schema
+    │   └── SchemaError                      the schema is unknown, or newer
     └── RunFailed                            a run ended otherwise than by success
         ├── RunCancelled
         ├── RunTimedOut
         └── RunLost
 
 ``TryAgain``, ``Snooze`` and ``Discard`` are raised by jobs to say how a run goes on. They are no
-errors, stand outside the tree, and are handled by the scheduler alone.
+errors, stand outside the tree, and never leave the scheduler.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class NotFound(AsyncSchedError, LookupError):
     """Nothing of that id is known.
 
     Attributes:
-        what: what kind of thing was asked for.
-        id: the id that was asked for.
+        what: the kind of thing, such as ``"job"``.
+        id: the id that was given.
 
     """
 
@@ -107,8 +107,8 @@ class UnknownRun(NotFound):
     def __init__(
         self,
         id: str,
-        hint: str = "it never was, it has been pruned from the history, or it is of an each_instance job "
-        "or a scope, whose runs only the handle knows that schedule_once gave back",
+        hint: str = "it never existed, it has been pruned from the history, or it belongs to an each_instance job "
+        "or a scope, whose runs are known only to the handle that schedule_once returned",
     ) -> None:
         super().__init__(id, hint)
 
@@ -135,13 +135,13 @@ class NotCancellable(AsyncSchedError, RuntimeError):
 
 
 class StoreError(AsyncSchedError):
-    """The store refused."""
+    """The store refused a request."""
 
 
 class StoreUnavailable(StoreError):
     """The store gave no answer within ``store_timeout``.
 
-    What was asked may have happened. Repeating it with the same ``key`` is safe.
+    The requested change may have been made. Repeating the call with the same ``key`` is safe.
     """
 
 
@@ -152,13 +152,13 @@ class SchemaError(StoreError):
 class RunFailed(AsyncSchedError):
     """A run ended otherwise than by success.
 
-    Always the same on every instance: nothing is rebuilt from a row. In the process that ran the
-    job, the original exception is the ``__cause__``.
+    The error is the same on every instance: no exception is rebuilt from a row. In the process that
+    ran the job, the original exception is the ``__cause__``.
 
     Attributes:
         run_id: the run.
         job: the job's name.
-        outcome: how it ended, and why.
+        outcome: how the run ended, and why.
         error_type: the exception's qualified name, or ``None`` where there was none.
         message: the exception's text.
         traceback: the formatted traceback, or ``""``.
@@ -197,7 +197,7 @@ class RunFailed(AsyncSchedError):
 
 
 class RunCancelled(RunFailed):
-    """The run was cancelled; ``.outcome.why`` says by what."""
+    """The run was cancelled; ``.outcome.why`` gives the reason."""
 
 
 class RunTimedOut(RunFailed):

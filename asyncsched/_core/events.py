@@ -1,4 +1,4 @@
-"""What an observer can hear. Every event is a frozen value; times are wall instants as datetimes."""
+"""The events that observers receive. Each is a frozen value; times are wall instants as datetimes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunFinished(Event):
-    """A run has its outcome: one of the two below."""
+    """A run ended; the event is one of the two below."""
 
     run: Run
 
@@ -48,7 +48,7 @@ class RunWaits(Event):
 
 @dataclass(frozen=True, slots=True)
 class SlotsSkipped(Event):
-    """Slots got no run; ``reason`` says why. ``exact`` is False where ``count`` is only a least."""
+    """Slots got no run; ``reason`` says why. ``exact`` is False where ``count`` is a lower bound."""
 
     schedule: str
     first: datetime
@@ -77,7 +77,7 @@ class ClockStepped(Event):
 
 @dataclass(frozen=True, slots=True)
 class LoopStalled(Event):
-    """Something blocked the event loop; ``job`` is ``None`` where it was no job of ours."""
+    """Something blocked the event loop; ``job`` is ``None`` where the blocking code belongs to no job."""
 
     job: str | None
     run_id: str | None
@@ -87,13 +87,13 @@ class LoopStalled(Event):
 
 @dataclass(frozen=True, slots=True)
 class SchedulerStarted(Event):
-    """The scheduler takes up its work."""
+    """The scheduler begins its work."""
 
     schedules: int
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerStopped(Event):
-    """The scheduler has stopped: nothing of it runs any more."""
+    """The scheduler has stopped, and no task, thread or process of it is left."""
 
     unfinished: int

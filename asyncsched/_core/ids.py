@@ -26,7 +26,7 @@ class RunIds:
         self._now = self._base = -1
 
     def incarnation(self) -> int:
-        """Return a number for an instance that no other has; not 0."""
+        """Return a number, not 0, that no other instance has."""
         return self._source.getrandbits(32) or 1
 
     def next(self, now: Instant) -> int:
@@ -39,5 +39,5 @@ class RunIds:
 
 
 def moment_of(run_id: int) -> Instant:
-    """Return when an id was made."""
+    """Return the instant at which an id was made."""
     return (run_id >> 80) * 1000 + (run_id >> 66 & 0x3FF)

@@ -106,7 +106,7 @@ def to_zone(value: str | tzinfo, what: str = "timezone") -> tzinfo:
     """Return the zone named by an IANA key, a ``ZoneInfo`` or a fixed offset.
 
     Raises:
-        ConfigurationError: no such zone, or a kind of ``tzinfo`` whose rules cannot be written down.
+        ConfigurationError: no such zone, or a kind of ``tzinfo`` whose rules cannot be written as text.
 
     """
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What a job is: a function, how it is run, and how its arguments are checked and written down."""
+"""A job: its function, its options, and the encoding of its arguments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RetryRule(Protocol):
 
 
 class PermitRule(Protocol):
-    """Says which place of the limiter a run needs."""
+    """Names the permit that a run needs before it may begin."""
 
     @property
     def by(self) -> str | None: ...
@@ -41,7 +41,7 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Job:
-    """What is run and how; known to the code alone."""
+    """A function and its options; the code has it, the store never does."""
 
     name: str
     func: Callable[..., Any]
@@ -58,13 +58,13 @@ class Job:
     each_instance: bool = False
     carry: Mapping[str, Any] = field(default_factory=dict)
     signature: Signature = field(repr=False)
-    attempts: int = field(init=False)  # how many a run has at most
+    attempts: int = field(init=False)  # the most that one run has
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attempts", 1 if self.retry is None else self.retry.attempts)
 
     def permits(self, arguments: Given) -> tuple[Permit, ...]:
-        """Return the places that a run with these arguments needs, in the order they are taken."""
+        """Return the permits that a run with these arguments needs, in the order in which they are taken."""
         if not self.limits:
             return ()
         named = self.signature.named(arguments) if any(rule.by for rule in self.limits) else {}
@@ -72,13 +72,13 @@ class Job:
 
 
 def arguments_of(run: RunRecord | ScheduleRecord, job: Job) -> Given:
-    """Return a run's or schedule's arguments, read back from JSON where they were written so."""
+    """Return a run's or schedule's arguments, decoded where they were stored as JSON."""
     return job.signature.decode(run.arguments) if isinstance(run.arguments, str) else run.arguments
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A schedule that stands in the code."""
+    """A schedule that the code declares."""
 
     id: str
     job: Job

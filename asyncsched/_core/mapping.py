@@ -1,4 +1,4 @@
-"""From the rows of the ledger to the frozen values that users see."""
+"""The mapping from the store's records to the frozen values that users see."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from asyncsched._core.text import describe_error
 
 
 def run_id_text(run_id: int) -> str:
-    """Return the run's id as users have it: 32 hexadecimal digits, in order of time."""
+    """Return the run's id as users see it: 32 hexadecimal digits, in order of time."""
     return f"{run_id:032x}"
 
 
 def instance_text(incarnation: int) -> str:
-    """Return an instance's id as users have it."""
+    """Return an instance's id as users see it."""
     return f"{incarnation:x}"
 
 
 def instance_view(record: InstanceRecord) -> Instance:
-    """Return the instance as it was last heard of."""
+    """Return the instance as of its last heartbeat."""
     return Instance(
         instance_text(record.incarnation), record.host, record.pid, record.version, record.role, record.jobs,
         to_datetime(record.started_at), to_datetime(record.beat_at),
@@ -81,7 +81,7 @@ def result_of(record: RunRecord, job: Job | None) -> Any:
 def _result(record: RunRecord, job: Job | None) -> Any:
     try:
         return result_of(record, job)
-    except TypeError:  # of an older version of the function, like arguments: shown as it was written
+    except TypeError:  # written by an older version of the function: shown as it was written
         return record.result
 
 
@@ -113,14 +113,14 @@ def _attempts(record: RunRecord) -> tuple[Attempt, ...]:
     if record.attempts is None and record.state in FINAL_STATES and record.started_at is not None:
         ended = (
             record.started_at if record.finished_at is None else record.finished_at
-        )  # None: edited by hand
+        )  # None: the row was edited by hand
         started, finished = to_datetime(record.started_at), to_datetime(ended)
         attempts = [Attempt(record.attempt, started, finished, record.state, record.why)]
     return tuple(attempts)
 
 
 def schedule_view(record: ScheduleRecord, job: Job | None) -> Schedule:
-    """Return the schedule as it stands; ``job`` is ``None`` where no code declares it any more."""
+    """Return the schedule as it stands; ``job`` is ``None`` where this code has no job of that name."""
     args, kwargs = _arguments(record, job)
     trigger = getattr(record.trigger, "trigger", record.trigger)
     return Schedule(
@@ -149,5 +149,5 @@ def _description(trigger: Any) -> str:
     describe = getattr(trigger, "describe", None)
     try:
         return str(describe()) if describe else repr(trigger)
-    except Exception as error:  # a trigger of the user's own hides nobody else's schedule
+    except Exception as error:  # a user's faulty trigger must not hide the other schedules
         return f"{type(getattr(trigger, 'trigger', trigger)).__name__} whose description failed: {describe_error(error)}"

@@ -1,4 +1,4 @@
-"""The words as values: what users give and see. All of them are frozen."""
+"""The words as frozen values: the options that users give, and the views that they receive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asyncsched._core.text import safe_repr
 
 @dataclass(frozen=True, slots=True)
 class Misfire:
-    """What is done about slots that were not met in time.
+    """The rule for slots that were not met in time.
 
     Args:
         catch_up: of the slots owed at one moment, ``"latest"`` runs the newest, ``"all"`` the
@@ -40,12 +40,12 @@ class Misfire:
         grace = 60_000_000 if self.catch_up == "none" else None
         if self.grace is not None and (grace := to_micros(self.grace, "Misfire: grace")) < 0:
             raise ConfigurationError(f"Misfire: grace must not be negative, not {self.grace}")
-        object.__setattr__(self, "grace_micros", grace)  # asked for at every firing
+        object.__setattr__(self, "grace_micros", grace)  # read at every firing
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run said it was."""
+    """The progress that a run reported last."""
 
     done: float
     total: float | None = None
@@ -68,7 +68,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _SafeRepr:
-    """Has a repr whatever a job was given and returned: theirs may be long, or raise."""
+    """Has a short ``repr`` that never raises: that of a job's arguments or result may be long, or raise."""
 
     def __repr__(self) -> str:
         named = (f"{one.name}={safe_repr(getattr(self, one.name), 200)}" for one in fields(self))
@@ -79,8 +79,8 @@ class _SafeRepr:
 class Run(_SafeRepr):
     """One execution of a job, from pending to its outcome, all attempts included.
 
-    Times are aware UTC datetimes. ``scheduled_for`` is the due time before jitter, ``due`` the one
-    after it; ``late`` is by how much the first attempt began after ``due``.
+    Times are aware UTC datetimes. ``scheduled_for`` is the due time before jitter, ``due`` the due
+    time after it; ``late`` is the time from ``due`` to the beginning of the first attempt.
     """
 
     id: str
@@ -114,12 +114,12 @@ class Run(_SafeRepr):
 
     @property
     def outcome(self) -> Outcome | None:
-        """How it ended, or ``None`` while it is pending or running."""
+        """How the run ended, or ``None`` while it is pending or running."""
         return Outcome(self.state, self.why) if self.state in FINAL_STATES else None
 
     @property
     def finished(self) -> bool:
-        """Whether it has an outcome."""
+        """Whether the run has an outcome."""
         return self.state in FINAL_STATES
 
 
@@ -149,7 +149,7 @@ class Schedule(_SafeRepr):
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why, by whom and since when nothing of a job is begun."""
+    """A pause of a job, with its note, author and time: while it lasts, no run of the job is begun."""
 
     note: str
     by: str
@@ -158,14 +158,14 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One running scheduler, as the ledger has it.
+    """One running scheduler, as the store records it.
 
     Attributes:
-        id: what :attr:`Run.instance` names; another one each time it starts, or joins again.
-        host, pid, version, role: where it runs, and as what.
-        jobs: what it knows to run.
-        started_at: when it joined; the newest has the word about what the code declares.
-        beat_at: when it was last heard of; for people, nothing is decided by it.
+        id: the id in :attr:`Run.instance`; a new one at each start, and whenever the scheduler joins again.
+        host, pid, version, role: the machine, the process, the version of asyncsched, and the role.
+        jobs: the names of the jobs that its code knows.
+        started_at: when it joined; the declarations of the newest instance count.
+        beat_at: the time of its last heartbeat; shown to people, and no decision depends on it.
 
     """
 
@@ -181,13 +181,13 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a scheduler and its store are, as far as this process knows.
+    """The health of a scheduler and its store, as far as this process knows.
 
     Attributes:
-        trouble: what is wrong, in words; ``""`` while all is well.
-        since: since when, in UTC.
-        last_beat: when the store last took a sign of life of this instance; ``None`` in memory. Others
-            declare an instance dead that gives none for 15 s.
+        trouble: the fault, in words; ``""`` while all is well.
+        since: the beginning of the fault, in UTC.
+        last_beat: when the store last accepted a heartbeat of this instance; ``None`` in memory. An
+            instance without a heartbeat for 15 s is declared dead by the others.
 
     """
 
@@ -197,19 +197,19 @@ class Health:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no fault."""
         return not self.trouble
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What became of one due time, and why.
+    """How one due time ended, and why: the answer of ``explain``.
 
     Attributes:
         verdict: ``ran`` (it has a run that began), ``pending`` (it will), ``cancelled`` and
             ``rate_limited`` (before it began), ``missed``, ``paused`` and ``overlap`` (it got no
             run), ``future``, ``before_first``, ``pruned`` or ``not_a_slot``.
-        text: the same in a sentence.
+        text: the verdict in a sentence.
         run: the slot's own run, where there is one.
 
     """
@@ -226,8 +226,8 @@ class Coming:
     """One slot on the timeline.
 
     Attributes:
-        note: what the clock does to it, such as ``"02:30 does not exist on 29 March …"``, or ``""``.
-        fault: what the schedule's trigger raised when it was asked for what comes after ``at``, which is
+        note: the effect of a clock change on it, such as ``"02:30 does not exist on 29 March …"``, or ``""``.
+        fault: the error of the schedule's trigger when it was asked for the slot after ``at``, which is
             no slot then; ``""`` for a slot.
 
     """
@@ -241,7 +241,7 @@ class Coming:
 
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
-    """An exception as text: what is kept, shown and sent."""
+    """An exception as text, the form in which it is kept, shown and sent."""
 
     type: str
     message: str

@@ -18,10 +18,10 @@ Place = tuple[str, str]
 
 
 def capture(job: Job, as_json: bool) -> dict[str, Any]:
-    """Return what the job's context variables stand at here, as far as they are set.
+    """Return the current values of the job's context variables, of those that are set.
 
     Raises:
-        ArgumentError: JSON is to carry one, and cannot.
+        ArgumentError: a value is to be written as JSON, and cannot be.
 
     """
     found = {name: variable.get() for name, variable in job.carry.items() if _is_set(variable)}
@@ -38,10 +38,10 @@ def capture(job: Job, as_json: bool) -> dict[str, Any]:
 
 
 def propagating(job: Job) -> Callable[[], Callable[..., Any]]:
-    """Return what gives the job's function for one attempt in another process, its variables with it.
+    """Return a factory for one attempt in another process: it makes the job's function with the variables' values.
 
     Raises:
-        ConfigurationError: one of them stands in no module, so that no process could find it.
+        ConfigurationError: a variable stands in no module, so another process could not find it.
 
     """
     places = {name: _place_of(variable, job.name) for name, variable in job.carry.items()}
@@ -51,10 +51,10 @@ def propagating(job: Job) -> Callable[[], Callable[..., Any]]:
 
 
 class WithVariables:
-    """A function to be called where some context variables have these values."""
+    """A function that is called with context variables set to the given values."""
 
     def __init__(self, func: Callable[..., Any], values: dict[Place, Any]) -> None:
-        self.__wrapped__ = func  # whose parameters are told of
+        self.__wrapped__ = func  # inspect.signature follows this to the parameters
         self._values = values
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -75,12 +75,13 @@ def _is_set(variable: ContextVar[Any]) -> bool:
 
 
 def _place_of(variable: ContextVar[Any], job: str) -> Place:
-    # What the main file has imported is rather looked for where it comes from: no worker runs that file then.
+    # __main__ is searched last: a variable that the main file imports is found in the module that defines it,
+    # and the worker process need not run the main file.
     for module, loaded in sorted(sys.modules.items(), key=lambda one: one[0] == "__main__"):
         for name, value in list(getattr(loaded, "__dict__", {}).items()):
             if value is variable:
                 return module, name
     raise ConfigurationError(
-        f"job {job!r}: carry: the context variable {variable.name!r} stands in no module, so that a worker "
-        "process cannot find it; keep it at the top level of one"
+        f"job {job!r}: carry: the context variable {variable.name!r} stands in no module, so a worker "
+        "process cannot find it; define it at the top level of a module"
     )

@@ -1,4 +1,4 @@
-"""The words for how a run stands, where it came from, and how it ended."""
+"""The words for a run's state, origin and outcome, and for the overlap and catch-up rules."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Outcome:
 
     Attributes:
         state: ``succeeded``, ``failed``, ``timed_out``, ``cancelled`` or ``lost``.
-        why: a reason in few words, such as ``shutdown`` or ``replaced``; ``""`` where none is due.
+        why: a reason in few words, such as ``shutdown`` or ``replaced``; ``""`` where there is none.
 
     """
 

@@ -1,4 +1,4 @@
-"""What is said of values and exceptions that were given: short, whatever they are."""
+"""Short texts about values and exceptions from users, safe whatever their classes do."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ def shorten(text: str, limit: int = 40) -> str:
 
 
 def safe_repr(value: object, limit: int = 40) -> str:
-    """Return what is said of a value that was given: at most ``limit`` characters, whatever it is."""
+    """Return at most ``limit`` characters of a value's ``repr``; its type where the ``repr`` fails."""
     try:
         return shorten(repr(value), limit)
-    except Exception:  # a whole number of more digits than Python writes, or a broken __repr__
+    except Exception:  # an integer with more digits than Python writes, or a broken __repr__
         return f"<{shorten(type(value).__name__)}>"
 
 
 def describe_error(error: BaseException, limit: int = 200) -> str:
-    """Return an exception's type and at most ``limit`` characters of its text, whatever it is."""
+    """Return an exception's type and at most ``limit`` characters of its text; never raises."""
     name = type(error).__name__
     try:
         text = str(error)

@@ -1,4 +1,4 @@
-"""What a trigger is to the engine: the two protocols, and a user's own made to speak instants."""
+"""The two trigger protocols, and the adapter from a user's trigger to instants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class UserTrigger:
-    """A user's trigger, speaking instants. Found by halving, so nothing is walked."""
+    """Adapts a user's trigger to instants. A missing ``previous`` is found by halving, so no slots are walked."""
 
     def __init__(self, trigger: Trigger) -> None:
         self.trigger = trigger
@@ -25,32 +25,33 @@ class UserTrigger:
         """Return the first instant strictly after ``after``.
 
         Raises:
-            TriggerError: the trigger answered with something else.
+            ConfigurationError: the trigger's answer is no aware datetime.
+            TriggerError: the answer is not later than ``after``.
 
         """
         found = self.trigger.next(to_datetime(after))
         if found is None:
             return None
-        at = to_instant(found, f"what {type(self.trigger).__name__}.next returned")
+        at = to_instant(found, f"the answer of {type(self.trigger).__name__}.next")
         if at <= after:
             raise TriggerError(
                 f"{type(self.trigger).__name__}.next({to_datetime(after)}) returned {shorten(str(found))}, "
-                "which is not later; a trigger answers strictly after"
+                "which is not later; next must return a time strictly after the given one"
             )
         return at
 
     def previous_instant(self, before: Instant) -> Instant | None:
-        """Return the last instant at or before ``before``, asking only ``next`` if need be."""
+        """Return the last instant at or before ``before``, by ``next`` alone where the trigger has no ``previous``."""
         own: Callable[[datetime], datetime | None] | None = getattr(self.trigger, "previous", None)
         if own is not None:
             found = own(to_datetime(before))
             if found is None:
                 return None
-            at = to_instant(found, f"what {type(self.trigger).__name__}.previous returned")
+            at = to_instant(found, f"the answer of {type(self.trigger).__name__}.previous")
             if at > before:
                 raise TriggerError(
                     f"{type(self.trigger).__name__}.previous({to_datetime(before)}) returned "
-                    f"{shorten(str(found))}, which is later; a trigger answers at or before"
+                    f"{shorten(str(found))}, which is later; previous must return a time at or before the given one"
                 )
             return at
         low, back = before - SECOND, SECOND
@@ -71,7 +72,7 @@ class UserTrigger:
         return self.next_instant(low)
 
     def describe(self) -> str:
-        """Return what the trigger says of itself, else its ``repr``."""
+        """Return the trigger's own description, or its ``repr`` where it has none."""
         own = getattr(self.trigger, "describe", None)
         return str(own()) if callable(own) else repr(self.trigger)
 
@@ -86,15 +87,15 @@ class UserTrigger:
 
 
 def as_instants(trigger: Any, what: str) -> InstantTrigger:
-    """Return the trigger as one that speaks instants.
+    """Return the trigger as one that computes in instants.
 
     Raises:
         TriggerError: it has no ``next``.
 
     """
     if hasattr(trigger, "next_instant") and not isinstance(trigger, type):
-        speaking: InstantTrigger = trigger
-        return speaking
+        computing: InstantTrigger = trigger
+        return computing
     if not callable(getattr(trigger, "next", None)) or isinstance(trigger, type):
         raise TriggerError(f"{what}: {safe_repr(trigger)} is no trigger; {_instead_of(trigger)}")
     return UserTrigger(trigger)
@@ -111,10 +112,10 @@ def _instead_of(trigger: object) -> str:
 
 @contextmanager
 def asking(schedule: str) -> Iterator[None]:
-    """Have what a trigger raises named after its schedule: a user's own may raise anything.
+    """Turn any exception of a trigger into an error that names the schedule: a user's trigger may raise anything.
 
     Raises:
-        TriggerError: the trigger raised something; that is its cause.
+        TriggerError: the trigger raised an exception, which is the cause.
 
     """
     try:
@@ -125,7 +126,7 @@ def asking(schedule: str) -> Iterator[None]:
 
 @runtime_checkable
 class Trigger(Protocol):
-    """When. Pure and stateless: the same question has the same answer for ever."""
+    """Says when a schedule is due. Pure and stateless: the same question has the same answer for ever."""
 
     def next(self, after: datetime, /) -> datetime | None:
         """Return the first due time strictly after ``after`` (aware), or ``None``."""
@@ -133,7 +134,7 @@ class Trigger(Protocol):
 
 
 class InstantTrigger(Protocol):
-    """A trigger that speaks instants: what ours are, and what a user's is wrapped into."""
+    """A trigger that computes in instants, as all built-in triggers do; a user's trigger is wrapped into one."""
 
     def next_instant(self, after: Instant) -> Instant | None:
         """Return the first instant strictly after ``after``, or ``None``."""

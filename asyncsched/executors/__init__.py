@@ -1,4 +1,7 @@
-"""Where functions run: in the event loop, in threads, in processes."""
+"""Executors, which run functions: in the event loop, in threads, in processes.
+
+This folder may import ``_core``, ``abc`` and ``_backends``. Begin reading at ``loop``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ __all__ = ("LoopExecutor", "ProcessExecutor", "ThreadExecutor")
 
 
 def __getattr__(name: str) -> Any:
-    # Processes bring subprocess, socket and pickle along: only for whoever uses them.
+    # The process executor imports subprocess, socket and pickle, so it is imported only where it is used.
     if name == "ProcessExecutor":
         from asyncsched.executors.process.executor import ProcessExecutor
 

@@ -1,4 +1,4 @@
-"""Coroutines, in the event loop that the scheduler lives in."""
+"""The loop executor: coroutines, in the event loop of the scheduler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LoopExecutor:
 
     Args:
         capacity: how many attempts may be under way at once.
-        name: what messages call it.
+        name: the executor's name in messages.
 
     """
 
@@ -44,7 +44,7 @@ class LoopExecutor:
         return None
 
     def check(self, func: Callable[..., Any], job: str) -> None:
-        """Refuse what is no coroutine function.
+        """Refuse a function that is no coroutine function.
 
         Raises:
             ConfigurationError: ``func`` would block the event loop, or is a generator function.
@@ -60,7 +60,7 @@ class LoopExecutor:
     def run(
         self, run: CurrentRun, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Coroutine[Any, Any, Any]:
-        """Return the coroutine of the call: no frame of ours stands between it and its task."""
+        """Return the coroutine of the call: no frame of the package stands between it and its task."""
         coroutine: Coroutine[Any, Any, Any] = func(*args, **kwargs)
         return coroutine
 

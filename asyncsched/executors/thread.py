@@ -1,4 +1,4 @@
-"""Plain functions, in threads of our own."""
+"""The thread executor: plain functions, in a pool of daemon threads."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _Call:
 
 
 class _WorkerThread(threading.Thread):
-    """A daemon thread that takes calls until it is told to go, or was abandoned."""
+    """A daemon thread that takes calls until the pool ends it, or until it is abandoned."""
 
     def __init__(self, pool: ThreadExecutor, name: str, bridge: Bridge) -> None:
         super().__init__(name=name, daemon=True)
@@ -67,7 +67,7 @@ class _WorkerThread(threading.Thread):
         take = pool._queue.get
         waiting, running, answer = pool._waiting, pool._running, pool._answer
         while (call := take()) is not None:
-            # Taking a call out of a dict is atomic: thread and loop agree on who was first.
+            # Taking a call out of a dict is atomic, so only one of thread and loop gets it.
             running[call] = self
             if waiting.pop(call, None) is None:
                 del running[call]
@@ -83,10 +83,10 @@ class _WorkerThread(threading.Thread):
 
 
 class ThreadExecutor:
-    """Runs plain functions in a pool of daemon threads of its own.
+    """Runs plain functions in a pool of daemon threads, apart from the threads of anyio and asyncio.
 
     A thread cannot be killed. Cancelling a run that has begun abandons its thread: the run ends at
-    once and its place is free, while the function goes on until it returns. Long functions look at
+    once and its place is free, while the function goes on until it returns. A long function checks
     ``current_run().cancelled`` (or call ``anyio.from_thread.check_cancelled()``) now and then.
 
     The function runs in a copy of its run's context, so ``current_run()`` and context variables
@@ -94,14 +94,14 @@ class ThreadExecutor:
 
     Args:
         capacity: how many attempts may be under way at once.
-        name: what messages and threads are called.
+        name: the executor's name in messages, and in the names of its threads.
         switch_interval: seconds after which a busy thread makes way for the event loop while jobs are
             running here (``sys.setswitchinterval``); ``None`` leaves the interpreter's setting alone.
 
     """
 
     cancellable = False
-    """Whether cancelling a run ends its function, too."""
+    """Whether cancelling a run also ends its function."""
 
     def __init__(
         self,
@@ -126,10 +126,10 @@ class ThreadExecutor:
         self._queue: SimpleQueue[_Call | None] = SimpleQueue()
         self._answers: deque[_Call] = deque()
         self._woken = False
-        self._outside: AbstractContextManager[None] | None = None
+        self._hold: AbstractContextManager[None] | None = None
 
     def use_clock(self, clock: Clock) -> None:
-        """Tell ``clock`` from now on when work goes on in threads."""
+        """Hold ``clock`` from now on while work goes on in threads."""
         self._clock = clock
 
     @property
@@ -173,17 +173,17 @@ class ThreadExecutor:
         /,
     ) -> None:
         self._port = None
-        for call in [*self._waiting, *self._running]:  # none, unless a run was not ended before
+        for call in [*self._waiting, *self._running]:  # none, unless a run has not ended yet
             call.error = SchedulerClosed(f"job {call.job!r} was ended: its executor was closed")
-            self._leave(call)
+            self._give_up(call)
             if not call.future.done():
                 call.future.set_result(None)
         workers, self._workers = self._workers, set()
         for _ in workers:
             self._queue.put(None)
         while any(worker.is_alive() for worker in workers):
-            await cancel_shielded_checkpoint()  # they are idle, and gone in microseconds
-        self._collect()  # what ended meanwhile found no loop to tell
+            await cancel_shielded_checkpoint()  # the threads are idle, and end within microseconds
+        self._collect()  # calls that ended meanwhile found no loop to tell
         if left := self.abandoned:
             logger.warning(
                 "thread executor %r leaves %d thread%s behind that cannot be killed: %s",
@@ -196,7 +196,7 @@ class ThreadExecutor:
     async def run(
         self, run: CurrentRun, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Call ``func`` in a thread and return its value, or raise what it raised.
+        """Call ``func`` in a thread; return its value, or raise its exception.
 
         Raises:
             ConfigurationError: it returned a coroutine.
@@ -210,19 +210,19 @@ class ThreadExecutor:
         future = port.future()
         call = _Call(run.job, func, args, kwargs, future)
         self._busy += 1
-        if self._outside is None:
-            self._go_out()
+        if self._hold is None:
+            self._hold_clock()
         self._waiting[call] = True
         self._queue.put(call)
         try:
             await future
         except BaseException:
-            self._leave(call)
+            self._give_up(call)
             raise
         finally:
             self._busy -= 1
             if not self._busy:
-                self._come_back()
+                self._release_clock()
         if call.error is not None:
             try:
                 raise call.error
@@ -242,7 +242,7 @@ class ThreadExecutor:
         worker = _WorkerThread(self, f"asyncsched-{self.name}-{self._started}", Bridge(port.token))
         try:
             worker.start()
-        except RuntimeError:  # the system has no room for another
+        except RuntimeError:  # the system cannot start another thread
             if not workers:
                 raise
         else:
@@ -258,10 +258,10 @@ class ThreadExecutor:
                 try:
                     port.call_soon(self._collect)
                 except RuntimeError:
-                    return  # the loop is over, and with it whoever waited
+                    return  # the loop is closed, and the task that waited has ended with it
 
     def _collect(self) -> None:
-        # First the flag, then the calls: what comes in between wakes the loop once more, for nothing.
+        # First the flag, then the calls: a call that comes in between only wakes the loop once more.
         self._woken = False
         answers = self._answers
         while answers:
@@ -269,67 +269,67 @@ class ThreadExecutor:
             if not future.done():
                 future.set_result(None)
 
-    def _leave(self, call: _Call) -> None:
-        """Give a cancelled call up: out of the queue if it has not begun, else with its thread."""
+    def _give_up(self, call: _Call) -> None:
+        """Give up a cancelled call: take it out of the queue, or abandon its thread if it has begun."""
         if self._waiting.pop(call, None) is not None:
             return
         worker = self._running.pop(call, None)
         if worker is None:
-            return  # it has just finished
+            return  # the function has just returned
         worker.bridge.cancel(getattr(call.future, "raise_cancel", None))
         self._workers.discard(worker)
         self._lost[worker] = f"{call.job!r} in {worker.name}"
         if self._port is not None:
-            self._grow(self._port, 0)  # whoever waits shall not wait for a thread that is gone
+            self._grow(self._port, 0)  # a new thread takes over the calls that wait
         logger.warning(
-            "job %r was ended but goes on in its thread, which cannot be killed (%d abandoned now); "
-            "have it look at current_run().cancelled",
+            "a run of job %r was ended but goes on in its thread, which cannot be killed (%d abandoned now); "
+            "let the function check current_run().cancelled now and then",
             call.job,
             self.abandoned,
         )
 
-    def _go_out(self) -> None:
-        self._outside = self._clock.hold()
-        self._outside.__enter__()
+    def _hold_clock(self) -> None:
+        self._hold = self._clock.hold()
+        self._hold.__enter__()
         if self._switch_interval is not None:
-            _politeness.enter(self._switch_interval)
+            _shared_interval.enter(self._switch_interval)
 
-    def _come_back(self) -> None:
-        outside, self._outside = self._outside, None
-        if outside is not None:
+    def _release_clock(self) -> None:
+        hold, self._hold = self._hold, None
+        if hold is not None:
             if self._switch_interval is not None:
-                _politeness.leave(self._switch_interval)
-            outside.__exit__(None, None, None)
+                _shared_interval.leave(self._switch_interval)
+            hold.__exit__(None, None, None)
 
     def __repr__(self) -> str:
         return f"<ThreadExecutor {self.name!r} capacity {self.capacity}, {self._busy} busy>"
 
 
-class _Politeness:
-    """Sets the interpreter's switch interval while it is wanted, and puts back what was found."""
+class _SwitchInterval:
+    """Sets the interpreter's switch interval while executors need it, and restores the former value."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wanted: list[float] = []
-        self._found = self._set = 0.0
+        self._former = self._set = 0.0
 
     def enter(self, interval: float) -> None:
         with self._lock:
             if not self._wanted:
-                self._found = self._set = sys.getswitchinterval()
+                self._former = self._set = sys.getswitchinterval()
             self._wanted.append(interval)
-            self._apply(min(self._found, *self._wanted))
+            self._apply(min(self._former, *self._wanted))
 
     def leave(self, interval: float) -> None:
         with self._lock:
             self._wanted.remove(interval)
-            self._apply(min([self._found, *self._wanted]))
+            self._apply(min([self._former, *self._wanted]))
 
     def _apply(self, interval: float) -> None:
-        # Whoever changed it meanwhile meant it: then it is no longer ours to change.
+        # If other code has changed the interval meanwhile, that value stays.
         if interval != self._set and abs(sys.getswitchinterval() - self._set) < 1e-5:
             sys.setswitchinterval(interval)
             self._set = interval
 
 
-_politeness = _Politeness()
+_shared_interval = _SwitchInterval()

@@ -1,1 +1,4 @@
-"""Who listens: the log always, metrics and traces for whoever uses them."""
+"""Observers, which hear events: the log, always on.
+
+This folder may import ``_core``, ``abc`` and ``_backends``. Begin reading at ``log``.
+"""

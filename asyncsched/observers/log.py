@@ -1,4 +1,4 @@
-"""What a person reads in the log: failures, waits, skipped slots and pauses."""
+"""The log lines for people: failures, waits, skipped slots and pauses."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _fields(run: Run) -> dict[str, Any]:
 class RunIdFilter(logging.Filter):
     """Gives every log record the ``run_id``, ``job`` and ``attempt`` of the run it was written in.
 
-    Put it on a handler; outside a job, all three are ``"-"``. It works for whatever a job calls, in
-    coroutines and threads; what a job in a process logs arrives with its run's id as well.
+    Put it on a handler; outside a job, all three are ``"-"``. It works for all code that a job calls,
+    in coroutines and threads; the records of a job in a process arrive with its run's id as well.
 
     Example:
         >>> handler = logging.StreamHandler()
@@ -55,22 +55,21 @@ class RunIdFilter(logging.Filter):
 
 
 _QUIET = timedelta(minutes=1)
-"""How long further skipped slots of a schedule are only counted after a line about some."""
+"""After a line about skipped slots, further ones of the schedule are only counted for so long."""
 
 
 class LogObserver:
-    """Logs what is out of the ordinary, with run id and job as fields; successes make no line.
+    """Logs everything but successes, with run id and job as fields.
 
-    Of skipped slots the first are logged at once, and those that follow at most once a minute.
+    The first skipped slots of a schedule are logged at once, those that follow at most once a minute.
     """
 
     wants = (RunUnsuccessful, RunWaits, SlotsSkipped, SchedulePaused, SchedulerStopped)
 
     def __init__(self) -> None:
-        self._written: dict[
-            tuple[str, str], datetime
-        ] = {}  # by schedule and reason: when a line was written,
-        self._held_back: dict[tuple[str, str], SlotsSkipped] = {}  # and what has come since
+        # By schedule and reason: the time of the last line, and the slots that were counted since.
+        self._written: dict[tuple[str, str], datetime] = {}
+        self._held_back: dict[tuple[str, str], SlotsSkipped] = {}
         self._swept: datetime | None = None
 
     def __call__(self, event: Event) -> None:
@@ -82,18 +81,18 @@ class LogObserver:
         elif isinstance(event, SlotsSkipped):
             self._hear(event)
         elif isinstance(event, SchedulePaused):
-            # The scheduler's own pause is an alarm; a person's is what they wanted.
+            # A pause by the scheduler is an alarm; a pause by a person is intended.
             level = logging.ERROR if event.by == "asyncsched" else logging.INFO
-            who = event.by or "somebody"
+            author = event.by or "an unnamed caller"
             logger.log(
-                level, "schedule %r was paused by %s: %s", event.schedule, who, event.note or "no note was given",
+                level, "schedule %r was paused by %s: %s", event.schedule, author, event.note or "no note was given",
                 extra={"schedule": event.schedule},
             )  # fmt: skip
         if self._written:
             self._catch_up(event)
 
     def _hear(self, event: SlotsSkipped) -> None:
-        """Tell of skipped slots, or count them where a line was written less than a minute ago."""
+        """Log skipped slots, or count them where a line was written less than a minute ago."""
         which = (event.schedule, event.reason)
         written, held_back = self._written.get(which), self._held_back.get(which)
         if held_back is not None:
@@ -107,7 +106,7 @@ class LogObserver:
         self._skipped(event)
 
     def _catch_up(self, event: Event) -> None:
-        """Tell, now and then and in the end, of what was only counted and had no more to follow."""
+        """Log the slots that were only counted, once a minute and at the end, if no more have followed."""
         over = isinstance(event, SchedulerStopped)
         if not over and self._swept is not None and _recent(self._swept, event.at):
             return
@@ -133,7 +132,7 @@ class LogObserver:
 
     def _unsuccessful(self, run: Run) -> None:
         if run.state == "cancelled":
-            # By the end of the process it is work undone; otherwise somebody wanted it.
+            # A cancellation by shutdown leaves work undone; any other was requested.
             level = logging.WARNING if run.why == "shutdown" else logging.INFO
             why = run.why or "cancelled"
             job_logger.log(
@@ -144,7 +143,7 @@ class LogObserver:
         state = run.state.replace("_", " ")
         what = f"{run.error_type}: {run.message}" if run.error_type else run.why
         traceback = run.traceback.rstrip()
-        below = f"\n{traceback}" if "\n" in traceback else ""  # a single line says the same again
+        below = f"\n{traceback}" if "\n" in traceback else ""  # a single line only repeats the message
         job_logger.error(
             "run %s of job %r %s%s: %s%s", run.id, run.job, state, attempts, what, below, extra=_fields(run)
         )
@@ -164,5 +163,5 @@ class LogObserver:
 
 
 def _recent(then: datetime, now: datetime) -> bool:
-    """Whether ``then`` is less than a minute ago; after a step of the clock it is not."""
+    """Return whether ``then`` is less than a minute ago; after a step of the clock it is not."""
     return abs(now - then) < _QUIET

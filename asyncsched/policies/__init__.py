@@ -1,4 +1,7 @@
-"""How a job is run again, held back, and given what it needs."""
+"""Policies, which wrap execution: retries, limits, rates, and parameters that are provided for each attempt.
+
+This folder may import ``_core``, ``abc`` and ``_backends``. Begin reading at ``retry``.
+"""
 
 from asyncsched.policies.limits import Limit as Limit
 from asyncsched.policies.limits import RateLimit as RateLimit

@@ -1,4 +1,4 @@
-"""How many at once, and how many in a time. Both are rows of one limiter, kept by the store."""
+"""Limits on running runs, and rate limits. Both are rows of one limiter, kept by the store."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _RATE = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{0,6})\s*([a-z]{1,6})\s*", re.ASCII)
 def _value_of(by: str, job: str, arguments: Mapping[str, Any]) -> str:
     try:
         value = repr(arguments.get(by))
-    except Exception as error:  # a whole number of more digits than Python writes, or a broken __repr__
+    except Exception as error:  # an integer with more digits than Python writes, or a broken __repr__
         raise ArgumentError(
             f"job {job!r}: argument {by!r}, by which it is limited, has no repr: {describe_error(error)}"
         ) from None
-    # The same on every instance, which hash() is not.
+    # blake2b gives the same on every instance; hash() does not.
     return value if len(value) <= 200 else blake2b(value.encode(), digest_size=16).hexdigest()
 
 
@@ -37,11 +37,11 @@ def _check_by(by: object, what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How many runs of a job are running at once, over all instances. What exceeds it waits.
+    """Bounds how many runs of a job are running at once, over all instances. A run above the limit waits.
 
     Args:
         most: at least 1.
-        by: the name of an argument; then it is so many for each of its values.
+        by: the name of an argument; then each of its values has a limit to itself.
 
     """
 
@@ -53,19 +53,19 @@ class Limit:
         _check_by(self.by, "Limit")
 
     def permit(self, job: str, arguments: Mapping[str, Any]) -> Permit:
-        """Return the place that a run with these arguments needs."""
+        """Return the permit that a run with these arguments needs."""
         key = f"running:{job}" if self.by is None else f"running:{job}:{_value_of(self.by, job, arguments)}"
         return Permit(key, self.most)
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """How many runs of a job begin in a time, over all instances: exact, by GCRA.
+    """Bounds how many runs of a job begin in a given time, over all instances: exact, by GCRA.
 
     Args:
         rate: such as ``"10/s"``, ``"100/min"``, ``"1/5min"`` or ``"5000/day"``. So many may begin
             at once; then one more each ``time / count`` (ITU-T I.371, the generic cell rate).
-        by: the name of an argument; then it is so many for each of its values.
+        by: the name of an argument; then each of its values has a limit to itself.
         drop: whether a run over the rate ends as ``cancelled(rate_limited)`` instead of waiting.
 
     """
@@ -90,13 +90,13 @@ class RateLimit:
                 'RateLimit: the rate is "count/time" such as "10/s", "100/min", "1/5min" or '
                 f'"5000/day", not {safe_repr(self.rate)}'
             )
-        interval = -(-times * unit // count)  # rounded up: never more than it says
+        interval = -(-times * unit // count)  # rounded up, so that never more begin than the rate allows
         if count > times * unit:
             raise ConfigurationError(f"RateLimit: {safe_repr(self.rate)} is more than one per microsecond")
         return count, interval
 
     def permit(self, job: str, arguments: Mapping[str, Any]) -> Permit:
-        """Return the place that a run with these arguments needs."""
+        """Return the permit that a run with these arguments needs."""
         key = f"rate:{job}" if self.by is None else f"rate:{job}:{_value_of(self.by, job, arguments)}"
         count, interval = self._parsed()
         return Permit(key, count, interval, self.drop)

@@ -17,8 +17,8 @@ class Provide:
     """Fill a parameter for each attempt: ``session: Annotated[Session, Provide(open_session)]``.
 
     Args:
-        factory: called without arguments. What it returns is entered if it is an async or a plain
-            context manager, awaited if it is awaitable, and used as it is otherwise. A function
+        factory: called without arguments. Its value is entered if it is an async or a plain context
+            manager, awaited if it is awaitable, and used as it is otherwise. A function
             with one ``yield`` is a context manager by that alone, as FastAPI's dependencies are.
 
     """
@@ -32,7 +32,7 @@ class Provide:
             )
 
     async def enter(self, stack: AsyncExitStack) -> Any:
-        """Return what the factory gives, its closing left to ``stack``."""
+        """Return the parameter's value; ``stack`` closes it after the attempt."""
         made = self._open()
         if hasattr(made, "__aenter__"):
             return await stack.enter_async_context(made)

@@ -1,4 +1,4 @@
-"""When a failed attempt is followed by another."""
+"""Retries: the rule that decides whether a failed attempt is followed by another."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ On = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseExcep
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Begin again after a failure or a timeout. The wait is a pending row, held by nobody.
+    """Begin again after a failure or a timeout. While it waits, the run is a pending row without a holder.
 
     Args:
-        attempts: how many in all, the first included.
+        attempts: the most attempts in all, the first included.
         backoff: how the delay grows with the attempt: ``constant``, ``linear`` or ``exponential``
             (doubling).
         delay: seconds or ``timedelta`` before the second attempt.
         max_delay: the longest delay; one hour by default.
         max_elapsed: no attempt begins later than this after the first began; ``None``: no bound.
-        jitter: ``full`` draws the delay between nothing and its full length, so that those that
+        jitter: ``full`` draws the delay between nothing and its full length, so that runs that
             failed together do not come back together (AWS, "Exponential Backoff and Jitter").
         on: the exceptions that are worth another attempt, or a function that decides. A timeout
             comes as ``TimeoutError``; ``TryAgain`` is always worth one.
@@ -64,7 +64,7 @@ class Retry:
         Args:
             run_id: the run, from which the jitter is drawn.
             attempt: the attempt that failed, from 1.
-            error: what it failed with.
+            error: the exception that the attempt ended with.
             elapsed: microseconds since the first attempt began.
 
         """
@@ -78,7 +78,7 @@ class Retry:
         return delay
 
     def _worth(self, error: BaseException) -> bool:
-        if isinstance(error, TryAgain):  # the job itself says so
+        if isinstance(error, TryAgain):  # the job itself asks for another attempt
             return True
         if isinstance(self.on, (tuple, type)):
             return isinstance(error, self.on)

@@ -1,5 +1,7 @@
 """Tests in virtual time: a month of schedules in a second, on asyncio and trio.
 
+This folder may import every other, and no other imports it. Begin reading at ``virtual/flow``.
+
 With pytest, three lines of ``conftest.py`` put every test marked ``anyio`` into virtual time, on both
 backends (:mod:`asyncsched.testing.plugin` has the fixtures, and does nothing until one is used)::
 
@@ -7,9 +9,7 @@ backends (:mod:`asyncsched.testing.plugin` has the fixtures, and does nothing un
     def anyio_backend(virtual_anyio_backend):
         return virtual_anyio_backend
 
-Then time passes when the test says so, and nothing waits for real::
-
-
+Then time passes when the test says so, and nothing waits in real time::
 
     async def test_the_digest_goes_out_on_working_days(virtual_clock):
         scheduler = make_scheduler(clock=virtual_clock)
@@ -28,22 +28,22 @@ Then time passes when the test says so, and nothing waits for real::
             await virtual_clock.advance(10)
             assert outbox == ["ada@example.org"]
 
-Everybody's time is virtual, not only the scheduler's: ``anyio.sleep``, ``move_on_after``, timeouts,
+The time of all code in the loop is virtual, not only the scheduler's: ``anyio.sleep``, ``move_on_after``, timeouts,
 the backoff of retries. Threads and processes are waited for, never jumped over.
 
 - :class:`VirtualClock`: ``advance``, ``advance_to``, ``settle``; ``step``, ``set_wall``, ``suspend``
   and ``block`` for clocks and machines that misbehave; ``run`` for tests without pytest.
-- :func:`history`: what ran, when, with what outcome.
-- :func:`assert_scheduled`, :func:`assert_not_scheduled`: what is going to run.
-- :func:`drain`: let everything run that is due now.
+- :func:`history`: the runs so far, with their times and outcomes.
+- :func:`assert_scheduled`, :func:`assert_not_scheduled`: the runs and slots to come.
+- :func:`drain`: run everything that is due now.
 - :func:`inline`: ``schedule_once`` runs at once, in a host's own tests also without a lifespan.
 - ``Scheduler(strict=True)``: arguments and results go through JSON in memory, too.
 
-A database is looked at for what others did four times a second of virtual time, too (PostgreSQL once): a
-virtual day on ``SqliteStore(path, poll=60)`` costs a twentieth of what it costs on the URL alone.
+A SQLite database is polled for changes by other instances four times a second of virtual time, too
+(PostgreSQL once): a virtual day on ``SqliteStore(path, poll=60)`` costs a twentieth of a day on the URL alone.
 
 Two schedulers share a ``VirtualClock`` as two processes share the wall clock. uvloop and freezegun do
-not go together with it, and it says so.
+not work with it; the error says so.
 """
 
 from asyncsched.testing.assertions import Happened as Happened

@@ -1,4 +1,4 @@
-"""Looking at a scheduler from a test: what ran, and what is going to."""
+"""Assertions for tests: the runs that a scheduler had, and the runs and slots to come."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LISTED = 20
 _EVER = (-(1 << 62), 1 << 62)
 
 
-# ── what ran ─────────────────────────────────────────────────────────────────────────────────────
+# ── the history ──────────────────────────────────────────────────────────────────────────────────
 
 
 class Happened(NamedTuple):
@@ -28,9 +28,9 @@ class Happened(NamedTuple):
 
     Attributes:
         job: the job's name.
-        at: the due time before jitter, in UTC; of a stretch its first.
-        outcome: the run's state (``succeeded``, ``failed``, ``pending`` …), or why there was no run
-            (``missed``, ``paused``, ``overlap``), with the number where it is more than one slot.
+        at: the due time before jitter, in UTC; for a stretch, that of its first slot.
+        outcome: the run's state (``succeeded``, ``failed``, ``pending`` …), or the reason of a stretch
+            (``missed``, ``paused``, ``overlap``), with the number of slots if there are several.
 
     """
 
@@ -40,9 +40,9 @@ class Happened(NamedTuple):
 
 
 async def history(scheduler: Scheduler, *jobs: Callable[..., Any] | str) -> list[Happened]:
-    """Return what happened so far, in order of due time: every run, and every stretch without one.
+    """Return the history so far, in order of due time: every run, and every stretch of slots without one.
 
-    As far as the scheduler keeps its history: 7 days of it by default.
+    It reaches as far back as the scheduler keeps it: 7 days by default.
 
     Args:
         scheduler: a running one.
@@ -75,7 +75,7 @@ async def history(scheduler: Scheduler, *jobs: Callable[..., Any] | str) -> list
     )
 
 
-# ── what is scheduled ────────────────────────────────────────────────────────────────────────────
+# ── the runs and slots to come ───────────────────────────────────────────────────────────────────
 
 
 async def assert_scheduled(
@@ -88,17 +88,17 @@ async def assert_scheduled(
     within: float | timedelta | None = None,
     key: str | None = None,
 ) -> Run | Schedule:
-    """Return the run or the schedule that matches everything given, or fail with a list of what there is.
+    """Return the run or schedule that matches all arguments, or fail with a list of what is scheduled.
 
-    A run matches in whatever state it is; of a schedule, its coming slots do.
+    A run matches in any state; a schedule matches by its coming slots.
 
     Args:
         scheduler: a running one, with any role.
         job: a declared function, or a job's name.
-        args, kwargs: the arguments, all of them, in whatever way they were passed.
+        args, kwargs: all of the arguments, by position or by name.
         at: the due time, aware, to the microsecond.
         within: seconds or ``timedelta``: due no later than this from now; with ``at``, no further
-            than this from it.
+            than this from ``at``.
         key: the run's key.
 
     Raises:
@@ -131,7 +131,7 @@ async def assert_not_scheduled(
     within: float | timedelta | None = None,
     key: str | None = None,
 ) -> None:
-    """Fail if :func:`assert_scheduled` would find something.
+    """Fail if :func:`assert_scheduled` would find a run or schedule.
 
     Raises:
         AssertionError: there is such a run or schedule; the text names it.
@@ -143,11 +143,11 @@ async def assert_not_scheduled(
     wanted = _Wanted(scheduler, job, args, kwargs, at, within, key)
     found = await wanted.find()
     if found is not None:
-        raise AssertionError(f"{wanted} is scheduled: {_worker(found)}")
+        raise AssertionError(f"{wanted} is scheduled: {_line(found)}")
 
 
 class _Wanted:
-    """What a test looks for."""
+    """The run or schedule that a test looks for."""
 
     def __init__(
         self,
@@ -217,7 +217,7 @@ class _Wanted:
 def _by_name(
     job: Job, args: tuple[Any, ...], kwargs: Mapping[str, Any], check: bool = False
 ) -> dict[str, Any]:
-    """Return the arguments by the parameters' names, so that it does not matter how they were passed."""
+    """Return the arguments by the parameters' names, whether they were passed by position or by name."""
     if check:
         job.signature.bind(args, kwargs)
     try:
@@ -235,20 +235,20 @@ async def _runs(runtime: Runtime, job: str | None = None) -> list[Run]:
 
 
 async def _listed(scheduler: Scheduler, job: str) -> str:
-    """Return what there is in words: of the job, or else of all."""
+    """Return a list in words of what is scheduled of the job, or else of all jobs."""
     runs = await _runs(scheduler._running())
     schedules = await scheduler.schedules()
     everything: list[Run | Schedule] = [*runs, *schedules]
-    mine = [one for one in everything if one.job == job]
-    listed = mine or everything
+    of_job = [one for one in everything if one.job == job]
+    listed = of_job or everything
     if not listed:
         return "nothing is"
-    workers = [f"\n  {_worker(one)}" for one in listed[:_LISTED]]
+    lines = [f"\n  {_line(one)}" for one in listed[:_LISTED]]
     more = f"\n  and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return ("scheduled are" if mine else "of this job nothing is; there are") + ":" + "".join(workers) + more
+    return ("scheduled are" if of_job else "of this job nothing is; there are") + ":" + "".join(lines) + more
 
 
-def _worker(one: Run | Schedule) -> str:
+def _line(one: Run | Schedule) -> str:
     text = f"{one.job}({_given(one.args, one.kwargs)})"
     if isinstance(one, Schedule):
         due = "never" if one.next_due is None else one.next_due.isoformat(" ")

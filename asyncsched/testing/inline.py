@@ -1,4 +1,4 @@
-"""Letting a scheduler's runs happen there and then, in a test."""
+"""``drain`` and ``inline``: runs that happen at once, in a test."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _ALL_STATES = None
 
 
 async def drain(scheduler: Scheduler) -> list[Run]:
-    """Let everything run that is due now, and what that schedules at once, until nothing is left.
+    """Run everything that is due now, and the runs that these schedule for now, until none is left.
 
-    Time goes on only as far as the jobs themselves take it. Runs that wait for a later moment (a
-    delay, a retry, the next slot), and what is paused, stay where they are.
+    Time passes only as far as the jobs themselves sleep. Runs that wait for a later moment (a delay, a
+    retry, the next slot), and runs of paused jobs and schedules, stay pending.
 
     Returns:
         The runs that ended, or were put off by a retry, in the order in which they began.
@@ -78,7 +78,7 @@ def _stage_of(run: RunRecord) -> tuple[str, int]:
 async def _owed(
     runtime: Runtime, moment: Instant, states: Collection[str] | None
 ) -> list[tuple[Worker, RunRecord]]:
-    """Return the runs, but for those of slots that have come since ``moment``; oldest first."""
+    """Return the runs, without those of slots after ``moment``; oldest first."""
     query = RunQuery(states=states, limit=_ALL)
     return [
         (worker, run)
@@ -89,7 +89,7 @@ async def _owed(
 
 
 async def _can_move(worker: Worker, run: RunRecord) -> bool:
-    """Whether a live run is running, or could begin now."""
+    """Return whether a live run is running, or could begin now."""
     if run.state == "running" or not _moves(worker, run):
         return run.state == "running"
     if run.job in await worker.store.paused_jobs():
@@ -124,10 +124,10 @@ async def _until_still(runtime: Runtime, worker: Worker, run_id: int) -> None:
 def inline(scheduler: Scheduler) -> Iterator[list[Run]]:
     """Run one-offs at once: in this block ``schedule_once`` returns when the run has its outcome.
 
-    ``delay`` and ``at`` are passed over; everything else is as ever: executor, policies, timeout and
-    retries, whose waits pass in virtual time where there is one. A failure raises at
+    ``delay`` and ``at`` are ignored. Executor, policies, timeout and retries work as always, and the
+    waits pass in virtual time where there is one. A failure raises at
     ``handle.result()``, not at the call. In a scheduler that runs nothing (``role="off"``, or not
-    started at all, as in a test without lifespan) each call has a scheduler of its own in memory.
+    started at all, as in a test without lifespan) each call gets a temporary scheduler in memory.
 
     Yields:
         The runs of the block, in the order in which they ended.
@@ -146,12 +146,12 @@ def inline(scheduler: Scheduler) -> Iterator[list[Run]]:
     try:
         yield stage.ran
     finally:
-        for name, value in before.items():  # a block within a block has the outer one's
+        for name, value in before.items():  # in a nested block, the values are those of the outer block
             delattr(scheduler, name) if value is None else setattr(scheduler, name, value)
 
 
 class _Stage:
-    """Where inline runs take place: the scheduler itself if it works, else one made for the purpose."""
+    """Runs the one-offs of a block: in the scheduler itself if it runs jobs, else in a temporary one."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -205,7 +205,7 @@ class _Stage:
 def _like(scheduler: Scheduler) -> Scheduler:
     """Return a scheduler in memory with the same jobs and executors, and no schedules."""
     durable = scheduler._runtime is not None and scheduler._runtime.main.store.durable
-    observers: Any = scheduler._observers[1:]  # without the log's, which it has by itself
+    observers: Any = scheduler._observers[1:]  # without the first, the log's, which every scheduler has
     made = Scheduler(
         role="run",
         strict=scheduler._strict or durable,

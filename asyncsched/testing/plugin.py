@@ -1,4 +1,4 @@
-"""The pytest plugin. Does nothing until one of its fixtures is asked for.
+"""The pytest plugin. It does nothing until a test uses one of its fixtures.
 
 For tests marked ``anyio``, on both backends, in ``conftest.py`` or in one test module::
 
@@ -12,7 +12,7 @@ or, to choose::
     def anyio_backend(request, virtual_clock):
         return virtual_backend(request.param, virtual_clock)
 
-Then a test's ``anyio.sleep`` is virtual, and ``virtual_clock`` is the clock that it runs by.
+Then a test's ``anyio.sleep`` is virtual, and ``virtual_clock`` is the clock of that time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def virtual_clock() -> VirtualClock:
 
 @pytest.fixture(params=["asyncio", "trio"])
 def virtual_anyio_backend(request: pytest.FixtureRequest, virtual_clock: VirtualClock) -> Any:
-    """Return what an ``anyio_backend`` fixture is to return for virtual time, once for each backend."""
+    """Return the value of an ``anyio_backend`` fixture for virtual time, once for each backend."""
     from asyncsched.testing import virtual_backend
 
     if request.param == "trio":

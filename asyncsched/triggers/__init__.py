@@ -1,4 +1,7 @@
-"""When work is due: intervals, cron expressions, moments, and combinations of them."""
+"""Triggers, which say when work is due: intervals, cron expressions, moments, and combinations of them.
+
+This folder may import ``_core``, ``abc`` and ``_backends``. Begin reading at ``base``.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,16 @@ _KINDS: dict[str, Any] = {"interval": Interval, "cron": Cron, "at": At, "any_of"
 
 
 def trigger_to_json(trigger: Any) -> dict[str, Any]:
-    """Return a trigger of ours as what JSON can carry.
+    """Return a built-in trigger as data that JSON can carry.
 
     Raises:
-        TriggerError: it is a user's own kind, which only code can declare.
+        TriggerError: it is a user's trigger, which only code can declare.
 
     """
     if not isinstance(trigger, BaseTrigger) or type(trigger) not in _KINDS.values():
         raise TriggerError(
-            f"{safe_repr(trigger)} cannot be kept by a store: a trigger of your own kind "
-            "is declared in code, with @scheduler.job(trigger)"
+            f"{safe_repr(trigger)} cannot be kept by a store: a trigger of a kind of your own "
+            "must be declared in code, with @scheduler.job(trigger)"
         )
     written: dict[str, Any] = trigger.to_json()  # type: ignore[attr-defined]  # every kind has it
     return written

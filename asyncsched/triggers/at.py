@@ -1,4 +1,4 @@
-"""Once, at a given moment."""
+"""The trigger that is due once, at a given moment."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class At(BaseTrigger):
         return self.instant if self.instant <= before else None
 
     def describe(self) -> str:
-        """Return it in plain English."""
+        """Return the trigger in plain English."""
         return f"once at {to_datetime(self.instant).isoformat(' ')}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what :meth:`from_json` reads."""
+        """Return the trigger as data for :meth:`from_json`."""
         return {"at": self.instant}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What every trigger of ours can do, once it can answer ``next_instant``."""
+"""The base of the built-in triggers: everything that follows from ``next_instant`` and ``previous_instant``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from asyncsched.triggers.windows import Window
 
 Note = tuple[Instant, str]
-"""What the clock does to a schedule at an instant, in a sentence."""
+"""The effect of a clock change on a schedule at an instant, in a sentence."""
 
 
 class Due(datetime):
     """A due time in UTC: a ``datetime`` that can carry a note.
 
     Attributes:
-        note: what the clock does there, such as "02:30 does not exist on 29 March, runs at
+        note: the effect of a clock change there, such as "02:30 does not exist on 29 March, runs at
             03:00", or ``""``.
 
     """
@@ -40,7 +40,7 @@ class Due(datetime):
 
 
 class BaseTrigger:
-    """A set of instants, asked for by number and answered as datetimes.
+    """A set of instants: computed as integers, shown as datetimes.
 
     A subclass is an immutable, hashable value with two methods over instants; the rest follows.
     """
@@ -56,11 +56,11 @@ class BaseTrigger:
         raise NotImplementedError
 
     def anchored(self, at: Instant) -> BaseTrigger:
-        """Return this trigger with its grid fixed at ``at``, where it has no start of its own."""
+        """Return this trigger with its grid fixed at ``at``, unless a start fixes it already."""
         return self
 
     def notes(self, start: Instant, end: Instant) -> list[Note]:
-        """Return what the clock changes between two instants do to this trigger, in order."""
+        """Return notes on the effects of the clock changes between two instants, in order."""
         return []
 
     def describe(self) -> str:
@@ -90,7 +90,7 @@ class BaseTrigger:
     def upcoming(self, n: int, after: datetime) -> list[Due]:
         """Return the next ``n`` due times strictly after ``after``, in UTC; fewer if they end.
 
-        Each is a ``datetime`` whose ``.note`` says what a clock change does there.
+        Each is a ``datetime`` whose ``.note`` names the effect of a clock change there.
 
         Raises:
             TriggerError: ``n`` is not a whole number from 1 to 100,000.
@@ -122,11 +122,11 @@ class BaseTrigger:
         Args:
             *windows: dates (whole local days, one by one or as an iterable of them), ``Window``
                 values (times of day), or pairs of aware datetimes, the end not included.
-            timezone: whose days and times of day they are; the trigger's own by default, UTC where
-                it has none.
+            timezone: the zone of these days and times of day; by default the trigger's zone, or UTC
+                where the trigger has none.
 
         Raises:
-            TriggerError: no window, or something that is none.
+            TriggerError: no window, or an object that is no window.
 
         Example:
             >>> Cron("0 7 * * *", timezone="Europe/Paris").except_(date(2026, 12, 25))
@@ -141,7 +141,7 @@ class BaseTrigger:
 def noted(slots: list[Instant], notes: list[Note]) -> dict[Instant, str]:
     """Return each slot's note: a note stands at the first slot at or after its instant.
 
-    What happens after the last slot is said there, so that no note is lost. ``slots`` is sorted.
+    A note after the last slot stands at the last slot, so that none is lost. ``slots`` is sorted.
     """
     texts: dict[Instant, list[str]] = {}
     for at, sentence in notes if slots else ():

@@ -32,7 +32,7 @@ from asyncsched.triggers.windows import (
 
 _HORIZON = 4 * YEAR
 _SHOWN = 3
-"""How many windows a description names; the others are counted."""
+"""The most windows that a description names; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -40,10 +40,10 @@ class AnyOf(BaseTrigger):
     """Due whenever one of its triggers is; instants that coincide count once.
 
     Args:
-        *triggers: triggers, also of your own kind: objects with ``next(after)``.
+        *triggers: built-in triggers, or any objects with ``next(after)``.
 
     Raises:
-        TriggerError: none at all, or something that is no trigger.
+        TriggerError: no trigger, or an object that is no trigger.
 
     Example:
         >>> AnyOf(Cron("0 9 * * mon-fri"), Cron("0 11 * * sat,sun"))
@@ -72,15 +72,15 @@ class AnyOf(BaseTrigger):
         return max(found, default=None)
 
     def notes(self, start: Instant, end: Instant) -> list[Note]:
-        """Return what the clock does to the parts' slots between two instants."""
+        """Return notes on the effects of clock changes on the parts, between two instants."""
         return sorted(note for trigger in self.triggers for note in notes_of(trigger, start, end))
 
     def describe(self) -> str:
-        """Return it in plain English."""
+        """Return the trigger in plain English."""
         return ", or ".join(trigger.describe() for trigger in self.triggers)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what :meth:`from_json` reads."""
+        """Return the trigger as data for :meth:`from_json`."""
         from asyncsched.triggers import trigger_to_json
 
         return {"any_of": [trigger_to_json(trigger) for trigger in self.triggers]}
@@ -100,16 +100,16 @@ class AnyOf(BaseTrigger):
 class Except(BaseTrigger):
     """A trigger without the due times that fall into windows of local time.
 
-    Made by ``trigger.except_(…)``, which says what a window is. A due time is left out if the local
+    Made by ``trigger.except_(…)``, whose documentation describes windows. A due time is left out if the local
     clock then shows a time inside a window: in a repeated hour in both passes.
 
     Args:
-        trigger: what is due otherwise.
+        trigger: the trigger whose due times are left out in the windows.
         windows: dates, ``Window`` values, or pairs of aware datetimes.
-        timezone: whose local time it is; the trigger's own by default, UTC where it has none.
+        timezone: the zone of the local time; by default the trigger's zone, or UTC where it has none.
 
     Raises:
-        TriggerError: no window, something that is none, or parts in several zones and none given.
+        TriggerError: no window, an object that is none, or parts in several zones and no ``timezone``.
 
     """
 
@@ -157,7 +157,7 @@ class Except(BaseTrigger):
         return found
 
     def _held(self, at: Instant) -> tuple[Instant, Instant] | None:
-        """Return a stretch around the instant that lies in a window as a whole, its end excluded."""
+        """Return a stretch around the instant that lies wholly in one window, its end excluded."""
         for window in self._others:
             if isinstance(window, tuple) and window[0] <= at < window[1]:
                 return window
@@ -171,7 +171,7 @@ class Except(BaseTrigger):
             return None
         first = at - (local - bounds[0]) // _MICROSECOND
         last = at + (bounds[1] - local) // _MICROSECOND
-        # Local time runs evenly only as far as the offset stays the same; beyond that it is asked again.
+        # Local time runs evenly while the offset stays the same, so the stretch ends where it changes.
         if self._offset(first) != offset:
             first = self._change(at, first)
         if self._offset(last - 1) != offset:
@@ -194,11 +194,11 @@ class Except(BaseTrigger):
         return there if forward else here
 
     def notes(self, start: Instant, end: Instant) -> list[Note]:
-        """Return what the clock does to the slots that are left."""
+        """Return notes on the effects of clock changes on the slots that are left."""
         return [note for note in notes_of(self.trigger, start, end) if self._held(note[0]) is None]
 
     def describe(self) -> str:
-        """Return it in plain English."""
+        """Return the trigger in plain English."""
         named = [window_in_words(window) for window in self.windows[:_SHOWN]]
         if len(self.windows) > _SHOWN:
             named.append(f"{len(self.windows) - _SHOWN} more")
@@ -207,7 +207,7 @@ class Except(BaseTrigger):
         return f"{self.trigger.describe()}, except {listed}{zone}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what :meth:`from_json` reads."""
+        """Return the trigger as data for :meth:`from_json`."""
         from asyncsched.triggers import trigger_to_json
 
         return {
@@ -233,12 +233,12 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def anchored(trigger: Any, at: Instant) -> Any:
-    """Return the trigger with its grid fixed at ``at``, where it has one to fix."""
+    """Return the trigger with its grid fixed at ``at``, if it is one of the built-in triggers."""
     return trigger.anchored(at) if isinstance(trigger, BaseTrigger) else trigger
 
 
 def notes_of(trigger: object, start: Instant, end: Instant) -> list[Note]:
-    """Return a trigger's notes, where it is one that has any to give."""
+    """Return a trigger's notes; a user's trigger has none."""
     return trigger.notes(start, end) if isinstance(trigger, BaseTrigger) else []
 
 
@@ -247,12 +247,12 @@ def _within(at: Instant) -> Instant:
 
 
 def _zone_of(trigger: Any) -> tzinfo:
-    """Return the zone that a trigger's own times are in."""
+    """Return the zone of a trigger's times."""
     zones = {zone_name(zone): zone for zone in _zones(trigger)}
     if len(zones) > 1:
         raise TriggerError(
             f"except_: the parts are in several zones ({', '.join(sorted(zones))}); "
-            "say with timezone= whose local time the windows are",
+            "give the zone of the windows with timezone=",
             field="timezone",
         )
     return next(iter(zones.values()), UTC)

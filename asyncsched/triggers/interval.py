@@ -1,4 +1,4 @@
-"""Every so often, on a grid that never drifts."""
+"""The trigger that is due at equal intervals, on a grid that never drifts."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Interval(BaseTrigger):
 
     With ``start`` the anchor is ``start`` and itself a due time. Without, the anchor is the moment
     the schedule was first known, and the first due time is one period later; ``immediate=True``
-    makes the anchor a due time too. A trigger asked directly, outside a schedule, takes the moment
-    it is asked about as its anchor.
+    makes the anchor a due time too. A trigger that is used directly, outside a schedule, takes the
+    ``after`` that it is given as its anchor.
 
     Args:
         weeks, days, hours, minutes, seconds: numbers; they add up to the period.
@@ -40,7 +40,7 @@ class Interval(BaseTrigger):
         immediate: as given.
 
     Raises:
-        TriggerError: a period below 1 ms or above 100 years, no number at all, or an end before
+        TriggerError: a period below 1 ms or above 100 years, an argument that is no number, or an end before
             the start.
         ConfigurationError: a naive ``start`` or ``end``.
 
@@ -54,10 +54,10 @@ class Interval(BaseTrigger):
     _first: Instant | None
     _last: Instant | None
     immediate: bool
-    _anchor: Instant | None = field(compare=False)  # the schedule's, which makes it no other interval
+    _anchor: Instant | None = field(compare=False)  # the schedule's; it plays no part in equality
 
     steady = True
-    """In memory it is waited for on a timeline that knows no steps of the wall clock."""
+    """In memory, an interval is waited for on the steady timeline, where steps of the wall clock do not exist."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Interval(BaseTrigger):
         return None if self._last is None else to_datetime(self._last)
 
     def anchored(self, at: Instant) -> Interval:
-        """Return this interval with its grid fixed at ``at``, unless it has a start of its own."""
+        """Return this interval with its grid fixed at ``at``, unless ``start`` fixes it already."""
         if self._first is not None:
             return self
         anchored = object.__new__(Interval)
@@ -141,7 +141,7 @@ class Interval(BaseTrigger):
         anchor, nanos = self._anchor, self._nanos
         if anchor is None:
             found = after + nanos // _NANO
-        else:  # what _after and _slot say, without a call: it is asked at every firing
+        else:  # _after and _slot, written out: this runs at every firing
             k = -((anchor - after - 1) * _NANO // nanos)
             found = anchor + (k if k > 0 else max(k, self._lowest)) * nanos // _NANO
         if found > LAST_INSTANT or (self._last is not None and found > self._last):
@@ -183,7 +183,7 @@ class Interval(BaseTrigger):
         return text
 
     def to_json(self) -> dict[str, Any]:
-        """Return what :meth:`from_json` reads. A schedule's anchor is not part of it."""
+        """Return the interval as data for :meth:`from_json`. A schedule's anchor is not part of it."""
         return {"interval": self._nanos, "start": self._first, "end": self._last, "immediate": self.immediate}
 
     @classmethod

@@ -20,12 +20,12 @@ class Window:
 
     Args:
         start: local time of day at which it begins (included).
-        end: local time of day at which it ends (not included). Not after ``start``: the next day,
+        end: local time of day at which it ends (not included). If not after ``start``, it is on the next day,
             so ``Window(time(22), time(6))`` is a night, and equal times are 24 hours.
         days: the weekdays on which it begins, such as ``("sat", "sun")``; all of them by default.
 
     Raises:
-        TriggerError: times with a zone of their own, or an unknown weekday.
+        TriggerError: times with a zone, or an unknown weekday.
 
     """
 
@@ -71,7 +71,12 @@ class Window:
 
 
 def windows_of(given: Iterable[Any]) -> Iterator[Any]:
-    """Yield the windows in the form that is kept, or refuse one."""
+    """Yield the windows in the form in which they are kept.
+
+    Raises:
+        TriggerError: an object is no window.
+
+    """
     for window in given:
         if isinstance(window, (datetime, str, bytes)):
             raise _no_window(window)
@@ -133,7 +138,7 @@ def window_text(window: Any) -> str:
 
 
 def window_to_json(window: Any) -> Any:
-    """Return what :func:`window_from_json` reads."""
+    """Return a window as data for :func:`window_from_json`."""
     if isinstance(window, Window):
         return [window.start.isoformat(), window.end.isoformat(), sorted(window.days)]
     return window.isoformat() if isinstance(window, date) else list(window)

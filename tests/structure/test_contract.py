@@ -329,7 +329,8 @@ async def test_who_asks_by_id_for_what_only_one_instance_knows_is_told_so(
         id = (await scheduler.schedule_once(refresh)).id
         for call in (scheduler.handle(id).result, scheduler.handle(id).cancel, lambda: scheduler.run(id)):
             with pytest.raises(
-                UnknownRun, match="it is of an each_instance job or a scope, whose runs only the"
+                UnknownRun,
+                match="it belongs to an each_instance job or a scope, whose runs are known only to the",
             ):
                 await call()
 

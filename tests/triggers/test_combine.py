@@ -179,7 +179,9 @@ def test_the_zone_is_the_trigger_s_own_unless_it_is_given() -> None:
 
 def test_parts_in_several_zones_want_the_windows_zone_said() -> None:
     union = AnyOf(Cron("0 * * * *", timezone=PARIS), Cron("0 * * * *", timezone="Asia/Tokyo"))
-    with pytest.raises(TriggerError, match=r"several zones \(Asia/Tokyo, Europe/Paris\); say with timezone="):
+    with pytest.raises(
+        TriggerError, match=r"several zones \(Asia/Tokyo, Europe/Paris\); give the zone of the windows"
+    ):
         union.except_(date(2026, 1, 2))
     assert union.except_(date(2026, 1, 2), timezone="UTC").timezone is UTC
 

@@ -1,1 +1,4 @@
-"""What a function takes: its parameters, and how arguments are written down and read back."""
+"""The arguments of jobs: the check of a call against the function, and its JSON.
+
+This folder may import ``_core`` only. Begin reading at ``signature``.
+"""

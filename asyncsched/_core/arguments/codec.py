@@ -21,41 +21,41 @@ from pydantic_core import CoreSchema, PydanticSerializationError, core_schema, f
 from asyncsched._core.arguments.functions import type_hints
 from asyncsched._core.arguments.jsonable import (
     PLAIN,
-    SURELY_READ,
-    boundless,
-    foreign,
-    is_secret,
+    SURELY_READABLE,
+    count_nonfinite,
+    first_unjsonable,
+    holds_secret,
+    is_untyped,
     refuse_unreadable,
-    says_nothing,
-    unordered,
+    without_order,
 )
 from asyncsched._core.errors import ArgumentError, ConfigurationError
 from asyncsched._core.text import safe_repr, shorten
 
 _NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
-_OWN_WORDS = re.compile(r"'type': '(model|dataclass|enum)'|'serialization'")
-"""What pydantic's schemas have where a class says itself how it is written, and may say otherwise how it is read."""
+_CUSTOM_FORM = re.compile(r"'type': '(model|dataclass|enum)'|'serialization'")
+"""Marks in a pydantic schema of a class with its own way of writing, which its way of reading need not match."""
 
 _MASK = "*****"
-"""What pydantic writes instead of a secret, or the most of it."""
+"""The text that pydantic writes in place of a secret, or of most of it."""
 
 _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _GATHERING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class _Call:
-    """The schema of a call: a dict of what was given by name, and of how many of it by position, as ``*``."""
+    """The schema of a call: a dict of the arguments by name; ``*`` says how many were given by position."""
 
     def __init__(self, signature: inspect.Signature, hints: Mapping[str, Any]) -> None:
         self._signature = signature
-        self._notifications = hints
+        self._hints = hints
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         field = core_schema.typed_dict_field
         fields = {"*": field(core_schema.int_schema(), required=False)}
         for name, parameter in self._signature.parameters.items():
-            schema = handler.generate_schema(_annotation(parameter, self._notifications.get(name, Any)))
-            if schema["type"] == "default":  # of a Field in the annotation: a call does not look there
+            schema = handler.generate_schema(_annotation(parameter, self._hints.get(name, Any)))
+            if schema["type"] == "default":  # the annotation has a Field with a default, which a call ignores
                 schema = schema["schema"]
             required = parameter.default is parameter.empty and parameter.kind not in _GATHERING
             fields[name] = field(schema, required=required)
@@ -70,7 +70,7 @@ class Codec:
         self._signature = signature
         hints = type_hints(func)
         parameters = signature.parameters.values()
-        self._untyped = [p for p in parameters if says_nothing(hints.get(p.name, Any))]
+        self._untyped = [p for p in parameters if is_untyped(hints.get(p.name, Any))]
         self._names = tuple(p.name for p in parameters if p.kind in _BY_PLACE)
         self._by_position = {given: self._names[:given] for given in range(len(self._names) + 1)}
         self._gathers = any(p.kind in _GATHERING for p in parameters)
@@ -81,10 +81,10 @@ class Codec:
             raise ConfigurationError(
                 f"job {job!r}: JSON cannot carry its parameters or result "
                 f"({str(error).splitlines()[0]}); use types that pydantic knows, "
-                "or Provide for what is opened for each attempt"
+                "or Provide for a value that is opened for each attempt"
             ) from None
-        self._has_own_words = _OWN_WORDS.search(str(call.core_schema)) is not None
-        # Bound once, and not through the adapters, whose own methods take longer than all of the work.
+        self._has_custom_form = _CUSTOM_FORM.search(str(call.core_schema)) is not None
+        # Bound once, past the adapters: the adapters' methods take longer than all of the work.
         self._validate, self._write = call.validator.validate_python, call.serializer.to_json
         self._read = call.validator.validate_json
         self._write_result, self._read_result = result.serializer.to_json, result.validator.validate_json
@@ -93,11 +93,11 @@ class Codec:
         """Return a call that the signature takes as JSON.
 
         Only the arguments that were given are written, so that a changed default of the function takes
-        effect; but each of them whole: a model's default may be an id of its own, or a list that was added to.
+        effect. Each of them is written whole: a model's default may be a fresh id, or a list that was added to.
         """
         if len(args) > len(self._names) or (kwargs and self._gathers):
             given = self._signature.bind(*args, **kwargs).arguments
-        else:  # nearly every call: what `bind` would say, at a tenth of its cost
+        else:  # nearly every call: the result of `bind`, at a tenth of its cost
             given = dict(zip(self._names, args))  # noqa: B905 - its keyword costs as much again
             if kwargs:
                 given |= kwargs
@@ -111,12 +111,12 @@ class Codec:
             text = self._write(made, by_alias=True, round_trip=True).decode()
             if _MASK in text:
                 self._refuse_secrets(made)
-            if len(text) > SURELY_READ:
+            if len(text) > SURELY_READABLE:
                 refuse_unreadable(text)
-            if ("NaN" in text or "Infinity" in text or "null" in text) and boundless(made):
+            if ("NaN" in text or "Infinity" in text or "null" in text) and count_nonfinite(made):
                 self._refuse_lost_numbers(made, text)
-            if self._has_own_words:
-                self._refuse_own_words(made, text)
+            if self._has_custom_form:
+                self._refuse_changed_values(made, text)
             return text
         except ValidationError as error:
             raise ArgumentError(f"job {self._job!r}: {_first(error)}") from None
@@ -127,12 +127,12 @@ class Codec:
             ) from None
 
     def _check_untyped(self, parameter: inspect.Parameter, value: Any) -> None:
-        """Refuse what would come back as something else: no type says what to make of it."""
+        """Refuse an argument of an untyped parameter if it would come back from JSON as another value."""
         if parameter.kind is parameter.VAR_POSITIONAL:
             value = list(value or ())
         try:
-            found = foreign(value)
-        except RecursionError:  # pydantic says it better
+            found = first_unjsonable(value)
+        except RecursionError:  # the error of pydantic is the better one
             return
         if found:
             raise ArgumentError(
@@ -142,34 +142,34 @@ class Codec:
             )
 
     def _refuse_secrets(self, made: dict[str, Any]) -> None:
-        """Refuse what pydantic writes as asterisks: it would come back as those."""
+        """Refuse an argument that pydantic writes as asterisks: it would come back as asterisks."""
         for name, value in made.items():
-            if is_secret(value):
+            if holds_secret(value):
                 raise ArgumentError(
                     f"job {self._job!r}: argument {name!r} has a secret in it, which is not written to a "
-                    "store; give what it can be looked up by"
+                    "store; give an id by which the job can look it up"
                 )
 
-    def _refuse_own_words(self, made: dict[str, Any], text: str) -> None:
-        """Refuse what its class writes in a way that it does not read, as under another alias."""
+    def _refuse_changed_values(self, made: dict[str, Any], text: str) -> None:
+        """Refuse an argument whose class does not read the form that it writes, as under another alias."""
         try:
             back = self._read(text)
         except ValidationError as error:
             what = _first(error)
         else:
-            lost = self._lost(made, text, back)
-            if lost is None:
+            changed = self._changed_argument(made, text, back)
+            if changed is None:
                 return
-            what = f"argument {lost!r}: It is another value"
+            what = f"argument {changed!r}: It is another value"
         raise ArgumentError(
             f"job {self._job!r}: {what}, when it is read back from the JSON that its class makes of it; have the "
             "class read what it writes"
         )
 
-    def _lost(self, made: dict[str, Any], text: str, back: dict[str, Any]) -> str | None:
-        """Return which argument came back as another value: it says so itself, and so does what is written of it.
+    def _changed_argument(self, made: dict[str, Any], text: str, back: dict[str, Any]) -> str | None:
+        """Return the argument that came back as another value: it is unequal, and its JSON is unequal.
 
-        A class may write one value in many ways, and need not know of two that they are equal.
+        Both are asked: a class may write one value in many ways, and need not define equality.
         """
         try:
             again = self._write(back, by_alias=True, round_trip=True).decode()
@@ -180,18 +180,22 @@ class Codec:
         first: dict[str, Any] = from_json(text)
         second: dict[str, Any] = from_json(again)
         for name, value in first.items():
-            if unordered(value) != unordered(second.get(name)) and not _equal(made[name], back.get(name)):
+            if without_order(value) != without_order(second.get(name)) and not _equal(
+                made[name], back.get(name)
+            ):
                 return name
         return None
 
     def _refuse_lost_numbers(self, made: dict[str, Any], text: str) -> None:
-        """Refuse a nan or inf that would come back as something else: JSON itself has no such number."""
+        """Refuse a nan or inf that would come back as another value: JSON has no such number."""
         try:
             back = self._read(text)
-            lost = [name for name, value in made.items() if boundless(value) != boundless(back[name])]
+            lost = [
+                name for name, value in made.items() if count_nonfinite(value) != count_nonfinite(back[name])
+            ]
         except ValidationError as error:
             place = error.errors()[0]["loc"]
-            if not place:  # all of it is nested too deep to be read
+            if not place:  # the whole is nested too deep to be read
                 raise
             lost = [str(place[0])]  # it came back as null, where a number is needed
         if lost:
@@ -232,9 +236,9 @@ class Codec:
         """
         try:
             text = self._write_result(value, warnings="error").decode()
-            if (lost := boundless(value)) and boundless(self._read_result(text)) != lost:
+            if (lost := count_nonfinite(value)) and count_nonfinite(self._read_result(text)) != lost:
                 raise ValueError(_NO_NUMBER)
-            if len(text) > SURELY_READ:
+            if len(text) > SURELY_READABLE:
                 refuse_unreadable(text)
             return text
         except (PydanticSerializationError, ValueError, RecursionError) as error:
@@ -262,10 +266,10 @@ class Codec:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two values say themselves that they are equal."""
+    """Return whether two values are equal by their own ``==``."""
     try:
         return bool(one == other)
-    except Exception:  # a class of the user's may raise anything here, and an array does: it does not say so
+    except Exception:  # a user's class may raise anything here, and an array does: not known to be equal
         return False
 
 
@@ -280,14 +284,14 @@ def _annotation(parameter: inspect.Parameter, hint: Any) -> Any:
 def _adapter(kind: Any, extra: Literal["forbid"] | None = None) -> TypeAdapter[Any]:
     try:
         made = TypeAdapter(kind, config=ConfigDict(extra=extra, ser_json_inf_nan="strings"))
-    except PydanticUserError:  # a model or a dataclass has a configuration of its own
+    except PydanticUserError:  # a model or a dataclass brings its own configuration
         made = TypeAdapter(kind)
-    made.rebuild()  # refuses what is left undefined in a model
+    made.rebuild()  # raises if a name in a model is undefined
     return made
 
 
 def _stripped(hint: Any) -> Any:
-    """Return a return annotation without metadata that is no pydantic's business."""
+    """Return a return annotation without its ``Annotated`` metadata, which need not be pydantic's."""
     return get_args(hint)[0] if get_origin(hint) is Annotated else (None if hint is None else hint)
 
 
@@ -297,6 +301,6 @@ def _first(error: ValidationError) -> str:
     return f"argument {place!r}: {detail['msg']}"
 
 
-# pydantic looks for its plugins at the first schema, which reads files: here, at import, and not
-# when a scheduler starts in its event loop.
+# The first schema makes pydantic look for its plugins, which reads files. It is built at import, so
+# that no event loop has to wait for it when a scheduler starts.
 TypeAdapter(int)

@@ -1,4 +1,4 @@
-"""What a function is, seen through partials, methods and callable objects."""
+"""Inspection of a job's function, through partials, methods and callable objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asyncsched._core.text import safe_repr
 
 
 def unpartial(func: Callable[..., Any]) -> Any:
-    """Return what a chain of ``functools.partial`` objects calls in the end."""
+    """Return the callable at the end of a chain of ``functools.partial`` objects."""
     while isinstance(func, functools.partial):
         func = func.func
     return func
@@ -34,19 +34,19 @@ def _is(predicate: Callable[[Any], bool], func: Callable[..., Any]) -> bool:
     func = unpartial(func)
     if predicate(func):
         return True
-    # A class is called to make an object; its instances' __call__ has no part in that.
+    # Calling a class makes an object; the __call__ of its instances plays no part.
     return not inspect.isclass(func) and predicate(getattr(type(func), "__call__", None))  # noqa: B004
 
 
 def name_of(func: Callable[..., Any]) -> str:
-    """Return the name a job gets unless it is given one."""
+    """Return the name of a job that was declared without one."""
     target = unpartial(func)
     name = getattr(target, "__name__", None) or type(target).__name__
     return str(name)
 
 
 def check_function(func: object, what: str) -> None:
-    """Refuse what cannot be a job's function, saying what to do instead.
+    """Refuse an object that cannot be a job's function; the error says what to do instead.
 
     Raises:
         ConfigurationError: a coroutine object, a generator function, a class, or nothing callable.
@@ -70,8 +70,8 @@ def check_function(func: object, what: str) -> None:
         )
     if is_generator_function(func):
         raise ConfigurationError(
-            f"{what}: {name_of(func)!r} is a generator function, which nobody would iterate; "
-            "use a plain function and current_run().progress() to tell what is done"
+            f"{what}: {name_of(func)!r} is a generator function, which is never iterated; "
+            "use a plain function and current_run().progress() to report progress"
         )
     if inspect.isfunction(func) and _lacks_object(func):
         raise ConfigurationError(
@@ -81,14 +81,14 @@ def check_function(func: object, what: str) -> None:
 
 
 def _lacks_object(func: FunctionType) -> bool:
-    """Whether it stands in the body of a class and wants the object as its first argument."""
+    """Return whether a function stands in a class body and takes the object as its first argument."""
     inside = func.__qualname__.rpartition(".")[0]
     first = func.__code__.co_varnames[:1] if func.__code__.co_argcount else ()
     return inside != "" and not inside.endswith("<locals>") and first in (("self",), ("cls",))
 
 
 def type_hints(func: Callable[..., Any]) -> dict[str, Any]:
-    """Return the resolved annotations of a function, ``Annotated`` kept; those that fail, left out."""
+    """Return a function's annotations, resolved; those that cannot be resolved are left out."""
     target = unpartial(func)
     if not inspect.isroutine(target) and not isinstance(target, type):
         target = type(target).__call__
@@ -117,7 +117,7 @@ def _closed_over(target: Any) -> dict[str, Any]:
     for name, cell in zip(names, getattr(target, "__closure__", None) or (), strict=False):
         try:
             found[name] = cell.cell_contents
-        except ValueError:  # it is assigned later
+        except ValueError:  # the variable is assigned later
             continue
     return found
 
@@ -133,12 +133,12 @@ def refuse_unless_sync(func: Callable[..., Any], job: str, kind: str) -> None:
 
 
 def returned_awaitable(job: str, value: object) -> ConfigurationError:
-    """Return the error for a plain function that gave back a coroutine; the coroutine is closed."""
+    """Return the error for a plain function that returned a coroutine; the coroutine is closed."""
     close = getattr(value, "close", None)
     if inspect.iscoroutine(value) and close is not None:
         close()
     what = "a coroutine" if inspect.iscoroutine(value) else f"an awaitable {type(value).__name__}"
     return ConfigurationError(
-        f"job {job!r} returned {what}, which nobody would await there; "
+        f"job {job!r} returned {what}, which is never awaited there; "
         f'declare it "async def" and let it run in executor="loop"'
     )

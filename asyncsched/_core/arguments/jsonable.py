@@ -1,4 +1,4 @@
-"""What JSON can carry, and what would come back as something else: of types, of values, and of its text."""
+"""The limits of JSON: types, values and texts that would not come back as they were written."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from asyncsched._core.text import safe_repr, shorten
 
 _MOST_DIGITS = 4300
 _DEEPEST = 190
-SURELY_READ = 2 * _DEEPEST
-"""How many characters a text has at most whose numbers are short enough, and lists not too deep."""
+SURELY_READABLE = 2 * _DEEPEST
+"""A text of at most so many characters is surely readable: too short for a long number or deep lists."""
 
-_ENDLESS = re.compile(rf"(?<![0-9])[0-9]{{{_MOST_DIGITS + 1}}}")
+_LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{_MOST_DIGITS + 1}}}")
 
 _SCALARS = (str, int, float, NoneType)
 PLAIN = frozenset({*_SCALARS, bool})
 """The types whose values come back as they are."""
 
 
-def says_nothing(hint: Any) -> bool:
-    """Whether a hint leaves open what a value, or the items in it, come back as from JSON."""
+def is_untyped(hint: Any) -> bool:
+    """Return whether a hint leaves the type open as which a value from JSON, or an item in it, comes back."""
     if hint in (Any, object, list, dict):
         return True
     kind, of = get_origin(hint), get_args(hint)
     if kind is dict and of[0] is not str:
         return False
-    open_end = any(map(says_nothing, of))
+    open_end = any(map(is_untyped, of))
     return (
         kind in (list, dict, Union, UnionType)
         and open_end
-        and all(one in (str, int, float, bool, NoneType) or says_nothing(one) for one in of)
+        and all(one in (str, int, float, bool, NoneType) or is_untyped(one) for one in of)
     )
 
 
-def foreign(value: Any) -> str:
-    """Return what in a value JSON has no equal of, in words; ``""`` if there is nothing."""
+def first_unjsonable(value: Any) -> str:
+    """Return in words the first part of a value that JSON cannot express; ``""`` if there is none."""
     items: Iterable[Any]
     if isinstance(value, dict):
         for key in value:
@@ -55,34 +55,35 @@ def foreign(value: Any) -> str:
     else:
         return "" if isinstance(value, _SCALARS) else f"something of type {shorten(type(value).__name__)}"
     for item in items:
-        if type(item) not in PLAIN and (found := foreign(item)):  # most are: a call for each would cost most
+        # Most items are plain: a call for each would cost the most.
+        if type(item) not in PLAIN and (found := first_unjsonable(item)):
             return found
     return ""
 
 
-def boundless(value: Any) -> int:
+def count_nonfinite(value: Any) -> int:
     """Return how many nan and inf there are in a value."""
     if isinstance(value, _SCALARS):
         return isinstance(value, float) and not isfinite(value)
-    return sum(map(boundless, _parts(value)))
+    return sum(map(count_nonfinite, _parts(value)))
 
 
-def unordered(value: Any) -> Any:
-    """Return what is equal for JSON that is alike but for the order in its lists, in which sets are written."""
+def without_order(value: Any) -> Any:
+    """Return a form that is equal for two JSON values that differ in the order of lists only, as sets do."""
     if isinstance(value, dict):
-        return frozenset((name, unordered(item)) for name, item in value.items())
+        return frozenset((name, without_order(item)) for name, item in value.items())
     if isinstance(value, list):
-        return frozenset(Counter(map(unordered, value)).items())
+        return frozenset(Counter(map(without_order, value)).items())
     return (type(value), value) if value == value else "nan"
 
 
-def is_secret(value: Any) -> bool:
-    """Return whether there is a secret of pydantic's in a value."""
-    return isinstance(value, (Secret, SecretStr, SecretBytes)) or any(map(is_secret, _parts(value)))
+def holds_secret(value: Any) -> bool:
+    """Return whether a value is, or holds, one of pydantic's secrets."""
+    return isinstance(value, (Secret, SecretStr, SecretBytes)) or any(map(holds_secret, _parts(value)))
 
 
 def _parts(value: Any) -> Iterable[Any]:
-    """Return what a value holds, one step into it."""
+    """Return the items of a container, or the fields of a model or dataclass."""
     if isinstance(value, Mapping):
         return value.values()
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -93,10 +94,10 @@ def _parts(value: Any) -> Iterable[Any]:
 
 
 def refuse_unreadable(text: str) -> None:
-    """Refuse JSON that pydantic writes and does not read: a number too long, or lists in lists too deep."""
-    if _ENDLESS.search(text) or text.count("[") + text.count("{") > _DEEPEST:
+    """Refuse JSON that pydantic writes but cannot read: too long a number, or too deep a nesting."""
+    if _LONG_NUMBER.search(text) or text.count("[") + text.count("{") > _DEEPEST:
         try:
-            from_json(text)  # the digits may stand in a text, and the lists side by side
+            from_json(text)  # the digits may be part of a string, and the lists may stand side by side
         except ValueError as error:
             if "recursion" in str(error):
                 raise ValueError("it is nested too deep to be read back; give it as a text") from None

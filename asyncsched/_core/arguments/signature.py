@@ -1,4 +1,4 @@
-"""A job's parameters: which calls they take, and the same as JSON."""
+"""A job's parameters: the check of a call against them, and the call as JSON."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from asyncsched._core.text import safe_repr, shorten
 if typing.TYPE_CHECKING:
     from asyncsched._core.arguments.codec import Codec
 
-_NO_KWARGS: dict[str, Any] = {}  # one for all: an empty dict takes 64 bytes, and there are many runs
+_NO_KWARGS: dict[str, Any] = {}  # shared by all runs: an empty dict takes 64 bytes, and there are many runs
 
 
 class Signature:
-    """A job's parameters without those that are provided: checks calls, and writes them as JSON."""
+    """Checks calls of a job's function, and writes them as JSON; parameters that ``Provide`` fills are left out."""
 
     def __init__(self, func: Callable[..., Any], job: str) -> None:
         self._func = func
@@ -29,7 +29,7 @@ class Signature:
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"job {job!r}: the parameters of {safe_repr(func)} cannot be read ({error}); "
-                "wrap it in a function of your own"
+                "wrap it in a function with plain parameters"
             ) from None
         self.provided = _provided(func, self._whole, job)
         kept = [p for p in self._whole.parameters.values() if p.name not in self.provided]
@@ -65,7 +65,7 @@ class Signature:
         return args, given
 
     def canonical(self, arguments: Given) -> Given:
-        """Return the same call in the one way to write it, so that two calls can be compared."""
+        """Return the call in its canonical form, so that two calls can be compared."""
         bound = self.signature.bind(*arguments[0], **arguments[1])
         return bound.args, bound.kwargs
 
@@ -81,7 +81,7 @@ class Signature:
             try:
                 old = self.decode(given) if isinstance(given, str) else given
                 bound = self.signature.bind(*old[0], **old[1])
-            except TypeError:  # it was written for another signature: then everything must be new
+            except TypeError:  # the call is of another signature: the new arguments must be complete
                 bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise ArgumentError(
@@ -103,7 +103,7 @@ class Signature:
         """Return the arguments as a JSON object by parameter name.
 
         Raises:
-            ArgumentError: JSON cannot carry one of them; it is named.
+            ArgumentError: JSON cannot carry an argument; the error names it.
 
         """
         return self._coder().encode(*arguments)
@@ -118,7 +118,7 @@ class Signature:
         return self._coder().decode(text)
 
     def prepare(self) -> None:
-        """Build the codec now, so that a type JSON cannot carry is refused at declaration."""
+        """Build the codec now, so that a type that JSON cannot carry is refused at declaration."""
         self._coder()
 
     def encode_result(self, value: Any) -> str:
@@ -140,7 +140,7 @@ class Signature:
 
 
 def _provided(func: Callable[..., Any], signature: inspect.Signature, job: str) -> dict[str, Any]:
-    """Return the parameters that carry something with an ``enter`` in their ``Annotated``."""
+    """Return the parameters whose ``Annotated`` has a provider: an object with an ``enter`` method."""
     if not any("Annotated" in str(p.annotation) or p.annotation for p in signature.parameters.values()):
         return {}
     found = {}
@@ -149,7 +149,7 @@ def _provided(func: Callable[..., Any], signature: inspect.Signature, job: str) 
         if name not in hints and isinstance(parameter.annotation, str) and "Provide(" in parameter.annotation:
             raise ConfigurationError(
                 f"job {job!r}: the annotation of {name!r}, {shorten(parameter.annotation, 120)}, cannot be resolved; "
-                "what it names must be found in the function's module"
+                "define the names in it in the function's module"
             )
     for name, hint in hints.items():
         for item in getattr(hint, "__metadata__", ()):

@@ -1,1 +1,4 @@
-"""The decisions, in plain code over records: what is due, what is admitted, how a run ends, what is kept."""
+"""The decisions, in plain code over records: which slots are due, which runs begin, how runs end.
+
+This folder may import ``_core`` only. Begin reading at ``due``.
+"""

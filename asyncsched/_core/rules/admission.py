@@ -1,4 +1,4 @@
-"""What may begin now: the overlap rule of a schedule, limits, and rates."""
+"""Admission: which runs may begin now, by the overlap rule of their schedule, by limits and by rates."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def gcra(theoretical: Instant, permit: Permit, now: Instant) -> tuple[Instant, I
 
 
 def admit(overlap: str, live: int, waiting: int, chained: bool) -> str:
-    """Return what becomes of a new slot's run: ``run``, ``wait``, ``replace`` or ``skip``.
+    """Return the decision on a new slot's run: ``run``, ``wait``, ``replace`` or ``skip``.
 
     Args:
         overlap: the job's rule.
-        live: the schedule's own runs without an outcome.
-        waiting: those of them that have not begun and wait for another.
+        live: how many of the schedule's own runs have no outcome.
+        waiting: how many of those have not begun, and wait for another run of the schedule.
         chained: the run belongs to a catch-up, whose runs go behind one another.
 
     """

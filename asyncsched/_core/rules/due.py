@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asyncsched._core.trigger import InstantTrigger
 
 COUNT_LIMIT = 1000
-"""Up to how many lost slots are counted one by one where the trigger cannot tell at once."""
+"""The most lost slots that are counted one by one, for a trigger without a ``count``."""
 
 WRONG_CLOCK = 3 * HOUR
 """A last slot further ahead of now than this was settled under a clock that was wrong."""
@@ -36,7 +36,7 @@ class Slot(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """Slots without a run: from ``first`` to ``last``; ``exact`` is False where ``slots`` is a least."""
+    """Slots without a run: from ``first`` to ``last``; ``exact`` is False where ``slots`` is a lower bound."""
 
     first: Instant
     last: Instant
@@ -45,7 +45,7 @@ class Lost(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be done: ``run`` oldest first, ``lost`` before them, then the next slot."""
+    """The decision: the slots to ``run``, oldest first, the ``lost`` stretch before them, and the next slot."""
 
     run: list[Slot]
     lost: Lost | None
@@ -72,14 +72,14 @@ def first_slot(record: ScheduleRecord, after: Instant) -> Slot | None:
 
 
 def replanned(record: ScheduleRecord, now: Instant) -> ScheduleRecord | None:
-    """Return the row as it stands when it is planned again after the wall clock was moved.
+    """Return the row planned again after a step of the wall clock, or ``None`` where the old plan holds.
 
     A last slot more than 3 h ahead of now was settled under a wrong clock and is forgotten, and a
     grid that was anchored there is anchored anew. A last slot nearer than that is waited for, so
-    that no slot runs twice. ``None``: what was planned holds.
+    that no slot runs twice.
     """
     if record.next_slot is None or record.next_due is None or record.next_due <= now:
-        return None  # what is due is the misfire rule's
+        return None  # the misfire rule decides about a slot that is due already
     again = replace(record)
     anchored: Callable[[Instant], InstantTrigger] | None = getattr(record.trigger, "anchored", None)
     if anchored is not None and record.anchor > now + WRONG_CLOCK:
@@ -101,7 +101,7 @@ def plan(record: ScheduleRecord, misfire: Misfire, now: Instant) -> Plan:
     following = trigger.next_instant(slot)
     if following is None or following > now:
         newest = _new(Slot, (slot, due))
-        if misfire.grace_micros is None:  # nearly every firing: one slot is due, and nothing refuses it
+        if misfire.grace_micros is None:  # nearly every firing: one slot is due, and no grace bounds it
             return _new(Plan, ([newest], None, slot, _upcoming(record, following)))
     else:
         newest = _newest(record, slot, due, now)
@@ -125,7 +125,7 @@ def _newest(record: ScheduleRecord, slot: Instant, due: Instant, now: Instant) -
         due_then = jittered(record.id, at, record.jitter, record.trigger)
         if due_then <= now:
             return Slot(at, due_then)
-        at -= 1  # its jitter lies ahead; a slot's jitter ends before the next, so the one before is due
+        at -= 1  # not due yet, by its jitter; jitter ends before the next slot, so the slot before is due
     return Slot(slot, due)
 
 

@@ -1,4 +1,8 @@
-"""CPU work, in worker processes that can be killed for real."""
+"""The process executor: CPU work, in worker processes that can be killed for real.
+
+This folder may import ``_core``, ``abc`` and ``_backends``; worker processes load ``child`` and little else.
+Begin reading at ``executor``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ __all__ = ("ProcessExecutor", "RemoteError", "WorkerDied")
 
 
 def __getattr__(name: str) -> Any:
-    # A worker process imports this folder, too, and needs little of it.
+    # A worker process imports this folder too, and needs only a few of its modules.
     if name == "ProcessExecutor":
         from asyncsched.executors.process.executor import ProcessExecutor
 

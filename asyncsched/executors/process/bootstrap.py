@@ -1,4 +1,4 @@
-"""How a worker process is started, so that it finds things as they are in this one."""
+"""The start of a worker process, with the path, arguments, log levels and main file of this process."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _BOOT = (
 
 
 def command(fd: int) -> list[str]:
-    """Return the command of a worker whose line is the descriptor ``fd``."""
+    """Return the command of a worker whose socket is the descriptor ``fd``."""
     path = [entry or os.getcwd() for entry in sys.path]
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return [sys.executable, *flags, "-c", _BOOT.format(path=path, fd=fd)]
 
 
 def hello(initializer: tuple[bool, bytes] | None) -> bytes:
-    """Return the body of a ``HELLO`` message: what a worker needs to be set up as this process is."""
+    """Return the body of a ``HELLO`` message: the settings of this process that a worker takes over."""
     manager = logging.root.manager
     levels = {
         name: known.level

@@ -1,4 +1,4 @@
-"""Packs a call for a worker process, and unpacks what comes back."""
+"""Packs a call for a worker process, and unpacks its answer."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ INSTALL = "pip install 'asyncsched[process]'"
 
 
 class WorkerDied(AsyncSchedError):
-    """The worker process ended in the middle of a run. Other runs are not concerned.
+    """The worker process ended in the middle of a run. Other runs are not affected.
 
     Attributes:
-        pid: the process that it was.
+        pid: the process id of the worker.
         signal: the signal that ended it, such as ``"SIGSEGV"``, or ``None``.
         exitcode: the code it exited with, or ``None``.
 
@@ -60,7 +60,7 @@ class RemoteError(AsyncSchedError):
 
 
 class RemoteTraceback(Exception):
-    """Carries the text of a traceback from a worker process; the ``__cause__`` of what it explains."""
+    """Carries the text of a traceback from a worker process, as the ``__cause__`` of the exception."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -70,7 +70,7 @@ class RemoteTraceback(Exception):
 
 
 for _error in (WorkerDied, RemoteError, RemoteTraceback):
-    _error.__module__ = "asyncsched.executors.process.executor"  # where users import them from
+    _error.__module__ = "asyncsched.executors.process.executor"  # the module from which users import them
 
 
 def check(func: Callable[..., Any], job: str, main_is_a_file: bool) -> None:
@@ -93,7 +93,7 @@ def check(func: Callable[..., Any], job: str, main_is_a_file: bool) -> None:
             f"job {job!r} is defined at a prompt, which a worker process cannot import; "
             f"put it into a file, or {INSTALL}"
         )
-    # A decorated function has no name in its module yet, so only what carries data is tried out.
+    # A function being decorated has no name in its module yet, so only other callables are tried out.
     if not isinstance(func, (FunctionType, BuiltinFunctionType, type)):
         try:
             pickle.dumps(func, 5)
@@ -115,7 +115,7 @@ def pack(run: CurrentRun, func: Callable[..., Any], args: Sequence[Any], kwargs:
     try:
         needs_main, call = pack_call(func, args, kwargs)
     except Exception as error:
-        _blame(run.job, func, args, kwargs, error)
+        _raise_unsendable(run.job, func, args, kwargs, error)
     return pickle.dumps(((run._id, run.job, run._due, run.attempt, run.key), needs_main, call), 5)
 
 
@@ -124,7 +124,7 @@ def pack_call(*call: Any) -> tuple[bool, bytes]:
     try:
         packed = pickle.dumps(call, 5)
     except Exception:
-        # By value: cloudpickle takes whatever belongs to the main file along.
+        # cloudpickle pickles functions and classes of the main file by value.
         return False, dumps(call)
     return _MAIN in packed or _MP_MAIN in packed, packed
 
@@ -133,7 +133,7 @@ _MAIN = b"\x8c\x08__main__"  # how a pickle names a module
 _MP_MAIN = b"\x8c\x0b__mp_main__"
 
 
-def _blame(
+def _raise_unsendable(
     job: str, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], error: Exception
 ) -> NoReturn:
     reason = shorten(f"{type(error).__name__}: {error}", 200)
@@ -149,7 +149,7 @@ def _blame(
             raise ArgumentError(
                 f"argument {name!r} of job {job!r} cannot be sent to a worker process: its "
                 f"{type(value).__qualname__} cannot be pickled ({reason}); pass plain data that the job can "
-                f'make it from, or use executor="thread"'
+                f'build it from, or use executor="thread"'
             ) from error
     raise ConfigurationError(
         f"job {job!r} cannot be sent to a worker process ({reason}); use a function at the top level of a "
@@ -175,7 +175,7 @@ def unpack(job: str, kind: int, body: bytes) -> Any:
         name, reason = pickle.loads(body)
         if not reason:
             raise ConfigurationError(
-                f"job {job!r} returned an awaitable {name}, which nobody would await there; "
+                f"job {job!r} returned an awaitable {name}, which is never awaited there; "
                 f'declare it "async def" and let it run in executor="loop"'
             )
         raise ConfigurationError(
@@ -191,14 +191,14 @@ def unpack(job: str, kind: int, body: bytes) -> Any:
 
 
 def error_of(body: bytes) -> BaseException:
-    """Return the exception of a worker: itself if possible, else a ``RemoteError`` of its text."""
+    """Return a worker's exception: the original if possible, else a ``RemoteError`` with its text."""
     whole, name, text, trace = pickle.loads(body)
     raised: BaseException
     try:
         raised, args = pickle.loads(whole)
         if raised.args != args:
             raised.args = args
-    except Exception:  # nothing came, or it cannot be made again here
+    except Exception:  # no pickle was sent, or it cannot be loaded here
         raised = RemoteError(name, text, trace)
     raised.__cause__ = RemoteTraceback(trace)
     return raised

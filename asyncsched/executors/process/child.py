@@ -1,8 +1,7 @@
-"""The child's side of a process executor: one job after another, until the parent has gone.
+"""The child's side of a process executor: one run after another, until the parent has gone.
 
 ``python -m asyncsched.executors.process.child FD``, with a socket as descriptor ``FD``. Descriptors 1
-and 2 are a pipe that the parent turns into log lines: a job may print, and C code may write, what they
-like.
+and 2 are a pipe that the parent turns into log lines, so a job may print, and C code may write, freely.
 """
 
 from __future__ import annotations
@@ -42,13 +41,13 @@ loading_main = False
 
 
 def describe(error: BaseException) -> bytes:
-    """Return the error for the parent: itself if it survives the journey, and its text in any case."""
-    # Our own frame is none of the reader's business.
+    """Return the error for the parent: the exception itself if it can be pickled, and its text in any case."""
+    # The frame of this module is left out of the traceback.
     if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
         error.__traceback__ = error.__traceback__.tb_next
     whole: bytes | None = None
     try:
-        # The arguments once more, because an __init__ that makes its own text would lose them.
+        # The arguments again, because an __init__ that composes the text would lose them.
         whole = dumps((error, error.args))
         if type(pickle.loads(whole)[0]) is not type(error):
             whole = None
@@ -145,7 +144,7 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except Exception:  # closed or replaced by the job: then there is nothing of it to lose
+        except Exception:  # the job has closed or replaced the stream, so no output of it is left
             continue
 
 
@@ -195,19 +194,19 @@ def serve(fd: int) -> None:
     """Serve the parent at the other end of the socket ``fd`` until it closes."""
     import faulthandler
 
-    os.set_inheritable(fd, False)  # a job's own subprocess must not keep the line open
+    os.set_inheritable(fd, False)  # a subprocess of a job must not keep the socket open
     sock = socket.socket(fileno=fd)
     pipe = Pipe(sock)
 
     def terminate(signum: int, frame: FrameType | None) -> None:
-        # The parent closes its end before it sends the signal. Anybody else's is not for us: a service
-        # manager sends one to every process of the service, and the parent is to end its jobs in order.
+        # The parent closes its end before it sends the signal. A signal from elsewhere is ignored: a service
+        # manager sends one to every process of the service, and the parent is to end the jobs in order.
         if pipe.closed():
             pipe.ended = True
-            raise SystemExit(128 + signum)  # the job's "finally" blocks run, as long as the grace lasts
+            raise SystemExit(128 + signum)  # the job's "finally" blocks run, for as long as the grace lasts
 
     signal.signal(signal.SIGTERM, terminate)
-    faulthandler.enable()  # a segfault tells where, in the job's log lines
+    faulthandler.enable()  # a segfault writes its stack to the job's log lines
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
@@ -227,7 +226,7 @@ def serve(fd: int) -> None:
 
 
 if __name__ == "__main__":
-    # Under its own name, so that whoever imports this module finds the state that is kept here.
+    # Imported by its name, so that later imports of this module find the same state, not a copy.
     from asyncsched.executors.process import child
 
     child.serve(int(sys.argv[1]))

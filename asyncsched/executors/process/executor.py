@@ -1,4 +1,4 @@
-"""CPU work, in worker processes that can be killed for real."""
+"""The pool of worker processes, and the executor that users construct."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ class ProcessExecutor:
     """Runs plain functions in worker processes.
 
     Cancelling a run kills its worker: SIGTERM, so that ``finally`` blocks run, and SIGKILL after
-    ``kill_grace``. A worker that dies costs the run that it was in, and that run only. Workers are
-    started when they are needed, kept, and end with this process however it ends.
+    ``kill_grace``. A worker that dies costs its current run, and that run only. Workers are started
+    when they are needed, kept, and end with this process however it ends.
 
     Functions, arguments and results travel as pickles. A function must be importable; with
-    cloudpickle installed, lambdas and local functions may be used as well. A script whose own functions
-    are jobs guards its start with ``if __name__ == "__main__":``, since workers import it.
+    cloudpickle installed, lambdas and local functions may be used as well. A script that defines
+    jobs itself guards its start with ``if __name__ == "__main__":``, since workers import it.
 
-    What a job prints becomes lines of the logger ``asyncsched.job``, and what it logs is logged here.
+    The output of a job becomes lines of the logger ``asyncsched.job``; its log records are logged here.
 
     Args:
-        capacity: how many attempts may be under way at once, each in a worker of its own.
+        capacity: how many attempts may be under way at once, each in a separate worker.
         initializer: called once in each worker before its first run.
-        initargs: its arguments.
+        initargs: the arguments of ``initializer``.
         warm: how many workers are started ahead of the first run.
-        max_tasks_per_worker: after so many runs a worker is replaced.
+        max_tasks_per_worker: the number of runs after which a worker is replaced.
         kill_grace: seconds between SIGTERM and SIGKILL.
-        name: what messages call it.
+        name: the executor's name in messages.
 
     """
 
@@ -55,11 +55,11 @@ class ProcessExecutor:
     """Whether ``run`` calls ``began()`` of the run's link when the function itself begins.
 
     A new worker has to start and to import the job's module first, which may take longer than the job.
-    A timeout that counted that would kill one new worker after another.
+    A timeout that counted this time would kill one new worker after another.
     """
 
     elsewhere = True
-    """Whether functions run where this process's context variables are not."""
+    """Whether functions run hold this process, without its context variables."""
 
     def __init__(
         self,
@@ -95,10 +95,10 @@ class ProcessExecutor:
         self._idle: list[WorkerProcess] = []
         self._waiting: deque[Future] = deque()
         self._busy = 0
-        self._outside: AbstractContextManager[None] | None = None
+        self._hold: AbstractContextManager[None] | None = None
 
     def use_clock(self, clock: Clock) -> None:
-        """Tell ``clock`` from now on when work goes on in processes."""
+        """Hold ``clock`` from now on while work goes on in processes."""
         self._clock = clock
 
     @property
@@ -112,7 +112,7 @@ class ProcessExecutor:
         return sorted(worker.pid for worker in self._workers)
 
     def check(self, func: Callable[..., Any], job: str) -> None:
-        """Refuse what no worker process could call.
+        """Refuse a function that no worker process could call.
 
         Raises:
             ConfigurationError: it names the job and says what to do.
@@ -126,7 +126,7 @@ class ProcessExecutor:
         if _runs_main_again():
             raise SchedulerStateError(
                 "the main file was run again in a worker process and starts a scheduler there; "
-                'put what starts it under if __name__ == "__main__":'
+                'put the code that starts it under if __name__ == "__main__":'
             )
         self._set_up = None
         if self._initializer is not None:
@@ -136,7 +136,7 @@ class ProcessExecutor:
                 raise ConfigurationError(
                     f"the initializer of process executor {self.name!r} cannot be sent to a worker process: {error}"
                 ) from error
-        # Values of the main file's classes come back under the name that they have in a worker.
+        # Instances of the main file's classes come back under the module name that a worker gives them.
         sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
         self._port = port = current_port()
         for _ in range(self._warm):
@@ -155,7 +155,7 @@ class ProcessExecutor:
             if worker in self._idle:
                 worker.stop()
             else:
-                worker.kill()  # none, unless a run was not ended before
+                worker.kill()  # none, unless a run has not ended yet
         while self._waiting:
             self._hand(None)
         with self._clock.hold():
@@ -164,28 +164,28 @@ class ProcessExecutor:
     async def run(
         self, run: CurrentRun, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Call ``func`` in a worker process and return its value, or raise what it raised.
+        """Call ``func`` in a worker process; return its value, or raise its exception.
 
         Raises:
             ArgumentError: an argument cannot be sent; the text names it.
             ConfigurationError: the function or its value cannot be sent.
-            RemoteError: it raised what cannot be sent.
-            WorkerDied: the process ended while it ran.
+            RemoteError: the function raised an exception that cannot be sent.
+            WorkerDied: the process ended while the function ran.
 
         """
         body = pack(run, func, args, kwargs)
         self._busy += 1
-        if self._outside is None:
-            self._outside = self._clock.hold()
-            self._outside.__enter__()
+        if self._hold is None:
+            self._hold = self._clock.hold()
+            self._hold.__enter__()
         try:
             worker = self._idle.pop() if self._idle else await self._worker()
             kind, answer = await self._attempt(worker, run, body)
         finally:
             self._busy -= 1
-            if not self._busy and self._outside is not None:
-                outside, self._outside = self._outside, None
-                outside.__exit__(None, None, None)
+            if not self._busy and self._hold is not None:
+                hold, self._hold = self._hold, None
+                hold.__exit__(None, None, None)
         if kind == DIED:
             if (reason := worker.not_started) is not None:
                 raise ConfigurationError(
@@ -203,10 +203,10 @@ class ProcessExecutor:
             raise
         except BaseException:
             if reply.done() and not reply.cancelled() and worker.alive:
-                self._release(worker)  # it had just finished
+                self._release(worker)  # the function had just returned
             else:
                 worker.kill()
-                with suppress(get_cancelled_exc_class()):  # the one that is under way is enough
+                with suppress(get_cancelled_exc_class()):  # the cancellation under way is raised below
                     await worker.finished()
                 self._dying.discard(worker)
             raise
@@ -249,7 +249,7 @@ class ProcessExecutor:
         return worker
 
     def _release(self, worker: WorkerProcess) -> None:
-        """Hand a worker that has done its work to whoever waits, or keep it."""
+        """Hand a worker that has done its run to the first waiting attempt, or keep it idle."""
         if self._port is None or (self._max_tasks is not None and worker.runs >= self._max_tasks):
             worker.stop()
             return
@@ -263,7 +263,7 @@ class ProcessExecutor:
             self._release(worker)
 
     def _hand(self, worker: WorkerProcess | None) -> bool:
-        """Wake the first that waits, with a worker or with leave to start one."""
+        """Wake the first waiting attempt, with a worker, or with ``None`` to let it start one."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -272,7 +272,7 @@ class ProcessExecutor:
         return False
 
     def _gone(self, worker: WorkerProcess) -> None:
-        """Count a worker out as soon as it begins to die, so that another may take its place."""
+        """Remove a worker from the pool as soon as it begins to die, so that another may take its place."""
         self._workers.discard(worker)
         self._dying.add(worker)
         if worker in self._idle:

@@ -1,4 +1,4 @@
-"""What a job in a worker process tells its scheduler while it runs: progress, log records."""
+"""The reports of a job in a worker process while it runs: progress and log records."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from asyncsched._core.errors import SchedulerStateError
 from asyncsched.executors.process.protocol import EXTEND, LOG, PROGRESS, Pipe
 
 PROGRESS_EVERY = 0.1
-"""Seconds between two messages about a run's progress; the latest always gets through."""
+"""Seconds between two messages about a run's progress; the latest report is always sent."""
 
 ASK_EVERY = 0.05
-"""Seconds for which an answer to ``current_run().cancelled`` is good."""
+"""Seconds for which an answer to ``current_run().cancelled`` stays valid."""
 
 
 def _monotonic() -> float:
-    # A worker has neither an event loop nor the scheduler's clock: this spaces messages, nothing else.
+    # A worker has neither an event loop nor the scheduler's clock. This time only spaces messages.
     return time.monotonic()
 
 
 class ProcessLink:
-    """What ``current_run()`` talks to in a worker process; what it hears goes on to the parent."""
+    """The link of ``current_run()`` in a worker process: it sends the calls on to the parent."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
@@ -59,7 +59,7 @@ class ProcessLink:
             self._pipe.send(PROGRESS, pickle.dumps(latest))
 
     def close(self) -> None:
-        """Send what was held back. Nothing is sent for this run afterwards."""
+        """Send the progress that was held back; send nothing for this run afterwards."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
@@ -79,7 +79,7 @@ class ProcessLink:
 
     def complete_in(self, connection: Any) -> Any:
         raise SchedulerStateError(
-            "complete_in() cannot be called in a process job, because only the scheduler's own process "
+            "complete_in() cannot be called in a process job, because only the scheduler's process "
             'can write the run; return the data, or use executor="thread"'
         )
 
@@ -103,6 +103,6 @@ class ForwardHandler(logging.Handler):
     def _pickled(self, fields: dict[str, Any]) -> bytes:
         try:
             return pickle.dumps(fields)
-        except Exception:  # an extra of the user's that cannot travel
+        except Exception:  # a user's extra cannot be pickled
             plain = (str, int, float, bool, type(None))
             return pickle.dumps({name: value for name, value in fields.items() if isinstance(value, plain)})

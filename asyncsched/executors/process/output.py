@@ -1,4 +1,4 @@
-"""Turns what worker processes print and log into log lines of this process."""
+"""Turns the output and the log records of worker processes into log lines of this process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Output:
     """Cuts a worker's output into lines and logs each with its job and run.
 
     Attributes:
-        rest: what came without an end of line so far.
+        rest: the output since the last end of line.
         tail: the latest lines, for the error of a worker that died.
 
     """
@@ -30,7 +30,7 @@ class Output:
         self.tail: deque[str] = deque(maxlen=20)
 
     def feed(self, data: bytes, run: CurrentRun | None, pid: int) -> None:
-        """Take what was read; ``run`` is the one that the worker is in, if any."""
+        """Log the lines in ``data``; ``run`` is the worker's current run, if any."""
         lines = (self.rest + data).split(b"\n")
         self.rest = lines.pop()
         while len(self.rest) >= LONGEST_LINE:
@@ -41,7 +41,7 @@ class Output:
                 self._line(line[start : start + LONGEST_LINE], run, pid)
 
     def flush(self, run: CurrentRun | None, pid: int) -> None:
-        """Take what came without an end of line as a line."""
+        """Log the output since the last end of line as a line."""
         if self.rest:
             rest, self.rest = self.rest, b""
             self._line(rest, run, pid)
@@ -52,7 +52,7 @@ class Output:
         if _logged():
             logger.info("%s", text, extra=_extra(run, pid))
         elif logger.level == logging.NOTSET:
-            # Nobody set logging up to see it and nobody silenced it: a print stays a print.
+            # Logging is neither set up to show the line nor told to drop it: a print stays a print.
             print(text, file=sys.stdout, flush=True)
 
 

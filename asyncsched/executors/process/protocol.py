@@ -1,7 +1,7 @@
-"""What a process executor and its workers say to each other, and the child's end of the line.
+"""The messages between a process executor and its workers, and the child's end of the socket.
 
-A message is one byte for its kind, eight for the length of its body, and the body. It travels on a
-socket of its own: descriptors 1 and 2 of a worker belong to the jobs.
+A message is one byte for its kind, eight for the length of its body, and the body. The socket is a
+separate descriptor: 1 and 2 of a worker belong to the jobs.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ LARGE_CHUNK = 262_144
 
 # to the child
 HELLO = 1
-"""How to set itself up: a pickled dict."""
+"""The settings of the worker: a pickled dict."""
 RUN = 2
-"""The run's fields, whether it needs the main file, and the pickled call."""
+"""The run's fields, whether the call needs the main file, and the pickled call."""
 ANSWER = 3
-"""To ``ASK``: ``b"1"`` or ``b"0"``."""
+"""The answer to ``ASK``: ``b"1"`` or ``b"0"``."""
 
 # to the parent, ending a run
 VALUE = 11
 """The pickled value; an empty body is ``None``."""
 ERROR = 12
-"""What the function raised, see ``describe`` in the worker."""
+"""The function's exception, as ``child.describe`` writes it."""
 NOT_LOADED = 13
 """The function or its arguments could not be loaded: an error, as above."""
 NOT_RETURNED = 14
-"""The value cannot travel: its type's name and why; no why means that it was an awaitable."""
+"""The value cannot be sent: its type's name and the reason; an empty reason means an awaitable."""
 
 # to the parent, at any time
 NOT_STARTED = 21
@@ -46,13 +46,13 @@ EXTEND = 23
 LOG = 24
 """A log record's fields."""
 ASK = 25
-"""Whether cancellation was asked of the run."""
+"""A question: was the run's cancellation requested?"""
 BEGAN = 26
-"""The function of a worker's first run is called now: it is set up and has imported what it needs."""
+"""The function of a worker's first run is called now: set-up and imports are done."""
 
 
 def dumps(value: Any) -> bytes:
-    """Pickle ``value``, by means of cloudpickle if it is installed and plain pickle cannot."""
+    """Pickle ``value``; with cloudpickle where it is installed and plain pickle fails."""
     try:
         return pickle.dumps(value, 5)
     except Exception:
@@ -71,7 +71,7 @@ def cloud() -> Any:
 
 
 class Pipe:
-    """The child's end of the line. Any of its threads may send.
+    """The child's end of the socket. Any thread of the child may send.
 
     Attributes:
         ended: whether the parent has asked this worker to end while a job was running.
@@ -90,7 +90,7 @@ class Pipe:
             self._sock.sendall(HEADER.pack(kind, len(body)) + body)
 
     def ask(self) -> bool:
-        """Ask whether cancellation was asked of the run, and wait for the answer."""
+        """Ask the parent whether the run's cancellation was requested, and wait for the answer."""
         with self._lock:
             self._sock.sendall(HEADER.pack(ASK, 0))
             return self.receive()[1] == b"1"

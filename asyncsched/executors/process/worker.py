@@ -1,4 +1,4 @@
-"""The parent's side of one worker process: start it, talk with it, see it dead."""
+"""The parent's side of one worker process: start it, exchange messages, and wait for its end."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asyncsched.executors")
 
 FAREWELL = 2.0
-"""Seconds that a worker gets to end by itself after its line was closed."""
+"""Seconds that a worker gets to end by itself after its socket was closed."""
 
 DIED = 0
-"""The kind of answer that no worker sends: it is gone."""
+"""The kind of answer that stands for a dead worker; no worker sends it."""
 
 
 class WorkerProcess:
-    """One worker process. Everything here happens in the event loop's thread, but for the waiting.
+    """One worker process. All of it happens in the event loop's thread, but for the wait for the process's end.
 
     Attributes:
-        runs: how many runs it was given.
-        alive: whether it can be given another.
+        runs: how many runs the worker was given.
+        alive: whether the worker can be given another run.
 
     """
 
@@ -68,14 +68,14 @@ class WorkerProcess:
         self._output = Output()
         self._waiting = array("i", [0])
         self._not_started: BaseException | None = None
-        self._hunted = self._reported = self._over = False
+        self._killed = self._reported = self._over = False
         self._waiters: list[Future] = []
         self._warm = False
         self.runs = 0
         self.alive = True
 
     def start(self, hello: bytes) -> None:
-        """Start the process. Raises ``OSError`` if the system has no room for it."""
+        """Start the process. Raises ``OSError`` if the system cannot start it."""
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
         try:
@@ -85,7 +85,7 @@ class WorkerProcess:
                 stdout=writing,
                 stderr=writing,
                 pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # Ctrl-C is for the parent, and a kill reaches its children
+                start_new_session=True,  # Ctrl-C reaches the parent only; a kill reaches its children
             )
         except BaseException:
             ours.close()
@@ -103,7 +103,7 @@ class WorkerProcess:
         self._write(HELLO, hello)
 
     def begin(self, run: CurrentRun, body: bytes) -> Future:
-        """Give the worker a run; the future becomes the kind and the body of its answer."""
+        """Give the worker a run; the future's result is the kind and the body of the answer."""
         self.runs += 1
         self._run = run
         self._reply = reply = self._port.future()
@@ -115,21 +115,21 @@ class WorkerProcess:
     def stop(self) -> None:
         """Let an idle worker end by itself."""
         self._reported = True
-        self._bury(FAREWELL)
+        self._close(FAREWELL)
 
     def kill(self) -> None:
         """Begin to end the worker now: SIGTERM at once, SIGKILL after the grace."""
         if self.alive:
-            self._hunted = self._reported = True
-            # It obeys the signal only from whom has closed the line: see the worker.
-            self._bury(self._grace)
+            self._killed = self._reported = True
+            # The worker obeys the signal only after its socket was closed: see `terminate` in `child`.
+            self._close(self._grace)
             self._signal(signal.SIGTERM)
 
     async def finished(self) -> None:
         """Wait until the process has ended and nothing of it is left.
 
-        That is a matter of the grace, so cancellation waits too: ours by the shield, and asyncio's own,
-        which no shield stops, by asking again.
+        This takes no longer than the grace, so cancellation waits too: the shield stops that of anyio, and
+        the loop below takes up the wait again after that of asyncio, which no shield stops.
         """
         cancelled: BaseException | None = None
         with anyio.CancelScope(shield=True):
@@ -144,12 +144,12 @@ class WorkerProcess:
             raise cancelled
 
     def died(self) -> WorkerDied:
-        """Return the error of the run that the worker was in when it died."""
+        """Return the error for the run that the worker had when it died."""
         code = self._process.returncode
         doing = f"while running job {self._run.job!r}" if self._run is not None else "while idle"
         if code is not None and code < 0:
             name = _signal_name(-code)
-            hint = ", most likely because memory ran out" if name == "SIGKILL" and not self._hunted else ""
+            hint = ", most likely because memory ran out" if name == "SIGKILL" and not self._killed else ""
             error = WorkerDied(
                 f"worker process {self.pid} died: {name} {doing}{hint}", pid=self.pid, signal=name
             )
@@ -163,10 +163,10 @@ class WorkerProcess:
 
     @property
     def not_started(self) -> BaseException | None:
-        """What the initializer raised, if it failed."""
+        """The initializer's exception, if it failed."""
         return self._not_started
 
-    # The line.
+    # Messages.
 
     def _write(self, kind: int, body: bytes) -> None:
         data = HEADER.pack(kind, len(body)) + body
@@ -178,7 +178,7 @@ class WorkerProcess:
         except BlockingIOError:
             sent = 0
         except OSError:
-            return  # it is gone: the reader hears of it
+            return  # the worker is gone; _receive finds out
         if sent < len(data):
             self._unsent += memoryview(data)[sent:]
             self._port.drain(self._fd, self._write_on)
@@ -204,12 +204,12 @@ class WorkerProcess:
         except OSError:
             data = b""
         if not data:
-            self._bury(FAREWELL)
+            self._close(FAREWELL)
             return
         if not unread and len(data) >= HEADER.size:
             kind, length = HEADER.unpack_from(data)
-            if len(data) == HEADER.size + length:  # one message and nothing else, as nearly always
-                self._heard(kind, data[HEADER.size :])
+            if len(data) == HEADER.size + length:  # one whole message, as nearly always
+                self._handle(kind, data[HEADER.size :])
                 return
         unread += data
         while len(unread) >= HEADER.size:
@@ -219,13 +219,13 @@ class WorkerProcess:
                 return
             body = bytes(memoryview(unread)[HEADER.size : end])
             del unread[:end]
-            self._heard(kind, body)
+            self._handle(kind, body)
 
-    def _heard(self, kind: int, body: bytes) -> None:
+    def _handle(self, kind: int, body: bytes) -> None:
         if kind < NOT_STARTED:
             ioctl(self._pipe, FIONREAD, self._waiting)
             if self._waiting[0]:
-                self._read_output()  # what the job has printed is there before its answer
+                self._read_output()  # the job's output is logged before its answer is handled
             if self._output.rest:
                 self._output.flush(self._run, self.pid)
             reply, self._reply, self._run = self._reply, None, None
@@ -256,7 +256,7 @@ class WorkerProcess:
             self._write(ANSWER, b"1" if run._link.cancelled() else b"0")
 
     def _read_output(self) -> None:
-        for _ in range(64):  # at most 1 MiB at a time: a job that prints for ever blocks only itself
+        for _ in range(64):  # at most 1 MiB at a time: a job that prints without end blocks only itself
             try:
                 data = os.read(self._pipe, CHUNK)
             except BlockingIOError:
@@ -271,10 +271,10 @@ class WorkerProcess:
             if len(data) < CHUNK:
                 return
 
-    # The end.
+    # The end of the process.
 
-    def _bury(self, grace: float) -> None:
-        """Close the line, and wait in a thread until the process has ended, for ``grace`` at most."""
+    def _close(self, grace: float) -> None:
+        """Close the socket, and wait in a thread for the process's end; kill it after ``grace`` seconds."""
         if not self.alive:
             return
         self.alive = False
@@ -292,14 +292,14 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self._signal(signal.SIGKILL)
             self._process.wait()
-        if self._hunted:
-            self._signal_group(signal.SIGKILL)  # what the job had started itself
+        if self._killed:
+            self._signal_group(signal.SIGKILL)  # the child processes of the job
         try:
-            self._port.call_soon(self._buried)
+            self._port.call_soon(self._ended)
         except RuntimeError:
-            os.close(self._pipe)  # the loop is over, and with it whoever waited
+            os.close(self._pipe)  # the loop is closed, and the task that waited has ended with it
 
-    def _buried(self) -> None:
+    def _ended(self) -> None:
         self._read_output()
         self._output.flush(self._run, self.pid)
         self._port.unwatch(self._pipe)
@@ -327,7 +327,7 @@ class WorkerProcess:
 
 
 def _tell_began(run: CurrentRun) -> None:
-    """Tell the scheduler, if it wants to hear it, that the function itself begins now."""
+    """Tell the run's link, if it has a ``began``, that the function itself begins now."""
     began = getattr(run._link, "began", None)
     if began is not None:
         began()

@@ -1,4 +1,7 @@
-"""The conformance suite: what every ledger must do, as plain async functions to run over your own."""
+"""The conformance suite: the rules of every store, as plain async functions to run over a new store.
+
+This folder may import what ``testing`` may import. Begin reading at ``cases``.
+"""
 
 from asyncsched.testing.conformance.cases import CASES as CASES
 from asyncsched.testing.conformance.cases import SHARED_CASES as SHARED_CASES

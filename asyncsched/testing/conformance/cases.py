@@ -1,4 +1,4 @@
-"""The conformance suite: what every ledger must do, as plain async functions to run over your own.
+"""The list of the conformance cases: the rules of every store, as plain async functions.
 
 Each case takes a :class:`Stage` and asserts. With pytest, in virtual time::
 
@@ -8,7 +8,7 @@ Each case takes a :class:`Stage` and asserts. With pytest, in virtual time::
         async with Stage(lambda: MyStore(tmp_path / "ledger"), virtual_clock) as stage:
             await case(stage)
 
-``CASES`` are for every store, ``SHARED_CASES`` for one that several instances share.
+``CASES`` are for every store, ``SHARED_CASES`` for a store that several instances share.
 """
 
 from __future__ import annotations

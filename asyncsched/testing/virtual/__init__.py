@@ -1,1 +1,4 @@
-"""Virtual time, on asyncio and trio."""
+"""Virtual time, on asyncio and trio.
+
+This folder may import ``_core``. Begin reading at ``flow``.
+"""

@@ -21,7 +21,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Looks for I/O without waiting; if there is none, the flow says what happens."""
+    """Polls for I/O without waiting; if there is none, the flow decides."""
 
     loop: VirtualEventLoop
 
@@ -32,7 +32,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         if ready or (timeout is not None and timeout <= 0):
             flow.busy()
             return ready
-        # The loop itself watches one descriptor, by which other threads wake it.
+        # One of the descriptors is the loop's, by which other threads wake it.
         wait = flow.idle(loop.next_timer(), listening=len(self.get_map()) > 1)
         if wait <= 0:
             loop.jumped()
@@ -78,7 +78,7 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         self.flow.forget()
 
     # asyncio has no public way to ask for the next timer. The names below are the same in every
-    # CPython since 3.7; the selector is only told a duration, from which `when` comes back inexact.
+    # CPython since 3.7; the selector receives only a duration, from which `when` follows inexactly.
 
     def next_timer(self) -> float:
         """Return when the next timer is due, infinite if there is none."""
@@ -94,7 +94,7 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
             self._shuffle_due(self._random)
 
     def _shuffle_due(self, random: Random) -> None:
-        # What BaseEventLoop._run_once does with the due timers, in another order.
+        # As BaseEventLoop._run_once handles the due timers, in another order.
         scheduled: list[Any] = self._scheduled  # type: ignore[attr-defined]
         due = []
         while scheduled and scheduled[0].when() <= self.flow.now:
@@ -108,7 +108,7 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         self._ready.extend(due)  # type: ignore[attr-defined]
 
     def wake(self) -> None:
-        """Make the loop look again, from another thread."""
+        """Make the loop poll again; from another thread."""
         with suppress(RuntimeError):  # closed in the meantime
             self.call_soon_threadsafe(lambda: None)
 
@@ -141,7 +141,7 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         return future
 
     async def shutdown_default_executor(self, *args: Any, **kwargs: Any) -> None:
-        """Wait for the default executor's threads, without jumping over the limit of that wait."""
+        """Wait for the default executor's threads; time does not jump to the limit of that wait."""
         with Hold(self.flow):
             await super().shutdown_default_executor(*args, **kwargs)
 

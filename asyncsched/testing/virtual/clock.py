@@ -1,4 +1,4 @@
-"""The virtual clock: a test's own time, in which a day passes in milliseconds."""
+"""The virtual clock, in whose time a day passes in milliseconds."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class VirtualTimeError(SchedulerStateError):
 
 
 class VirtualClock:
-    """Virtual time for a whole event loop: everybody's sleeps and timeouts, not only the scheduler's.
+    """Virtual time for a whole event loop: for all sleeps and timeouts, not only the scheduler's.
 
-    It is the ``Clock`` to give to a scheduler, and what an asyncio or trio run is started with::
+    Give it to a scheduler as its ``clock``, and start the asyncio or trio run with it::
 
         clock = VirtualClock()
 
@@ -45,19 +45,18 @@ class VirtualClock:
         clock.run(main, backend="trio")
 
     Time stands still while anything runs, and jumps to the next timer when nothing is left to do.
-    What never rests stops it for ever, such as a job that schedules itself again and again without a
-    delay; any ``delay``, however short, lets it go on.
+    Code that never rests stops it for ever, such as a job that schedules itself again and again without
+    a delay; any ``delay``, however short, lets time go on.
 
     Nor does it jump while work goes on outside the loop: calls through ``anyio.to_thread``,
-    ``anyio.to_process`` and their asyncio and trio likes, child processes until their end, and
-    whatever else holds it by :meth:`hold`. A child process started inside ``hold()`` is held by
-    that alone.
+    ``anyio.to_process`` and their asyncio and trio equivalents, child processes until their end, and
+    code inside :meth:`hold`. For a child process started inside ``hold()``, only that hold counts.
 
     Args:
-        start: the wall time at which it begins.
+        start: the wall time at which the clock begins.
         seed: makes a history repeatable, ids and the jitter of retries included. On asyncio, timers
             that are due at the same instant run in a shuffled order, the same for the same seed.
-            trio shuffles by itself, so that what happens at one instant has no fixed order there.
+            trio shuffles by itself, so the order at one instant is not fixed there.
         patience: how many real seconds time stands still for one thread, process or hold. After
             that it flows as real time does until the work is done, so that timeouts still come.
         io_grace: how many real seconds the loop listens to open sockets and pipes before it jumps.
@@ -75,7 +74,7 @@ class VirtualClock:
         self._offset: int = to_instant(start, "start")
         self._seed = seed
         self.random = None if seed is None else Random(seed)
-        """What else draws lots in a seeded history: the schedulers, for the ids of their runs."""
+        """The source from which schedulers on this clock draw the ids of their runs; ``None`` without a seed."""
         self._flow = Flow(patience, io_grace)
         self._on_step: list[Callable[[], object]] = []
 
@@ -89,7 +88,7 @@ class VirtualClock:
         """Return the event loop's time in seconds, which is the virtual time since the start.
 
         Raises:
-            VirtualTimeError: no virtual run is going on, so this time would stand still for ever.
+            VirtualTimeError: no virtual run is going on, so time would stand still for ever.
 
         """
         refuse_freezegun()
@@ -108,7 +107,7 @@ class VirtualClock:
         return to_datetime(self.wall())
 
     async def advance(self, seconds: float | timedelta) -> None:
-        """Sleep exactly so long, then return when all that was due until then has happened.
+        """Sleep exactly so long; return when everything that was due until then has happened.
 
         Raises:
             VirtualTimeError: called outside a virtual run of this clock.
@@ -138,13 +137,13 @@ class VirtualClock:
                 "set_wall() sets the wall clock back"
             )
         await self.advance(0)
-        while (left := target - self.wall()) > 0:  # again, if somebody stepped the clock meanwhile
+        while (left := target - self.wall()) > 0:  # again, if the clock was stepped meanwhile
             await self.advance(timedelta(microseconds=left))
 
     async def settle(self) -> None:
-        """Return when every task is blocked and no thread or process is at work; time stands still.
+        """Wait until every task is blocked and no thread or process is at work; time stands still.
 
-        What holds for longer than ``patience`` is not waited for.
+        A hold older than ``patience`` is not waited for.
 
         Raises:
             VirtualTimeError: called outside a virtual run of this clock.
@@ -182,9 +181,9 @@ class VirtualClock:
         self._move_wall(micros)
 
     def on_step(self, call: Callable[[], object]) -> Callable[[], None]:
-        """Have ``call`` called when the wall clock was moved; return what takes that back.
+        """Call ``call`` whenever the wall clock is moved; return a function that ends this.
 
-        Who hears of it need not wake up every 30 s to look, as a scheduler does on a real clock.
+        A scheduler on this clock need not wake up every 30 s to notice a step, as it does on a real clock.
         """
         self._on_step.append(call)
         return lambda: self._on_step.remove(call) if call in self._on_step else None
@@ -211,7 +210,7 @@ class VirtualClock:
         from asyncsched.testing.virtual.trio_clock import JumpingClock
 
         refuse_freezegun()
-        self._check()  # here too: an error inside trio's start would be called trio's own bug
+        self._check()  # here too: trio would report an error inside its start as a bug of trio
         return JumpingClock(self._flow, self._check)
 
     def _elapsed(self) -> int:
@@ -230,8 +229,8 @@ class VirtualClock:
 
     def _misplaced(self) -> VirtualTimeError:
         return VirtualTimeError(
-            f"this VirtualClock moves only in its own event loop, and {_where()}. Start the run with "
-            "clock.run(main), with anyio.run(main, backend_options=virtual(backend, clock)), or in "
+            f"this VirtualClock moves only in an event loop that was started with it, and {_where()}. Start the "
+            "run with clock.run(main), with anyio.run(main, backend_options=virtual(backend, clock)), or in "
             "pytest with an anyio_backend fixture that returns virtual_backend(name, virtual_clock)"
         )
 
@@ -249,7 +248,7 @@ def virtual(backend: str, clock: VirtualClock) -> dict[str, Any]:
 
 
 def virtual_backend(backend: str, clock: VirtualClock) -> tuple[str, dict[str, Any]]:
-    """Return what an ``anyio_backend`` fixture returns to run its tests in the clock's time."""
+    """Return the value of an ``anyio_backend`` fixture whose tests run in the clock's time."""
     return backend, virtual(backend, clock)
 
 
@@ -258,8 +257,8 @@ def refuse_freezegun() -> None:
     api = sys.modules.get("freezegun.api")
     if api is not None and getattr(api, "freeze_factories", None):
         raise VirtualTimeError(
-            "freezegun is active: it freezes the monotonic clock too, so that sleeps and timeouts never "
-            "end. Take freeze_time away and use VirtualClock(start=…), set_wall() and advance()"
+            "freezegun is active: it freezes the monotonic clock too, so sleeps and timeouts never "
+            "end. Remove freeze_time and use VirtualClock(start=…), set_wall() and advance()"
         )
 
 

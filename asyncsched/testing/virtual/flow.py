@@ -1,4 +1,4 @@
-"""What moves virtual time. Knows no backend: the loops ask it what to do when nothing is ready.
+"""The flow of virtual time. It knows no backend: a loop asks it what to do when nothing is ready.
 
 Virtual time stands still while anything runs. When nothing is ready it jumps to the next timer,
 unless work goes on outside the loop (a *hold*): then the loop waits in real time with virtual time
@@ -17,14 +17,14 @@ from types import TracebackType
 from typing import Protocol
 
 LOOK_AT_CHILDREN = 0.005
-"""Real seconds between two looks at child processes, whose end may wake nobody."""
+"""Real seconds between two polls of child processes, whose end may not wake the loop."""
 
 
 class Driver(Protocol):
-    """The event loop that the time belongs to while it runs."""
+    """The event loop that moves the time while the loop runs."""
 
     def wake(self) -> None:
-        """Make the loop look again. Called from other threads."""
+        """Make the loop poll again. Called from other threads."""
         ...
 
     async def sleep_until(self, deadline: float) -> None:
@@ -56,27 +56,27 @@ class Hold:
         /,
     ) -> None:
         self.end()
-        if _innermost.get() is self:  # it is not where a context was copied meanwhile
+        if _innermost.get() is self:  # false where the context was copied meanwhile
             _innermost.set(self._previous)
 
     def begin(self) -> None:
-        """Hold, without telling the calling context."""
+        """Begin to hold, without a mark in the calling context."""
         self._open = True
         self._activate(True)
 
     def end(self) -> None:
-        """Hold no more."""
+        """End the hold."""
         self._open = False
         self._activate(False)
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """Let time go on meanwhile: the work outside waits for the loop, not the loop for it."""
+        """Let time go on in this block: the outside work waits for the loop, not the loop for the work."""
         self._activate(False)
         try:
             yield
         finally:
-            self._activate(self._open)  # it may have ended meanwhile: an abandoned thread
+            self._activate(self._open)  # the hold may have ended meanwhile, in an abandoned thread
 
     def _activate(self, active: bool) -> None:
         self.active = active
@@ -105,32 +105,32 @@ class Flow:
         self.driver: Driver | None = None
         self.settlers: list[Callable[[], object]] = []
         self._thread = 0
-        # Other threads add and discard: each is one step of the dict, so that nobody waits for a lock.
+        # Other threads add and discard: each is one atomic step of the dict, so no lock is needed.
         self._holds: dict[Hold, float] = {}
         self._children: list[tuple[Callable[[], int | None], float]] = []
-        self._waited = 0.0  # real seconds spent waiting for holds: what patience is measured in
+        self._waited = 0.0  # real seconds spent waiting for holds; patience is measured in these
         self._graced = False
         self._flowing_to: float | None = None
 
     def attach(self, driver: Driver) -> None:
-        """Give the time to a loop that begins to run."""
+        """Take the loop that begins to run as the driver of the time."""
         self.driver = driver
         self._thread = threading.get_ident()
 
     def detach(self) -> None:
-        """Take it back: the loop has stopped."""
+        """Forget the driver: its loop has stopped."""
         self.driver = None
 
     def forget(self) -> None:
-        """Wait no more for child processes: their loop is closed, and nobody hears of their end."""
+        """Wait no longer for child processes: the loop is closed, and no task learns of their end."""
         self._children.clear()
 
     def add(self, hold: Hold) -> None:
-        """Count a hold that begins. From any thread."""
+        """Add a hold that begins. From any thread."""
         self._holds[hold] = self._waited
 
     def discard(self, hold: Hold) -> None:
-        """Count it no more, and wake a loop that waits for it in another thread."""
+        """Remove a hold that ends, and wake the loop if it waits in another thread."""
         self._holds.pop(hold, None)
         driver = self.driver
         if driver is not None and threading.get_ident() != self._thread:
@@ -142,7 +142,7 @@ class Flow:
 
     @property
     def held(self) -> bool:
-        """Whether anything holds, for however long it does already."""
+        """Whether there is any hold, however old."""
         return self._oldest() is not None
 
     def _oldest(self) -> float | None:
@@ -155,7 +155,7 @@ class Flow:
         return oldest
 
     def busy(self) -> None:
-        """Hear that something is ready: the next idle moment is a new one."""
+        """Note that something is ready, so that the next idle moment gets its I/O grace again."""
         self._graced = False
 
     def idle(self, deadline: float, listening: bool) -> float:
@@ -170,7 +170,7 @@ class Flow:
         """
         self._flowing_to = None
         if listening and not self._graced and (deadline < inf or self.settlers):
-            self._graced = True  # what was sent a moment ago may still be on its way
+            self._graced = True  # bytes sent a moment ago may still be on their way
             return self.io_grace
         oldest = self._oldest()
         slice_ = LOOK_AT_CHILDREN if self._children else inf
@@ -191,7 +191,7 @@ class Flow:
         return inf
 
     def slept(self, real: float) -> None:
-        """Hear how many real seconds the wait that :meth:`idle` asked for has taken."""
+        """Count the real seconds that the wait from :meth:`idle` has taken."""
         if self._holds or self._children:
             self._waited += real
         if self._flowing_to is not None:

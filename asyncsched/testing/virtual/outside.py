@@ -1,7 +1,7 @@
-"""Hears of threads and processes that a virtual run starts, so that time waits for them.
+"""Watches the start of threads and processes in a virtual run, so that time waits for them.
 
-Patched only while a virtual run is active, and restored afterwards; in loops that are not virtual
-the patched functions do what they always did.
+The functions that start them are patched while a virtual run is active, and restored afterwards. In
+loops that are not virtual the patched functions behave as before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio.to_process
-from anyio._core._eventloop import get_async_backend  # the one seam below from-imports of run_sync
+from anyio._core._eventloop import get_async_backend  # patching here also reaches run_sync imported by name
 
 from asyncsched.testing.virtual.flow import Flow, Hold, current_hold
 
@@ -46,7 +46,7 @@ def is_pool_worker(command: object) -> bool:
 
 @contextmanager
 def watched(backend: str) -> Iterator[None]:
-    """Hear of a backend's threads and processes in this block."""
+    """Watch a backend's threads and processes in this block."""
     begin_watching(backend)
     try:
         yield
@@ -55,21 +55,21 @@ def watched(backend: str) -> Iterator[None]:
 
 
 def begin_watching(backend: str) -> None:
-    """Patch what starts threads and processes, once for all virtual runs on a backend."""
+    """Patch the functions that start threads and processes, once for all virtual runs on a backend."""
     with _lock:
         _active[backend] += 1
         if _active[backend] > 1:
             return
         saved = _originals[backend] = []
         for owner, name, wrap in _seams(backend):
-            # The class's own entry, not the bound method, is what must be put back.
+            # The entry in the class, not the bound method, must be restored.
             saved.append((owner, name, vars(owner)[name]))
             wrapped = wrap(getattr(owner, name))
             setattr(owner, name, staticmethod(wrapped) if isinstance(owner, type) else wrapped)
 
 
 def end_watching(backend: str) -> None:
-    """Put back what :func:`begin_watching` patched."""
+    """Restore the functions that :func:`begin_watching` patched."""
     with _lock:
         _active[backend] -= 1
         if not _active[backend]:
@@ -120,7 +120,7 @@ def _followed(original: Anything) -> Anything:
 
 
 def _calling_back(original: Anything) -> Anything:
-    """Let time go on while a worker thread waits for something that it asked of the loop."""
+    """Let time go on while a worker thread waits for a call into the loop."""
 
     def call(func: Anything, *args: Any, **kwargs: Any) -> Any:
         hold = current_hold()
@@ -137,7 +137,7 @@ def _calling_back(original: Anything) -> Anything:
 
 
 def _settling(original: Anything) -> Anything:
-    """Wait for idle tasks by the loop's own knowledge instead of naps, which would move time."""
+    """Wait for idle tasks through the flow instead of by short sleeps, which would move time."""
 
     async def call() -> None:
         flow = running_flow()
@@ -147,7 +147,7 @@ def _settling(original: Anything) -> Anything:
 
 
 async def settle(flow: Flow) -> None:
-    """Return when nothing is ready at this instant and nothing holds, or holds too long."""
+    """Wait until nothing is ready at this instant, and there is no hold younger than ``patience``."""
     settled = anyio.Event()
     flow.settlers.append(settled.set)
     await settled.wait()

@@ -1,4 +1,4 @@
-"""What a matching wall time means as an instant: the rules of Debian's cron at clock changes.
+"""From matching wall times to instants: the rules of Debian's cron at clock changes.
 
 ``ZoneInfo`` answers by the fold for any wall time: equal offsets at fold 0 and 1 mean one instant,
 a later offset that is smaller a repeated time (a fold), one that is greater a skipped time (a gap).
@@ -51,12 +51,12 @@ class Jump:
 
     @property
     def old_wall(self) -> Wall:
-        """What the wall clock would have shown: where a fold ends and where a gap begins."""
+        """The time that the wall clock would have shown: the end of a fold, the beginning of a gap."""
         return self.at + self.before
 
     @property
     def new_wall(self) -> Wall:
-        """What the wall clock shows: where a fold begins and where a gap ends."""
+        """The time that the wall clock shows: the beginning of a fold, the end of a gap."""
         return self.at + self.after
 
     def repeats(self, wildcard: bool) -> bool:
@@ -199,7 +199,7 @@ class Instants:
         return None
 
     def _stand(self, second: Second) -> tuple[Wall, Jump | None]:
-        """Return what the wall shows at an instant, and the fold if it shows that twice."""
+        """Return the wall time at an instant, and the fold in which that wall time comes twice, if any."""
         local = _local(self._zone, second)
         offset = local.utcoffset()
         other = local.replace(fold=1 - local.fold).utcoffset()

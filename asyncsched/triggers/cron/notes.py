@@ -1,4 +1,4 @@
-"""What the clock changes of a zone do to a cron job, in sentences."""
+"""The effects of a zone's clock changes on a cron job, in sentences."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from asyncsched.triggers.cron.clock_changes import Jump, Second, jumps
 from asyncsched.triggers.cron.search import Wall, WallTimes
 from asyncsched.triggers.cron.words import MONTHS, clock
 
-_WALL_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # for its calendar only
+_WALL_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # used for its calendar only
 
 
 def clock_change_notes(
     walls: WallTimes, zone: tzinfo, start: Second, end: Second
 ) -> list[tuple[Second, str]]:
-    """Return what the clock changes from ``start`` to ``end`` do to a job, as (instant, sentence).
+    """Return the effects of the clock changes from ``start`` to ``end`` on a job, as (instant, sentence).
 
     The instant is the jump's where wall times are skipped, and the first affected run's where they
     are repeated. A change that no run falls into has no note.

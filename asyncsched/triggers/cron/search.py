@@ -1,11 +1,11 @@
-"""Which wall times a cron expression matches: the next and the previous one, without stepping.
+"""The search for the wall times that a cron expression matches, next and previous, without stepping.
 
 A wall time is an integer: the seconds that a wall clock shows since 1970-01-01 00:00. It knows no
-zone; what it means as an instant is decided in ``_wall``.
+zone; ``clock_changes`` turns it into an instant.
 
 Each field is a bit mask, so the next value is a shift and the lowest bit. The days of a month
 depend on nothing but its length and the weekday it begins with, so an expression has 28 kinds of
-month, and a year is looked at month by month.
+month, and a search goes through a year month by month.
 """
 
 from __future__ import annotations

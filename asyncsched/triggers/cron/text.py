@@ -1,7 +1,7 @@
-"""What a cron expression says: a strict check of the text, then the values of each field.
+"""The reading of a cron expression: a strict check of the text, then the values of each field.
 
-croniter reads the values, and it is handed nothing but plain lists: where its dialect differs from
-Debian's (``5-5``, ``22-4/3``, ``LW``, ``H``, ``R``) it never sees the text. The parts of the two day
+croniter reads the values, and receives nothing but plain lists: the texts in which its dialect differs
+from Debian's (``5-5``, ``22-4/3``, ``LW``, ``H``, ``R``) never reach it. The parts of the two day
 fields that depend on the month (``L``, ``15W``, ``5#2``) are read here.
 """
 
@@ -52,7 +52,7 @@ class _Field:
     name: str
     low: int
     high: int
-    size: int  # values before it wraps; the day of week writes Sunday twice, 0 and 7
+    size: int  # the number of values before the field wraps; Sunday is written as 0 and as 7
     names: dict[str, int]
 
 
@@ -89,7 +89,7 @@ class CronFields:
     both_days: bool
     """Day of month and day of week must both match, for one of them starts with ``*``; else either."""
     wildcard: bool
-    """Minute or hour starts with ``*``: believes the wall clock, in both passes of a fold."""
+    """Minute or hour starts with ``*``: the job follows the wall clock, in both passes of a fold."""
 
 
 def clean(expression: object) -> str:
@@ -126,7 +126,7 @@ def read_fields(text: str) -> CronFields:
     """Return the values of the fields of a clean expression.
 
     Raises:
-        TriggerError: any text that is not of the dialect; ``field`` and ``token`` say where.
+        TriggerError: the text is not of the dialect; ``field`` and ``token`` name the place.
 
     """
     second, minute, hour, day, month, weekday = _split(text)
@@ -249,7 +249,7 @@ def _refuse(field: _Field, item: str, why: str) -> NoReturn:
 
 def _by_croniter(lists: list[set[int]]) -> list[frozenset[int]]:
     """Return the six fields' values as croniter reads them from plain lists."""
-    # Imported here: it takes 50 ms, and an app without cron schedules need not pay that.
+    # Imported here: the import takes 50 ms, which an app without cron schedules need not pay.
     from croniter import croniter  # type: ignore[import-untyped]  # croniter ships no types
 
     text = " ".join(_written_out(field, values) for field, values in zip(_FIELDS, lists, strict=True))
@@ -267,5 +267,5 @@ def _by_croniter(lists: list[set[int]]) -> list[frozenset[int]]:
 
 def _written_out(field: _Field, values: set[int]) -> str:
     if not values or len(values) == field.size:
-        return "*"  # none: the field has nothing but L, W or #, which croniter is not asked about
+        return "*"  # no values: the field has nothing but L, W or #, which croniter does not read
     return ",".join(map(str, sorted(values)))

@@ -31,12 +31,12 @@ class Cron(BaseTrigger):
     At clock changes it does what Debian's cron does, so that no daily job is dropped or doubled. A
     job with a fixed minute and hour runs once for a skipped time, at the jump, and only in the first
     pass of a repeated hour. One whose minute or hour starts with ``*`` runs whenever the clock
-    matches. Changes of three hours and more are believed as they are.
+    matches. A change of three hours or more is taken as it is, by both kinds.
 
     Args:
         expression: five fields (minute, hour, day of month, month, day of week), six with the
             seconds first, or ``@daily`` and the like.
-        timezone: whose wall clock: an IANA name, a ``ZoneInfo`` or a fixed offset.
+        timezone: the zone of the wall clock: an IANA name, a ``ZoneInfo`` or a fixed offset.
         start: the earliest instant allowed, itself included.
         end: the last instant allowed, itself included.
 
@@ -98,7 +98,7 @@ class Cron(BaseTrigger):
     def next_instant(self, after: Instant) -> Instant | None:
         """Return the first due instant strictly after ``after``, or ``None``.
 
-        Looks 4 years ahead, and 40 where the date is such that some years have none.
+        Looks 4 years ahead, or 40 where the date does not come in every year.
         """
         if self._first is not None and after < self._first:
             after = self._first - 1
@@ -110,7 +110,7 @@ class Cron(BaseTrigger):
     def previous_instant(self, before: Instant) -> Instant | None:
         """Return the last due instant at or before ``before``, or ``None``.
 
-        Looks 4 years back, and 40 where the date is such that some years have none.
+        Looks 4 years back, or 40 where the date does not come in every year.
         """
         if self._last is not None and before > self._last:
             before = self._last
@@ -126,10 +126,10 @@ class Cron(BaseTrigger):
         return words + (f", until {_minute(self.end)}" if self.end else "")
 
     def notes(self, start: Instant, end: Instant) -> list[tuple[Instant, str]]:
-        """Return what the zone's clock changes from ``start`` to ``end`` do to this schedule.
+        """Return the effects of the zone's clock changes from ``start`` to ``end`` on this schedule.
 
         Each is an instant and a sentence, such as "02:30 does not exist on 29 March, runs at
-        03:00", in order. The first 4 years after ``start`` are looked at.
+        03:00", in order. The search ends 4 years after ``start``.
         """
         start = max(start, FIRST_SECOND * SECOND, self._first or start)
         end = min(end, start + 4 * YEAR, LAST_SECOND * SECOND, self._last or end)
@@ -147,7 +147,7 @@ class Cron(BaseTrigger):
 
     @classmethod
     def from_json(cls, data: dict[str, object]) -> Cron:
-        """Return the schedule that :meth:`to_json` wrote down.
+        """Return the schedule that :meth:`to_json` wrote.
 
         Raises:
             TriggerError: the data is not a cron schedule's.

@@ -1,4 +1,4 @@
-"""When a cron expression fires, in plain English."""
+"""Descriptions of cron expressions in plain English."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FEW = 6
 
 
 def in_words(fields: CronFields) -> str:
-    """Return when the expression fires, such as "at 07:00 on Monday to Friday"."""
+    """Return the expression's due times in words, such as "at 07:00 on Monday to Friday"."""
     times, days = _time_words(fields), _day_words(fields)
     hours = sorted(fields.hours)
     if not days and len(hours) < 24 and (times.startswith("at ") or not _even_step(hours, 24)):
         days = "every day"
-    # "on day 29 of February" has said it; "on Monday" has not.
+    # "on day 29 of February" names the month already; "on Monday" does not.
     months = "" if _all_year(fields) or " of " in days else f"in {_months(fields)}"
     return " ".join(part for part in (times, days, months) if part)
 
@@ -95,11 +95,11 @@ def _span(hours: Sequence[int], first: str, last: str) -> str:
 
 
 def _day_words(fields: CronFields) -> str:
-    """Return the days, or nothing where every day matches."""
+    """Return the days in words, or ``""`` where every day matches."""
     days = "" if len(fields.days) == 31 else _month_day_words(fields)
     weekdays = "" if len(fields.weekdays) == 7 else _weekday_words(fields)
     if not (days and weekdays):
-        # By "or" an unrestricted field is every day; by "and" it says nothing.
+        # Joined by "or", an unrestricted field means every day; joined by "and", it restricts nothing.
         return f"on {days or weekdays}" if fields.both_days and (days or weekdays) else ""
     return f"on {days} if it is {weekdays}" if fields.both_days else f"on {days} or on {weekdays}"
 

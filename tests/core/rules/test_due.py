@@ -224,10 +224,10 @@ def test_previous_of_its_own_is_asked_where_there_is_one() -> None:
 @pytest.mark.parametrize(
     "answer, words",
     [
-        (lambda at: at, "which is not later; a trigger answers strictly after"),
+        (lambda at: at, "which is not later; next must return a time strictly after"),
         (lambda at: at - timedelta(seconds=1), "which is not later"),
-        (lambda at: at.replace(tzinfo=None) + timedelta(days=1), "Liar.next returned is a naive datetime"),
-        (lambda at: 5, "Liar.next returned must be a datetime, not int"),
+        (lambda at: at.replace(tzinfo=None) + timedelta(days=1), "Liar.next is a naive datetime"),
+        (lambda at: 5, "Liar.next must be a datetime, not int"),
     ],
 )
 def test_a_trigger_that_answers_nonsense_is_told_so(answer: Any, words: str) -> None:
@@ -244,7 +244,7 @@ def test_a_previous_that_lies_later_is_refused() -> None:
         def previous(self, before: datetime) -> datetime:
             return before + timedelta(days=1)
 
-    with pytest.raises(TriggerError, match="which is later; a trigger answers at or before"):
+    with pytest.raises(TriggerError, match="which is later; previous must return a time at or before"):
         UserTrigger(Liar(1)).previous_instant(T0)
 
 

@@ -369,4 +369,4 @@ def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
         _, errors = parent.communicate(timeout=20)
     assert parent.returncode == 1
     assert "job 'job' could not be loaded in a worker process" in errors
-    assert 'put what starts it under if __name__ == "__main__":' in errors
+    assert 'put the code that starts it under if __name__ == "__main__":' in errors
