@@ -19,14 +19,13 @@ from asyncsched._core.errors import ConfigurationError, TriggerError
 from asyncsched._core.instants import Instant, to_datetime
 from asyncsched._core.records import InstanceRecord, ScheduleRecord, Stretch
 from asyncsched._core.rules.due import first_slot, resumed
-from asyncsched._core.trigger import UserTrigger, asking
+from asyncsched._core.trigger import InstantTrigger, asking
 from asyncsched.triggers import trigger_from_json, trigger_to_json
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import Timeline
     from asyncsched._core.instants import Now
     from asyncsched._core.jobs import Declared
-    from asyncsched._core.trigger import InstantTrigger
     from asyncsched._scheduler.registry import Registry
     from asyncsched.abc import ClusterStore, Store
 
@@ -36,7 +35,7 @@ _TRIES = 20
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-class ForeignTrigger:
+class ForeignTrigger(InstantTrigger):
     """A trigger of somebody's own kind, which only the code that declares it has."""
 
     foreign = True
@@ -72,10 +71,10 @@ def new_schedule(
         ConfigurationError: the trigger will never fire.
 
     """
-    trigger: Any = declared.trigger
-    steady = not store.durable and getattr(trigger, "steady", False)
+    trigger = declared.trigger
+    steady = not store.durable and trigger.steady
     at = now.steady if steady else now.wall
-    anchored = _anchored(trigger, at)
+    anchored = trigger.anchored(at)
     spec = None
     arguments = declared.arguments
     if store.durable:
@@ -108,16 +107,12 @@ def _spec(trigger: Any) -> str | None:
         return None
 
 
-def _anchored(trigger: Any, at: Instant) -> Any:
-    return trigger.anchored(at) if hasattr(trigger, "anchored") else trigger
-
-
 def fingerprint(declared: Declared) -> str:
     """Return what changes when the code's own declaration changes."""
-    trigger: Any = declared.trigger
+    trigger = declared.trigger
     text = _spec(trigger)
     if text is None:
-        user = trigger.trigger if isinstance(trigger, UserTrigger) else trigger
+        user = trigger.original
         shown = _ADDRESS.sub("", repr(user))  # which is another in each process
         text = f"{type(user).__module__}.{type(user).__qualname__}{shown}"
     whole = json.dumps((text, _written(declared), declared.jitter, declared.job.name))
@@ -156,8 +151,7 @@ class Reconciler:
         declared = self._registry.schedules.get(id)
         if declared is None or _spec(declared.trigger) is not None:
             return ForeignTrigger()
-        anchored: InstantTrigger = _anchored(declared.trigger, anchor)
-        return anchored
+        return declared.trigger.anchored(anchor)
 
     def declared(self) -> list[Declared]:
         """Return what the code declares for the cluster."""
@@ -272,10 +266,9 @@ def _changed(
     if owed is not None:
         reason = "paused" if stands.paused else "missed"
         lost = Stretch(stands.id, *owed[:3], reason, owed.exact)
-    trigger: Any = one.trigger
     wanted = copy(
         fresh, anchor=stands.anchor, created_at=stands.created_at, edition=stands.edition + 1,
-        trigger=_anchored(trigger, stands.anchor),
+        trigger=one.trigger.anchored(stands.anchor),
         failures=stands.failures, cursor=max(now.wall, stands.cursor),
     )  # fmt: skip
     wanted.next_slot, wanted.next_due = first_slot(wanted, wanted.cursor) or (None, None)
