@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -12,11 +11,7 @@ from asyncsched._core.context import CurrentRun
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.jobs import Job, arguments_of
 from asyncsched._core.propagation import propagating
-from asyncsched.abc import Call, Executor
-from asyncsched.policies.provide import Provide
-
-if typing.TYPE_CHECKING:
-    from asyncsched.abc import Call, Executor
+from asyncsched.abc import Call, Executor, Provider
 
 
 def make_runnable(job: Job, executor: Executor) -> Runnable:
@@ -47,7 +42,7 @@ def _innermost(job: Job, executor: Executor) -> Call:
     """Return what all policies stand around: the executor with the run's arguments."""
     run = executor.run
     func = job.func
-    send = propagating(job) if job.carry and getattr(executor, "elsewhere", False) else None
+    send = propagating(job) if job.carry and executor.traits.elsewhere else None
 
     def call(current: CurrentRun) -> Any:
         attempt: Any = current._link
@@ -69,20 +64,21 @@ def _fill(current: CurrentRun, values: dict[str, Any]) -> None:
 class Runnable:
     """A job made ready: its chain of policies around its executor, built once."""
 
-    __slots__ = ("call", "executor", "in_loop", "job")
+    __slots__ = ("announces", "call", "executor", "in_loop", "job")
 
     def __init__(self, job: Job, call: Call, executor: Executor) -> None:
         self.job = job
         self.call = call
         self.executor = executor
-        self.in_loop: bool = getattr(executor, "in_loop", False)
+        self.in_loop = executor.traits.in_loop
+        self.announces = executor.traits.announces
 
 
 @dataclass(frozen=True, slots=True)
 class Providing:
     """The policy that fills a job's provided parameters around each attempt."""
 
-    parameters: tuple[tuple[str, Provide], ...]
+    parameters: tuple[tuple[str, Provider], ...]
     fill: Callable[[CurrentRun, dict[str, Any]], None]
 
     def wrap(self, call: Call) -> Call:

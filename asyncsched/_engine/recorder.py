@@ -19,6 +19,7 @@ from asyncsched._core.jobs import Job
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Ending, Verdict
 from asyncsched._core.rules.outcome import error_info
+from asyncsched.abc import ImmediateStore
 
 if TYPE_CHECKING:
     from asyncsched._backends.base import Backend, Main
@@ -55,9 +56,7 @@ class Recorder:
     ) -> None:
         self._store = store
         # A store in memory answers at once: neither a task nor a list is made for that.
-        self._end: Callable[[RunRecord, Verdict, Now], bool] | None = (
-            None if store.durable else getattr(store, "end", None)
-        )
+        self._end = store.end if isinstance(store, ImmediateStore) else None
         self._backend = backend
         self._context = context
         self._recorded = recorded

@@ -28,6 +28,7 @@ from asyncsched._core.text import safe_repr
 from asyncsched._engine.attempt import RunningAttempt
 from asyncsched._engine.pipeline import Runnable
 from asyncsched._engine.recorder import Recorder
+from asyncsched.abc import TransactionalStore
 
 if TYPE_CHECKING:
     from asyncsched._backends.base import Backend
@@ -130,7 +131,7 @@ class Runner:
         run, runnable = attempt.run, attempt.runnable
         if runnable.job.timeout is not None and attempt.cancel_requested is None:
             # A process that has to be started first says when the function itself begins.
-            spare = START_UP if getattr(runnable.executor, "announces", False) else 0.0
+            spare = START_UP if runnable.announces else 0.0
             self.arm(attempt, runnable.job.timeout / SECOND + spare)
         task = self._backend.spawn(self._attempt(attempt), self._context.copy(), run.job)
         if attempt.phase != "over":  # as it may be where a task begins at once
@@ -288,10 +289,9 @@ class Runner:
 
     def complete_in(self, attempt: RunningAttempt, connection: Any) -> Any:
         """Write the run's success through the user's connection, where the store can."""
-        complete = getattr(self._store, "complete_in", None)
-        if complete is None:
+        if not isinstance(self._store, TransactionalStore):
             raise SchedulerStateError(
                 f"job {attempt.run.job!r}: complete_in() needs a SQLite or PostgreSQL store; "
                 "this scheduler keeps its runs in memory"
             )
-        return complete(attempt.run, connection)
+        return self._store.complete_in(attempt.run, connection)

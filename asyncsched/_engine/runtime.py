@@ -27,7 +27,7 @@ from asyncsched._engine.server import Server
 from asyncsched._engine.watchdog import StallWatcher
 from asyncsched._engine.worker import Worker, WorkerRunControl
 from asyncsched._scheduler.registry import Registry
-from asyncsched.abc import Clock, Executor, Store
+from asyncsched.abc import Clock, DrivenClock, Executor, Store
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Runtime:
         self.context = copy_context()
         self.bus = EventBus(observers, self.clock.monotonic)
         self.capacity = Capacity(executors)
-        self.ids = RunIds(getattr(clock, "random", None))
+        self.ids = RunIds(clock.random if isinstance(clock, DrivenClock) else None)
         self.runnables: dict[str, Runnable] = {}
         self.works = works
         self._server = server
@@ -117,9 +117,7 @@ class Runtime:
         try:
             if self.works:
                 for executor in dict.fromkeys(self.executors.values()):
-                    use_clock = getattr(executor, "use_clock", None)
-                    if use_clock is not None:
-                        use_clock(self.clock)
+                    executor.use_clock(self.clock)
                     await self._stack.enter_async_context(executor)
             await self.main.open()
             self._stack.push_async_callback(self.main.store.close)

@@ -96,7 +96,7 @@ class Scheduler(Declarations, Enqueue, Operations):
         if self._patience < 0:
             raise ConfigurationError(f"shutdown_timeout must not be negative, not {shutdown_timeout}")
         self._observers = (LogObserver(), *_checked_observers(observers))
-        if clock is not None and not _is_made(clock, "wall", "monotonic", "hold"):
+        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
             raise ConfigurationError(f"clock must be a Clock, such as VirtualClock(), not {safe_repr(clock)}")
         self._clock = clock
         if stall_threshold is not None and to_micros(stall_threshold, "stall_threshold") <= 0:
@@ -226,9 +226,10 @@ def _checked_executors(executors: object) -> Mapping[str, Executor]:
         )
     for name, executor in given.items():
         check_name(name, "executors: a name")
-        if not _is_made(executor, "run", "check") or not hasattr(executor, "capacity"):
+        if isinstance(executor, type) or not isinstance(executor, Executor):
             raise ConfigurationError(
-                f"executors: {name!r} must be an executor such as ThreadExecutor(8), not {safe_repr(executor)}"
+                f"executors: {name!r} must be an executor such as ThreadExecutor(8), or of a class of your own that "
+                f"inherits from asyncsched.abc.Executor, not {safe_repr(executor)}"
             )
     return given
 
@@ -243,11 +244,6 @@ def _checked_observers(observers: object) -> tuple[Any, ...]:
                 f"observers must be callables that take an event, not {safe_repr(observer)}"
             )
     return listed
-
-
-def _is_made(value: object, *methods: str) -> bool:
-    """Whether a value has these methods and is no class, which somebody forgot to call."""
-    return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in methods)
 
 
 _MOVED = (

@@ -26,7 +26,6 @@ MAY_IMPORT = {
 """What each folder may import beside itself; nothing else imports the last row."""
 
 LEFT = {
-    "_engine.pipeline": "policies",
     "_engine.reconcile": "triggers _scheduler",
     "_engine.runtime": "_scheduler stores",
 }
