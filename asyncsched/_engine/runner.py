@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Set
 from contextvars import Context
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
@@ -295,3 +296,14 @@ class Runner:
                 "this scheduler keeps its runs in memory"
             )
         return self._store.complete_in(attempt.run, connection)
+
+
+_ATTEMPT = Runner._attempt.__code__
+
+
+def run_in(frame: FrameType) -> RunRecord | None:
+    """Return the run whose attempt the frame executes, or ``None`` for any other frame."""
+    if frame.f_code is not _ATTEMPT:
+        return None
+    attempt: RunningAttempt = frame.f_locals[_ATTEMPT.co_varnames[1]]  # the argument after self
+    return attempt.run

@@ -23,6 +23,7 @@ from asyncsched._core.jobs import Job
 from asyncsched._engine.capacity import Capacity
 from asyncsched._engine.event_bus import EventBus
 from asyncsched._engine.pipeline import Runnable, make_runnable
+from asyncsched._engine.runner import run_in
 from asyncsched._engine.server import Server
 from asyncsched._engine.watchdog import StallWatcher
 from asyncsched._engine.worker import Worker, WorkerRunControl
@@ -76,7 +77,9 @@ class Runtime:
         self._server = server
         # A stall is a matter of the machine's own time: virtual time stands still meanwhile.
         watched = works and stall_threshold is not None and clock is None
-        self.watcher = StallWatcher(stall_threshold or 1, enabled=watched, on_stall=self.stalled)
+        self.watcher = StallWatcher(
+            stall_threshold or 1, enabled=watched, on_stall=self.stalled, run_in=run_in
+        )
         self._draining = False
         self._forced = False
         self._patience: anyio.CancelScope | None = None
