@@ -18,6 +18,10 @@ T = TypeVar("T")
 class Link(Protocol):
     """The way from a run's code to its scheduler, out of the thread or process that the code runs in."""
 
+    def began(self) -> None:
+        """Hear that the function itself begins now: see :func:`tell_began`."""
+        ...
+
     def progress(self, done: float, total: float | None, message: str) -> None:
         """Keep the given values as the run's latest progress."""
         ...
@@ -145,3 +149,11 @@ def current_run() -> CurrentRun:
             "current_run() was called outside a job; call it in the job's function "
             "or in what that function calls"
         ) from None
+
+
+def tell_began(run: CurrentRun) -> None:
+    """Tell the scheduler that the function of ``run`` begins only now, so that its timeout counts from here.
+
+    For executors that say so in their traits (``announces``), and from the event loop.
+    """
+    run._link.began()

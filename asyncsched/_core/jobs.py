@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from asyncsched._core.arguments.signature import Signature
 from asyncsched._core.models import Misfire
@@ -13,29 +12,33 @@ from asyncsched._core.records import Arguments, Given, Permit, RunRecord, Schedu
 from asyncsched._core.trigger import InstantTrigger
 
 
+@runtime_checkable
 class RetryRule(Protocol):
     """Decides whether, and after how long, another attempt begins."""
 
     @property
-    def attempts(self) -> int: ...
+    def attempts(self) -> int:
+        """How many attempts a run has at most."""
+        ...
 
-    def delay_for(self, run_id: int, attempt: int, error: BaseException, elapsed: int, /) -> int | None: ...
+    def delay_for(self, run_id: int, attempt: int, error: BaseException, elapsed: int, /) -> int | None:
+        """Return after how many microseconds the next attempt begins, or ``None`` for no other one.
+
+        ``attempt`` has failed with ``error``; ``elapsed`` are microseconds since the first one began.
+        """
+        ...
 
 
 class PermitRule(Protocol):
     """Names the permit that a run needs before it may begin."""
 
     @property
-    def by(self) -> str | None: ...
+    def by(self) -> str | None:
+        """The argument whose values each have places of their own, or ``None``."""
+        ...
 
-    def permit(self, job: str, arguments: Mapping[str, Any], /) -> Permit: ...
-
-
-class Provider(Protocol):
-    """Fills a parameter of a job for each attempt."""
-
-    async def enter(self, stack: AsyncExitStack, /) -> Any:
-        """Return the value; what it opens is closed with ``stack``."""
+    def permit(self, job: str, arguments: Mapping[str, Any], /) -> Permit:
+        """Return the place that a run with these arguments needs."""
         ...
 
 

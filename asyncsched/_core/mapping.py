@@ -11,6 +11,7 @@ from asyncsched._core.models import Attempt, ErrorInfo, Instance, Run, Schedule
 from asyncsched._core.records import InstanceRecord, RunRecord, ScheduleRecord
 from asyncsched._core.states import FINAL_STATES
 from asyncsched._core.text import describe_error
+from asyncsched._core.trigger import InstantTrigger
 
 
 def run_id_text(run_id: int) -> str:
@@ -122,11 +123,10 @@ def _attempts(record: RunRecord) -> tuple[Attempt, ...]:
 def schedule_view(record: ScheduleRecord, job: Job | None) -> Schedule:
     """Return the schedule as it stands; ``job`` is ``None`` where this code has no job of that name."""
     args, kwargs = _arguments(record, job)
-    trigger = getattr(record.trigger, "trigger", record.trigger)
     return Schedule(
         id=record.id,
         job=record.job,
-        trigger=trigger if type(record.trigger).__name__ == "UserTrigger" else record.trigger,
+        trigger=record.trigger.original,
         describe=_description(record.trigger),
         next_due=None if record.paused else _at(record.next_due),
         paused=record.paused,
@@ -145,9 +145,8 @@ def schedule_view(record: ScheduleRecord, job: Job | None) -> Schedule:
     )
 
 
-def _description(trigger: Any) -> str:
-    describe = getattr(trigger, "describe", None)
+def _description(trigger: InstantTrigger) -> str:
     try:
-        return str(describe()) if describe else repr(trigger)
+        return trigger.describe()
     except Exception as error:  # a user's faulty trigger must not hide the other schedules
-        return f"{type(getattr(trigger, 'trigger', trigger)).__name__} whose description failed: {describe_error(error)}"
+        return f"{type(trigger.original).__name__} whose description failed: {describe_error(error)}"

@@ -216,7 +216,7 @@ class ScheduleRecord:
     @property
     def dormant(self) -> bool:
         """Whether it is not to be fired: paused, orphaned, or with a trigger that is not known here."""
-        return self.paused or self.orphaned or getattr(self.trigger, "foreign", False)
+        return self.paused or self.orphaned or self.trigger.foreign
 
 
 @dataclass(slots=True)

@@ -5,21 +5,89 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import SECOND, YEAR, Instant, to_datetime, to_instant
 from asyncsched._core.text import describe_error, safe_repr, shorten
 
-if TYPE_CHECKING:
-    from asyncsched._core.instants import Instant
+
+@runtime_checkable
+class Trigger(Protocol):
+    """When. Pure and stateless: the same question has the same answer for ever."""
+
+    def next(self, after: datetime, /) -> datetime | None:
+        """Return the first due time strictly after ``after`` (aware), or ``None``."""
+        ...
 
 
-class UserTrigger:
+@runtime_checkable
+class TwoWayTrigger(Trigger, Protocol):
+    """A trigger that can look back, too. For one that cannot, the last due time is found by halving."""
+
+    def previous(self, before: datetime, /) -> datetime | None:
+        """Return the last due time at or before ``before`` (aware), or ``None``."""
+        ...
+
+
+@runtime_checkable
+class DescribedTrigger(Trigger, Protocol):
+    """A trigger that can say in words when it is due. One that cannot is shown by its ``repr``."""
+
+    def describe(self) -> str:
+        """Return the trigger in plain English."""
+        ...
+
+
+@runtime_checkable
+class InstantTrigger(Protocol):
+    """A trigger that speaks instants: what the engine asks, and what a user's trigger is wrapped into.
+
+    A class that inherits from this one writes the first two; the rest has a default.
+    """
+
+    __slots__ = ()
+
+    steady: bool = False
+    """Whether a store in memory keeps it on the timeline that knows no steps of the wall clock."""
+    foreign: bool = False
+    """Whether it stands for a trigger that only other instances have, so that its schedule is not fired here."""
+
+    def next_instant(self, after: Instant) -> Instant | None:
+        """Return the first instant strictly after ``after``, or ``None``."""
+        ...
+
+    def previous_instant(self, before: Instant) -> Instant | None:
+        """Return the last instant at or before ``before``, or ``None``."""
+        ...
+
+    def anchored(self, at: Instant) -> Self:
+        """Return this trigger with its grid fixed at ``at``. By default it has no grid to fix."""
+        return self
+
+    def count(self, after: Instant, upto: Instant) -> int | None:
+        """Return how many instants lie after ``after`` and at or before ``upto``, in O(1).
+
+        ``None``, the default: only a walk from one to the next can tell.
+        """
+        return None
+
+    def describe(self) -> str:
+        """Return the trigger in plain English; by default its ``repr``."""
+        return repr(self)
+
+    @property
+    def original(self) -> Any:
+        """The trigger as its user gave it; by default this one."""
+        return self
+
+
+class UserTrigger(InstantTrigger):
     """Adapts a user's trigger to instants. A missing ``previous`` is found by halving, so no slots are walked."""
 
     def __init__(self, trigger: Trigger) -> None:
         self.trigger = trigger
+        self._previous = trigger.previous if isinstance(trigger, TwoWayTrigger) else None
 
     def next_instant(self, after: Instant) -> Instant | None:
         """Return the first instant strictly after ``after``.
@@ -42,9 +110,8 @@ class UserTrigger:
 
     def previous_instant(self, before: Instant) -> Instant | None:
         """Return the last instant at or before ``before``, by ``next`` alone where the trigger has no ``previous``."""
-        own: Callable[[datetime], datetime | None] | None = getattr(self.trigger, "previous", None)
-        if own is not None:
-            found = own(to_datetime(before))
+        if self._previous is not None:
+            found = self._previous(to_datetime(before))
             if found is None:
                 return None
             at = to_instant(found, f"the answer of {type(self.trigger).__name__}.previous")
@@ -73,8 +140,14 @@ class UserTrigger:
 
     def describe(self) -> str:
         """Return the trigger's own description, or its ``repr`` where it has none."""
-        own = getattr(self.trigger, "describe", None)
-        return str(own()) if callable(own) else repr(self.trigger)
+        return (
+            str(self.trigger.describe()) if isinstance(self.trigger, DescribedTrigger) else repr(self.trigger)
+        )
+
+    @property
+    def original(self) -> Trigger:
+        """The user's own trigger."""
+        return self.trigger
 
     def __repr__(self) -> str:
         return repr(self.trigger)
@@ -93,12 +166,12 @@ def as_instants(trigger: Any, what: str) -> InstantTrigger:
         TriggerError: it has no ``next``.
 
     """
-    if hasattr(trigger, "next_instant") and not isinstance(trigger, type):
-        computing: InstantTrigger = trigger
-        return computing
-    if not callable(getattr(trigger, "next", None)) or isinstance(trigger, type):
-        raise TriggerError(f"{what}: {safe_repr(trigger)} is no trigger; {_instead_of(trigger)}")
-    return UserTrigger(trigger)
+    given: object = None if isinstance(trigger, type) else trigger
+    if isinstance(given, InstantTrigger):
+        return given
+    if isinstance(given, Trigger):
+        return UserTrigger(given)
+    raise TriggerError(f"{what}: {safe_repr(trigger)} is no trigger; {_instead_of(trigger)}")
 
 
 def _instead_of(trigger: object) -> str:
@@ -124,31 +197,10 @@ def asking(schedule: str) -> Iterator[None]:
         raise TriggerError(f"schedule {schedule!r}: its trigger failed: {describe_error(error)}") from error
 
 
-@runtime_checkable
-class Trigger(Protocol):
-    """Says when a schedule is due. Pure and stateless: the same question has the same answer for ever."""
-
-    def next(self, after: datetime, /) -> datetime | None:
-        """Return the first due time strictly after ``after`` (aware), or ``None``."""
-        ...
-
-
-class InstantTrigger(Protocol):
-    """A trigger that computes in instants, as all built-in triggers do; a user's trigger is wrapped into one."""
-
-    def next_instant(self, after: Instant) -> Instant | None:
-        """Return the first instant strictly after ``after``, or ``None``."""
-        ...
-
-    def previous_instant(self, before: Instant) -> Instant | None:
-        """Return the last instant at or before ``before``, or ``None``."""
-        ...
-
-
 class TriggerCodec(NamedTuple):
     """How triggers are written down and read back: two calls that the trigger folder provides."""
 
     to_json: Callable[[Any], dict[str, Any]]
     """Return a trigger as JSON can carry it; raise ``TriggerError`` for one that only code can make."""
-    from_json: Callable[[dict[str, Any]], Any]
+    from_json: Callable[[dict[str, Any]], InstantTrigger]
     """Return the trigger that ``to_json`` wrote; raise ``TriggerError`` for anything else."""

@@ -11,6 +11,7 @@ from asyncsched._backends.clock import LONGEST_NAP
 from asyncsched._core.instants import SECOND, Instant, Now
 from asyncsched._core.records import ScheduleRecord, Stretch
 from asyncsched._core.rules.due import passed, replanned
+from asyncsched.abc import DrivenClock
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import Timeline
@@ -37,7 +38,7 @@ class Steps:
     """Looks whether the wall clock was moved.
 
     Args:
-        clock: one with ``on_step`` tells of its steps, and need not be looked at for them: a month of
+        clock: a ``DrivenClock`` tells of its steps, and need not be looked at for them: a month of
             virtual time has 86,400 naps.
         timeline: what the clock says, as instants.
         wake: called at a step that the clock tells of.
@@ -51,10 +52,12 @@ class Steps:
         now = timeline.now()
         self._offset = self._drift(now)
         self._checked = now.steady
-        on_step: Callable[[Callable[[], None]], Callable[[], None]] | None = getattr(clock, "on_step", None)
-        self.nap = LONGEST_NAP if on_step is None else inf
+        self.nap = LONGEST_NAP
         """The longest sleep after which a step is still noticed in time, in seconds."""
-        self._unsubscribe: Callable[[], object] = (lambda: None) if on_step is None else on_step(wake)
+        self._unsubscribe: Callable[[], object] = lambda: None
+        if isinstance(clock, DrivenClock):
+            self.nap = inf
+            self._unsubscribe = clock.on_step(wake)
 
     def check(self, now: Now) -> Step | None:
         """Return the step since the last one that was met, or ``None``."""

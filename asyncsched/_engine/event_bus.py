@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from asyncsched._core.events import Event
+from asyncsched.abc import Observer, SelectiveObserver
 
 if TYPE_CHECKING:
     from asyncsched._backends.base import Backend
@@ -70,7 +71,7 @@ class EventBus:
     def _listeners(self, kind: type[Event]) -> list[Any]:
         found = self._by_kind.get(kind)
         if found is None:
-            found = [one for one in self._observers if issubclass(kind, getattr(one, "wants", Event))]
+            found = [one for one in self._observers if issubclass(kind, _wants(one))]
             self._by_kind[kind] = found
         return found
 
@@ -81,12 +82,16 @@ def _plain(observer: Any) -> Any:
     return observer
 
 
+def _wants(observer: Observer) -> type[Event] | tuple[type[Event], ...]:
+    return observer.wants if isinstance(observer, SelectiveObserver) else Event
+
+
 class _Queued:
     """An async observer behind a bounded queue."""
 
     def __init__(self, observer: Any) -> None:
         self._observer = observer
-        self.wants = getattr(observer, "wants", Event)
+        self.wants = _wants(observer)
         self.lost = 0
         self.serving = False
         self._send, self._receive = anyio.create_memory_object_stream[Event](QUEUE)

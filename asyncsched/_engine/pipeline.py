@@ -9,10 +9,10 @@ from typing import Any, cast
 
 from asyncsched._core.context import CurrentRun
 from asyncsched._core.errors import ConfigurationError
-from asyncsched._core.jobs import Job, Provider, arguments_of
+from asyncsched._core.jobs import Job, arguments_of
 from asyncsched._core.propagation import propagating
 from asyncsched._engine.watchdog import StallWatcher
-from asyncsched.abc import Call, Executor
+from asyncsched.abc import Call, Executor, Provider
 
 
 def make_runnable(job: Job, executor: Executor) -> Runnable:
@@ -43,7 +43,7 @@ def _innermost(job: Job, executor: Executor) -> Call:
     """Return what all policies stand around: the executor with the run's arguments."""
     run = executor.run
     func = job.func
-    send = propagating(job) if job.carry and getattr(executor, "elsewhere", False) else None
+    send = propagating(job) if job.carry and executor.traits.elsewhere else None
 
     def call(current: CurrentRun) -> Any:
         attempt: Any = current._link
@@ -97,13 +97,14 @@ class Runnables(dict[str, "Runnable"]):
 class Runnable:
     """A job made ready: its chain of policies around its executor, built once."""
 
-    __slots__ = ("call", "executor", "in_loop", "job")
+    __slots__ = ("announces", "call", "executor", "in_loop", "job")
 
     def __init__(self, job: Job, call: Call, executor: Executor) -> None:
         self.job = job
         self.call = call
         self.executor = executor
-        self.in_loop: bool = getattr(executor, "in_loop", False)
+        self.in_loop = executor.traits.in_loop
+        self.announces = executor.traits.announces
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,14 +21,14 @@ from asyncsched._core.errors import ConfigurationError, TriggerError
 from asyncsched._core.instants import Instant, to_datetime
 from asyncsched._core.records import InstanceRecord, ScheduleRecord, Stretch
 from asyncsched._core.rules.due import first_slot, resumed
-from asyncsched._core.trigger import UserTrigger, asking
+from asyncsched._core.trigger import InstantTrigger, asking
 from asyncsched._core.version import VERSION
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import Timeline
     from asyncsched._core.instants import Now
     from asyncsched._core.jobs import Declared, JobRegistry
-    from asyncsched._core.trigger import InstantTrigger, TriggerCodec
+    from asyncsched._core.trigger import TriggerCodec
     from asyncsched.abc import Store
 
 logger = logging.getLogger("asyncsched.scheduler")
@@ -37,7 +37,7 @@ _TRIES = 20
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-class ForeignTrigger:
+class ForeignTrigger(InstantTrigger):
     """A trigger of somebody's own kind, which only the code that declares it has."""
 
     foreign = True
@@ -50,10 +50,6 @@ class ForeignTrigger:
 
     def describe(self) -> str:
         return "a trigger of the code's own, which this instance does not have"
-
-
-def _anchored(trigger: Any, at: Instant) -> Any:
-    return trigger.anchored(at) if hasattr(trigger, "anchored") else trigger
 
 
 def _written(declared: Declared) -> str:
@@ -112,14 +108,14 @@ class Reconciler:
             ConfigurationError: the trigger will never fire.
 
         """
-        trigger: Any = declared.trigger
-        steady = not self._store.durable and getattr(trigger, "steady", False)
+        trigger = declared.trigger
+        steady = not self._store.durable and trigger.steady
         at = now.steady if steady else now.wall
         spec = self._spec(trigger) if self._store.durable else None
         if self._store.durable and spec is None and not by_code:
             self._triggers.to_json(trigger)  # says what is wrong
         record = ScheduleRecord(
-            declared.id, declared.job.name, _anchored(trigger, at), anchor=at, cursor=at - 1, steady=steady,
+            declared.id, declared.job.name, trigger.anchored(at), anchor=at, cursor=at - 1, steady=steady,
             arguments=_written(declared) if self._as_json else declared.arguments, jitter=declared.jitter,
             spec=spec, declared=by_code, created_at=now.wall, edition_since=now.wall,
         )  # fmt: skip
@@ -145,12 +141,10 @@ class Reconciler:
         declared = self._registry.schedules.get(id)
         if declared is None or self._spec(declared.trigger) is not None:
             return ForeignTrigger()
-        anchored: InstantTrigger = _anchored(declared.trigger, anchor)
-        return anchored
+        return declared.trigger.anchored(anchor)
 
     def _read(self, spec: str, anchor: Instant) -> InstantTrigger:
-        anchored: InstantTrigger = _anchored(self._triggers.from_json(json.loads(spec)), anchor)
-        return anchored
+        return self._triggers.from_json(json.loads(spec)).anchored(anchor)
 
     def _spec(self, trigger: Any) -> str | None:
         """Return a trigger as text, or ``None`` where only code can make it, or a part of it."""
@@ -161,10 +155,10 @@ class Reconciler:
 
     def fingerprint(self, declared: Declared) -> str:
         """Return a text that changes when the code's own declaration changes."""
-        trigger: Any = declared.trigger
+        trigger = declared.trigger
         text = self._spec(trigger)
         if text is None:
-            user = trigger.trigger if isinstance(trigger, UserTrigger) else trigger
+            user = trigger.original
             shown = _ADDRESS.sub("", repr(user))  # the address is another one in each process
             text = f"{type(user).__module__}.{type(user).__qualname__}{shown}"
         whole = json.dumps((text, _written(declared), declared.jitter, declared.job.name))
@@ -264,10 +258,9 @@ def _changed(
     if owed is not None:
         reason = "paused" if stands.paused else "missed"
         lost = Stretch(stands.id, *owed[:3], reason, owed.exact)
-    trigger: Any = one.trigger
     wanted = copy(
         fresh, anchor=stands.anchor, created_at=stands.created_at, edition=stands.edition + 1,
-        trigger=_anchored(trigger, stands.anchor),
+        trigger=one.trigger.anchored(stands.anchor),
         failures=stands.failures, cursor=max(now.wall, stands.cursor),
     )  # fmt: skip
     wanted.next_slot, wanted.next_due = first_slot(wanted, wanted.cursor) or (None, None)

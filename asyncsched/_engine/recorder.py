@@ -18,6 +18,7 @@ from asyncsched._core.jobs import Job
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Ending, Verdict
 from asyncsched._core.rules.outcome import error_info
+from asyncsched.abc import ImmediateStore
 
 if TYPE_CHECKING:
     from asyncsched._backends.base import Main
@@ -57,9 +58,7 @@ class Recorder:
     ) -> None:
         self._store = store
         # A store in memory answers at once: neither a task nor a list is made for that.
-        self._end: Callable[[RunRecord, Verdict, Now], bool] | None = (
-            None if store.durable else getattr(store, "end", None)
-        )
+        self._end = store.end if isinstance(store, ImmediateStore) else None
         self._backend = environment.backend
         self._context = environment.context
         self._recorded = recorded

@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Iterable, Set
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -25,6 +26,7 @@ from asyncsched._core.rules.outcome import NeverBegan, judge, leaf, let_go_of_lo
 from asyncsched._core.text import safe_repr
 from asyncsched._engine.attempt import RunningAttempt
 from asyncsched._engine.pipeline import Runnable
+from asyncsched.abc import TransactionalStore
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import Timeline
@@ -136,7 +138,7 @@ class Runner:
             timeout = attempt.runnable.job.timeout
             if timeout is not None:  # its time begins with its first step
                 # A process that has to be started first says when the function itself begins.
-                spare = START_UP if getattr(attempt.runnable.executor, "announces", False) else 0.0
+                spare = START_UP if attempt.runnable.announces else 0.0
                 self.arm(attempt, timeout / SECOND + spare)
             try:
                 value = await self._call(attempt)
@@ -278,10 +280,20 @@ class Runner:
 
     def complete_in(self, attempt: RunningAttempt, connection: Any) -> Any:
         """Write the run's success through the user's connection, where the store can."""
-        complete = getattr(self._store, "complete_in", None)
-        if complete is None:
+        if not isinstance(self._store, TransactionalStore):
             raise SchedulerStateError(
                 f"job {attempt.run.job!r}: complete_in() needs a SQLite or PostgreSQL store; "
                 "this scheduler keeps its runs in memory"
             )
-        return complete(attempt.run, connection)
+        return self._store.complete_in(attempt.run, connection)
+
+
+_ATTEMPT = Runner._attempt.__code__
+
+
+def run_in(frame: FrameType) -> RunRecord | None:
+    """Return the run whose attempt the frame executes, or ``None`` for any other frame."""
+    if frame.f_code is not _ATTEMPT:
+        return None
+    attempt: RunningAttempt = frame.f_locals[_ATTEMPT.co_varnames[1]]  # the argument after self
+    return attempt.run

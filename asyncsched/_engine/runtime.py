@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from contextvars import copy_context
 from threading import get_ident
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
+from asyncsched._backends.clock import SystemClock
+from asyncsched._backends.current import current_backend
 from asyncsched._core.errors import SchedulerClosed
-from asyncsched._core.events import SchedulerStarted, SchedulerStopped
+from asyncsched._core.events import LoopStalled, SchedulerStarted, SchedulerStopped
 from asyncsched._core.instants import to_datetime
 from asyncsched._core.jobs import JobRegistry
 from asyncsched._core.requests import RunQuery
-from asyncsched._engine.environment import Environment
+from asyncsched._engine.capacity import Capacity
+from asyncsched._engine.environment import Environment, Settings
+from asyncsched._engine.event_bus import EventBus
 from asyncsched._engine.pipeline import Runnables
+from asyncsched._engine.runner import run_in
 from asyncsched._engine.server import Server
 from asyncsched._engine.shutdown import Shutdown
+from asyncsched._engine.waiters import Waiters
+from asyncsched._engine.watchdog import StallWatcher
 from asyncsched._engine.worker import Worker
-from asyncsched.abc import Executor, Store
+from asyncsched.abc import Clock, Executor, Store
 
 T = TypeVar("T")
 
@@ -36,6 +43,37 @@ _LAST_WORDS = 0.2
 
 _POLL = 0.01
 """Seconds between two looks, while closing, at whether the store has taken all outcomes."""
+
+
+def make_environment(
+    settings: Settings,
+    executors: Mapping[str, Executor],
+    clock: Clock | None,
+    observers: Sequence[Any],
+    stall_threshold: float | None,
+) -> Environment:
+    """Return the environment of a scheduler that starts in the running event loop.
+
+    Args:
+        settings: the scheduler's.
+        executors: all executors by name.
+        clock: the user's clock; ``None``: the machine's.
+        observers: callables that hear events.
+        stall_threshold: seconds that a job may block the loop before it is named; ``None``: it is never named.
+
+    """
+    backend = current_backend()
+    # A stall is a matter of the machine's own time: virtual time stands still meanwhile.
+    watched = settings.works and stall_threshold is not None and clock is None
+    clock = clock or SystemClock(backend.time)
+    bus = EventBus(observers, clock.monotonic)
+
+    def stalled(job: str | None, run_id: str | None, milliseconds: float, stack: str) -> None:
+        if bus.wants(LoopStalled):
+            bus.emit(LoopStalled(to_datetime(clock.wall()), job, run_id, milliseconds, stack))
+
+    watcher = StallWatcher(stall_threshold or 1, enabled=watched, on_stall=stalled, run_in=run_in)
+    return Environment(settings, clock, backend, bus, Waiters(), Capacity(executors), watcher)
 
 
 class Runtime:
@@ -94,9 +132,7 @@ class Runtime:
         try:
             if self.works:
                 for executor in dict.fromkeys(self.executors.values()):
-                    use_clock = getattr(executor, "use_clock", None)
-                    if use_clock is not None:
-                        use_clock(environment.clock)
+                    executor.use_clock(environment.clock)
                     await self._stack.enter_async_context(executor)
             await self.main.open()
             self._stack.push_async_callback(self.main.store.close)

@@ -28,6 +28,7 @@ from asyncsched._backends.current import current_port
 from asyncsched._core.arguments.functions import unpartial
 from asyncsched._core.context import _current
 from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.records import RunRecord
 
 logger = logging.getLogger("asyncsched.stall")
 
@@ -87,11 +88,17 @@ class StallWatcher:
         threshold: seconds that the loop may be blocked unremarked.
         enabled: if false, nothing is watched.
         on_stall: called in the loop for each stall that is reported.
+        run_in: returns the run whose attempt a frame executes, or ``None`` for any other frame.
 
     """
 
     def __init__(
-        self, threshold: float = 0.1, *, enabled: bool = True, on_stall: OnStall | None = None
+        self,
+        threshold: float = 0.1,
+        *,
+        enabled: bool = True,
+        on_stall: OnStall | None = None,
+        run_in: Callable[[FrameType], RunRecord | None] = lambda frame: None,
     ) -> None:
         if threshold <= 0:
             raise ConfigurationError(f"a stall's threshold must be above 0 seconds, not {threshold}")
@@ -99,6 +106,7 @@ class StallWatcher:
         self.enabled = enabled
         self.running = 0
         self._on_stall = on_stall
+        self._run_in = run_in
         self._jobs: dict[CodeType, str] = {}
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
@@ -272,8 +280,7 @@ class StallWatcher:
         """Return the run whose attempt or context the loop is in, as its frames have it at hand."""
         context: object = None
         for frame in frames:
-            if _ours(frame) and frame.f_code.co_name == "_attempt":  # which every loop has at hand
-                run = frame.f_locals["attempt"].run
+            if (run := self._run_in(frame)) is not None:  # the attempt's frame, which every loop has at hand
                 return _Culprit(run.job, f"{run.id:032x}")
             if frame.f_code.co_name == "_run":
                 context = getattr(frame.f_locals.get("self"), "_context", None)

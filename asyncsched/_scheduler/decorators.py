@@ -148,7 +148,7 @@ class Declarations(Face):
             ConfigurationError: an option is wrong or contradicts another one.
 
         """
-        bare = callable(trigger) and not hasattr(trigger, "next")
+        bare = callable(trigger) and not isinstance(trigger, Trigger)
         _check_call(self.job, "", (trigger,) if bare else unnamed, options)
         return self._decorator(trigger, id, args, kwargs, jitter, options)
 

@@ -23,6 +23,7 @@ from asyncsched._core.text import safe_repr, shorten
 from asyncsched._scheduler.face import Face, Running
 from asyncsched._scheduler.handle import RunHandle, run_number
 from asyncsched._scheduler.once import Once, put_off
+from asyncsched.abc import TransactionalStore
 
 if TYPE_CHECKING:
     from asyncsched._core.instants import Now
@@ -191,7 +192,7 @@ class Enqueue(Face):
     def _of_statement(self, once: Once) -> RunRecord:
         running = self._running()
         worker = running.main
-        if not callable(getattr(worker.store, "add_in", None)):
+        if not isinstance(worker.store, TransactionalStore):
             raise SchedulerStateError(
                 "a run in your own transaction needs a SQLite or PostgreSQL store; this scheduler keeps its runs "
                 "in memory"

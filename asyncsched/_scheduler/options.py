@@ -12,7 +12,7 @@ from asyncsched._core.arguments.signature import Signature
 from asyncsched._core.checks import check_choice, check_int, check_text
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.instants import to_micros
-from asyncsched._core.jobs import Job
+from asyncsched._core.jobs import Job, RetryRule
 from asyncsched._core.models import Misfire
 from asyncsched._core.states import OVERLAPS, Overlap
 from asyncsched._core.text import safe_repr
@@ -126,14 +126,14 @@ def _timeout(value: Any, what: str) -> int | None:
 
 
 def _retry(value: Any, what: str) -> Any:
-    if value is not None and (isinstance(value, type) or not hasattr(value, "delay_for")):
+    if value is not None and (isinstance(value, type) or not isinstance(value, RetryRule)):
         raise ConfigurationError(f"{what}: retry must be a Retry(...), not {safe_repr(value)}")
     return value
 
 
 def _overlap(value: Any, what: str, executor: Executor) -> str:
     check_choice(value, f"{what}: overlap", OVERLAPS)
-    if value == "replace" and not getattr(executor, "cancellable", True):
+    if value == "replace" and not executor.traits.cancellable:
         raise ConfigurationError(
             f'{what}: overlap="replace" cancels the running one, and a thread cannot be cancelled; '
             'use an async function, executor="process", or another overlap'
@@ -180,7 +180,7 @@ def _policies(value: Any, what: str) -> tuple[Any, ...]:
         raise ConfigurationError(f"{what}: policies must be a list, not {safe_repr(value)}")
     policies = tuple(value)
     for policy in policies:
-        if isinstance(policy, type) or not callable(getattr(policy, "wrap", None)):
+        if isinstance(policy, type) or not isinstance(policy, Policy):
             raise ConfigurationError(f"{what}: {safe_repr(policy)} is no policy: it has no wrap(call)")
     return policies
 

@@ -18,8 +18,8 @@ from asyncsched._core.errors import ConfigurationError, SchedulerClosed, Schedul
 from asyncsched._core.instants import SECOND, to_micros
 from asyncsched._core.text import safe_repr
 from asyncsched._core.trigger import TriggerCodec
-from asyncsched._engine.environment import Settings, make_environment
-from asyncsched._engine.runtime import Runtime
+from asyncsched._engine.environment import Settings
+from asyncsched._engine.runtime import Runtime, make_environment
 from asyncsched._engine.server import current_server
 from asyncsched._scheduler.decorators import Declarations
 from asyncsched._scheduler.enqueue import Enqueue
@@ -102,7 +102,7 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         if self._patience < 0:
             raise ConfigurationError(f"shutdown_timeout must not be negative, not {shutdown_timeout}")
         self._observers = (LogObserver(), *_checked_observers(observers))
-        if clock is not None and not _is_made(clock, "wall", "monotonic", "hold"):
+        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
             raise ConfigurationError(f"clock must be a Clock, such as VirtualClock(), not {safe_repr(clock)}")
         self._clock = clock
         if stall_threshold is not None and to_micros(stall_threshold, "stall_threshold") <= 0:
@@ -239,9 +239,10 @@ def _checked_executors(executors: object) -> Mapping[str, Executor]:
         )
     for name, executor in given.items():
         check_name(name, "executors: a name")
-        if not _is_made(executor, "run", "check") or not hasattr(executor, "capacity"):
+        if isinstance(executor, type) or not isinstance(executor, Executor):
             raise ConfigurationError(
-                f"executors: {name!r} must be an executor such as ThreadExecutor(8), not {safe_repr(executor)}"
+                f"executors: {name!r} must be an executor such as ThreadExecutor(8), or of a class of your own that "
+                f"inherits from asyncsched.abc.Executor, not {safe_repr(executor)}"
             )
     return given
 
@@ -256,11 +257,6 @@ def _checked_observers(observers: object) -> tuple[Any, ...]:
                 f"observers must be callables that take an event, not {safe_repr(observer)}"
             )
     return listed
-
-
-def _is_made(value: object, *methods: str) -> bool:
-    """Whether a value has these methods and is no class, which somebody forgot to call."""
-    return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in methods)
 
 
 _MOVED = (

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from asyncsched._core.arguments.functions import check_function, is_coroutine_function
 from asyncsched._core.context import CurrentRun
 from asyncsched._core.errors import ConfigurationError
+from asyncsched.abc import Executor, ExecutorTraits
 
 
-class LoopExecutor:
+class LoopExecutor(Executor):
     """Runs coroutine functions in the event loop.
 
     Cancelling a run cancels its coroutine, which may clean up and await while it does.
@@ -22,26 +22,13 @@ class LoopExecutor:
 
     """
 
-    in_loop = True
-    """Whether functions run in the event loop, and can block it."""
+    traits = ExecutorTraits(in_loop=True)
 
     def __init__(self, capacity: int = 1000, *, name: str = "loop") -> None:
         if capacity < 1:
             raise ConfigurationError(f"capacity must be at least 1, not {capacity}")
         self.capacity = capacity
         self.name = name
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        return None
 
     def check(self, func: Callable[..., Any], job: str) -> None:
         """Refuse a function that is no coroutine function.

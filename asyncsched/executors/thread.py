@@ -23,6 +23,7 @@ from asyncsched._backends.from_thread import Bridge
 from asyncsched._core.arguments.functions import refuse_unless_sync, returned_awaitable
 from asyncsched._core.context import CurrentRun
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
+from asyncsched.abc import Executor, ExecutorTraits
 
 if TYPE_CHECKING:
     from asyncsched.abc import Clock
@@ -82,7 +83,7 @@ class _WorkerThread(threading.Thread):
             del call  # an idle thread keeps nothing alive
 
 
-class ThreadExecutor:
+class ThreadExecutor(Executor):
     """Runs plain functions in a pool of daemon threads, apart from the threads of anyio and asyncio.
 
     A thread cannot be killed. Cancelling a run that has begun abandons its thread: the run ends at
@@ -100,8 +101,7 @@ class ThreadExecutor:
 
     """
 
-    cancellable = False
-    """Whether cancelling a run also ends its function."""
+    traits = ExecutorTraits(cancellable=False)
 
     def __init__(
         self,

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.text import shorten
-
-if TYPE_CHECKING:
-    from asyncsched.abc import Store
+from asyncsched.abc import Store
 
 _POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg_async")
 """The last two are how SQLAlchemy says psycopg."""
@@ -33,7 +31,7 @@ def open_store(store: Any, namespace: str, timeout: float = 5.0) -> Callable[[],
         return _memory
     if isinstance(store, str):
         return _from_url(store, namespace, timeout)
-    if isinstance(store, type) or not callable(getattr(store, "claim", None)):
+    if isinstance(store, type) or not isinstance(store, Store):
         raise ConfigurationError(  # not its repr: a URL object's would show the password
             f"store must be None, a URL as text or a Store, not of type {shorten(type(store).__name__)}"
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import Instant, to_datetime, to_instant
 from asyncsched._core.text import safe_repr
+from asyncsched._core.trigger import InstantTrigger
 
 if TYPE_CHECKING:
     from asyncsched.triggers.combine import Except
@@ -39,7 +40,7 @@ class Due(datetime):
         return made
 
 
-class BaseTrigger:
+class BaseTrigger(InstantTrigger):
     """A set of instants: computed as integers, shown as datetimes.
 
     A subclass is an immutable, hashable value with two methods over instants; the rest follows.
@@ -55,17 +56,13 @@ class BaseTrigger:
         """Return the last instant at or before ``before``, or ``None``."""
         raise NotImplementedError
 
-    def anchored(self, at: Instant) -> BaseTrigger:
-        """Return this trigger with its grid fixed at ``at``, unless a start fixes it already."""
-        return self
-
     def notes(self, start: Instant, end: Instant) -> list[Note]:
         """Return notes on the effects of the clock changes between two instants, in order."""
         return []
 
-    def describe(self) -> str:
-        """Return the trigger in plain English."""
-        raise NotImplementedError
+    def zones(self) -> Iterable[tzinfo]:
+        """Return the zones that its own times are in."""
+        return ()
 
     def next(self, after: datetime) -> datetime | None:
         """Return the first due time strictly after ``after``, in UTC, or ``None`` if there is none.

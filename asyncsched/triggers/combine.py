@@ -18,7 +18,7 @@ from asyncsched._core.instants import (
     zone_from_name,
     zone_name,
 )
-from asyncsched._core.trigger import as_instants
+from asyncsched._core.trigger import InstantTrigger, as_instants
 from asyncsched.triggers.base import BaseTrigger, Note
 from asyncsched.triggers.windows import Window as Window
 from asyncsched.triggers.windows import (
@@ -50,7 +50,7 @@ class AnyOf(BaseTrigger):
 
     """
 
-    triggers: tuple[Any, ...]
+    triggers: tuple[InstantTrigger, ...]
 
     def __init__(self, *triggers: Any) -> None:
         if not triggers:
@@ -59,7 +59,12 @@ class AnyOf(BaseTrigger):
 
     def anchored(self, at: Instant) -> AnyOf:
         """Return the union with every part anchored at ``at``."""
-        return AnyOf(*(anchored(trigger, at) for trigger in self.triggers))
+        return AnyOf(*(trigger.anchored(at) for trigger in self.triggers))
+
+    def zones(self) -> Iterator[tzinfo]:
+        """Yield the zones of its parts."""
+        for trigger in self.triggers:
+            yield from zones_of(trigger)
 
     def next_instant(self, after: Instant) -> Instant | None:
         """Return the earliest of the parts' next instants."""
@@ -113,7 +118,7 @@ class Except(BaseTrigger):
 
     """
 
-    trigger: Any
+    trigger: InstantTrigger
     windows: tuple[Any, ...]
     timezone: tzinfo = field(compare=False)
     _zone_name: str
@@ -136,11 +141,15 @@ class Except(BaseTrigger):
 
     def anchored(self, at: Instant) -> Except:
         """Return the same with the inner trigger anchored."""
-        return Except(anchored(self.trigger, at), self.windows, self.timezone)
+        return Except(self.trigger.anchored(at), self.windows, self.timezone)
+
+    def zones(self) -> Iterable[tzinfo]:
+        """Return the zone that its windows are in."""
+        return (self.timezone,)
 
     def next_instant(self, after: Instant) -> Instant | None:
         """Return the first instant after ``after`` outside every window; looks 4 years ahead."""
-        found: Instant | None = self.trigger.next_instant(after)
+        found = self.trigger.next_instant(after)
         while found is not None and (held := self._held(found)) is not None:
             if held[1] - after > _HORIZON:
                 return None
@@ -149,7 +158,7 @@ class Except(BaseTrigger):
 
     def previous_instant(self, before: Instant) -> Instant | None:
         """Return the last instant at or before ``before`` outside every window; looks 4 years back."""
-        found: Instant | None = self.trigger.previous_instant(before)
+        found = self.trigger.previous_instant(before)
         while found is not None and (held := self._held(found)) is not None:
             if before - held[0] > _HORIZON:
                 return None
@@ -232,23 +241,23 @@ class Except(BaseTrigger):
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def anchored(trigger: Any, at: Instant) -> Any:
-    """Return the trigger with its grid fixed at ``at``, if it is one of the built-in triggers."""
-    return trigger.anchored(at) if isinstance(trigger, BaseTrigger) else trigger
-
-
-def notes_of(trigger: object, start: Instant, end: Instant) -> list[Note]:
+def notes_of(trigger: InstantTrigger, start: Instant, end: Instant) -> list[Note]:
     """Return a trigger's notes; a user's trigger has none."""
     return trigger.notes(start, end) if isinstance(trigger, BaseTrigger) else []
+
+
+def zones_of(trigger: InstantTrigger) -> Iterable[tzinfo]:
+    """Return the zones that a trigger's own times are in, where it is one that knows of zones."""
+    return trigger.zones() if isinstance(trigger, BaseTrigger) else ()
 
 
 def _within(at: Instant) -> Instant:
     return min(max(at, FIRST_INSTANT), LAST_INSTANT)
 
 
-def _zone_of(trigger: Any) -> tzinfo:
+def _zone_of(trigger: InstantTrigger) -> tzinfo:
     """Return the zone of a trigger's times."""
-    zones = {zone_name(zone): zone for zone in _zones(trigger)}
+    zones = {zone_name(zone): zone for zone in zones_of(trigger)}
     if len(zones) > 1:
         raise TriggerError(
             f"except_: the parts are in several zones ({', '.join(sorted(zones))}); "
@@ -258,13 +267,5 @@ def _zone_of(trigger: Any) -> tzinfo:
     return next(iter(zones.values()), UTC)
 
 
-def _zones(trigger: Any) -> Iterator[tzinfo]:
-    zone = getattr(trigger, "timezone", None)
-    if isinstance(trigger, BaseTrigger) and isinstance(zone, tzinfo):
-        yield zone
-    for part in trigger.triggers if isinstance(trigger, AnyOf) else ():
-        yield from _zones(part)
-
-
-def _zone_name_of(trigger: Any) -> str | None:
-    return next((zone_name(zone) for zone in _zones(trigger)), None)
+def _zone_name_of(trigger: InstantTrigger) -> str | None:
+    return next((zone_name(zone) for zone in zones_of(trigger)), None)

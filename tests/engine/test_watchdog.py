@@ -16,6 +16,7 @@ import pytest
 from asyncsched import Provide, Scheduler
 from asyncsched._core.context import _current
 from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.records import RunRecord
 from asyncsched._engine import watchdog as stall
 from asyncsched._engine.watchdog import StallWatcher
 from asyncsched.events import LoopStalled
@@ -32,9 +33,9 @@ Told = list[tuple[str | None, str | None, int, str]]
 
 
 class Watched:
-    def __init__(self) -> None:
+    def __init__(self, **more: Any) -> None:
         self.told: Told = []
-        self.watcher = StallWatcher(0.05, on_stall=lambda *what: self.told.append(what))
+        self.watcher = StallWatcher(0.05, on_stall=lambda *what: self.told.append(what), **more)
 
     async def run(self, func: Callable[[], Awaitable[Any]], job: str) -> str:
         """Run ``func`` as a job that the watcher knows of; return the run's id."""
@@ -227,6 +228,24 @@ async def test_a_job_is_named_by_what_is_opened_for_it_and_only_its_own_frames_a
     assert (told[0].job, told[0].run_id) == ("opened", run.id)
     files = re.findall(r'File "([^"]+)", line \d+, in (\w+)', told[0].stack)
     assert files == [(__file__, "factory")]
+
+
+@on_every_loop
+@pytest.mark.anyio
+async def test_a_run_is_found_by_the_code_that_executes_its_attempt_whatever_that_is_called() -> None:
+    run = RunRecord(7, "crunch", 0)
+
+    async def anything() -> None:
+        await blocks()
+
+    watched = Watched(run_in=lambda frame: run if frame.f_code is anything.__code__ else None)
+    watched.watcher.start()
+    watched.watcher.busy()
+    await anything()
+    await until(lambda: bool(watched.told))
+    watched.watcher.idle()
+    watched.watcher.stop()
+    assert watched.told[0][:2] == ("crunch", f"{7:032x}")
 
 
 STOPPED = """

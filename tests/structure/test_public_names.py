@@ -28,7 +28,9 @@ def test_every_name_of_the_contract_is_there() -> None:
     assert set(CONTRACT.split()) <= set(PUBLIC)
 
 
-@pytest.mark.parametrize("module, public", [("_core.errors", "asyncsched"), ("_core.events", "asyncsched.events")])
+@pytest.mark.parametrize(
+    "module, public", [("_core.errors", "asyncsched"), ("_core.events", "asyncsched.events")]
+)
 def test_every_error_and_event_has_its_public_name(module: str, public: str) -> None:
     where = importlib.import_module(f"asyncsched.{module}")
     made = {name for name, value in vars(where).items() if getattr(value, "__module__", "") == where.__name__}

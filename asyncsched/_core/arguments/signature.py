@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import AsyncExitStack
+from typing import Any, Protocol, runtime_checkable
 
 from asyncsched._core.arguments.functions import type_hints
 from asyncsched._core.errors import ArgumentError, ConfigurationError
@@ -16,6 +17,15 @@ if typing.TYPE_CHECKING:
     from asyncsched._core.arguments.codec import Codec
 
 _NO_KWARGS: dict[str, Any] = {}  # shared by all runs: an empty dict takes 64 bytes, and there are many runs
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """Fills a parameter for each attempt: what stands in its ``Annotated``, as ``Provide`` does."""
+
+    async def enter(self, stack: AsyncExitStack, /) -> Any:
+        """Return the parameter's value, and leave to ``stack`` what is to be closed after the attempt."""
+        ...
 
 
 class Signature:
@@ -139,7 +149,7 @@ class Signature:
         return self._codec
 
 
-def _provided(func: Callable[..., Any], signature: inspect.Signature, job: str) -> dict[str, Any]:
+def _provided(func: Callable[..., Any], signature: inspect.Signature, job: str) -> dict[str, Provider]:
     """Return the parameters whose ``Annotated`` has a provider: an object with an ``enter`` method."""
     if not any("Annotated" in str(p.annotation) or p.annotation for p in signature.parameters.values()):
         return {}
@@ -153,7 +163,7 @@ def _provided(func: Callable[..., Any], signature: inspect.Signature, job: str) 
             )
     for name, hint in hints.items():
         for item in getattr(hint, "__metadata__", ()):
-            if name in signature.parameters and callable(getattr(item, "enter", None)):
+            if name in signature.parameters and isinstance(item, Provider):
                 found[name] = item
     return found
 

@@ -6,7 +6,6 @@ Nothing here walks through the slots of an outage; it costs the same after a sec
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
@@ -81,9 +80,8 @@ def replanned(record: ScheduleRecord, now: Instant) -> ScheduleRecord | None:
     if record.next_slot is None or record.next_due is None or record.next_due <= now:
         return None  # the misfire rule decides about a slot that is due already
     again = replace(record)
-    anchored: Callable[[Instant], InstantTrigger] | None = getattr(record.trigger, "anchored", None)
-    if anchored is not None and record.anchor > now + WRONG_CLOCK:
-        again.trigger, again.anchor = anchored(now), now
+    if record.anchor > now + WRONG_CLOCK:
+        again.trigger, again.anchor = record.trigger.anchored(now), now
     settled = record.anchor <= record.cursor <= now + WRONG_CLOCK
     found = first_slot(again, max(now, record.cursor) if settled else now)
     if found is None or found.slot >= record.next_slot:
@@ -168,9 +166,9 @@ def _lost(trigger: InstantTrigger, oldest: Instant, newest: Instant, run: list[S
 
 def count_slots(trigger: InstantTrigger, after: Instant, upto: Instant) -> tuple[int, bool]:
     """Return how many slots lie after ``after`` and at or before ``upto``, and whether that is exact."""
-    at_once: Callable[[Instant, Instant], int] | None = getattr(trigger, "count", None)
-    if at_once is not None:
-        return at_once(after, upto), True
+    counted = trigger.count(after, upto)
+    if counted is not None:
+        return counted, True
     count = 0
     at = trigger.next_instant(after)
     while at is not None and at <= upto:

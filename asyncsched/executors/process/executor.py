@@ -16,6 +16,7 @@ from asyncsched._backends.base import Future, Port
 from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_port
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
+from asyncsched.abc import Clock, Executor, ExecutorTraits
 from asyncsched.executors.process.bootstrap import hello, main_file
 from asyncsched.executors.process.calls import RemoteError as RemoteError
 from asyncsched.executors.process.calls import WorkerDied as WorkerDied
@@ -24,10 +25,9 @@ from asyncsched.executors.process.worker import DIED, WorkerProcess
 
 if TYPE_CHECKING:
     from asyncsched._core.context import CurrentRun
-    from asyncsched.abc import Clock
 
 
-class ProcessExecutor:
+class ProcessExecutor(Executor):
     """Runs plain functions in worker processes.
 
     Cancelling a run kills its worker: SIGTERM, so that ``finally`` blocks run, and SIGKILL after
@@ -51,15 +51,9 @@ class ProcessExecutor:
 
     """
 
-    announces = True
-    """Whether ``run`` calls ``began()`` of the run's link when the function itself begins.
-
-    A new worker has to start and to import the job's module first, which may take longer than the job.
-    A timeout that counted this time would kill one new worker after another.
-    """
-
-    elsewhere = True
-    """Whether functions run hold this process, without its context variables."""
+    # A new worker has to start and to import the job's module first, which may take longer than the job.
+    # A timeout that counted this time would kill one new worker after another.
+    traits = ExecutorTraits(elsewhere=True, announces=True)
 
     def __init__(
         self,

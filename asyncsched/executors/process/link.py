@@ -67,6 +67,9 @@ class ProcessLink:
             self._send()
             self._over = True
 
+    def began(self) -> None:
+        """Do nothing: the scheduler's own process was told before the function was called."""
+
     def extend(self, micros: int) -> None:
         if not self._over:
             self._pipe.send(EXTEND, pickle.dumps(micros))

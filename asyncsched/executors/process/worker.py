@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from asyncsched._core.context import CurrentRun, tell_began
 from asyncsched.executors.process.bootstrap import command
 from asyncsched.executors.process.calls import WorkerDied, error_of
 from asyncsched.executors.process.output import Output, relay_record
@@ -37,7 +38,6 @@ from asyncsched.executors.process.protocol import (
 
 if TYPE_CHECKING:
     from asyncsched._backends.base import Future, Port
-    from asyncsched._core.context import CurrentRun
 
 logger = logging.getLogger("asyncsched.executors")
 
@@ -109,7 +109,7 @@ class WorkerProcess:
         self._reply = reply = self._port.future()
         self._write(RUN, body)
         if self._warm:
-            _tell_began(run)
+            tell_began(run)
         return reply
 
     def stop(self) -> None:
@@ -247,7 +247,7 @@ class WorkerProcess:
             return
         elif kind == BEGAN:
             self._warm = True
-            _tell_began(run)
+            tell_began(run)
         elif kind == PROGRESS:
             run._link.progress(*pickle.loads(body))
         elif kind == EXTEND:
@@ -324,13 +324,6 @@ class WorkerProcess:
             pass
         except PermissionError:  # macOS: the group is a zombie
             pass
-
-
-def _tell_began(run: CurrentRun) -> None:
-    """Tell the run's link, if it has a ``began``, that the function itself begins now."""
-    began = getattr(run._link, "began", None)
-    if began is not None:
-        began()
 
 
 def _signal_name(number: int) -> str:

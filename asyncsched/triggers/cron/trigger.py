@@ -125,6 +125,10 @@ class Cron(BaseTrigger):
         words += f", from {_minute(self.start)}" if self.start else ""
         return words + (f", until {_minute(self.end)}" if self.end else "")
 
+    def zones(self) -> tuple[tzinfo]:
+        """Return the zone whose wall clock it follows."""
+        return (self.timezone,)
+
     def notes(self, start: Instant, end: Instant) -> list[tuple[Instant, str]]:
         """Return the effects of the zone's clock changes from ``start`` to ``end`` on this schedule.
 
