@@ -14,6 +14,7 @@ from asyncsched._core.instants import HOUR
 from asyncsched._core.jobs import Declared, Job
 from asyncsched._core.models import Schedule
 from asyncsched._core.requests import RunQuery
+from asyncsched._core.rules.retention import Bounds
 from asyncsched._core.trigger import Trigger
 from asyncsched._engine.reconcile import new_schedule
 from asyncsched._engine.runtime import Runtime
@@ -23,7 +24,6 @@ from asyncsched._scheduler.enqueue import Enqueue
 from asyncsched._scheduler.queries import EVERYTHING
 from asyncsched._scheduler.registry import Registry
 from asyncsched._scheduler.schedules import Operations
-from asyncsched.stores.memory.history import Bounds
 from asyncsched.stores.memory.store import MemoryStore
 
 F = TypeVar("F", bound=Callable[..., Any])
