@@ -78,6 +78,11 @@ class _Rare(Generic[V]):
             run.rare = {self._name: value}
 
 
+def rank_of(ready_at: Instant, priority: int) -> Instant:
+    """Return where a run stands among those that are ready: a point of priority is worth a minute of waiting."""
+    return ready_at - priority * MINUTE
+
+
 class RunRecord:
     """One run.
 
@@ -135,7 +140,7 @@ class RunRecord:
         self.ready_at: Instant | None = due
         self.priority = priority
         # The same number where it can be: a million pending runs hold 32 bytes less each.
-        self.rank = due - priority * MINUTE if priority else due
+        self.rank = rank_of(due, priority) if priority else due
         self.executor = executor
         self.arguments = arguments
         self.tags = tags

@@ -15,6 +15,9 @@ CatchUp = Literal["latest", "all", "none"]
 
 FINAL_STATES: frozenset[str] = frozenset(get_args(State)) - {"pending", "running"}
 
+FAILURES: tuple[str, ...] = ("failed", "timed_out", "lost")
+"""The outcomes that count as a failure of the schedule."""
+
 OVERLAPS: tuple[str, ...] = get_args(Overlap)
 
 QUEUE_ALL_LIMIT = 100

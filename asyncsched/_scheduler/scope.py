@@ -14,6 +14,7 @@ from asyncsched._core.instants import HOUR
 from asyncsched._core.jobs import Declared, Job
 from asyncsched._core.models import Schedule
 from asyncsched._core.requests import RunQuery
+from asyncsched._core.rules.retention import Bounds
 from asyncsched._core.trigger import Trigger
 from asyncsched._engine.pipeline import Runnables
 from asyncsched._engine.runtime import Runtime
@@ -26,7 +27,6 @@ from asyncsched._scheduler.queries import Queries
 from asyncsched._scheduler.registry import Registry
 from asyncsched._scheduler.runs import Runs
 from asyncsched._scheduler.schedules import Schedules
-from asyncsched.stores.memory.history import Bounds
 from asyncsched.stores.memory.store import MemoryStore
 
 F = TypeVar("F", bound=Callable[..., Any])

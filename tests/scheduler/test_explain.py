@@ -9,8 +9,8 @@ import pytest
 
 from asyncsched import Cron, Explanation, Interval, Misfire, RateLimit, Scheduler, UnknownSchedule
 from asyncsched._core.instants import Now, to_instant
+from asyncsched._core.rules.retention import Bounds
 from asyncsched.stores.memory import MemoryStore
-from asyncsched.stores.memory.history import Bounds
 from asyncsched.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio

@@ -37,12 +37,12 @@ from asyncsched import (
 )
 from asyncsched._core.context import CurrentRun
 from asyncsched._core.rules.outcome import RESULT_LIMIT
+from asyncsched._core.rules.retention import DEAD_LETTERS, KEPT_PER_SCHEDULE, Bounds
 from asyncsched._core.states import OVERLAPS, QUEUE_ALL_LIMIT
 from asyncsched._scheduler.options import Options
 from asyncsched.executors.loop import LoopExecutor
 from asyncsched.executors.process import ProcessExecutor
 from asyncsched.executors.thread import ThreadExecutor
-from asyncsched.stores.memory.history import DEAD_LETTERS, KEPT_PER_SCHEDULE, Bounds
 from asyncsched.stores.postgres import PostgresStore
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock

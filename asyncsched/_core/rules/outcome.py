@@ -8,9 +8,9 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from asyncsched._core.errors import ArgumentError, ConfigurationError, Discard, Snooze, TryAgain
-from asyncsched._core.instants import SECOND, Instant, to_micros
+from asyncsched._core.instants import SECOND, to_micros
 from asyncsched._core.models import ErrorInfo
-from asyncsched._core.records import AttemptRecord, RunRecord
+from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Verdict
 from asyncsched._core.text import safe_repr
 
@@ -29,6 +29,9 @@ _TRACEBACK_LIMIT = 64 * 1024
 
 _AT_ONE_INSTANT = 100
 """How often a run may begin at one and the same microsecond."""
+
+COMPLETED = "completed in a transaction"
+"""Stands as the reason for a cancel where the run's own transaction has written that it succeeded."""
 
 _SUCCEEDED = Verdict("succeeded")
 
@@ -148,6 +151,39 @@ def _failed(job: Job, run: RunRecord, error: BaseException, now: Now, state: str
     return Verdict(state, error=info, pause_after=job.pause_after)
 
 
+def heeding(verdict: Verdict, cancel_requested: str | None) -> Verdict:
+    """Return the verdict that holds where a cancel was requested while the attempt ended by itself.
+
+    Nothing that is to be cancelled begins again; and what a run's own transaction has written is so.
+    """
+    if cancel_requested is None:
+        return verdict
+    if cancel_requested == COMPLETED:
+        return Verdict("succeeded", result=verdict.result)
+    if verdict.state != "pending":
+        return verdict
+    return Verdict("cancelled", cancel_requested, error=verdict.error, attempt=verdict.attempt)
+
+
+def abandoned(run: RunRecord, why: str, now: Now, spent: bool) -> Verdict:
+    """Return the verdict on the attempt of a run whose holder is gone.
+
+    Args:
+        run: as it stands.
+        why: kept with the run.
+        now: the moment.
+        spent: whether the attempt counts; if it does not, the run may begin again in any case.
+
+    """
+    if run.cancel_requested == COMPLETED:
+        return Verdict("succeeded")
+    if run.cancel_requested is not None:
+        return Verdict("cancelled", run.cancel_requested, attempt="lost")
+    if not spent or run.attempt < run.max_attempts:
+        return Verdict("pending", why, ready_at=now.wall, spent=spent, attempt="lost")
+    return Verdict("lost", why)
+
+
 def leaf(error: BaseException) -> BaseException:
     """Return the only exception in a group of one: a job's own task group wraps what it raises."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
@@ -199,18 +235,3 @@ def _reason(error: Discard) -> str:
 def _writable(text: str) -> str:
     """Return the text without what neither a log nor a database takes: half characters, and nothing at all."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-
-
-ATTEMPTS_KEPT = 200
-
-
-def past_attempts(run: RunRecord, verdict: Verdict, now: Instant) -> list[AttemptRecord] | None:
-    """Return the attempts that a run has behind it once this one has ended."""
-    if verdict.state == "succeeded" and run.attempts is None:
-        return None
-    assert run.started_at is not None
-    past = AttemptRecord(run.attempt, run.started_at, now, verdict.attempt, verdict.why, verdict.error)
-    kept = [*(run.attempts or ()), past]
-    if len(kept) > ATTEMPTS_KEPT:  # one that snoozes for ever: its first attempt and its newest stay
-        del kept[1]
-    return kept

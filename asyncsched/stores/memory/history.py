@@ -5,29 +5,15 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from asyncsched._core.instants import DAY, Instant
+from asyncsched._core.instants import Instant
 from asyncsched._core.records import RunRecord
+from asyncsched._core.rules.retention import DEAD_LETTERS, KEPT_PER_SCHEDULE, Bounds, is_dead_letter
+from asyncsched._core.rules.transitions import answers_for_key
+from asyncsched._core.states import FAILURES
 
-KEPT_PER_SCHEDULE = 20
-DEAD_LETTERS = 30 * DAY
 _RECORD_BYTES = 700
 _SWEEP = 1000
-_DEAD = frozenset({"failed", "timed_out", "lost"})
-
-
-@dataclass(slots=True)
-class Bounds:
-    """How much history is kept: microseconds, runs, and bytes.
-
-    Whatever they say, the last 20 runs and the last failure of each schedule stay, and dead letters
-    for 30 days. Those are bounded by the same count and bytes once more, the newest staying.
-    """
-
-    age: int = 7 * DAY
-    count: int = 100_000
-    size: int = 256 * 1024 * 1024
 
 
 class _Recent:
@@ -38,11 +24,6 @@ class _Recent:
     def __init__(self) -> None:
         self.ended = 0
         self.failure: RunRecord | None = None
-
-
-def is_dead_letter(run: RunRecord) -> bool:
-    """Whether a run ended without success and without an attempt left, and is kept to be run again."""
-    return run.state in _DEAD or (run.state == "cancelled" and run.why == "shutdown")
 
 
 def size_of(run: RunRecord) -> int:
@@ -149,9 +130,9 @@ class History:
         return bool(order) and (order[0].finished_at or 0) < now - bounds.age
 
     def _keeps(self, run: RunRecord, now: Instant) -> bool:
+        if run.state == "succeeded" and answers_for_key(run, now):
+            return True
         finished = run.finished_at or 0
-        if run.key_ttl and run.state == "succeeded" and finished + run.key_ttl > now:
-            return True  # it still answers for its key
         return (is_dead_letter(run) and finished >= now - DEAD_LETTERS) or self._is_recent(run)
 
     def _is_recent(self, run: RunRecord) -> bool:
@@ -165,5 +146,5 @@ class History:
         if recent is None:
             recent = self._recent[schedule] = _Recent()
         recent.ended = run.queue = recent.ended + 1
-        if run.state in _DEAD:
+        if run.state in FAILURES:
             recent.failure = run

@@ -6,6 +6,7 @@ from typing import Any
 
 from asyncsched._core.instants import Now
 from asyncsched._core.records import RunRecord
+from asyncsched._core.rules.transitions import answers_for_key, keeps_key
 
 
 class Keys:
@@ -22,9 +23,7 @@ class Keys:
         if run.key is None:
             return None
         holder = self._holders.get((run.job, run.key))
-        if holder is None or holder.live:
-            return holder
-        if holder.finished_at is not None and now.wall < holder.finished_at + holder.key_ttl:
+        if holder is None or answers_for_key(holder, now.wall):
             return holder
         del self._holders[run.job, run.key]
         return None
@@ -33,6 +32,11 @@ class Keys:
         """Give a run its key, if it has one."""
         if run.key is not None:
             self._holders[run.job, run.key] = run
+
+    def settle(self, run: RunRecord) -> None:
+        """Free the key of a run that has ended, unless it keeps it for a while."""
+        if run.key is not None and not keeps_key(run):
+            self.drop(run)
 
     def drop(self, run: RunRecord) -> None:
         """Free the key of a run, if it is its own."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from asyncsched._core.instants import Instant
 from asyncsched._core.records import Permit, RunRecord
 from asyncsched._core.rules.admission import gcra
+from asyncsched._core.rules.transitions import park
 from asyncsched.stores.memory.run_queue import RunQueue
 
 _SWEEP = 1024
@@ -66,7 +67,7 @@ class Limiter:
         # A run is dropped before it first begins; its retries wait for their turn like anybody's.
         if shut.drop and run.started_at is None:
             return "drop"
-        run.waits_for, run.ready_at = shut.key, None
+        park(run, shut.key)
         self._places[shut.key].waiting.push(run.rank, run)
         self._pass_on(run, now)
         return "wait"

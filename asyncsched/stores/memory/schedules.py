@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from asyncsched._core.instants import Instant
 from asyncsched._core.records import RunRecord, ScheduleRecord, Stretch
-from asyncsched._core.requests import Verdict
-
-STRETCHES_KEPT = 1000
-_FAILURES = frozenset({"failed", "timed_out", "lost"})
+from asyncsched._core.rules.retention import STRETCHES_KEPT
+from asyncsched._core.rules.transitions import lengthened, pause_after_failures
+from asyncsched._core.states import FAILURES
 
 
 class ScheduleEntry:
@@ -47,39 +46,31 @@ class ScheduleEntry:
             return following
         return None
 
-    def count(self, run: RunRecord, verdict: Verdict, now: Instant) -> None:
-        """Count failures in a row, and pause the schedule when they are as many as the job allows."""
+    def count(self, run: RunRecord, most: int, now: Instant) -> ScheduleRecord | None:
+        """Count failures in a row; return the schedule if they are ``most``, for which it is paused."""
         record = self.record
         if record is None:
-            return
+            return None
         if run.state == "succeeded":
             record.failures = 0
-        elif run.state in _FAILURES:
+        elif run.state in FAILURES:
             record.failures += 1
-            if verdict.pause_after and record.failures >= verdict.pause_after and not record.paused:
-                record.paused = True
-                record.paused_at = now
-                record.by = "asyncsched"
-                record.note = f"paused after {record.failures} failures in a row"
-                record.revision += 1
-                verdict.paused = record
+            if pause_after_failures(record, most, now):
+                return record
+        return None
 
     # ── slots without a run ──────────────────────────────────────────────────────────────────
 
     def skip(self, stretch: Stretch, before: Instant | None = None) -> Stretch:
         """Write down a stretch; it is one with the newest if that has the same reason and ends at ``before``."""
         kept = self.stretches
-        if before is not None and kept and kept[-1].last == before and kept[-1].reason == stretch.reason:
-            newest = kept[-1]
-            newest.last = stretch.last
-            newest.count += stretch.count
-            newest.exact = newest.exact and stretch.exact
-        else:
-            kept.append(Stretch(
-                stretch.schedule, stretch.first, stretch.last, stretch.count, stretch.reason, stretch.exact
-            ))  # fmt: skip
+        written = lengthened(kept[-1] if kept else None, stretch, before)
+        if written is stretch:
+            kept.append(stretch)
             if len(kept) > STRETCHES_KEPT:
                 del kept[: STRETCHES_KEPT // 10]
+        else:
+            kept[-1] = written
         return stretch
 
 

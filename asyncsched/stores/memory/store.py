@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from asyncsched._backends.turns import in_turns
-from asyncsched._core.instants import MINUTE, Instant, Now
+from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import JobPause, RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.requests import Added, Claim, Claimed, Ending, Firing, RunQuery, Verdict
 from asyncsched._core.rules.admission import admit
-from asyncsched._core.rules.outcome import past_attempts
-from asyncsched.stores.memory.history import Bounds, History
+from asyncsched._core.rules.outcome import heeding
+from asyncsched._core.rules.retention import Bounds
+from asyncsched._core.rules.transitions import advance, begin, drop, end, move, park, take_over, wake
+from asyncsched.stores.memory.history import History
 from asyncsched.stores.memory.keys import Keys, same
 from asyncsched.stores.memory.query import select
 from asyncsched.stores.memory.schedules import ScheduleEntry
@@ -125,11 +127,9 @@ class MemoryStore:
     def _found(self, holder: RunRecord, run: RunRecord, replace: bool, now: Now) -> Added:
         if replace and holder.state == "pending":
             self._waiting.leave(holder, now)
-            holder.arguments = run.arguments
-            holder.permits = run.permits
-            holder.priority = run.priority
-            holder.key_ttl = run.key_ttl
-            self._move(holder, run.due, run.steady)
+            take_over(holder, run)
+            self._waiting.until_ready(holder)
+            self._waiting.notify()
             return Added(holder, False)
         return Added(holder, False, conflict=not same(holder.arguments, run.arguments))
 
@@ -152,7 +152,9 @@ class MemoryStore:
             free = claim.free.get(name, 0)
             room = claim.most  # each executor's own: a flood for one must not keep the others waiting
             while free > 0 and room > 0 and (run := queue.pop()) is not None:
-                if self._begin(run, claim, claimed, now):
+                if self._may_begin(run, claim, claimed, now):
+                    begin(run, claim.holder, now)
+                    claimed.runs.append(run)
                     free -= 1
                     room -= 1
             if free > 0 and queue.peek() is not None:
@@ -171,10 +173,7 @@ class MemoryStore:
         if record.revision != firing.revision or record.paused:
             return
         before = record.cursor
-        record.revision += 1
-        record.cursor = firing.cursor
-        record.next_slot = firing.next_slot
-        record.next_due = firing.next_due
+        advance(record, firing)
         if firing.stretch is not None:
             claimed.skipped.append(entry.skip(firing.stretch, before))
         for run in firing.runs:
@@ -207,7 +206,7 @@ class MemoryStore:
             decision = "wait" if entry.live else "run"
         self._runs[run.id] = entry.live[run.id] = entry.slots[run.slot] = run
         if decision == "wait":
-            run.waits_for, run.ready_at = "overlap", None
+            park(run, "overlap")
         else:
             self._waiting.until_its_turn(run)
 
@@ -217,40 +216,30 @@ class MemoryStore:
             if other.state == "running":
                 self._ask(other, "replaced")
             else:
-                self._finish(other, Verdict("cancelled", "replaced"), now)
+                self._drop(other, "replaced", now)
                 claimed.dropped.append(other)
 
-    def _begin(self, run: RunRecord, claim: Claim, claimed: Claimed, now: Now) -> bool:
-        if (hindrance := self._hindrance(run, claim)) is not None:
-            self._waiting.park(*hindrance, run, now)  # it gives up its turn, not its place in the line
-            return False
-        if run.rare is not None and run.permits and not self._permitted(run, claimed, now):
-            return False
-        run.state = "running"
-        run.holder = claim.holder
-        run.attempt += 1
-        run.started_at = now.wall
-        if run.late is None:
-            run.late = (now.steady if run.steady else now.wall) - run.due
-        claimed.runs.append(run)
-        return True
-
-    def _hindrance(self, run: RunRecord, claim: Claim) -> tuple[str, str] | None:
-        """Return what nobody may begin now, of the run's: its unknown job, or what is paused."""
+    def _may_begin(self, run: RunRecord, claim: Claim, claimed: Claimed, now: Now) -> bool:
+        """Whether a ready run may begin; one that may not is put aside, or dropped."""
         if claim.jobs is not None and run.job not in claim.jobs:
-            return "unknown", run.job
-        if run.job in self._paused_jobs:
-            return "job", run.job
-        if run.schedule is not None and run.origin == "schedule":
-            record = self._record(run.schedule)
-            if record is not None and record.paused:
-                return "schedule", run.schedule
-        return None
+            kind, name = "unknown", run.job
+        elif run.job in self._paused_jobs:
+            kind, name = "job", run.job
+        elif run.schedule is not None and run.origin == "schedule" and self._is_paused(run.schedule):
+            kind, name = "schedule", run.schedule
+        else:
+            return run.rare is None or not run.permits or self._permitted(run, claimed, now)
+        self._waiting.park(kind, name, run, now)  # it gives up its turn, not its place in the line
+        return False
+
+    def _is_paused(self, schedule: str) -> bool:
+        record = self._record(schedule)
+        return record is not None and record.paused
 
     def _permitted(self, run: RunRecord, claimed: Claimed, now: Now) -> bool:
         answer = self._waiting.limiter.take(run, now.steady)
         if answer == "drop":
-            self._finish(run, Verdict("cancelled", "rate_limited"), now)
+            self._drop(run, "rate_limited", now)
             claimed.dropped.append(run)
         return answer == "yes"
 
@@ -263,65 +252,41 @@ class MemoryStore:
         """Do what ``record`` does, for one: there is nothing to await."""
         if run.state != "running":
             return False
-        if run.rare is not None or verdict.state != "succeeded":
-            if run.attempts is not None or verdict.state != "succeeded":
-                run.attempts = past_attempts(run, verdict, now.wall)
+        if run.rare is not None:
+            if verdict.state == "pending":
+                verdict = heeding(verdict, run.cancel_requested)
             if run.permits:
                 self._waiting.limiter.give_back(run, now.steady)
-        if verdict.state != "pending":
-            self._finish(run, verdict, now)
-        elif run.cancel_requested is not None:
-            # A cancel that was asked while the attempt failed by itself: nothing may begin again.
-            # `run` then says what became of it, not the verdict: whoever recorded looks there.
-            self._finish(run, Verdict("cancelled", run.cancel_requested, error=verdict.error), now)
-        else:
-            self._wait_again(run, verdict)
+        end(run, verdict, now)
+        if run.state == "pending":
+            self._waiting.until_ready(run)
+            self._waiting.notify()
+            return True
+        entry = self._ended(run, now)
+        if entry is not None and run.origin == "schedule":
+            verdict.paused = entry.count(run, verdict.pause_after, now.wall)
         return True
 
-    def _wait_again(self, run: RunRecord, verdict: Verdict) -> None:
-        run.state = "pending"
-        run.holder = 0
-        run.cancel_requested = None
-        run.error = verdict.error
-        run.why = verdict.why
-        if not verdict.spent:
-            run.attempt -= 1
-        assert verdict.ready_at is not None
-        run.ready_at = verdict.ready_at
-        run.steady = True  # a delay: a step of the wall clock does not exist for it
-        run.rank = run.ready_at - run.priority * MINUTE
-        self._waiting.until_ready(run)
-        self._waiting.notify()
+    def _drop(self, run: RunRecord, why: str, now: Now) -> None:
+        self._waiting.leave(run, now)
+        drop(run, why, now.wall)
+        self._ended(run, now)
 
-    def _finish(self, run: RunRecord, verdict: Verdict, now: Now) -> None:
-        if run.state == "pending":
-            self._waiting.leave(run, now)
-        run.ready_at = None
-        run.state = verdict.state
-        run.why = verdict.why
-        run.result = verdict.result
-        run.finished_at = now.wall
-        if run.rare is not None or verdict.error is not None:
-            run.waits_for = None
-            run.error = verdict.error
-            if not (run.state == "succeeded" and run.key_ttl):
-                self._keys.drop(run)
+    def _ended(self, run: RunRecord, now: Now) -> ScheduleEntry | None:
+        """Let go of what a run with an outcome had, and return what is known of its schedule."""
+        if run.rare is not None:
+            self._keys.settle(run)
         entry = None
         if run.schedule is not None:
             entry = self._entries.get(run.schedule)
             if entry is not None and run.origin == "schedule":
-                self._settle(run, entry, verdict, now)
+                entry.live.pop(run.id, None)
+                if entry.live and (following := entry.next_to_go()) is not None:
+                    wake(following)
+                    self._waiting.until_ready(following)
+                    self._waiting.notify()
         self._history.push(run, now.wall, entry is not None and entry.record is not None)
-
-    def _settle(self, run: RunRecord, entry: ScheduleEntry, verdict: Verdict, now: Now) -> None:
-        """Let the next run of the schedule go on, and count failures in a row."""
-        entry.live.pop(run.id, None)
-        if entry.live and (following := entry.next_to_go()) is not None:
-            following.waits_for = None
-            following.ready_at = following.due
-            self._waiting.until_ready(following)
-            self._waiting.notify()
-        entry.count(run, verdict, now.wall)
+        return entry
 
     async def note(self, run: RunRecord, now: Now) -> None:
         pass  # the progress stands on the record already
@@ -331,7 +296,7 @@ class MemoryStore:
         if run is not None and run.state == "running":
             self._ask(run, why)
         elif run is not None and run.state == "pending":
-            self._finish(run, Verdict("cancelled", why), now)
+            self._drop(run, why, now)
         return run
 
     def _ask(self, run: RunRecord, why: str) -> None:
@@ -343,21 +308,13 @@ class MemoryStore:
     async def move(self, run_id: int, due: Instant, steady: bool, now: Now) -> RunRecord | None:
         run = self._runs.get(run_id)
         if run is not None and run.state == "pending":
-            if run.waits_for == "overlap":  # it still waits for the run before it
-                run.due, run.steady = due, steady
-                run.rank = due - run.priority * MINUTE
-            else:
+            if run.waits_for != "overlap":
                 self._waiting.leave(run, now)
-                self._move(run, due, steady)
+            move(run, due, steady)
+            if run.ready_at is not None:
+                self._waiting.until_ready(run)
+                self._waiting.notify()
         return run
-
-    def _move(self, run: RunRecord, due: Instant, steady: bool) -> None:
-        run.waits_for = None
-        run.due = run.ready_at = due
-        run.steady = steady
-        run.rank = due - run.priority * MINUTE
-        self._waiting.until_ready(run)
-        self._waiting.notify()
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import RunRecord
+from asyncsched._core.rules import transitions
 from asyncsched.stores.memory.limiter import Limiter
 from asyncsched.stores.memory.run_queue import RunQueue, take_out
 
@@ -74,7 +75,7 @@ class Waiting:
 
     def park(self, kind: str, name: str, run: RunRecord, now: Now) -> None:
         """Put a run aside that nobody may begin now: its ``job`` or ``schedule`` is paused, or ``unknown``."""
-        run.waits_for, run.ready_at = "job" if kind == "unknown" else "paused", None
+        transitions.park(run, "job" if kind == "unknown" else "paused")
         self._parked.setdefault((kind, name), {})[run.id] = run
         if run.permits:
             self.limiter.leave(run, now.steady)
@@ -82,7 +83,7 @@ class Waiting:
     def release(self, kind: str, name: str) -> None:
         """Let those go on that were put aside for this reason."""
         for run in self._parked.pop((kind, name), {}).values():
-            run.waits_for, run.ready_at = None, run.due
+            transitions.wake(run)
             self.until_its_turn(run)
         self.notify()
 

@@ -15,9 +15,6 @@ from typing import Any
 from asyncsched._core.errors import ArgumentError
 from asyncsched._core.text import safe_repr
 
-COMPLETED = "completed in a transaction"
-"""What stands where a cancel is asked for, once a run's success was written by its own job."""
-
 _STYLES: dict[str, Callable[[int], str]] = {
     "qmark": lambda number: "?",
     "format": lambda number: "%s",

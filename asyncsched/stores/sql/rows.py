@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncsched._core.checks import can_be_kept
 from asyncsched._core.errors import ArgumentError
-from asyncsched._core.instants import MINUTE
 from asyncsched._core.models import ErrorInfo, Progress
 from asyncsched._core.records import AttemptRecord, Permit, RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.text import describe_error, safe_repr
@@ -71,7 +70,7 @@ def new_run(
     )
     return (
         namespace, run_id(run.id), run.job, run.due, run.executor, run.schedule, run.origin, run.slot,
-        None if waits_for else run.due, run.due - run.priority * MINUTE, run.priority, waits_for,
+        None if waits_for else run.due, run.rank, run.priority, waits_for,
         arguments, key, key, key_ttl, _dumps(run.tags) if run.tags else None,
         _dumps(permits) if permits else None, run.max_attempts, _dumps(context_vars) if context_vars else None,
     )  # fmt: skip
@@ -238,7 +237,9 @@ def as_dict(record: RunRecord, **more: Any) -> Mapping[str, Any]:
     """Return what ``replace_run`` needs of a run."""
     return {
         "due": record.due,
-        "rank": record.due - record.priority * MINUTE,
+        "ready_at": record.ready_at,
+        "rank": record.rank,
+        "waits_for": record.waits_for,
         "arguments": record.arguments,
         "permits": _dumps(record.permits) if record.permits else None,
         "priority": record.priority,

@@ -2,7 +2,8 @@
 
 Those of ``sql/common`` are every database's; those of ``<dialect>/sql`` are written in its own words.
 
-``{run}`` and ``{schedule}`` stand for the columns of ``_rows``, so their order is written down once.
+``{run}`` and ``{schedule}`` stand for the columns of ``rows``, so their order is written down once, and
+``{dead_letter}`` for the condition of ``rules/retention``.
 Parameters are ``:name``, or ``?`` where many rows go in at once.
 """
 
@@ -14,10 +15,16 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from asyncsched._core.rules.retention import dead_letter_sql
 from asyncsched.stores.sql.rows import RUN_COLUMNS, SCHEDULE_COLUMNS
 
 _COMMON = Path(__file__).parent / "common"
 _STORES = Path(__file__).parents[1]
+_PARTS = {
+    "{run}": RUN_COLUMNS,
+    "{schedule}": SCHEDULE_COLUMNS,
+    "{dead_letter}": f"({dead_letter_sql('r')})",
+}
 _HEAD = re.compile(r"^-- name: (\w+)\n((?:--.*\n)*)", re.MULTILINE)
 
 
@@ -36,7 +43,9 @@ def parse(text: str) -> dict[str, str]:
     found = {}
     for head, end in zip(heads, ends, strict=True):
         sql = text[head.end() : end].strip().removesuffix(";")
-        found[head[1]] = sql.replace("{run}", RUN_COLUMNS).replace("{schedule}", SCHEDULE_COLUMNS)
+        for part, written in _PARTS.items():
+            sql = sql.replace(part, written)
+        found[head[1]] = sql
     return found
 
 

@@ -26,10 +26,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 from asyncsched._backends.turns import portions
 from asyncsched._core.checks import can_be_kept
-from asyncsched._core.instants import MINUTE, Instant, Now
+from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import InstanceRecord, JobPause, RunRecord, ScheduleRecord, Stretch
-from asyncsched._core.requests import Added, Changes, Claim, Claimed, Ending, RunQuery, Verdict, Watch
-from asyncsched._core.rules.outcome import past_attempts
+from asyncsched._core.requests import Added, Changes, Claim, Claimed, Ending, RunQuery, Watch
+from asyncsched._core.rules.retention import Bounds
+from asyncsched._core.rules.transitions import end
 from asyncsched.stores.sql.connections import Connected
 from asyncsched.stores.sql.group_commit import Operation, each
 from asyncsched.stores.sql.operations import history, limiter
@@ -92,7 +93,7 @@ class SqlStore(ByUser, Connected):
         self.beat_every = beat
         self.poll_every = poll
         self.migrates = migrate
-        self.bounds = history.Bounds()
+        self.bounds = Bounds()
         self.notified: Callable[[bool, Set[int] | None], None] = lambda work, runs: None
         self._confirmed = 0  # the doubts that are settled
         self._completing: set[int] = set()  # runs whose success may stand in a transaction of their own
@@ -185,7 +186,7 @@ class SqlStore(ByUser, Connected):
         for (run, verdict, now), answer in zip(endings, answers, strict=True):
             self._completing.discard(run.id)
             if answer.held:
-                _apply(run, answer.verdict, now)
+                end(run, answer.verdict, now)
             verdict.paused = answer.paused
         if any(answer.woken for answer in answers):
             self._notify()
@@ -310,17 +311,3 @@ class SqlStore(ByUser, Connected):
 
     def confirm(self, lost_answers: int) -> None:
         self._confirmed = lost_answers
-
-
-def _apply(run: RunRecord, verdict: Verdict, now: Now) -> None:
-    """Bring the holder's own record to where the row stands."""
-    run.attempts = past_attempts(run, verdict, now.wall)
-    run.state, run.why, run.error, run.result = verdict.state, verdict.why, verdict.error, verdict.result
-    run.cancel_requested = None
-    run.ready_at = verdict.ready_at if verdict.state == "pending" else None
-    if verdict.state == "pending":
-        assert verdict.ready_at is not None
-        run.rank = verdict.ready_at - run.priority * MINUTE
-        run.attempt -= 0 if verdict.spent else 1
-    else:
-        run.finished_at = now.wall

@@ -8,7 +8,8 @@ from typing import Any
 from asyncsched._core.errors import SchedulerStateError
 from asyncsched._core.instants import Now
 from asyncsched._core.records import RunRecord
-from asyncsched.stores.sql.drivers import COMPLETED, execute, in_style, rows_of
+from asyncsched._core.rules.outcome import COMPLETED
+from asyncsched.stores.sql.drivers import execute, in_style, rows_of
 from asyncsched.stores.sql.rows import Quarantine, new_run
 from asyncsched.stores.sql.session import Session
 from asyncsched.stores.sql.statements import load

@@ -10,7 +10,8 @@ import pytest
 from asyncsched._core.instants import DAY, HOUR, SECOND
 from asyncsched._core.models import ErrorInfo
 from asyncsched._core.records import RunRecord
-from asyncsched.stores.memory.history import KEPT_PER_SCHEDULE, Bounds, History, size_of
+from asyncsched._core.rules.retention import KEPT_PER_SCHEDULE, Bounds
+from asyncsched.stores.memory.history import History, size_of
 
 _ids = count(1)
 

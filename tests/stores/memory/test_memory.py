@@ -27,9 +27,8 @@ from asyncsched import (
 from asyncsched._core.ids import RunIds, moment_of
 from asyncsched._core.instants import HOUR
 from asyncsched._core.records import RunRecord
-from asyncsched._core.rules.outcome import ATTEMPTS_KEPT
+from asyncsched._core.rules.retention import ATTEMPTS_KEPT, Bounds
 from asyncsched.stores.memory import MemoryStore
-from asyncsched.stores.memory.history import Bounds
 from asyncsched.stores.memory.run_queue import RunQueue, take_out
 from asyncsched.testing import VirtualClock
 from tests.policies.test_model import residue

@@ -37,13 +37,9 @@ WHERE namespace = ? AND job = ? AND held_key = ? AND finished_at + key_ttl <= ?;
 -- name: replace_run
 -- Give a pending run another time, and its keys' newest arguments.
 UPDATE asyncsched_runs
-SET due = :due, ready_at = :due, "rank" = :rank, waits_for = NULL, arguments = :arguments,
+SET due = :due, ready_at = :ready_at, "rank" = :rank, waits_for = :waits_for, arguments = :arguments,
     permits = :permits, priority = :priority, key_ttl = :key_ttl
 WHERE id = :id AND state = 'pending';
-
--- name: move_waiting
--- Give a run that waits for the one before it another time; it goes on waiting.
-UPDATE asyncsched_runs SET due = :due, "rank" = :rank WHERE id = :id AND state = 'pending';
 
 -- name: finish_pending
 -- End a run that has not begun.
@@ -181,10 +177,7 @@ ORDER BY r.finished_at LIMIT 1 OFFSET :most;
 DELETE FROM asyncsched_runs WHERE id IN (
     SELECT r.id FROM asyncsched_runs AS r
     WHERE r.namespace = :namespace AND r.finished_at > :after AND r.finished_at <= :upto
-        AND NOT (
-            r.finished_at >= :dead_horizon
-            AND (r.state IN ('failed', 'timed_out', 'lost') OR (r.state = 'cancelled' AND r.why = 'shutdown'))
-        )
+        AND NOT (r.finished_at >= :dead_horizon AND {dead_letter})
         AND NOT EXISTS (
             SELECT 1 FROM asyncsched_schedules AS s
             WHERE s.namespace = r.namespace AND s.id = r.schedule AND (

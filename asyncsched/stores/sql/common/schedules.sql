@@ -45,9 +45,8 @@ UPDATE asyncsched_schedules SET failures = failures + 1, failed_run = ? WHERE na
 -- name: pause_failing
 -- Pause a schedule that has failed too often in a row.
 UPDATE asyncsched_schedules
-SET paused = 1, paused_at = :now, "by" = 'asyncsched', revision = revision + 1, version = :version,
-    note = 'paused after ' || failures || ' failures in a row'
-WHERE namespace = :namespace AND id = :id AND paused = 0 AND failures >= :most;
+SET paused = 1, paused_at = :at, "by" = :by, note = :note, revision = :revision, version = :version
+WHERE namespace = :namespace AND id = :id;
 
 -- name: last_stretches
 -- The newest stretch of some schedules.
@@ -91,8 +90,3 @@ DELETE FROM asyncsched_paused_jobs WHERE namespace = :namespace AND job = :job;
 -- name: paused_jobs
 -- The paused jobs.
 SELECT job, note, "by", since FROM asyncsched_paused_jobs WHERE namespace = :namespace;
-
--- name: failing
--- Whether a schedule is to be paused for its failures.
-SELECT 1 FROM asyncsched_schedules
-WHERE namespace = :namespace AND id = :id AND paused = 0 AND failures >= :most;

@@ -10,6 +10,7 @@ from asyncsched._core.errors import StoreError
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Added
+from asyncsched._core.rules.transitions import answers_for_key, take_over
 from asyncsched.stores.sql.operations.cancelling import _leave
 from asyncsched.stores.sql.rows import as_dict, new_run
 from asyncsched.stores.sql.session import Session
@@ -55,7 +56,7 @@ def _keyed(session: Session, run: RunRecord, now: Now, replace: bool) -> Added:
         if holder is not None and holder.id == run.id:
             return Added(run, True)  # we wrote it before the answer was lost
         if holder is not None and not holder.live:
-            if now.wall < (holder.finished_at or 0) + holder.key_ttl:
+            if answers_for_key(holder, now.wall):
                 return Added(holder, False, conflict=holder.arguments != run.arguments)
             session.do("drop_key", id=session.write_id(holder.id))
             holder = None
@@ -72,7 +73,6 @@ def _found(session: Session, holder: RunRecord, run: RunRecord, replace: bool, n
     if not (replace and holder.state == "pending"):
         return Added(holder, False, conflict=holder.arguments != run.arguments)
     _leave(session, holder, now)
-    session.do("replace_run", **as_dict(run, id=session.write_id(holder.id)))
-    moved = session.a_run("run", id=session.write_id(holder.id))
-    assert moved is not None
-    return Added(moved, False)
+    take_over(holder, run)
+    session.do("replace_run", **as_dict(holder, id=session.write_id(holder.id)))
+    return Added(holder, False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from asyncsched._core.instants import MINUTE, Instant, Now
+from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import RunRecord
+from asyncsched._core.rules import transitions
 from asyncsched.stores.sql.operations.limiter import Limits
 from asyncsched.stores.sql.rows import as_dict, text
 from asyncsched.stores.sql.session import Session
@@ -26,12 +27,9 @@ def move(session: Session, request: Moving) -> RunRecord | None:
     run = session.a_run("lock_run", id=id)
     if run is None or run.state != "pending":
         return run
-    run.due, run.rank = request.due, request.due - run.priority * MINUTE
-    if run.waits_for == "overlap":
-        session.do("move_waiting", id=id, due=run.due, rank=run.rank)
-        return run
-    _leave(session, run, request.now.wall)
-    run.ready_at, run.waits_for = run.due, None
+    if run.waits_for != "overlap":
+        _leave(session, run, request.now.wall)
+    transitions.move(run, request.due, run.steady)
     session.do("replace_run", **as_dict(run, id=id))
     session.announce()
     return run
@@ -80,7 +78,7 @@ def finish_pending(
 
     """
     session.do("finish_pending", id=session.write_id(run.id), why=text(why), now=now)
-    run.state, run.why, run.finished_at, run.ready_at, run.waits_for = "cancelled", why, now, None, None
+    transitions.drop(run, why, now)
     if limits is not None:
         limits.leave(run)
     else:

@@ -7,14 +7,14 @@ store in memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace as copy
 from typing import Any, NamedTuple
 
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import RunRecord, Stretch
 from asyncsched._core.requests import Claim, Claimed, Fenced, Firing
 from asyncsched._core.rules.admission import admit
-from asyncsched.stores.sql.drivers import COMPLETED
+from asyncsched._core.rules.outcome import COMPLETED
+from asyncsched._core.rules.transitions import advance, begin
 from asyncsched.stores.sql.operations.cancelling import finish_pending, request_cancel
 from asyncsched.stores.sql.operations.limiter import Limits
 from asyncsched.stores.sql.operations.stretches import skip
@@ -45,7 +45,7 @@ def claim(session: Session, request: Claiming) -> Claimed:
         raise Fenced(f"instance {wanted.holder:x} has been declared dead")
     if wanted.firings:
         _fire(session, wanted, found, claimed, now)
-    _take(session, wanted, claimed, now.wall)
+    _take(session, wanted, claimed, now)
     return claimed
 
 
@@ -75,12 +75,8 @@ def _fire(
         if record is None:
             continue
         if record.revision == firing.revision and not record.paused:
-            won.append((firing, record))
-            record = copy(
-                record, revision=firing.revision + 1, cursor=firing.cursor, next_slot=firing.next_slot,
-                next_due=firing.next_due,
-            )  # fmt: skip
-            stand[record.id] = record
+            won.append((firing, record.cursor))
+            advance(record, firing)
         claimed.schedules.append(record)
     session.later(
         "move_schedule",
@@ -90,8 +86,7 @@ def _fire(
         ],
     )  # fmt: skip
     made: list[Any] = []
-    for firing, record in won:
-        before = record.cursor
+    for firing, before in won:
         if firing.stretch is not None:
             claimed.skipped.append(skip(session, firing.stretch, before))
         for run in firing.runs:
@@ -141,14 +136,15 @@ def _replace(session: Session, live: list[RunRecord], claimed: Claimed, now: Now
 # ── runs begin ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _take(session: Session, wanted: Claim, claimed: Claimed, now: Instant) -> None:
+def _take(session: Session, wanted: Claim, claimed: Claimed, moment: Now) -> None:
+    now = moment.wall
     candidates, claimed.next_wall, claimed.more = _candidates(session, wanted, now)
     limits = Limits(session, candidates, now)
     begun, waiting = [], []
     for run in candidates:
         shut = limits.take(run) if run.rare is not None and run.permits else ""
         if not shut:
-            _begin(run, wanted.holder, now)
+            begin(run, wanted.holder, moment)
             begun.append(run)
         elif shut == "drop":
             finish_pending(session, run, "rate_limited", now, limits)
@@ -165,17 +161,6 @@ def _take(session: Session, wanted: Claim, claimed: Claimed, now: Instant) -> No
     free_left = sum(wanted.free.values()) > len(begun)
     claimed.more = claimed.more or (free_left and (woken > 0 or len(begun) < len(candidates)))
     claimed.runs = begun
-
-
-def _begin(run: RunRecord, holder: int, now: Instant) -> None:
-    run.state = "running"
-    run.holder = holder
-    run.attempt += 1
-    run.started_at = now
-    if run.rare is not None:
-        run.waits_for = run.cancel_requested = None
-    if run.late is None:
-        run.late = now - run.due
 
 
 def _candidates(

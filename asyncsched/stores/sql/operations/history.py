@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from asyncsched._core.instants import DAY, Instant
+from asyncsched._core.instants import Instant
+from asyncsched._core.rules.retention import DEAD_LETTERS, KEPT_PER_SCHEDULE, Bounds
 from asyncsched.stores.sql.session import Session
 
 PRUNED_AT_ONCE = 500
 """Of how many runs one transaction drops what is too old, so that others get their turn."""
-
-KEPT_PER_SCHEDULE = 20
-
-DEAD_LETTERS = 30 * DAY
-
-
-@dataclass(slots=True)
-class Bounds:
-    """How much history is kept. Whatever they say, the last 20 runs and the last failure of each
-    schedule stay, and dead letters for 30 days.
-    """
-
-    age: int = 7 * DAY
-    count: int = 100_000
 
 
 class Horizons(NamedTuple):

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence, Set
+from copy import copy
 from itertools import islice
 from typing import Any, NamedTuple
 
-from asyncsched._core.instants import MINUTE, Instant, Now
+from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import RunRecord, ScheduleRecord
 from asyncsched._core.requests import Ending, Verdict
-from asyncsched._core.rules.outcome import past_attempts
-from asyncsched.stores.sql.drivers import COMPLETED
+from asyncsched._core.rules.outcome import abandoned, heeding
+from asyncsched._core.rules.transitions import end, keeps_key, past_attempts, pause_after_failures
+from asyncsched._core.states import FAILURES
 from asyncsched.stores.sql.operations.limiter import Limits
 from asyncsched.stores.sql.rows import attempts_json, error_json, progress_json, text
 from asyncsched.stores.sql.session import Session
-
-FAILURES = frozenset({"failed", "timed_out", "lost"})
 
 
 class Recording(NamedTuple):
@@ -124,27 +124,18 @@ def _minding_asks(session: Session, ending: Ending, completing: bool) -> Ending:
     if verdict.state != "pending" and not completing:
         return ending
     stands = session.a_run("lock_run", id=session.write_id(run.id))
-    if stands is None or stands.cancel_requested is None or stands.holder != run.holder:
+    if stands is None or stands.holder != run.holder:
         return ending
-    if stands.cancel_requested == COMPLETED:
-        return ending._replace(verdict=Verdict("succeeded", result=verdict.result))
-    if verdict.state != "pending":
-        return ending
-    return ending._replace(
-        verdict=Verdict("cancelled", stands.cancel_requested, error=verdict.error, attempt=verdict.attempt)
-    )
+    return ending._replace(verdict=heeding(verdict, stands.cancel_requested))
 
 
 def _row(session: Session, run: RunRecord, verdict: Verdict, now: Now) -> Any:
-    again = verdict.state == "pending"
-    ready_at = verdict.ready_at if again else None
+    after = copy(run)
+    end(after, verdict, now)
     return (
-        verdict.state, text(verdict.why), error_json(verdict.error), verdict.result,
-        attempts_json(past_attempts(run, verdict, now.wall)), progress_json(run.progress),
-        run.attempt - (0 if verdict.spent or not again else 1),
-        ready_at, run.rank if ready_at is None else ready_at - run.priority * MINUTE,
-        None if again else now.wall, again or (verdict.state == "succeeded" and run.key_ttl > 0),
-        session.write_id(run.id), run.holder, run.attempt, run.started_at,
+        after.state, text(after.why), error_json(after.error), after.result, attempts_json(after.attempts),
+        progress_json(after.progress), after.attempt, after.ready_at, after.rank, after.finished_at,
+        keeps_key(after), session.write_id(run.id), run.holder, run.attempt, run.started_at,
     )  # fmt: skip
 
 
@@ -195,11 +186,15 @@ def _count_failure(
 ) -> ScheduleRecord | None:
     """Count one more failure in a row; return the schedule if that pauses it."""
     session.run("failed", (session.write_id(run.id), session.namespace, schedule))
-    most = verdict.pause_after
-    if most and session.one("failing", id=schedule, most=most):
-        session.do("pause_failing", id=schedule, most=most, now=now, version=session.version())
-        found = session.schedules("schedules_by_id", ids=session.array((schedule,)))
-        return found[0] if found else None
+    if not verdict.pause_after:
+        return None
+    for record in session.schedules("schedules_by_id", ids=session.array((schedule,))):
+        if pause_after_failures(record, verdict.pause_after, now):
+            session.do(
+                "pause_failing", id=schedule, at=record.paused_at, by=record.by, note=record.note,
+                revision=record.revision, version=session.version(),
+            )  # fmt: skip
+            return record
     return None
 
 
@@ -235,14 +230,7 @@ def fence(session: Session, runs: Sequence[RunRecord], why: str, now: Now, spent
     session.hold(run.schedule for run in runs if run.origin == "schedule")
     ended = []
     for run in runs:
-        if run.cancel_requested == COMPLETED:
-            verdict = Verdict("succeeded")
-        elif run.cancel_requested is not None:
-            verdict = Verdict("cancelled", run.cancel_requested, attempt="lost")
-        elif not spent or run.attempt < run.max_attempts:
-            verdict = Verdict("pending", why, ready_at=now.wall, spent=spent, attempt="lost")
-        else:
-            verdict = Verdict("lost", why)
+        verdict = abandoned(run, why, now, spent)
         if session.run("record", _row(session, run, verdict, now)):
             if verdict.state == "pending":
                 session.do("fence", id=session.write_id(run.id))

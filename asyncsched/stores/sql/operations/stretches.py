@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from asyncsched._core.instants import Instant
 from asyncsched._core.records import Stretch
+from asyncsched._core.rules.retention import STRETCHES_KEPT
+from asyncsched._core.rules.transitions import lengthened
 from asyncsched.stores.sql.rows import read_stretch
 from asyncsched.stores.sql.session import Session
 
@@ -17,22 +19,16 @@ def skip(session: Session, lost: Stretch, before: Instant | None) -> Stretch:
         before: the last slot that was settled before; ``None``: it stands alone.
 
     """
-    first, count, exact = lost.first, lost.count, lost.exact
-    if before is not None:
-        row = session.one("last_stretches", schedule=lost.schedule)
-        newest = None if row is None else read_stretch(row)
-        if newest is not None and newest.last == before and newest.reason == lost.reason:
-            first, count, exact = newest.first, newest.count + lost.count, newest.exact and lost.exact
-    session.run(
-        "insert_stretch", (lost.schedule, lost.last, count, lost.reason, int(exact), session.namespace, first)
-    )
+    row = None if before is None else session.one("last_stretches", schedule=lost.schedule)
+    kept = lengthened(None if row is None else read_stretch(row), lost, before)
+    session.run("insert_stretch", (
+        kept.schedule, kept.last, kept.count, kept.reason, int(kept.exact), session.namespace, kept.first,
+    ))  # fmt: skip
     return lost
 
 
 SCHEDULES_AT_ONCE = 100
 """Of how many schedules one transaction drops stretches."""
-
-STRETCHES_KEPT = 1000
 
 
 def stretches(session: Session, schedule: str, start: Instant, end: Instant) -> list[Stretch]:

@@ -1,0 +1,173 @@
+"""What a run and a schedule may become, and what changes with it: one state machine for every store.
+
+::
+
+    pending ── begin ──▶ running ── end ──▶ succeeded · failed · timed_out · cancelled · lost
+     │    ▲                 │
+     │    └───── end ───────┘  (another attempt follows)
+     └── drop ──▶ cancelled
+
+While a run is pending it may ``park`` behind something, ``wake``, ``move`` to another time, or ``take_over``
+what a newer call with its key asks for.
+
+Each function does a whole step on one record, and nothing else: no queue, no key, no limit. The store in
+memory calls them on the ledger's own records. The SQL stores call them on what a transaction has read, and
+write that back; the holder's own copy of a run goes through the same step after the commit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncsched._core.records import AttemptRecord, Stretch, rank_of
+from asyncsched._core.rules.retention import ATTEMPTS_KEPT
+
+if TYPE_CHECKING:
+    from asyncsched._core.instants import Instant, Now
+    from asyncsched._core.records import RunRecord, ScheduleRecord
+    from asyncsched._core.requests import Firing, Verdict
+
+
+# ── a run ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def begin(run: RunRecord, holder: int, now: Now) -> None:
+    """Begin an attempt of a pending run."""
+    run.state = "running"
+    run.holder = holder
+    run.attempt += 1
+    run.started_at = now.wall
+    run.ready_at = None
+    if run.rare is not None:
+        run.rare.pop("waits_for", None)
+        run.rare.pop("cancel_requested", None)
+    if run.late is None:
+        run.late = (now.steady if run.steady else now.wall) - run.due
+
+
+def end(run: RunRecord, verdict: Verdict, now: Now) -> None:
+    """End the attempt of a running run: it has its outcome, or waits for its next attempt."""
+    state = run.state = verdict.state
+    run.why = verdict.why
+    run.result = verdict.result
+    if run.rare is not None or state != "succeeded":  # else nothing rare has to be written
+        if state != "succeeded" or run.attempts is not None:
+            run.attempts = past_attempts(run, verdict, now.wall)
+        rare = run.rare
+        assert rare is not None
+        rare["error"] = verdict.error
+        rare.pop("waits_for", None)
+        rare.pop("cancel_requested", None)
+    if state != "pending":
+        run.finished_at = now.wall
+        run.ready_at = None
+        return
+    assert verdict.ready_at is not None
+    run.holder = 0
+    if not verdict.spent:
+        run.attempt -= 1
+    run.ready_at = verdict.ready_at
+    run.steady = True  # a delay: a step of the wall clock does not exist for it
+    run.rank = rank_of(verdict.ready_at, run.priority)
+
+
+def drop(run: RunRecord, why: str, at: Instant) -> None:
+    """Cancel a pending run."""
+    run.state = "cancelled"
+    run.why = why
+    run.finished_at = at
+    run.ready_at = None
+    run.waits_for = None
+
+
+def park(run: RunRecord, waits_for: str) -> None:
+    """Have a pending run wait for something that has no time: a resume, a run before it, a limit."""
+    run.waits_for, run.ready_at = waits_for, None
+
+
+def wake(run: RunRecord) -> None:
+    """Let a parked run go on from the moment at which it would have been ready."""
+    run.waits_for, run.ready_at = None, rank_of(run.rank, -run.priority)
+
+
+def move(run: RunRecord, due: Instant, steady: bool) -> None:
+    """Give a pending run another due time; one that waits for the run before it goes on waiting."""
+    run.due, run.steady, run.rank = due, steady, rank_of(due, run.priority)
+    if run.waits_for != "overlap":
+        run.waits_for, run.ready_at = None, due
+
+
+def take_over(run: RunRecord, newer: RunRecord) -> None:
+    """Let a pending run that holds a key do what a newer one with that key asks for."""
+    run.arguments, run.permits = newer.arguments, newer.permits
+    run.priority, run.key_ttl = newer.priority, newer.key_ttl
+    move(run, newer.due, newer.steady)
+
+
+def keeps_key(run: RunRecord) -> bool:
+    """Whether a run, as it stands, has its key: as long as it lives, and for a while after a success."""
+    return run.live or (run.state == "succeeded" and run.key_ttl > 0)
+
+
+def answers_for_key(run: RunRecord, now: Instant) -> bool:
+    """Whether a run that has its key has it at this moment."""
+    return run.live or (run.finished_at is not None and now < run.finished_at + run.key_ttl)
+
+
+def past_attempts(run: RunRecord, verdict: Verdict, at: Instant) -> list[AttemptRecord] | None:
+    """Return the attempts that a run has behind it once this one has ended; ``None`` if it is the only one."""
+    before = run.attempts
+    if before is None and verdict.state == "succeeded":
+        return None
+    assert run.started_at is not None
+    past = AttemptRecord(run.attempt, run.started_at, at, verdict.attempt, verdict.why, verdict.error)
+    kept = [*(before or ()), past]
+    if len(kept) > ATTEMPTS_KEPT:  # one that snoozes for ever: its first attempt and its newest stay
+        del kept[1]
+    return kept
+
+
+# ── a schedule ───────────────────────────────────────────────────────────────────────────────────
+
+
+def advance(schedule: ScheduleRecord, firing: Firing) -> None:
+    """Move a schedule on to what comes after a firing."""
+    schedule.revision += 1
+    schedule.cursor = firing.cursor
+    schedule.next_slot = firing.next_slot
+    schedule.next_due = firing.next_due
+
+
+def goes_on(stood: ScheduleRecord | None, record: ScheduleRecord) -> bool:
+    """Whether a schedule that stood paused no longer is, so that its waiting runs may begin."""
+    return stood is not None and stood.paused and not record.paused
+
+
+def pause_after_failures(schedule: ScheduleRecord, most: int, at: Instant) -> bool:
+    """Pause a schedule that has failed ``most`` times in a row (0: however often); return whether it did."""
+    if not most or schedule.failures < most or schedule.paused:
+        return False
+    schedule.paused = True
+    schedule.paused_at = at
+    schedule.by = "asyncsched"
+    schedule.note = f"paused after {schedule.failures} failures in a row"
+    schedule.revision += 1
+    return True
+
+
+def lengthened(newest: Stretch | None, lost: Stretch, before: Instant | None) -> Stretch:
+    """Return the stretch to keep for slots that get no run.
+
+    Args:
+        newest: the last stretch of the schedule.
+        lost: the slots.
+        before: the last slot that was settled before them; ``None`` if they are to stand alone.
+
+    Returns:
+        ``newest`` made longer, if it ends at ``before`` for the same reason; else ``lost``.
+
+    """
+    if newest is None or newest.last != before or newest.reason != lost.reason:
+        return lost
+    exact = newest.exact and lost.exact
+    return Stretch(lost.schedule, newest.first, lost.last, newest.count + lost.count, lost.reason, exact)
