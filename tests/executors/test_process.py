@@ -147,7 +147,7 @@ async def test_an_exception_comes_back_as_itself_with_the_remote_traceback() -> 
         with pytest.raises(ValueError, match="no such report") as raised:
             await call(executor, jobs.value_error, "no such report")
         assert "jobs.py" in str(raised.value.__cause__)
-        assert "_process_worker.py" not in str(raised.value.__cause__)
+        assert "process/child.py" not in str(raised.value.__cause__)
         with pytest.raises(RuntimeError) as raised_too:
             await call(executor, jobs.noted)
         assert raised_too.value.__notes__ == ["look at the log"]
