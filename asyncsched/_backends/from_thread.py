@@ -54,7 +54,7 @@ class Bridge:
         from trio._threads import PARENT_TASK_DATA
 
         PARENT_TASK_DATA.token = cast("trio.lowlevel.TrioToken", self._token.native_token)
-        # True: calls become system tasks. The run's own task is parked and cannot serve them.
+        # True: calls become system tasks. The run's task is parked and cannot serve them.
         PARENT_TASK_DATA.abandon_on_cancel = True
         PARENT_TASK_DATA.cancel_register = self._register
         PARENT_TASK_DATA.task_register = [None]

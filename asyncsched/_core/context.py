@@ -117,7 +117,7 @@ class CurrentRun:
     def complete_in(self, connection: Any) -> Any:
         """Write the run's success in the transaction that ``connection`` is in.
 
-        It commits only if this instance still holds the run. Await what an async connection returns.
+        It commits only if this instance still holds the run. Await the result if the connection is async.
         """
         return self._link.complete_in(connection)
 

@@ -162,8 +162,8 @@ class Codec:
                 return
             what = f"argument {changed!r}: It is another value"
         raise ArgumentError(
-            f"job {self._job!r}: {what}, when it is read back from the JSON that its class makes of it; have the "
-            "class read what it writes"
+            f"job {self._job!r}: {what}, when it is read back from the JSON that its class makes of it; let the "
+            "class read the form that it writes"
         )
 
     def _changed_argument(self, made: dict[str, Any], text: str, back: dict[str, Any]) -> str | None:

@@ -76,28 +76,28 @@ class WorkerProcess:
 
     def start(self, hello: bytes) -> None:
         """Start the process. Raises ``OSError`` if the system cannot start it."""
-        ours, theirs = socket.socketpair()
+        parent_end, child_end = socket.socketpair()
         reading, writing = os.pipe()
         try:
             self._process = subprocess.Popen(
-                command(theirs.fileno()),
+                command(child_end.fileno()),
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(child_end.fileno(),),
                 start_new_session=True,  # Ctrl-C reaches the parent only; a kill reaches its children
             )
         except BaseException:
-            ours.close()
+            parent_end.close()
             os.close(reading)
             raise
         finally:
-            theirs.close()
+            child_end.close()
             os.close(writing)
         self.pid = self._process.pid
-        ours.setblocking(False)
+        parent_end.setblocking(False)
         os.set_blocking(reading, False)
-        self._sock, self._fd, self._pipe = ours, ours.fileno(), reading
+        self._sock, self._fd, self._pipe = parent_end, parent_end.fileno(), reading
         self._port.watch(self._fd, self._receive)
         self._port.watch(reading, self._read_output)
         self._write(HELLO, hello)
