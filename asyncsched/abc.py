@@ -41,7 +41,7 @@ from asyncsched._core.requests import (
     Watch,
 )  # fmt: skip
 from asyncsched._core.rules.admission import admit, gcra
-from asyncsched._core.rules.outcome import past_attempts
+from asyncsched._core.rules.transitions import past_attempts
 from asyncsched._core.trigger import DescribedTrigger, InstantTrigger, Trigger, TwoWayTrigger
 
 __all__ = (

@@ -7,17 +7,18 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, TypeVar
+from typing import IO
+
+import httpx
+
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0
-T = TypeVar("T")
 
 
 @dataclass
@@ -26,7 +27,12 @@ class Program:
 
     process: subprocess.Popen[bytes]
     file: IO[bytes]
-    url: str = ""
+    client: httpx.Client
+    """Requests that a busy machine is given its time for."""
+
+    @property
+    def url(self) -> str:
+        return str(self.client.base_url).rstrip("/")
 
     @property
     def output(self) -> str:
@@ -48,24 +54,18 @@ def running(*arguments: str, serves: bool = True, **variables: str) -> Iterator[
         subprocess.Popen(
             [sys.executable, "-m", *arguments], cwd=ROOT, env=env, stdout=file, stderr=subprocess.STDOUT
         ) as process,
+        httpx.Client(
+            timeout=PATIENCE, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+        ) as client,
     ):
-        program = Program(process, file)
+        program = Program(process, file, client)
         try:
             if serves:
-                program.url = until(lambda: _address(program))
+                client.base_url = until(lambda: _address(program))
             yield program
         finally:
             if process.poll() is None:
                 process.kill()
-
-
-def until(question: Callable[[], T | None]) -> T:
-    """Ask again and again until there is an answer; return it."""
-    deadline = time.monotonic() + PATIENCE
-    while not (answer := question()):
-        assert time.monotonic() < deadline, "no answer came in time"
-        time.sleep(0.05)
-    return answer
 
 
 def _address(program: Program) -> str | None:

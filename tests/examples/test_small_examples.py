@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 
-import httpx
 import pytest
 
-from tests.examples.servers import running, until
+from tests.examples.servers import running
+from tests.waiting import until
 
 # Every example runs in a process of its own, by the machine's clock.
 pytestmark = pytest.mark.real_time
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.real_time
 
 def test_the_smallest_program_runs_its_interval_and_its_one_off() -> None:
     with running("uvicorn", "examples.minimal:app", "--port", "0") as program:
-        assert httpx.post(f"{program.url}/signup/me@example.com").status_code == 202
+        assert program.client.post("/signup/me@example.com").status_code == 202
         until(lambda: program.output.count("rates refreshed") >= 2)
         until(lambda: "welcome, me@example.com" in program.output)
         program.stop()
@@ -24,14 +24,14 @@ def test_the_smallest_program_runs_its_interval_and_its_one_off() -> None:
 
 def test_the_starlette_app_shows_the_progress_and_the_result_of_its_reports() -> None:
     with running("uvicorn", "examples.starlette_app:app", "--port", "0") as program:
-        first = httpx.post(f"{program.url}/reports/20").json()
-        again = httpx.post(f"{program.url}/reports/20").json()
+        first = program.client.post("/reports/20").json()
+        again = program.client.post("/reports/20").json()
         assert (first["created"], again) == (True, {"run": first["run"], "created": False})
-        look = f"{program.url}/runs/{first['run']}"
-        until(lambda: 0 < httpx.get(look).json()["done"] < 20)
-        until(lambda: httpx.get(look).json()["state"] == "succeeded")
-        assert httpx.get(look).json()["result"] == "a report of 20 pages"
-        assert httpx.get(f"{program.url}/runs/{'0' * 31}1").status_code == 404
+        look = f"/runs/{first['run']}"
+        until(lambda: 0 < program.client.get(look).json()["done"] < 20)
+        until(lambda: program.client.get(look).json()["state"] == "succeeded")
+        assert program.client.get(look).json()["result"] == "a report of 20 pages"
+        assert program.client.get(f"/runs/{'0' * 31}1").status_code == 404
         program.stop()
         assert "Traceback" not in program.output
 
@@ -46,6 +46,6 @@ def test_trio_runs_by_itself_until_ctrl_c() -> None:
 def test_trio_runs_in_an_app_under_hypercorn() -> None:
     server = ("hypercorn", "--worker-class", "trio", "--bind", "127.0.0.1:0", "examples.trio_app:app")
     with running(*server) as program:
-        until(lambda: httpx.get(program.url).json()["ran_on"] == "trio")
+        until(lambda: program.client.get("/").json()["ran_on"] == "trio")
         program.stop()
         assert "Traceback" not in program.output

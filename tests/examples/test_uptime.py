@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.examples.servers import Program, running, until
+from tests.examples.servers import Program, running
+from tests.waiting import PATIENCE, until
 
 # The monitor runs in a process of its own, by the machine's clock.
 pytestmark = pytest.mark.real_time
@@ -33,28 +34,29 @@ def uptime(database: Path) -> Iterator[Program]:
 def _uptime(database: Path) -> Any:
     return running(
         "examples.uptime", "--port", "0", UPTIME_DB=str(database), UPTIME_CHART_SECONDS="0.5",
-        UPTIME_DIGEST="* * * * * *", UPTIME_WELCOME_SECONDS="0.3", UPTIME_TIMEOUT_SECONDS="1",
+        UPTIME_DIGEST="* * * * * *", UPTIME_WELCOME_SECONDS="0.3", UPTIME_TIMEOUT_SECONDS=str(PATIENCE),
     )  # fmt: skip
 
 
 def _monitor(uptime: Program, id: int) -> dict[str, Any]:
-    found: dict[str, Any] = next(one for one in httpx.get(f"{uptime.url}/monitors").json() if one["id"] == id)
+    found: dict[str, Any] = next(one for one in uptime.client.get("/monitors").json() if one["id"] == id)
     return found
 
 
 def _watch(uptime: Program, url: str, every: float = 0.2) -> int:
-    answer = httpx.post(f"{uptime.url}/monitors", json={"url": url, "every": every})
+    answer = uptime.client.post("/monitors", json={"url": url, "every": every})
     assert answer.status_code == 201, answer.text
     id: int = answer.json()["id"]
     return id
 
 
 def test_an_address_added_by_http_is_checked_again_and_again(uptime: Program) -> None:
+    began = time.monotonic()
     id = _watch(uptime, f"{uptime.url}/health?mine")
     until(lambda: (_monitor(uptime, id)["checks"] or 0) >= 3)
     found = _monitor(uptime, id)
     assert (found["status"], found["error"], found["good"]) == (200, None, found["checks"])
-    assert 0 < found["ms"] < 1000
+    assert 0 < found["ms"] < (time.monotonic() - began) * 1000
 
 
 def test_an_address_where_nobody_listens_is_down_and_the_others_go_on(uptime: Program) -> None:
@@ -67,28 +69,28 @@ def test_an_address_where_nobody_listens_is_down_and_the_others_go_on(uptime: Pr
 
 def test_a_removed_address_is_checked_no_more(uptime: Program) -> None:
     id = _watch(uptime, f"{uptime.url}/health?gone")
-    assert httpx.delete(f"{uptime.url}/monitors/{id}").status_code == 204
-    assert all(one["id"] != id for one in httpx.get(f"{uptime.url}/monitors").json())
-    assert httpx.delete(f"{uptime.url}/monitors/{id}").status_code == 404
+    assert uptime.client.delete(f"/monitors/{id}").status_code == 204
+    assert all(one["id"] != id for one in uptime.client.get("/monitors").json())
+    assert uptime.client.delete(f"/monitors/{id}").status_code == 404
 
 
 def test_signing_up_twice_sends_one_welcome_and_then_digests(uptime: Program) -> None:
-    answers = [httpx.post(f"{uptime.url}/signup", json={"email": "me@example.com"}).json() for _ in range(2)]
+    answers = [uptime.client.post("/signup", json={"email": "me@example.com"}).json() for _ in range(2)]
     assert [one["created"] for one in answers] == [True, False]
     assert answers[0]["run"] == answers[1]["run"]
 
     def subjects() -> list[str]:
-        mails = httpx.get(f"{uptime.url}/mail").json()
+        mails = uptime.client.get("/mail").json()
         return [mail["subject"] for mail in mails if mail["to"] == "me@example.com"]
 
     until(lambda: subjects().count("Welcome") == 1 and subjects().count("Uptime digest") >= 2)
-    digest = next(m for m in httpx.get(f"{uptime.url}/mail").json() if m["subject"] == "Uptime digest")
+    digest = next(m for m in uptime.client.get("/mail").json() if m["subject"] == "Uptime digest")
     assert f"{uptime.url}/health" in digest["text"]
 
 
 def test_the_chart_is_drawn_from_the_checks(uptime: Program) -> None:
     def points() -> int:
-        answer = httpx.get(f"{uptime.url}/chart.svg")
+        answer = uptime.client.get("/chart.svg")
         if answer.status_code == 404:
             return 0
         assert answer.headers["content-type"] == "image/svg+xml"
@@ -102,16 +104,16 @@ def test_the_chart_is_drawn_from_the_checks(uptime: Program) -> None:
 def test_the_page_shows_monitors_chart_and_mail_and_escapes_what_users_gave(uptime: Program) -> None:
     id = _watch(uptime, "http://127.0.0.1:9/?<script>alert(1)</script>")
     until(lambda: _monitor(uptime, id)["checks"])
-    until(lambda: "<svg" in httpx.get(uptime.url).text)
-    page = httpx.get(uptime.url).text
+    until(lambda: "<svg" in uptime.client.get("/").text)
+    page = uptime.client.get("/").text
     assert "<script>alert" not in page
     assert f"{uptime.url}/health" in page
 
 
 def test_bad_input_is_refused(uptime: Program) -> None:
     for monitor in ({"url": "ftp://x"}, {"url": "http://x", "every": 0}, {"url": "http://x", "every": "nan"}):
-        assert httpx.post(f"{uptime.url}/monitors", json=monitor).status_code == 422
-    assert httpx.post(f"{uptime.url}/signup", json={"email": "a b@c\r\nBcc: d@e"}).status_code == 422
+        assert uptime.client.post("/monitors", json=monitor).status_code == 422
+    assert uptime.client.post("/signup", json={"email": "a b@c\r\nBcc: d@e"}).status_code == 422
 
 
 def test_the_monitors_are_watched_again_after_a_restart(tmp_path: Path) -> None:

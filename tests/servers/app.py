@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asyncsched import Retry, Scheduler, current_run
 from asyncsched.asgi import CurrentScheduler
+from tests.waiting import PATIENCE
 
 log = Path(os.environ["SERVER_LOG"])
 
@@ -137,7 +138,7 @@ def loop_name() -> str:
 @app.post("/run/{job}")
 async def result(job: str, scheduler: CurrentScheduler, args: list[Any]) -> dict[str, Any]:
     handle = await scheduler.schedule_once(job, *args)
-    return {"id": handle.id, "result": await handle.result(timeout=4)}
+    return {"id": handle.id, "result": await handle.result(timeout=PATIENCE)}
 
 
 @app.post("/later/{job}")
@@ -145,7 +146,9 @@ async def later(
     job: str, request: Request, args: list[Any], delay: float = 0.1, hang: float = 0
 ) -> dict[str, Any]:
     handle = await request.state.scheduler.schedule_once(job, *args, delay=delay)
-    await anyio.sleep(hang)
+    if hang:
+        write(f"hangs for {hang:g} s")
+        await anyio.sleep(hang)
     return {"id": handle.id}
 
 
@@ -156,7 +159,7 @@ def sync(job: str, scheduler: CurrentScheduler, args: list[Any]) -> dict[str, An
 
 @app.get("/wait/{run}")
 async def wait(run: str, scheduler: CurrentScheduler) -> dict[str, Any]:
-    ended = await scheduler.handle(run).wait(timeout=4)
+    ended = await scheduler.handle(run).wait(timeout=PATIENCE)
     return {"state": ended.state, "result": ended.result}
 
 
@@ -171,5 +174,5 @@ async def hold(seconds: float) -> str:
 async def talk(websocket: WebSocket, scheduler: CurrentScheduler) -> None:
     await websocket.accept()
     handle = await scheduler.schedule_once(note, await websocket.receive_text())
-    await websocket.send_text(await handle.result(timeout=4))
+    await websocket.send_text(await handle.result(timeout=PATIENCE))
     await websocket.close()

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from tests.waiting import PATIENCE, until
 
 SERVERS = {
     "uvicorn-asyncio": ["uvicorn", "{app}", "--port", "{port}", "--loop", "asyncio"],
@@ -33,35 +34,27 @@ class Server:
         self.log = log
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
-        self.client = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
 
     def lines(self) -> list[str]:
         return self.log.read_text().splitlines() if self.log.exists() else []
 
-    def until_logged(self, line: str, times: int = 1, timeout: float = 10) -> None:
+    def until_logged(self, line: str, times: int = 1) -> None:
         """Wait for a line of the app's log: the app is another process, so this looks again and again."""
         until(
-            lambda: self.lines().count(line) >= times, timeout, f"{line!r} in {self.lines()}\n{self.output()}"
+            lambda: self.lines().count(line) >= times,
+            lambda: f"No {line!r} in {self.lines()}\n{self.output()}",
         )
 
     def signal(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
-    def ended(self, timeout: float = 10) -> float:
-        """Wait until the process has ended; return after how many seconds."""
-        began = time.monotonic()
-        self.process.wait(timeout)
-        return time.monotonic() - began
+    def wait(self) -> None:
+        """Wait until the process has ended; it may not wait for what takes a minute."""
+        self.process.wait(PATIENCE)
 
     def output(self) -> str:
         return (self.log.parent / "output").read_text()
-
-
-def until(true: Callable[[], bool], timeout: float, what: str) -> None:
-    end = time.monotonic() + timeout
-    while not true():
-        assert time.monotonic() < end, f"waited {timeout} s for {what}"
-        time.sleep(0.01)
 
 
 @contextmanager
@@ -106,7 +99,7 @@ def wait_until_served(server: Server) -> None:
         except httpx.TransportError:
             return False
 
-    until(answers, 20, "the server's first answer")
+    until(answers, server.output)
 
 
 @pytest.fixture

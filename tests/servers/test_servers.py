@@ -5,13 +5,13 @@ Real time, because servers are other processes.
 
 from __future__ import annotations
 
-import contextlib
+import json
 import socket
 
-import httpx
 import pytest
 
-from tests.servers.conftest import Server, until
+from tests.servers.conftest import Server
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.real_time
 
@@ -59,20 +59,27 @@ def test_a_one_off_outlives_its_request(server: Server) -> None:
 
 
 def test_a_one_off_survives_that_its_client_hangs_up(server: Server) -> None:
-    with contextlib.suppress(httpx.ReadTimeout):
-        server.client.post(
-            "/later/note", json=["gone"], params={"delay": 0.3, "hang": 1}, timeout=httpx.Timeout(5, read=0.1)
+    body = json.dumps(["gone"]).encode()
+    with connect(server) as connection:
+        connection.sendall(
+            b"POST /later/note?delay=0.3&hang=1 HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
         )
+        server.until_logged("hangs for 1 s")
     server.until_logged("note gone")
 
 
 def test_a_websocket_finds_the_scheduler(server: Server) -> None:
-    assert talk(server.port, "hello") == "HELLO"
+    assert talk(server, "hello") == "HELLO"
 
 
-def talk(port: int, text: str) -> str:
+def connect(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
+
+
+def talk(server: Server, text: str) -> str:
     """Send one text over a websocket by hand, and return the answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with connect(server) as connection:
         connection.sendall(
             b"GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -84,7 +91,7 @@ def talk(port: int, text: str) -> str:
             received += connection.recv(4096)
             return b"\r\n\r\n" in received
 
-        until(answered, 5, "the handshake")
+        until(answered, lambda: f"The handshake: {received!r}")
         assert b"101" in received.split(b"\r\n")[0], received
         payload = text.encode()
         connection.sendall(bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload)

@@ -16,7 +16,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.servers.conftest import SERVERS, Server, ending, serving, until
+from tests.servers.conftest import SERVERS, Server, ending, serving
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.real_time
 
@@ -35,7 +36,7 @@ def hold(server: Server, seconds: float) -> threading.Thread:
 
     def request() -> None:
         with contextlib.suppress(httpx.TransportError):
-            httpx.get(f"{server.url}/hold", params={"seconds": seconds}, timeout=30, trust_env=False)
+            httpx.get(f"{server.url}/hold", params={"seconds": seconds}, timeout=90, trust_env=False)
 
     thread = threading.Thread(target=request)
     thread.start()
@@ -49,16 +50,11 @@ def test_a_run_without_retry_is_cancelled_and_one_with_retry_released(start: Sta
     begin(server, "long", 60)
     begin(server, "patient")
     server.signal()
-    took = server.ended()
+    server.wait()
     lines = server.lines()
-    assert took < 0.5 + 1 + SLACK
     assert CANCELLED in lines
     assert RELEASED in lines
     assert lines[-2:] == ["event SchedulerStopped   ", "shutdown"]
-
-
-SLACK = 1.0
-"""Seconds that a server and the interpreter take for themselves, on a machine that is busy."""
 
 
 @pytest.mark.parametrize("kind", ["uvicorn-asyncio", "hypercorn-trio"])
@@ -69,11 +65,12 @@ def test_threads_and_processes_hold_no_server_up(start: Start, kind: str) -> Non
     children = psutil.Process(server.process.pid).children(recursive=True)
     assert children
     server.signal()
-    assert server.ended() < 0.5 + 1 + SLACK
+    server.wait()
     lines = server.lines()
+    assert "did not end" not in server.output()
     assert "event RunUnsuccessful block cancelled shutdown" in lines
     assert "event RunUnsuccessful burn cancelled shutdown" in lines
-    until(lambda: not any(map(alive, children)), 1, "the children's end")
+    until(lambda: not any(map(alive, children)))
 
 
 def alive(process: psutil.Process) -> bool:
@@ -82,10 +79,10 @@ def alive(process: psutil.Process) -> bool:
 
 
 def test_a_run_that_ends_in_time_is_waited_for(start: Start) -> None:
-    server = start(SHUTDOWN_TIMEOUT="20")
+    server = start(SHUTDOWN_TIMEOUT="60")
     begin(server, "long", 0.5)
     server.signal()
-    assert server.ended() < 5
+    server.wait()
     assert "event RunSucceeded long succeeded " in server.lines()
 
 
@@ -94,30 +91,63 @@ def test_nothing_is_begun_from_the_signal_on_although_connections_are_open(start
     holding = hold(server, 1.0)
     server.until_logged("tick")
     server.signal()
-    time.sleep(0.1)  # the signal's way to the process, and a tick that had begun
+    until(lambda: "Waiting for connections" in server.output(), server.output)
     ticks = server.lines().count("tick")
     holding.join()
-    server.ended()
+    server.wait()
     assert server.lines().count("tick") == ticks
 
 
 def test_it_ends_in_time_after_the_graceful_timeout_of_uvicorn(start: Start) -> None:
     server = start("uvicorn-asyncio", "--timeout-graceful-shutdown", "1")
-    holding = hold(server, 20)
+    holding = hold(server, 60)
     begin(server, "long", 60)
+    began = time.monotonic()
     server.signal()
-    took = server.ended()
+    server.wait()
+    took = time.monotonic() - began
     holding.join()
-    assert 1 <= took < 1 + 0.5 + 1 + SLACK
+    # How long a busy machine takes for the end itself is its own affair; the minute is not waited for.
+    assert 1 <= took < 1 + 0.5 + 1 + 10
     assert CANCELLED in server.lines()
 
 
+<<<<<<< HEAD
+=======
+@pytest.mark.parametrize("kind", ["uvicorn-asyncio", "uvicorn-uvloop"])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_forced_end_cancels_at_once_and_records(start: Start, first: signal.Signals, kind: str) -> None:
+    server = start(kind, SHUTDOWN_TIMEOUT="60")
+    holding = hold(server, 10)
+    begin(server, "long", 60)
+    begin(server, "patient")
+    server.signal(first)
+    until(lambda: "Waiting for connections" in server.output(), server.output)
+    server.signal(signal.SIGINT)
+    server.until_logged(CANCELLED)
+    server.until_logged(RELEASED)
+    server.wait()  # from Python 3.12 on asyncio's servers wait for their connections, forced or not
+    holding.join()
+
+
+def test_a_signal_while_the_scheduler_waits_ends_its_patience(start: Start) -> None:
+    server = start(SHUTDOWN_TIMEOUT="60")
+    begin(server, "long", 60)
+    server.signal()
+    until(lambda: "Waiting for application shutdown" in server.output(), server.output)
+    server.signal(signal.SIGINT)
+    server.wait()
+    assert CANCELLED in server.lines()
+    assert server.lines()[-1] == "shutdown"
+
+
+>>>>>>> tests
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_run_forever_ends_at_a_signal(tmp_path: Path, backend: str, number: signal.Signals) -> None:
     with alone(tmp_path, backend, "0.3") as (process, log):
         process.send_signal(number)
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE) == 0
     assert log()[-4:] == [
         "sleeper ends", "event RunUnsuccessful sleeper cancelled shutdown", "event SchedulerStopped   ", "over",
     ]  # fmt: skip
@@ -127,10 +157,11 @@ def test_run_forever_ends_at_a_signal(tmp_path: Path, backend: str, number: sign
 def test_a_second_signal_ends_the_patience_of_run_forever(tmp_path: Path, backend: str) -> None:
     with alone(tmp_path, backend, "60") as (process, log):
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        until(lambda: "closing" in log())
+        time.sleep(0.1)  # it could end now, and does not
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        assert process.wait(3) == 0
+        assert process.wait(PATIENCE) == 0
     assert "event RunUnsuccessful sleeper cancelled shutdown" in log()
 
 
@@ -149,7 +180,7 @@ def alone(
         return log.read_text().splitlines() if log.exists() else []
 
     with ending(process):
-        until(lambda: "sleeper begins" in lines(), 20, "the first run")
+        until(lambda: "sleeper begins" in lines())
         yield process, lines
 
 
@@ -157,7 +188,7 @@ def alone(
 def test_a_bad_configuration_fails_the_start_with_one_clear_error(tmp_path: Path, kind: str) -> None:
     with serving(kind, tmp_path, ASYNCSCHED_ROLE="bogus") as server:
         if kind == "uvicorn-asyncio":
-            server.ended(20)
+            server.wait()
             assert server.process.returncode == 3
         text = "role (ASYNCSCHED_ROLE) must be one of 'both', 'submit', 'run', 'off', not 'bogus'"
-        until(lambda: text in server.output(), 20, "the error")
+        until(lambda: text in server.output(), server.output)
