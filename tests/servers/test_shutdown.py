@@ -112,36 +112,6 @@ def test_it_ends_in_time_after_the_graceful_timeout_of_uvicorn(start: Start) -> 
     assert CANCELLED in server.lines()
 
 
-<<<<<<< HEAD
-=======
-@pytest.mark.parametrize("kind", ["uvicorn-asyncio", "uvicorn-uvloop"])
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_forced_end_cancels_at_once_and_records(start: Start, first: signal.Signals, kind: str) -> None:
-    server = start(kind, SHUTDOWN_TIMEOUT="60")
-    holding = hold(server, 10)
-    begin(server, "long", 60)
-    begin(server, "patient")
-    server.signal(first)
-    until(lambda: "Waiting for connections" in server.output(), server.output)
-    server.signal(signal.SIGINT)
-    server.until_logged(CANCELLED)
-    server.until_logged(RELEASED)
-    server.wait()  # from Python 3.12 on asyncio's servers wait for their connections, forced or not
-    holding.join()
-
-
-def test_a_signal_while_the_scheduler_waits_ends_its_patience(start: Start) -> None:
-    server = start(SHUTDOWN_TIMEOUT="60")
-    begin(server, "long", 60)
-    server.signal()
-    until(lambda: "Waiting for application shutdown" in server.output(), server.output)
-    server.signal(signal.SIGINT)
-    server.wait()
-    assert CANCELLED in server.lines()
-    assert server.lines()[-1] == "shutdown"
-
-
->>>>>>> tests
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_run_forever_ends_at_a_signal(tmp_path: Path, backend: str, number: signal.Signals) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from asyncsched import RunFinished
 from asyncsched.abc import CurrentRun, Event, Executor, ExecutorTraits, Instant, to_instant
+from asyncsched.events import RunFinished
 
 
 class BorrowedThreads(Executor):

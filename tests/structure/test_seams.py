@@ -13,8 +13,10 @@ import pytest
 
 import asyncsched
 import asyncsched.abc
-from asyncsched import ConfigurationError, Retry, RunStarted, Scheduler
+import asyncsched.events
+from asyncsched import ConfigurationError, Retry, Scheduler
 from asyncsched.abc import ExecutorTraits, tell_began
+from asyncsched.events import RunStarted
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import CASES, Case, Stage, name_of
 from asyncsched.triggers import BaseTrigger
@@ -26,6 +28,7 @@ T0 = datetime(2026, 3, 2, 9, tzinfo=UTC)
 PUBLIC = {
     "asyncsched": {name for name in vars(asyncsched) if name[0] != "_"},
     "asyncsched.abc": {*asyncsched.abc.__all__},
+    "asyncsched.events": {name for name in vars(asyncsched.events) if name[0] != "_"},
 }
 
 
