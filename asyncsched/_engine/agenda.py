@@ -150,22 +150,22 @@ class Agenda:
     def claim_failed(self) -> None:
         """Hear that there was no answer, or none that counts."""
         self._claiming = False
-        for steady in (False, True):
-            self._pending[steady] = _earlier(self._pending[steady], self._added[steady])
+        self._merge_added()
 
     def claim_answered(self, claimed: Claimed, now: Now) -> None:
         """Take in when the next pending run is ready. ``now`` is the moment that the claim looked at."""
         self._claiming = False
         self._pending = [claimed.next_wall, claimed.next_steady]
-        for steady in (False, True):
-            added = self._added[steady]
-            if added is not None and added <= now[steady]:
-                self.notified = True  # it was ready when the claim looked, and was not there yet
-            else:
-                self._pending[steady] = _earlier(self._pending[steady], added)
+        if self._added == [None, None]:
+            return
+        self._merge_added()
+        # A run that was ready when the claim looked, and not there yet: no due time will say so again.
+        self.notified = self.notified or any(
+            added is not None and added <= at for added, at in zip(self._added, now, strict=True)
+        )
 
-
-def _earlier(one: Instant | None, other: Instant | None) -> Instant | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)
+    def _merge_added(self) -> None:
+        for steady, added in enumerate(self._added):
+            pending = self._pending[steady]
+            if added is not None and (pending is None or added < pending):
+                self._pending[steady] = added

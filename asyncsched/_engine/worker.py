@@ -60,6 +60,7 @@ class Worker:
     ) -> None:
         self.store = store
         self.as_json = store.durable or strict
+        self.ids = environment.ids
         self._environment = environment
         self._backend = environment.backend
         self._clock = environment.clock

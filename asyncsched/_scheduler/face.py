@@ -126,8 +126,7 @@ class Face:
         schedule: str | None = None,
     ) -> RunRecord:
         """Return a run that is to be added, everything about it checked."""
-        run_id = self._running().environment.ids.next(now.wall)
-        run = make_run(once, job, run_id, now, as_json=worker.as_json)
+        run = make_run(once, job, worker.ids.next(now.wall), now, as_json=worker.as_json)
         run.origin, run.schedule = origin, schedule
         self._registry.in_use(job.name)
         return run

@@ -203,7 +203,7 @@ class Runs(Face):
         """Return a run of a schedule's job that is none of its own."""
         now = worker.timeline.now()
         return RunRecord(
-            self._running().environment.ids.next(now.wall), job.name, now.steady, executor=job.executor, schedule=record.id,
+            worker.ids.next(now.wall), job.name, now.steady, executor=job.executor, schedule=record.id,
             origin=origin, slot=slot, steady=True, priority=job.priority, arguments=record.arguments,
             tags=job.tags + record.tags, permits=_permits(job, record), max_attempts=job.attempts,
         )  # fmt: skip
