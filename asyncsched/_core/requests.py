@@ -155,8 +155,13 @@ class Added(NamedTuple):
 
 
 class RunQuery(NamedTuple):
-    """Which runs are asked for; every field that is given must match."""
+    """Which runs are asked for; every field that is given must match.
 
+    ``finished_since`` is the earliest end, and ``dead_letters`` leaves out all that is none. The earliest
+    and the latest due time are ``start`` and ``end``.
+    """
+
+    ids: Collection[int] | None = None  # first, for nothing is asked as often
     job: str | None = None
     schedule: str | None = None
     states: Collection[str] | None = None
@@ -168,3 +173,5 @@ class RunQuery(NamedTuple):
     end: Instant | None = None
     limit: int = 100
     before: tuple[Instant, int] | None = None  # due time and id, to page on
+    finished_since: Instant | None = None
+    dead_letters: bool = False

@@ -17,6 +17,7 @@ from asyncsched._core.jobs import Job
 from asyncsched._core.records import InstanceRecord, RunRecord
 from asyncsched._core.version import VERSION
 from asyncsched._engine.engine import Engine
+from asyncsched._engine.lookup import run_of_id
 from asyncsched._engine.membership import Membership
 from asyncsched._engine.progress import ProgressBoard
 from asyncsched._engine.reconcile import Reconciler, new_schedule
@@ -124,7 +125,7 @@ class WorkerRunControl:
         self._worker = worker
 
     async def query(self, run_id: int) -> RunRecord | None:
-        return await self._answer(self._worker.store.run(run_id))
+        return await self._answer(run_of_id(self._worker.store, run_id))
 
     def job_of(self, name: str) -> Job | None:
         return self._runtime.registry.jobs.get(name)

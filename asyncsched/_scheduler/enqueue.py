@@ -21,6 +21,7 @@ from asyncsched._core.jobs import Job
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Added
 from asyncsched._core.text import safe_repr, shorten
+from asyncsched._engine.lookup import run_of_id
 from asyncsched._scheduler.handle import RunHandle
 from asyncsched._scheduler.once import Once, handle_of, make_run, put_off
 from asyncsched._scheduler.registry import Registry
@@ -158,7 +159,7 @@ class Enqueue:
         for id, arguments in await _answer(store.key_holder_in(connection, run)):
             conflict = arguments != run.arguments
             number = int(id.replace("-", ""), 16)
-            found = await worker.store.run(number)
+            found = await run_of_id(worker.store, number)
             if found is not None:
                 worker.engine.added(found)
                 return handle_of(worker, run, Added(found, False, conflict))

@@ -15,8 +15,10 @@ from asyncsched._core.mapping import instance_view, run_view, schedule_view
 from asyncsched._core.models import Coming, Explanation, Health, Instance, Pause, Run, Schedule
 from asyncsched._core.records import RunRecord, ScheduleRecord
 from asyncsched._core.requests import RunQuery
+from asyncsched._core.rules.retention import DEAD_LETTER_STATES
 from asyncsched._core.states import FINAL_STATES
 from asyncsched._core.text import describe_error
+from asyncsched._engine.lookup import run_of_id
 from asyncsched._scheduler.explain import explain_slot
 from asyncsched._scheduler.registry import Registry
 from asyncsched.triggers.base import noted
@@ -36,7 +38,6 @@ EVERYTHING = 1_000_000
 """More rows than any question asks for."""
 
 _STATES = ("pending", "running", *sorted(FINAL_STATES))
-_DEAD = ("failed", "timed_out", "lost", "cancelled")
 
 _ONE_TURN = 16
 """How many views are made before others get their turn: about 0.3 ms."""
@@ -165,28 +166,24 @@ class Queries:
         """
         check_int(limit, "limit", 1, EVERYTHING)
         store = self._running().main.store
-        letters = await self._letters(job, schedule, tag, state, since)
-        return await self._views(store, run_view, letters[:limit])
+        letters = await self._letters(job, schedule, tag, state, since, limit)
+        return await self._views(store, run_view, letters)
 
     async def _letters(
         self, job: str | None, schedule: str | None, tag: str | None,
-        state: str | Collection[str] | None, since: float | timedelta | None,
+        state: str | Collection[str] | None, since: float | timedelta | None, limit: int = EVERYTHING,
     ) -> list[RunRecord]:  # fmt: skip
         check_texts(job=job, schedule=schedule, tag=tag)
-        states = _DEAD if state is None else states_of(state)
-        if not set(states) <= set(_DEAD):
-            raise ConfigurationError(f"a dead letter's state is one of {', '.join(map(repr, _DEAD))}")
-        horizon = None
+        states = None if state is None else states_of(state)
+        if not set(states or ()) <= set(DEAD_LETTER_STATES):
+            words = ", ".join(map(repr, DEAD_LETTER_STATES))
+            raise ConfigurationError(f"a dead letter's state is one of {words}")
         worker = self._running().main
-        if since is not None:
-            horizon = worker.timeline.now().wall - to_micros(since, "since")
-        query = RunQuery(job=job, schedule=schedule, tag=tag, states=states, limit=EVERYTHING)
-        return [
-            run
-            for run in await worker.store.runs(query)
-            if (run.state != "cancelled" or run.why == "shutdown")
-            and (horizon is None or (run.finished_at or 0) >= horizon)
-        ]
+        horizon = None if since is None else worker.timeline.now().wall - to_micros(since, "since")
+        return await worker.store.runs(RunQuery(
+            job=job, schedule=schedule, tag=tag, states=states, dead_letters=True, finished_since=horizon,
+            limit=limit,
+        ))  # fmt: skip
 
     async def explain(self, schedule: str, at: datetime) -> Explanation:
         """Return what became of a due time, and why.
@@ -242,7 +239,7 @@ class Queries:
         return found[0]
 
     async def _run_record(self, id: str) -> RunRecord:
-        found = await self._running().main.store.run(run_number(id))
+        found = await run_of_id(self._running().main.store, run_number(id))
         if found is None:
             raise UnknownRun(str(id))
         return found

@@ -15,6 +15,7 @@ from asyncsched._core.mapping import run_view
 from asyncsched._core.models import Run
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import RunQuery
+from asyncsched._engine.lookup import run_of_id
 from asyncsched._engine.runtime import Runtime
 from asyncsched._engine.worker import Worker
 from asyncsched._scheduler.handle import RunHandle
@@ -112,7 +113,7 @@ async def _until_still(runtime: Runtime, worker: Worker, run_id: int) -> None:
     while True:
         changed, leave = runtime.bus.wait_for(run_id)
         try:
-            run = await worker.store.run(run_id)
+            run = await run_of_id(worker.store, run_id)
             if run is None or not _moves(worker, run):
                 return
             await changed.wait()

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import RunQuery
+from asyncsched._core.rules.retention import is_dead_letter
 
 
 def select(runs: Iterable[RunRecord], query: RunQuery) -> list[RunRecord]:
     """Return those that match, newest due first."""
     found = [run for run in runs if _matches(run, query)]
-    found.sort(key=lambda run: (run.due, run.id), reverse=True)
+    if len(found) > 1:
+        found.sort(key=lambda run: (run.due, run.id), reverse=True)
     return found[: query.limit]
 
 
@@ -24,6 +26,8 @@ def _matches(run: RunRecord, query: RunQuery) -> bool:
         and (query.key is None or run.key == query.key)
         and (query.tag is None or query.tag in run.tags)
         and (query.slot is None or run.slot == query.slot)
+        and (not query.dead_letters or is_dead_letter(run))
+        and (query.finished_since is None or (run.finished_at or 0) >= query.finished_since)
         and (query.start is None or run.due >= query.start)
         and (query.end is None or run.due <= query.end)
         and (query.before is None or (run.due, run.id) < query.before)
