@@ -40,18 +40,20 @@ from asyncsched._core.requests import (
     Verdict,
     Watch,
 )  # fmt: skip
+from asyncsched._core.rules import retention, transitions
 from asyncsched._core.rules.admission import admit, gcra
-from asyncsched._core.rules.transitions import past_attempts
+from asyncsched._core.rules.outcome import heeding
+from asyncsched._core.states import FAILURES
 from asyncsched._core.trigger import DescribedTrigger, InstantTrigger, Trigger, TwoWayTrigger
 
 __all__ = (
     "Added", "AttemptRecord", "Call", "Changes", "Claim", "Claimed", "Clock", "ClusterStore", "CurrentRun",
-    "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor", "ExecutorTraits", "Fenced",
+    "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "FAILURES", "Executor", "ExecutorTraits", "Fenced",
     "Firing", "ImmediateStore", "InstanceRecord", "Instant", "InstantTrigger", "JobPause", "Now", "Observer",
     "Permit", "PermitRule", "Policy", "Progress", "Provider", "ReadTrigger", "RetryRule", "RunQuery",
     "RunRecord", "ScheduleRecord", "SelectiveObserver", "Store", "Stretch", "TransactionalStore", "Trigger",
-    "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "past_attempts", "tell_began", "to_datetime",
-    "to_instant",
+    "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "heeding", "retention", "tell_began", "to_datetime",
+    "to_instant", "transitions",
 )  # fmt: skip
 
 
@@ -183,10 +185,15 @@ class Store(Protocol):
         """Return all schedules, or those of the given ids that exist."""
         ...
 
-    async def put_schedule(self, record: ScheduleRecord, revision: int, now: Now) -> ScheduleRecord:
+    async def put_schedule(
+        self, record: ScheduleRecord, revision: int, now: Now, lost: Stretch | None = None
+    ) -> ScheduleRecord:
         """Insert (``revision`` 0) or replace the row if it stands at ``revision``.
 
-        Returns the row as it stands afterwards: the caller's if it won, else the one to look at.
+        The same transaction keeps ``lost``, the slots that get no run by this change, and lets the waiting
+        runs of a schedule go on that stood paused and no longer is; where they are very many, the first of
+        them. Returns the row as it stands afterwards: the caller's if it won, else the one to look at.
+        A write that is repeated because its answer was lost has won, where the store can tell.
         """
         ...
 
@@ -232,20 +239,12 @@ class Store(Protocol):
         """Return the paused jobs, with why and by whom."""
         ...
 
-    async def release(self, schedule: str, lost: Stretch | None, now: Now) -> None:
-        """Let the waiting runs of a schedule that was resumed go on, and write down its pause."""
-        ...
-
-    async def run(self, run_id: int) -> RunRecord | None:
-        """Return one run, or ``None``."""
-        ...
-
-    async def slot(self, schedule: str, slot: Instant) -> RunRecord | None:
-        """Return the run of a slot's own, or ``None``."""
-        ...
-
     async def runs(self, query: RunQuery) -> list[RunRecord]:
-        """Return the runs that match, newest due first."""
+        """Return the runs that match, newest due first.
+
+        Runs asked for by ``ids``, and that of a ``slot`` with its ``schedule`` and ``origin="schedule"``,
+        are looked up, however many runs there are.
+        """
         ...
 
     async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:

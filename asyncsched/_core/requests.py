@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncsched._core.instants import Instant
 from asyncsched._core.records import RunRecord, ScheduleRecord, Stretch
+from asyncsched._core.rules.retention import is_dead_letter
 
 if TYPE_CHECKING:
     from asyncsched._core.instants import Now
@@ -155,8 +156,13 @@ class Added(NamedTuple):
 
 
 class RunQuery(NamedTuple):
-    """Which runs are asked for; every field that is given must match."""
+    """Which runs are asked for; every field that is given must match.
 
+    ``finished_since`` is the earliest end, and ``dead_letters`` leaves out all that is none. The earliest
+    and the latest due time are ``start`` and ``end``.
+    """
+
+    ids: Collection[int] | None = None  # first, for nothing is asked as often
     job: str | None = None
     schedule: str | None = None
     states: Collection[str] | None = None
@@ -168,3 +174,29 @@ class RunQuery(NamedTuple):
     end: Instant | None = None
     limit: int = 100
     before: tuple[Instant, int] | None = None  # due time and id, to page on
+    finished_since: Instant | None = None
+    dead_letters: bool = False
+
+    def select(self, runs: Iterable[RunRecord]) -> list[RunRecord]:
+        """Return the runs that match, newest due first: the answer of a store that looks at each."""
+        found = [run for run in runs if self._matches(run)]
+        if len(found) > 1:
+            found.sort(key=lambda run: (run.due, run.id), reverse=True)
+        return found[: self.limit]
+
+    def _matches(self, run: RunRecord) -> bool:
+        return (
+            (self.ids is None or run.id in self.ids)
+            and (self.job is None or run.job == self.job)
+            and (self.schedule is None or run.schedule == self.schedule)
+            and (self.states is None or run.state in self.states)
+            and (self.origin is None or run.origin == self.origin)
+            and (self.key is None or run.key == self.key)
+            and (self.tag is None or self.tag in run.tags)
+            and (self.slot is None or run.slot == self.slot)
+            and (not self.dead_letters or is_dead_letter(run))
+            and (self.finished_since is None or (run.finished_at or 0) >= self.finished_since)
+            and (self.start is None or run.due >= self.start)
+            and (self.end is None or run.due <= self.end)
+            and (self.before is None or (run.due, run.id) < self.before)
+        )

@@ -97,13 +97,10 @@ async def replan(
         again = _replanned(record, now.wall)
         if again is None:
             continue
-        stands = await store.put_schedule(again, record.revision, now)
-        follow((stands,))
+        lost = passed(again, now.wall - step.unseen, now.wall) if again.cursor < record.cursor else None
+        stretch = None if lost is None else Stretch(record.id, *lost[:3], "missed", lost.exact)
+        follow((await store.put_schedule(again, record.revision, now, stretch),))
         changed.append(record.id)
-        lost = again.cursor < record.cursor and passed(again, now.wall - step.unseen, now.wall)
-        if lost and stands.revision == record.revision + 1:
-            stretch = Stretch(record.id, *lost[:3], "missed", lost.exact)
-            await store.release(record.id, stretch, now)
     return tuple(changed)
 
 

@@ -191,10 +191,9 @@ class Reconciler:
                 return
             wanted.fingerprint, wanted.declared, wanted.declared_by = mark, True, incarnation
             wanted.orphaned = False
-            after = await self._store.put_schedule(wanted, 0 if stands is None else stands.revision, now)
+            revision = 0 if stands is None else stands.revision
+            after = await self._store.put_schedule(wanted, revision, now, lost)
             if after is wanted:
-                if stands is not None and (lost is not None or stands.paused):
-                    await self._store.release(one.id, lost, now)
                 return
             stands = after
         logger.warning(

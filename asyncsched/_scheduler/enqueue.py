@@ -22,6 +22,7 @@ from asyncsched._core.requests import Added
 from asyncsched._core.text import safe_repr, shorten
 from asyncsched._scheduler.face import Face, Running
 from asyncsched._scheduler.handle import RunHandle, run_number
+from asyncsched._scheduler.lookup import run_of_id
 from asyncsched._scheduler.once import Once, put_off
 from asyncsched.abc import TransactionalStore
 
@@ -152,7 +153,7 @@ class Enqueue(Face):
         for id, arguments in await _answer(store.key_holder_in(connection, run)):
             conflict = arguments != run.arguments
             number = int(id.replace("-", ""), 16)
-            found = await worker.store.run(number)
+            found = await run_of_id(worker.store, number)
             if found is not None:
                 worker.agenda.add(found)
                 return self._handle_of(worker, run, Added(found, False, conflict))

@@ -8,6 +8,7 @@ from asyncsched._core.mapping import run_view
 from asyncsched._core.models import Explanation, Run
 from asyncsched._core.records import RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.trigger import asking
+from asyncsched._scheduler.lookup import run_of_slot
 from asyncsched.abc import Store
 
 _REASONS = {
@@ -22,7 +23,7 @@ async def explain_slot(
     store: Store, record: ScheduleRecord, job: Job | None, at: Instant, now: Now
 ) -> Explanation:
     """Return what became of a due time of a schedule."""
-    run = await store.slot(record.id, at)
+    run = await run_of_slot(store, record.id, at)
     if run is not None:
         return _ran(record, job, at, run)
     here = now.steady if record.steady else now.wall

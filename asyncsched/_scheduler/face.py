@@ -12,18 +12,19 @@ from asyncsched._core.instants import Instant, Now, to_micros, to_zone
 from asyncsched._core.jobs import Job
 from asyncsched._core.records import RunRecord, ScheduleRecord
 from asyncsched._core.requests import Added, RunQuery
+from asyncsched._core.rules.retention import DEAD_LETTER_STATES
 from asyncsched._core.states import FINAL_STATES
 from asyncsched._engine.environment import Environment
 from asyncsched._engine.pipeline import Runnables
 from asyncsched._engine.worker import Worker
 from asyncsched._scheduler.handle import RunControl, RunHandle, run_number
+from asyncsched._scheduler.lookup import run_of_id
 from asyncsched._scheduler.once import Once, conflict, make_run
 from asyncsched._scheduler.registry import Registry
 
 T = TypeVar("T")
 
 _STATES = ("pending", "running", *sorted(FINAL_STATES))
-_DEAD = ("failed", "timed_out", "lost", "cancelled")
 EVERYTHING = 1_000_000
 """More rows than any question asks for."""
 
@@ -89,30 +90,26 @@ class Face:
         return found[0]
 
     async def _run_record(self, id: str) -> RunRecord:
-        found = await self._running().main.store.run(run_number(id))
+        found = await run_of_id(self._running().main.store, run_number(id))
         if found is None:
             raise UnknownRun(str(id))
         return found
 
     async def _letters(
         self, job: str | None, schedule: str | None, tag: str | None,
-        state: str | Collection[str] | None, since: float | timedelta | None,
+        state: str | Collection[str] | None, since: float | timedelta | None, limit: int = EVERYTHING,
     ) -> list[RunRecord]:  # fmt: skip
         check_texts(job=job, schedule=schedule, tag=tag)
-        states = _DEAD if state is None else states_of(state)
-        if not set(states) <= set(_DEAD):
-            raise ConfigurationError(f"a dead letter's state is one of {', '.join(map(repr, _DEAD))}")
-        horizon = None
+        states = None if state is None else states_of(state)
+        if not set(states or ()) <= set(DEAD_LETTER_STATES):
+            words = ", ".join(map(repr, DEAD_LETTER_STATES))
+            raise ConfigurationError(f"a dead letter's state is one of {words}")
         worker = self._running().main
-        if since is not None:
-            horizon = worker.timeline.now().wall - to_micros(since, "since")
-        query = RunQuery(job=job, schedule=schedule, tag=tag, states=states, limit=EVERYTHING)
-        return [
-            run
-            for run in await worker.store.runs(query)
-            if (run.state != "cancelled" or run.why == "shutdown")
-            and (horizon is None or (run.finished_at or 0) >= horizon)
-        ]
+        horizon = None if since is None else worker.timeline.now().wall - to_micros(since, "since")
+        return await worker.store.runs(RunQuery(
+            job=job, schedule=schedule, tag=tag, states=states, dead_letters=True, finished_since=horizon,
+            limit=limit,
+        ))  # fmt: skip
 
     # ── runs and their handles ───────────────────────────────────────────────────────────────
 

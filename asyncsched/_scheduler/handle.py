@@ -26,6 +26,7 @@ from asyncsched._core.mapping import result_of, run_id_text, run_view
 from asyncsched._core.models import Progress, Run
 from asyncsched._core.records import RunRecord
 from asyncsched._core.states import Outcome
+from asyncsched._scheduler.lookup import run_of_id
 from asyncsched._scheduler.once import due_time
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class RunControl:
 
     async def query(self, run_id: int) -> RunRecord | None:
         """Return the run as it stands, or ``None``."""
-        return await self._answer(self._worker.store.run(run_id))
+        return await self._answer(run_of_id(self._worker.store, run_id))
 
     async def cancel(self, run_id: int, why: str) -> RunRecord | None:
         """End a pending run, or have its holder cancel it. Returns the run, or ``None``."""

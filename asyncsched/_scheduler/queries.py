@@ -153,8 +153,8 @@ class Queries(Face):
         """
         check_int(limit, "limit", 1, EVERYTHING)
         store = self._running().main.store
-        letters = await self._letters(job, schedule, tag, state, since)
-        return await self._views(store, run_view, letters[:limit])
+        letters = await self._letters(job, schedule, tag, state, since, limit)
+        return await self._views(store, run_view, letters)
 
     async def explain(self, schedule: str, at: datetime) -> Explanation:
         """Return what became of a due time, and why.

@@ -80,9 +80,7 @@ class Schedules(Face):
         if known:
             record.edition = known[0].edition + 1
             record.edition_since, record.created_at = now.wall, known[0].created_at
-        record = await self._put(worker, record, known[0].revision if known else 0)
-        if lost is not None:
-            await worker.store.release(id, lost, now)
+        record = await self._put(worker, record, known[0].revision if known else 0, lost)
         return schedule_view(record, found)
 
     # ── pausing ──────────────────────────────────────────────────────────────────────────────
@@ -157,23 +155,19 @@ class Schedules(Face):
         return schedule_or_job
 
     async def _resume(self, worker: Worker, id: str) -> None:
-        lost: list[Stretch] = []
-
-        def go_on(record: ScheduleRecord) -> None:
-            lost.clear()
+        def go_on(record: ScheduleRecord) -> Stretch | None:
             if not record.paused:
-                return
+                return None
             now = worker.timeline.now()
             with asking(id):
-                stretch, following = resumed(record, here(record, now))
-            if stretch is not None:
-                lost.append(Stretch(record.id, *stretch[:3], "paused", stretch.exact))
-                record.cursor = stretch.last
+                lost, following = resumed(record, here(record, now))
+            if lost is not None:
+                record.cursor = lost.last
             record.paused, record.paused_at, record.note, record.by, record.failures = False, None, "", "", 0
             record.next_slot, record.next_due = following or (None, None)
+            return None if lost is None else Stretch(record.id, *lost[:3], "paused", lost.exact)
 
         await self._change(id, go_on)
-        await worker.store.release(id, lost[0] if lost else None, worker.timeline.now())
 
     async def _pause_job(self, worker: Worker, job: str, note: str, by: str) -> None:
         """Pause a job, and with it those of its schedules that are not paused already.
@@ -246,10 +240,9 @@ class Schedules(Face):
         worker = self._running().main
         found = as_instants(trigger, f"schedule {id!r}")
         now = worker.timeline.now()
-        lost: list[Stretch | None] = []
 
-        def change(record: ScheduleRecord) -> None:
-            lost[:] = [_lost_until(record, now)]
+        def change(record: ScheduleRecord) -> Stretch | None:
+            lost = _lost_until(record, now)
             job = self._registry.get(record.job)
             declared = Declared(id, job, found, record.arguments, record.jitter)
             fresh = worker.reconciler.new_schedule(declared, now)
@@ -258,28 +251,35 @@ class Schedules(Face):
             )  # fmt: skip
             record.cursor, record.next_slot, record.next_due = fresh.cursor, fresh.next_slot, fresh.next_due
             record.rescheduled, record.edition, record.edition_since = True, record.edition + 1, now.wall
+            return lost
 
         record = await self._change(id, change)
-        if lost[0] is not None:
-            await worker.store.release(id, lost[0], now)
         return schedule_view(record, self._registry.jobs.get(record.job))
 
     # ── shared by the above ──────────────────────────────────────────────────────────────────
 
-    async def _change(self, id: str, change: Callable[[ScheduleRecord], None]) -> ScheduleRecord:
-        """Change a schedule's row, and again if somebody else changed it meanwhile."""
+    async def _change(self, id: str, change: Callable[[ScheduleRecord], Stretch | None]) -> ScheduleRecord:
+        """Change a schedule's row, and again if somebody else changed it meanwhile.
+
+        Args:
+            id: whose row.
+            change: changes a record, and returns the slots that get no run by that.
+
+        """
         worker = self._running().main
         for _ in range(_TRIES):
             stands = await self._schedule(id)
             changed = copy(stands)
-            change(changed)
-            after = await worker.store.put_schedule(changed, stands.revision, worker.timeline.now())
+            lost = change(changed)
+            after = await worker.store.put_schedule(changed, stands.revision, worker.timeline.now(), lost)
             if after is changed:
                 return await self._follow(worker, after)
         raise SchedulerStateError(f"schedule {id!r} is being changed by others all the time; try again")
 
-    async def _put(self, worker: Worker, record: ScheduleRecord, revision: int) -> ScheduleRecord:
-        after = await worker.store.put_schedule(record, revision, worker.timeline.now())
+    async def _put(
+        self, worker: Worker, record: ScheduleRecord, revision: int, lost: Stretch | None
+    ) -> ScheduleRecord:
+        after = await worker.store.put_schedule(record, revision, worker.timeline.now(), lost)
         if after is not record:
             raise ScheduleExists(f"schedule {record.id!r} was made or changed by another at the same moment")
         return await self._follow(worker, after)

@@ -18,6 +18,7 @@ from asyncsched._core.requests import RunQuery
 from asyncsched._engine.runtime import Runtime
 from asyncsched._engine.worker import Worker
 from asyncsched._scheduler.handle import RunHandle
+from asyncsched._scheduler.lookup import run_of_id
 from asyncsched._scheduler.once import Once
 from asyncsched._scheduler.scheduler import Scheduler
 
@@ -112,7 +113,7 @@ async def _until_still(runtime: Runtime, worker: Worker, run_id: int) -> None:
     while True:
         changed, leave = runtime.environment.waiters.wait_for(run_id)
         try:
-            run = await worker.store.run(run_id)
+            run = await run_of_id(worker.store, run_id)
             if run is None or not _moves(worker, run):
                 return
             await changed.wait()

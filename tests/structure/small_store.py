@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from asyncsched.abc import (
+    FAILURES,
     Added,
     Claim,
     Claimed,
@@ -27,12 +28,12 @@ from asyncsched.abc import (
     Verdict,
     admit,
     gcra,
-    past_attempts,
+    heeding,
+    retention,
+    transitions,
 )
 
 MINUTE = 60_000_000
-DAY = 24 * 60 * MINUTE
-FAILURES = ("failed", "timed_out", "lost")
 
 
 class SmallStore(Store):
@@ -61,22 +62,22 @@ class SmallStore(Store):
     async def schedules(self, ids: Collection[str] | None = None) -> list[ScheduleRecord]:
         return [record for id, record in self._schedules.items() if ids is None or id in ids]
 
-    async def put_schedule(self, record: ScheduleRecord, revision: int, now: Now) -> ScheduleRecord:
+    async def put_schedule(
+        self, record: ScheduleRecord, revision: int, now: Now, lost: Stretch | None = None
+    ) -> ScheduleRecord:
         stands = self._schedules.get(record.id)
         if stands is not None and stands.revision != revision:
             return stands
         record.revision = revision + 1
         self._schedules[record.id] = record
+        if lost is not None:
+            self._skip(lost, None)
+        self._notify()
         return record
 
     async def remove_schedule(self, id: str, now: Now) -> bool:
         self._stretches.pop(id, None)
         return self._schedules.pop(id, None) is not None
-
-    async def release(self, schedule: str, lost: Stretch | None, now: Now) -> None:
-        if lost is not None:
-            self._skip(lost, None)
-        self._notify()
 
     async def pause_job(self, job: str, pause: JobPause | None, now: Now) -> None:
         if pause is not None:
@@ -100,16 +101,21 @@ class SmallStore(Store):
             return Added(run, created=True)
         if not (replace and holder.state == "pending"):
             return Added(holder, created=False, conflict=holder.arguments != run.arguments)
-        holder.arguments, holder.permits = run.arguments, run.permits
-        holder.priority, holder.key_ttl = run.priority, run.key_ttl
-        move(holder, run.due, run.steady)
+        transitions.take_over(holder, run)
         self._notify()
         return Added(holder, created=False)
 
     def _key_holder(self, run: RunRecord, now: Now) -> RunRecord | None:
         """Return the run that holds the key of ``run``: a live one, or for a while one that succeeded."""
         same = (one for one in self._runs.values() if run.key and (one.job, one.key) == (run.job, run.key))
-        return next((one for one in same if one.live or answers_for_key(one, now.wall)), None)
+        return next(
+            (
+                one
+                for one in same
+                if transitions.keeps_key(one) and transitions.answers_for_key(one, now.wall)
+            ),
+            None,
+        )
 
     # ── the claim ────────────────────────────────────────────────────────────────────────────
 
@@ -139,7 +145,7 @@ class SmallStore(Store):
                 claimed.more = True
                 return
             if self._hindrance(run, claim) is None and self._permitted(run, claimed, now):
-                begin(run, claim.holder, now)
+                transitions.begin(run, claim.holder, now)
                 free[run.executor] -= 1
                 claimed.runs.append(run)
 
@@ -157,11 +163,11 @@ class SmallStore(Store):
         if run.waits_for == "overlap" and self._is_behind(run):
             return "overlap"
         if claim.jobs is not None and run.job not in claim.jobs:
-            park(run, "job")
+            transitions.park(run, "job")
         elif run.job in self._paused_jobs or (schedule is not None and schedule.paused):
-            park(run, "paused")
+            transitions.park(run, "paused")
         else:
-            wake(run)
+            transitions.wake(run)
         return run.waits_for
 
     def _is_behind(self, run: RunRecord) -> bool:
@@ -178,10 +184,10 @@ class SmallStore(Store):
                     theoretical = self._rates.get(permit.key, 0)
                     self._rates[permit.key] = gcra(theoretical, permit, now.steady)[1]
         elif shut.drop and run.started_at is None:
-            finish(run, Verdict("cancelled", "rate_limited"), now)
+            transitions.drop(run, "rate_limited", now.wall)
             claimed.dropped.append(run)
         else:
-            park(run, shut.key)
+            transitions.park(run, shut.key)
         return shut is None
 
     def _is_open(self, permit: Permit, now: Now) -> bool:
@@ -207,8 +213,7 @@ class SmallStore(Store):
         if record.revision != firing.revision or record.paused:
             return
         before = record.cursor
-        record.revision += 1
-        record.cursor, record.next_slot, record.next_due = firing.cursor, firing.next_slot, firing.next_due
+        transitions.advance(record, firing)
         if firing.stretch is not None:
             claimed.skipped.append(self._skip(firing.stretch, before))
         for run in firing.runs:
@@ -231,22 +236,21 @@ class SmallStore(Store):
                 if one.state == "running":
                     self._ask_to_end(one, "replaced")
                 else:
-                    finish(one, Verdict("cancelled", "replaced"), now)
+                    transitions.drop(one, "replaced", now.wall)
                     claimed.dropped.append(one)
         if decision != "run":
-            park(run, "overlap")
+            transitions.park(run, "overlap")
         self._runs[run.id] = run
 
     def _skip(self, lost: Stretch, before: Instant | None) -> Stretch:
         """Write slots down that get no run; those that follow the newest ones are one stretch with them."""
         kept = self._stretches.setdefault(lost.schedule, [])
-        if kept and kept[-1].last == before and kept[-1].reason == lost.reason:
-            kept[-1].last = lost.last
-            kept[-1].count += lost.count
-            kept[-1].exact = kept[-1].exact and lost.exact
-        else:
-            kept.append(Stretch(lost.schedule, lost.first, lost.last, lost.count, lost.reason, lost.exact))
-            del kept[:-1000]
+        newest = kept[-1] if kept else None
+        stretch = transitions.lengthened(newest, lost, before)
+        if newest is not None and stretch.first == newest.first:
+            kept.pop()
+        kept.append(stretch)
+        del kept[: -retention.STRETCHES_KEPT]
         return lost
 
     # ── runs go out ──────────────────────────────────────────────────────────────────────────
@@ -262,16 +266,19 @@ class SmallStore(Store):
     def _end(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
         if run.state != "running":
             return False
-        if verdict.state == "pending" and run.cancel_requested is not None:  # nothing may begin again
-            verdict = Verdict("cancelled", run.cancel_requested, error=verdict.error)
-        run.attempts = past_attempts(run, verdict, now.wall)
-        if verdict.state == "pending":
-            wait_again(run, verdict)
-            return True
-        finish(run, verdict, now)
+        verdict = heeding(verdict, run.cancel_requested)
+        transitions.end(run, verdict, now)
         if run.origin == "schedule" and (record := self._schedules.get(run.schedule or "")) is not None:
-            count_failures(record, run, verdict, now)
+            self._count_failures(record, run, verdict, now)
         return True
+
+    def _count_failures(self, record: ScheduleRecord, run: RunRecord, verdict: Verdict, now: Now) -> None:
+        if run.state == "succeeded":
+            record.failures = 0
+        elif run.state in FAILURES:
+            record.failures += 1
+            if transitions.pause_after_failures(record, verdict.pause_after, now.wall):
+                verdict.paused = record
 
     async def note(self, run: RunRecord, now: Now) -> None:
         """Do nothing: the progress stands on the record already."""
@@ -281,7 +288,7 @@ class SmallStore(Store):
         if run is not None and run.state == "running":
             self._ask_to_end(run, why)
         elif run is not None and run.state == "pending":
-            finish(run, Verdict("cancelled", why), now)
+            transitions.drop(run, why, now.wall)
         self._notify()
         return run
 
@@ -293,21 +300,14 @@ class SmallStore(Store):
     async def move(self, run_id: int, due: Instant, steady: bool, now: Now) -> RunRecord | None:
         run = self._runs.get(run_id)
         if run is not None and run.state == "pending":
-            move(run, due, steady)
+            transitions.move(run, due, steady)
             self._notify()
         return run
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────
 
-    async def run(self, run_id: int) -> RunRecord | None:
-        return self._runs.get(run_id)
-
-    async def slot(self, schedule: str, slot: Instant) -> RunRecord | None:
-        return next((run for run in self._own(schedule) if run.slot == slot), None)
-
     async def runs(self, query: RunQuery) -> list[RunRecord]:
-        found = [run for run in self._runs.values() if matches(run, query)]
-        return sorted(found, key=lambda run: (run.due, run.id), reverse=True)[: query.limit]
+        return query.select(self._runs.values())
 
     async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
         kept = self._stretches.get(schedule, ())
@@ -319,7 +319,7 @@ class SmallStore(Store):
         ended = [run for run in self._runs.values() if not run.live]
         ended.sort(key=lambda run: (run.finished_at or 0, run.id))
         kept = self._kept_for_schedules(ended)
-        newest = {run.id for run in ended[-100_000:]}
+        newest = {run.id for run in ended[-retention.Bounds().count :]}
         gone = [
             run for run in ended if run.id not in kept and not (run.id in newest and is_young(run, now.wall))
         ]
@@ -333,11 +333,8 @@ class SmallStore(Store):
         for id in self._schedules:
             own = [run for run in ended if run.schedule == id]
             failed = [run for run in own if run.state in FAILURES]
-            kept.update(run.id for run in (*own[-20:], *failed[-1:]))
+            kept.update(run.id for run in (*own[-retention.KEPT_PER_SCHEDULE :], *failed[-1:]))
         return kept
-
-
-# ── what a run may become ────────────────────────────────────────────────────────────────────────────
 
 
 def ready_at(run: RunRecord) -> Instant:
@@ -345,82 +342,9 @@ def ready_at(run: RunRecord) -> Instant:
     return run.rank + run.priority * MINUTE
 
 
-def park(run: RunRecord, waits_for: str) -> None:
-    """Have a pending run wait for something that has no time: a resume, a run before it, a limit."""
-    run.waits_for, run.ready_at = waits_for, None
-
-
-def wake(run: RunRecord) -> None:
-    """Let a parked run go on."""
-    run.waits_for, run.ready_at = None, ready_at(run)
-
-
-def begin(run: RunRecord, holder: int, now: Now) -> None:
-    """Begin an attempt."""
-    run.state, run.holder, run.started_at = "running", holder, now.wall
-    run.attempt += 1
-    if run.late is None:
-        run.late = (now.steady if run.steady else now.wall) - run.due
-
-
-def wait_again(run: RunRecord, verdict: Verdict) -> None:
-    """Let a run wait for its next attempt, on the timeline that knows no steps of the wall clock."""
-    assert verdict.ready_at is not None
-    run.state, run.holder, run.steady = "pending", 0, True
-    run.why, run.error = verdict.why, verdict.error
-    run.attempt -= not verdict.spent
-    run.ready_at = verdict.ready_at
-    run.rank = verdict.ready_at - run.priority * MINUTE
-
-
-def finish(run: RunRecord, verdict: Verdict, now: Now) -> None:
-    """Give a run its outcome."""
-    run.state, run.why, run.result, run.error = verdict.state, verdict.why, verdict.result, verdict.error
-    run.finished_at, run.ready_at, run.waits_for = now.wall, None, None
-
-
-def move(run: RunRecord, due: Instant, steady: bool) -> None:
-    """Give a pending run another due time; one that waits for the run before it goes on waiting."""
-    run.due, run.steady, run.rank = due, steady, due - run.priority * MINUTE
-    if run.waits_for != "overlap":
-        run.waits_for, run.ready_at = None, due
-
-
-def answers_for_key(run: RunRecord, now: Instant) -> bool:
-    """Whether a run that has ended still has its key."""
-    return run.state == "succeeded" and now < (run.finished_at or 0) + run.key_ttl
-
-
-def count_failures(record: ScheduleRecord, run: RunRecord, verdict: Verdict, now: Now) -> None:
-    """Count the failures in a row of a schedule, and pause it when they are as many as its job allows."""
-    if run.state == "succeeded":
-        record.failures = 0
-    elif run.state in FAILURES:
-        record.failures += 1
-        if verdict.pause_after and record.failures >= verdict.pause_after and not record.paused:
-            record.paused, record.paused_at, record.by = True, now.wall, "asyncsched"
-            record.note = f"paused after {record.failures} failures in a row"
-            record.revision += 1
-            verdict.paused = record
-
-
 def is_young(run: RunRecord, now: Instant) -> bool:
-    """Whether the history keeps a run by its age: 7 days, and for dead letters 30."""
-    dead_letter = run.state in FAILURES or (run.state, run.why) == ("cancelled", "shutdown")
-    return now - (run.finished_at or 0) <= (30 if dead_letter else 7) * DAY or answers_for_key(run, now)
-
-
-def matches(run: RunRecord, query: RunQuery) -> bool:
-    """Whether a query asks for this run."""
-    return (
-        (query.job is None or run.job == query.job)
-        and (query.schedule is None or run.schedule == query.schedule)
-        and (query.states is None or run.state in query.states)
-        and (query.origin is None or run.origin == query.origin)
-        and (query.key is None or run.key == query.key)
-        and (query.tag is None or query.tag in run.tags)
-        and (query.slot is None or run.slot == query.slot)
-        and (query.start is None or run.due >= query.start)
-        and (query.end is None or run.due <= query.end)
-        and (query.before is None or (run.due, run.id) < query.before)
+    """Whether the history keeps a run by its age, or because it answers for its key."""
+    age = retention.DEAD_LETTERS if retention.is_dead_letter(run) else retention.Bounds().age
+    return now - (run.finished_at or 0) <= age or (
+        transitions.keeps_key(run) and transitions.answers_for_key(run, now)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from asyncsched._backends.turns import in_turns
 from asyncsched._core.instants import Instant, Now
@@ -11,15 +11,17 @@ from asyncsched._core.requests import Added, Claim, Claimed, Ending, Firing, Run
 from asyncsched._core.rules.admission import admit
 from asyncsched._core.rules.outcome import heeding
 from asyncsched._core.rules.retention import Bounds
-from asyncsched._core.rules.transitions import advance, begin, drop, end, move, park, take_over, wake
+from asyncsched._core.rules.transitions import advance, begin, drop, end, goes_on, move, park, take_over, wake
 from asyncsched.stores.memory.history import History
 from asyncsched.stores.memory.keys import Keys, same
-from asyncsched.stores.memory.query import select
 from asyncsched.stores.memory.schedules import ScheduleEntry
 from asyncsched.stores.memory.waiting import Waiting
 
 _ONE_TURN = 100
 """How many runs are added before others get their turn: about 0.1 ms."""
+_ANY = RunQuery()[1:]
+"""What a query says that asks for runs by their ids alone."""
+
 _new = tuple.__new__
 
 
@@ -58,17 +60,24 @@ class MemoryStore:
         )
         return [entry.record for entry in entries if entry.record is not None]
 
-    async def put_schedule(self, record: ScheduleRecord, revision: int, now: Now) -> ScheduleRecord:
-        return self.put(record, revision)
+    async def put_schedule(
+        self, record: ScheduleRecord, revision: int, now: Now, lost: Stretch | None = None
+    ) -> ScheduleRecord:
+        return self.put(record, revision, lost)
 
-    def put(self, record: ScheduleRecord, revision: int) -> ScheduleRecord:
+    def put(self, record: ScheduleRecord, revision: int, lost: Stretch | None = None) -> ScheduleRecord:
         """Do what ``put_schedule`` does, for who cannot await."""
         stands = self._record(record.id)
         if (0 if stands is None else stands.revision) != revision:
             assert stands is not None or revision
             return stands if stands is not None else record
         record.revision = revision + 1
-        self._entry(record.id).record = record
+        entry = self._entry(record.id)
+        entry.record = record
+        if lost is not None:
+            entry.skip(lost)
+        if goes_on(stands, record):
+            self._waiting.release("schedule", record.id)
         return record
 
     def _entry(self, schedule: str) -> ScheduleEntry:
@@ -91,11 +100,6 @@ class MemoryStore:
             del self._entries[id]
         self._waiting.release("schedule", id)
         return known
-
-    async def release(self, schedule: str, lost: Stretch | None, now: Now) -> None:
-        if lost is not None:
-            self._entry(schedule).skip(lost)
-        self._waiting.release("schedule", schedule)
 
     async def pause_job(self, job: str, pause: JobPause | None, now: Now) -> None:
         if pause is not None:
@@ -318,15 +322,21 @@ class MemoryStore:
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────
 
-    async def run(self, run_id: int) -> RunRecord | None:
-        return self._runs.get(run_id)
-
-    async def slot(self, schedule: str, slot: Instant) -> RunRecord | None:
-        entry = self._entries.get(schedule)
-        return None if entry is None else entry.slots.get(slot)
-
     async def runs(self, query: RunQuery) -> list[RunRecord]:
-        return select(self._runs.values(), query)
+        if query.ids is None:
+            return query.select(self._candidates(query))
+        found = [run for id in query.ids if (run := self._runs.get(id)) is not None]
+        if len(found) < 2 and query[1:] == _ANY:  # nearly always
+            return found
+        return query.select({run.id: run for run in found}.values())
+
+    def _candidates(self, query: RunQuery) -> Iterable[RunRecord]:
+        """Return the runs that a query may mean: one, where it names a slot."""
+        if query.schedule is not None and query.slot is not None and query.origin == "schedule":
+            entry = self._entries.get(query.schedule)
+            run = None if entry is None else entry.slots.get(query.slot)
+            return () if run is None else (run,)
+        return self._runs.values()
 
     async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
         kept = self._entries[schedule].stretches if schedule in self._entries else ()

@@ -159,14 +159,14 @@ def attempts_json(attempts: Iterable[AttemptRecord] | None) -> str | None:
 # ── schedules ────────────────────────────────────────────────────────────────────────────────────
 
 
-def schedule_row(record: ScheduleRecord, version: int) -> tuple[Any, ...]:
-    """Return what ``insert_schedule`` and ``update_schedule`` write, without the key."""
+def schedule_row(record: ScheduleRecord, revision: int) -> tuple[Any, ...]:
+    """Return what ``insert_schedule`` and ``update_schedule`` write first: all but the version and the key."""
     return (
         record.job, record.spec, record.anchor, record.cursor, record.next_slot, record.next_due,
         record.arguments, record.jitter, _dumps(record.tags) if record.tags else None, record.fingerprint,
         int(record.declared), record.declared_by, int(record.orphaned), int(record.rescheduled),
-        int(record.paused), record.paused_at, text(record.note), text(record.by), record.revision,
-        record.edition, record.edition_since, record.failures, record.created_at, version,
+        int(record.paused), record.paused_at, text(record.note), text(record.by), revision,
+        record.edition, record.edition_since, record.failures, record.created_at,
     )  # fmt: skip
 
 

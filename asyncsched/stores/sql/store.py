@@ -120,22 +120,24 @@ class SqlStore(ByUser, Connected):
         found: list[ScheduleRecord] = await self._read(read)
         return found
 
-    async def put_schedule(self, record: ScheduleRecord, revision: int, now: Now) -> ScheduleRecord:
-        stands: ScheduleRecord | None = await self._call(schedule_rows.put_schedule, record, revision)
-        if stands is None:
-            record.revision = revision + 1
-            return record
-        return stands
+    async def put_schedule(
+        self, record: ScheduleRecord, revision: int, now: Now, lost: Stretch | None = None
+    ) -> ScheduleRecord:
+        won, stands, rest = await self._call(
+            schedule_rows.put_schedule, schedule_rows.Putting(record, revision, lost)
+        )
+        if not won:
+            return record if stands is None else stands
+        record.revision = revision + 1
+        if rest is not None:
+            await self._wake(rest, schedule_rows.Whose(schedule=record.id))
+        return record
 
     async def remove_schedule(self, id: str, now: Now) -> bool:
         gone, rest = await self._call(schedule_rows.remove_schedule, id)
         await self._wake(rest, schedule_rows.Whose(schedule=id))
         was_there: bool = gone
         return was_there
-
-    async def release(self, schedule: str, lost: Stretch | None, now: Now) -> None:
-        rest = await self._call(schedule_rows.release, schedule, lost)
-        await self._wake(rest, schedule_rows.Whose(schedule=schedule))
 
     async def pause_job(self, job: str, pause: JobPause | None, now: Now) -> None:
         await self._wake(await self._call(schedule_rows.pause_job, job, pause), schedule_rows.Whose(job))
@@ -205,16 +207,6 @@ class SqlStore(ByUser, Connected):
         return run
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────
-
-    async def run(self, run_id: int) -> RunRecord | None:
-        run: RunRecord | None = await self._read(lambda one: one.a_run("run", id=one.write_id(run_id)))
-        return run
-
-    async def slot(self, schedule: str, slot: Instant) -> RunRecord | None:
-        run: RunRecord | None = await self._read(
-            lambda session: session.a_run("slot", schedule=schedule, slot=slot)
-        )
-        return run
 
     async def runs(self, query: RunQuery) -> list[RunRecord]:
         found: list[RunRecord] = await self._read(lambda session: queries.runs(session, query))

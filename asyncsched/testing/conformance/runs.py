@@ -10,7 +10,7 @@ import anyio
 from asyncsched._core.instants import HOUR, MINUTE, SECOND
 from asyncsched._core.models import ErrorInfo
 from asyncsched._core.records import Permit, RunRecord
-from asyncsched._core.requests import RunQuery
+from asyncsched._core.requests import RunQuery, Verdict
 from asyncsched.testing.conformance.stage import Case, Stage
 
 CASES: list[Case] = []
@@ -34,7 +34,7 @@ async def what_is_added_is_claimed_and_recorded(stage: Stage) -> None:
     assert (mine.context_vars, mine.late, mine.started_at) == ({"tenant": "x"}, 0, stage.at)
     stage.wait(SECOND)
     assert await stage.end(mine, result="42")
-    found = await stage.store.run(run.id)
+    found = await stage.kept(run.id)
     assert (found.state, found.result, found.finished_at) == ("succeeded", "42", stage.at)
     assert (mine.state, mine.result) == ("succeeded", "42")
 
@@ -82,7 +82,7 @@ async def a_retry_is_a_pending_run_that_anybody_may_begin(stage: Stage) -> None:
     assert await stage.end(
         run, "pending", why="retry", error=error, ready_at=stage.at + HOUR, attempt="failed"
     )
-    found = await stage.store.run(run.id)
+    found = await stage.kept(run.id)
     assert (found.state, found.attempt, found.ready_at) == ("pending", 1, stage.at + HOUR)
     assert [(past.number, past.state, past.error) for past in found.attempts] == [(1, "failed", error)]
     assert not (await stage.claim()).runs
@@ -106,7 +106,7 @@ async def a_run_ends_once(stage: Stage) -> None:
     (run,) = (await stage.claim()).runs
     assert await stage.end(run, "failed", why="first")
     assert not await stage.end(run, "succeeded", result="2")
-    assert (await stage.store.run(run.id)).why == "first"
+    assert (await stage.kept(run.id)).why == "first"
 
 
 @case
@@ -133,7 +133,7 @@ async def of_many_that_end_at_once_each_has_its_own_outcome(stage: Stage) -> Non
         for run in (gone, *plain[10:]):
             group.start_soon(end, run)
     assert [run for run in begun if not held[run.id]] == [gone]
-    found = {run.id: await stage.store.run(run.id) for run in begun}
+    found = {run.id: await stage.kept(run.id) for run in begun}
     assert (found[gone.id].state, found[gone.id].why) == ("failed", "before")
     assert {(found[run.id].state, found[run.id].result) for run in plain} == {("succeeded", None)}
     assert {(found[run.id].state, found[run.id].result) for run in told} == {("succeeded", '"told"')}
@@ -161,7 +161,7 @@ async def of_a_running_run_the_cancel_is_asked_and_a_retry_does_not_outrun_it(st
     cancel_requested = await stage.store.cancel(run.id, "cancelled", stage.now)
     assert cancel_requested.state == "running"
     await stage.end(run, "pending", why="retry", ready_at=stage.at, attempt="failed")
-    found = await stage.store.run(run.id)
+    found = await stage.kept(run.id)
     assert (found.state, found.why, run.state) == ("cancelled", "cancelled", "cancelled")
 
 
@@ -197,6 +197,45 @@ async def runs_are_found_by_what_they_are(stage: Stage) -> None:
     assert await ids(key="k") == await ids(tag="y") == await ids(start=stage.at + 1) == [second.id]
     assert await ids(end=stage.at) == await ids(before=(second.due, second.id)) == [began.id]
     assert await ids(origin="manual") == await ids(schedule="s") == []
+    assert await ids(ids=(first.id,)) == await ids(ids=(first.id, first.id, 1)) == [first.id]
+    assert await ids(ids=(first.id, second.id)) == [second.id, first.id]
+    assert (
+        await ids(ids=(first.id, second.id), job="other")
+        == await ids(ids=(second.id,), key="k")
+        == [second.id]
+    )
+    assert await ids(ids=(first.id,), job="other") == await ids(ids=(1,)) == await ids(ids=()) == []
+    assert await ids(ids=(first.id, second.id), limit=1) == [second.id]
+
+
+@case
+async def dead_letters_are_found_newest_first(stage: Stage) -> None:
+    ends = {
+        "failed": Verdict("failed"), "timed_out": Verdict("timed_out"), "lost": Verdict("lost", "its instance died"),
+        "shutdown": Verdict("cancelled", "shutdown"), "by hand": Verdict("cancelled", "cancelled"),
+        "fine": Verdict("succeeded"),
+    }  # fmt: skip
+    letters: list[int] = []
+    for name, verdict in ends.items():
+        await stage.add(stage.run(tags=(name,)))
+        (run,) = (await stage.claim()).runs
+        stage.wait(MINUTE)
+        await stage.record(run, verdict)
+        if name not in ("by hand", "fine"):
+            letters.insert(0, run.id)
+    await stage.add(stage.run())
+
+    async def ids(**query: Any) -> list[int]:
+        return [run.id for run in await stage.store.runs(RunQuery(dead_letters=True, **query))]
+
+    assert await ids() == letters
+    assert await ids(limit=3) == letters[:3]
+    assert await ids(states=("cancelled", "lost", "succeeded")) == letters[:2]
+    assert await ids(tag="failed") == letters[3:]
+    assert await ids(finished_since=stage.at - 4 * MINUTE) == letters[:3]
+    assert await ids(finished_since=stage.at) == []
+    ended = await stage.store.runs(RunQuery(finished_since=stage.at - MINUTE))
+    assert [run.tags for run in ended] == [("fine",), ("by hand",)]
 
 
 # ── keys ────────────────────────────────────────────────────────────────────────────────────────────
@@ -255,7 +294,7 @@ async def no_more_run_at_once_than_the_limit_and_the_others_follow_in_order(stag
     stage.wait(SECOND)
     begun = await stage.claim_all()
     assert [run.id for run in begun] == [run.id for run in runs[:2]]
-    assert (await stage.store.run(runs[4].id)).waits_for == "places"
+    assert (await stage.kept(runs[4].id)).waits_for == "places"
     order = [run.id for run in begun]
     while begun:
         await stage.end(begun.pop(0))
@@ -298,5 +337,5 @@ async def over_a_dropping_rate_a_run_ends_with_a_reason(stage: Stage) -> None:
     claimed = await stage.claim()
     assert len(claimed.runs) == 1
     assert [run.id for run in claimed.dropped] == [over.id]
-    found = await stage.store.run(over.id)
+    found = await stage.kept(over.id)
     assert (found.state, found.why) == ("cancelled", "rate_limited")

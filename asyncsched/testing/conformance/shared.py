@@ -68,7 +68,7 @@ async def only_the_holder_records(stage: Stage) -> None:
     assert not await stage.end(run)
     run.progress = Progress(1.0)
     await stage.store.note(run, stage.now)
-    found = await stage.store.run(run.id)
+    found = await stage.kept(run.id)
     assert (found.state, found.progress) == ("running", None)
 
 
@@ -80,7 +80,8 @@ async def progress_is_seen_by_others(stage: Stage) -> None:
     before = await other.poll(Watch(2, None, 0, (run.id,), True))
     run.progress = Progress(3.0, 10.0, "so far")
     await stage.store.note(run, stage.now)
-    assert (await other.run(run.id)).progress == run.progress
+    (found,) = await other.runs(RunQuery((run.id,)))
+    assert found.progress == run.progress
     after = await other.poll(Watch(2, None, 0, (run.id,), True))
     assert before.runs[run.id] != after.runs[run.id]
 
@@ -100,7 +101,7 @@ async def declaring_an_instance_dead_fences_its_runs_in_one_write(stage: Stage) 
     assert (await stage.state(lost), await stage.state(again)) == ("lost", "pending")
     assert not await stage.end(again)
     assert {run.id for run in await stage.claim_all()} == {again.id, waits.run.id}
-    found = await stage.store.run(again.id)
+    found = await stage.kept(again.id)
     assert (found.attempt, [past.state for past in found.attempts]) == (2, ["lost"])
 
 

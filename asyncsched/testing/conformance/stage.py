@@ -14,6 +14,7 @@ from asyncsched._core.instants import SECOND, Instant, Now
 from asyncsched._core.records import InstanceRecord, RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.requests import Claim, Claimed, Ending, Firing, Verdict
 from asyncsched._core.trigger import InstantTrigger
+from asyncsched._scheduler.lookup import run_of_id
 from asyncsched.abc import Clock
 from asyncsched.triggers import Interval, trigger_from_json, trigger_to_json
 
@@ -149,8 +150,14 @@ class Stage:
 
     async def state(self, run: RunRecord) -> str:
         """Return a run's state."""
-        found = await self.store.run(run.id)
+        found = await run_of_id(self.store, run.id)
         return "gone" if found is None else str(found.state)
+
+    async def kept(self, run_id: int) -> Any:
+        """Return a run as the ledger has it."""
+        found = await run_of_id(self.store, run_id)
+        assert found is not None
+        return found
 
     async def claim_all(self) -> list[RunRecord]:
         """Claim until nothing more is ready, and return what was begun."""

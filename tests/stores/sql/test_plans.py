@@ -11,14 +11,16 @@ import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncsched._core.records import JobPause, Permit, RunRecord
+from asyncsched._core.records import JobPause, Permit, RunRecord, Stretch
 from asyncsched._core.requests import Claim, Ending, RunQuery, Verdict, Watch
+from asyncsched._scheduler.lookup import run_of_slot
 from asyncsched.stores.sql.operations import stretches
 from asyncsched.stores.sql.schema import script
 from asyncsched.stores.sql.statements import load, migrations
@@ -107,7 +109,20 @@ async def cancel_and_move(stage: Stage) -> None:
     for run in waiting:
         assert await stage.store.move(run.id, stage.at + 1, False, stage.now)
         assert await stage.store.cancel(run.id, "asked", stage.now)
-    await stage.store.slot("s1", million.NOW)
+    assert len(await stage.store.runs(RunQuery(ids=(waiting[0].id,)))) == 1
+    assert len(await stage.store.runs(RunQuery(ids=[run.id for run in waiting]))) == 2
+    await run_of_slot(stage.store, "s1", million.NOW)
+
+
+async def list_dead_letters(stage: Stage) -> None:
+    """The newest of ten thousand, of all and of some; and those that ended lately, or long ago."""
+    letters = await stage.store.runs(RunQuery(dead_letters=True))
+    assert len(letters) == 100
+    assert len(await stage.store.runs(RunQuery(dead_letters=True, states=("failed",), job="job"))) == 100
+    for ago, most in ((3600 * 1_000_000, 100), (million.RUNS * 1_000_000, 100)):
+        since = letters[0].due - ago
+        found = await stage.store.runs(RunQuery(dead_letters=True, finished_since=since, limit=most))
+        assert [run.id for run in found] == [run.id for run in letters if run.finished_at >= since][:most]
 
 
 async def poll(stage: Stage) -> None:
@@ -118,7 +133,11 @@ async def poll(stage: Stage) -> None:
 async def pause_and_resume(stage: Stage) -> None:
     await stage.store.pause_job("nothing of it is there", JobPause("", "", stage.at), stage.now)
     await stage.store.pause_job("nothing of it is there", None, stage.now)
-    await stage.store.release("s7", None, stage.now)
+    (record,) = await stage.store.schedules(("s7",))
+    for paused in (True, False):
+        lost = None if paused else Stretch("s7", million.NOW, million.NOW, 1, "paused")
+        record = replace(record, paused=paused)
+        assert await stage.store.put_schedule(record, record.revision, stage.now, lost) is record
 
 
 async def death(stage: Stage) -> None:
@@ -149,7 +168,7 @@ async def prune(stage: Stage) -> None:
 
 CALLS: list[Callable[[Stage], Awaitable[None]]] = [
     claim_a_batch, fire_schedules, wake_who_waits_for_a_limit, next_due, add_with_and_without_keys, cancel_and_move,
-    poll, pause_and_resume, death, prune,
+    list_dead_letters, poll, pause_and_resume, death, prune,
 ]  # fmt: skip
 
 
@@ -249,7 +268,7 @@ async def test_no_statement_for_sqlite_reads_a_table(anyio_backend: Any) -> None
             check_plan(connection, sql, names or [None] * sql.count("?"))
 
 
-_PARTS = ("where_states", "where_tag")
+_PARTS = ("where_states", "where_tag", "where_dead_letter")
 _ON_RUNS = re.compile(r"(SEARCH|SCAN) (r|x|asyncsched_runs)( |$)")
 
 

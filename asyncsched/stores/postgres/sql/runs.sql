@@ -175,6 +175,12 @@ RETURNING l."key", l.used, l.theoretical, l.trying;
 SELECT l."key", l.used FROM asyncsched_limits AS l
 WHERE l.namespace = :namespace AND l.used <> 0 ORDER BY l."key" COLLATE "C" FOR UPDATE;
 
+-- name: runs_by_id
+-- Those of some ids that match, newest due first.
+SELECT {run} FROM asyncsched_runs AS r
+WHERE r.id = ANY(ARRAY(SELECT json_array_elements_text(:ids)::uuid)) AND r.namespace = :namespace{where}
+ORDER BY r.due DESC, r.id DESC LIMIT :limit;
+
 -- name: where_states
 -- One of several states.
 r.state = ANY(ARRAY(SELECT json_array_elements_text(:states)));

@@ -11,11 +11,6 @@ ON CONFLICT DO NOTHING;
 -- One run by its id.
 SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace AND r.id = :id;
 
--- name: slot
--- The run of a slot's own.
-SELECT {run} FROM asyncsched_runs AS r
-WHERE r.namespace = :namespace AND r.schedule = :schedule AND r.slot = :slot AND r.origin = 'schedule';
-
 -- name: key_holder
 -- The run that holds a key.
 SELECT {run} FROM asyncsched_runs AS r
@@ -158,6 +153,10 @@ WHERE namespace = :namespace AND used = 0 AND theoretical <= :now AND trying IS 
 -- The runs that match, newest due first.
 SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace{where}
 ORDER BY r.due DESC, r.id DESC LIMIT :limit;
+
+-- name: where_dead_letter
+-- A dead letter, in the words of the index of them.
+{dead_letter};
 
 -- name: oldest_kept
 -- When the run ended from which on the history's number of runs keeps all.

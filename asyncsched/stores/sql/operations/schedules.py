@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from asyncsched._core.errors import StoreError
 from asyncsched._core.records import JobPause, ScheduleRecord, Stretch
+from asyncsched._core.rules.transitions import goes_on
 from asyncsched.stores.sql.operations.stretches import skip
 from asyncsched.stores.sql.rows import schedule_row, text
 from asyncsched.stores.sql.session import Params, Session
@@ -24,27 +25,56 @@ FIRST = -(1 << 62)
 # ── schedules ────────────────────────────────────────────────────────────────────────────────────
 
 
-def put_schedule(session: Session, record: ScheduleRecord, revision: int) -> ScheduleRecord | None:
-    """Insert or replace a schedule's row; return the row that stands if the revision was another.
+class Putting(NamedTuple):
+    """A request to insert a schedule's row (``revision`` 0), or to replace it where it stands at ``revision``."""
+
+    record: ScheduleRecord
+    revision: int
+    lost: Stretch | None = None  # the slots that get no run by this
+
+
+class Put(NamedTuple):
+    """What became of it: whether it was written, else the row that stands; and the rank from which more runs may go on."""
+
+    won: bool
+    stands: ScheduleRecord | None = None
+    rest: int | None = None
+
+
+def put_schedule(session: Session, request: Putting) -> Put:
+    """Insert or replace a schedule's row, with what it loses and which runs go on by that.
 
     Raises:
         StoreError: a row stands that cannot be read, of a schedule that is not declared in the code.
 
     """
-    stands = session.schedules("lock_schedules", ids=session.array((record.id,)))
-    if (stands[0].revision if stands else 0) != revision:
-        return stands[0] if stands else record
+    record, revision, lost = request
+    found = session.schedules("lock_schedules", ids=session.array((record.id,)))
+    stood = found[0] if found else None
+    row = schedule_row(record, revision + 1)
+    if (stood.revision if stood else 0) != revision:
+        return _lost_race(session, stood, row)
     key = (session.namespace, record.id)
-    values = list(schedule_row(record, session.version()))
-    values[_REVISION] = revision + 1
+    version = session.version()
+    written_over = False
     if revision:
-        session.run("update_schedule", (*values, *key, revision))
-    elif not session.run("insert_schedule", (*values, *key)):
-        stands = session.schedules("schedules_by_id", ids=session.array((record.id,)))
-        if stands:
-            return stands[0]
-        _write_over(session, record, (*values, *key))
-    return None
+        session.run("update_schedule", (*row, version, *key, revision))
+    elif not session.run("insert_schedule", (*row, version, *key)):
+        for other in session.schedules("schedules_by_id", ids=session.array((record.id,))):
+            return _lost_race(session, other, row)
+        _write_over(session, record, (*row, version, *key))
+        written_over = True
+    if lost is not None:
+        skip(session, lost, None)
+    wakes = goes_on(stood, record) or (written_over and not record.paused)
+    return Put(True, rest=wake(session, Whose(schedule=record.id)) if wakes else None)
+
+
+def _lost_race(session: Session, stands: ScheduleRecord | None, row: Params) -> Put:
+    """Answer for a row that stands at another revision: that may be ours, of a commit whose answer was lost."""
+    if stands is None or schedule_row(stands, stands.revision) != row:
+        return Put(False, stands)
+    return Put(True, rest=None if stands.paused else wake(session, Whose(schedule=stands.id)))
 
 
 def _write_over(session: Session, record: ScheduleRecord, row: Params) -> None:
@@ -59,10 +89,6 @@ def _write_over(session: Session, record: ScheduleRecord, row: Params) -> None:
     logger.warning(
         "schedule %r: its row made no sense, and is written anew as the code declares it", record.id
     )
-
-
-_REVISION = 18
-"""Where ``schedule_row`` has the revision."""
 
 
 class Whose(NamedTuple):
@@ -104,13 +130,6 @@ def remove_schedule(session: Session, id: str) -> tuple[bool, int | None]:
         session.version()
         session.do("dropped")
     return gone, wake(session, Whose(schedule=id))
-
-
-def release(session: Session, schedule: str, lost: Stretch | None) -> int | None:
-    """Let some waiting runs of a schedule that was resumed go on, and write down its pause."""
-    if lost is not None:
-        skip(session, lost, None)
-    return wake(session, Whose(schedule=schedule))
 
 
 def pause_job(session: Session, job: str, pause: JobPause | None) -> int | None:

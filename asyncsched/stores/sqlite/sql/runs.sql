@@ -107,6 +107,12 @@ WHERE l.namespace = :namespace AND l."key" IN (SELECT value FROM json_each(:keys
 SELECT l."key", l.used FROM asyncsched_limits AS l
 WHERE l.namespace = :namespace AND l.used <> 0 ORDER BY l."key";
 
+-- name: runs_by_id
+-- Those of some ids that match, newest due first.
+SELECT {run} FROM json_each(:ids) AS one CROSS JOIN asyncsched_runs AS r ON r.id = one.value
+WHERE r.namespace = :namespace{where}
+ORDER BY r.due DESC, r.id DESC LIMIT :limit;
+
 -- name: where_states
 -- One of several states.
 r.state IN (SELECT value FROM json_each(:states));

@@ -4,3 +4,7 @@ ALTER TABLE asyncsched_ledger RENAME COLUMN seats TO ordinals;
 ALTER TABLE asyncsched_runs RENAME COLUMN asked TO cancel_requested;
 ALTER TABLE asyncsched_runs RENAME COLUMN carried TO context_vars;
 ALTER TABLE asyncsched_instances RENAME COLUMN seat TO ordinal;
+
+-- Dead letters, newest first; their condition is that of rules/retention.
+CREATE INDEX asyncsched_runs_dead ON asyncsched_runs (namespace, due, finished_at)
+    WHERE state IN ('failed', 'timed_out', 'lost') OR (state = 'cancelled' AND why = 'shutdown');
