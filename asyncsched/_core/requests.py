@@ -110,11 +110,23 @@ class Verdict:
     """How an attempt ended: with an outcome, or ``pending`` again at ``ready_at``.
 
     ``attempt`` is how the attempt itself ended where that differs: ``failed``, ``timed_out``,
-    ``snoozed`` or ``released``. The store puts the schedule's row into ``paused`` if this verdict
-    was the failure that paused it.
+    ``snoozed`` or ``released``. ``began`` is False where the job's code never had its first step: then nothing
+    of it is an attempt. The store puts the schedule's row into ``paused`` if this verdict was the failure
+    that paused it.
     """
 
-    __slots__ = ("attempt", "error", "pause_after", "paused", "ready_at", "result", "spent", "state", "why")
+    __slots__ = (
+        "attempt",
+        "began",
+        "error",
+        "pause_after",
+        "paused",
+        "ready_at",
+        "result",
+        "spent",
+        "state",
+        "why",
+    )
 
     def __init__(
         self,
@@ -129,6 +141,7 @@ class Verdict:
         attempt: str = "",
     ) -> None:
         self.attempt = attempt or state
+        self.began = True
         self.state = state
         self.why = why
         self.result = result

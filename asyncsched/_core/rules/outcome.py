@@ -118,9 +118,12 @@ def _succeeded(job: Job, value: Any, as_json: bool) -> Verdict:
 
 def _cancelled(job: Job, why: str, error: BaseException, now: Now) -> Verdict:
     if why == "shutdown" and (job.retry is not None or isinstance(error, NeverBegan)):
-        return Verdict("pending", why, ready_at=now.steady, spent=False, attempt="released")
-    cleanup_failed = isinstance(error, Exception) and not isinstance(error, NeverBegan)
-    return Verdict("cancelled", why, error=error_info(error) if cleanup_failed else None)
+        verdict = Verdict("pending", why, ready_at=now.steady, spent=False, attempt="released")
+    else:
+        cleanup_failed = isinstance(error, Exception) and not isinstance(error, NeverBegan)
+        verdict = Verdict("cancelled", why, error=error_info(error) if cleanup_failed else None)
+    verdict.began = not isinstance(error, NeverBegan)
+    return verdict
 
 
 def _raised(job: Job, run: RunRecord, error: BaseException, now: Now) -> Verdict:
@@ -162,7 +165,9 @@ def heeding(verdict: Verdict, cancel_requested: str | None) -> Verdict:
         return Verdict("succeeded", result=verdict.result)
     if verdict.state != "pending":
         return verdict
-    return Verdict("cancelled", cancel_requested, error=verdict.error, attempt=verdict.attempt)
+    cancelled = Verdict("cancelled", cancel_requested, error=verdict.error, attempt=verdict.attempt)
+    cancelled.began = verdict.began
+    return cancelled
 
 
 def abandoned(run: RunRecord, why: str, now: Now, spent: bool) -> Verdict:

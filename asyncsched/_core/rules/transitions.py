@@ -51,10 +51,13 @@ def end(run: RunRecord, verdict: Verdict, now: Now) -> None:
     run.why = verdict.why
     run.result = verdict.result
     if run.rare is not None or state != "succeeded":  # else nothing rare has to be written
-        if state != "succeeded" or run.attempts is not None:
+        if not verdict.began:
+            _take_back_attempt(run)
+        elif state != "succeeded" or run.attempts is not None:
             run.attempts = past_attempts(run, verdict, now.wall)
         rare = run.rare
-        assert rare is not None
+        if rare is None:
+            rare = run.rare = {}
         rare["error"] = verdict.error
         rare.pop("waits_for", None)
         rare.pop("cancel_requested", None)
@@ -64,11 +67,20 @@ def end(run: RunRecord, verdict: Verdict, now: Now) -> None:
         return
     assert verdict.ready_at is not None
     run.holder = 0
-    if not verdict.spent:
+    if verdict.began and not verdict.spent:
         run.attempt -= 1
     run.ready_at = verdict.ready_at
     run.steady = True  # a delay: a step of the wall clock does not exist for it
     run.rank = rank_of(verdict.ready_at, run.priority)
+
+
+def _take_back_attempt(run: RunRecord) -> None:
+    """Have the run as it was before an attempt whose code never had its first step."""
+    run.attempt -= 1
+    if run.attempts:
+        run.started_at = run.attempts[-1].started_at
+    else:
+        run.started_at = run.late = None
 
 
 def drop(run: RunRecord, why: str, at: Instant) -> None:

@@ -94,7 +94,8 @@ WHERE id = (
 -- An attempt that was not spent has its number again: when it began tells them apart.
 UPDATE asyncsched_runs
 SET state = ?, why = ?, error = ?, result = ?, attempts = ?, progress = ?, attempt = ?, ready_at = ?,
-    "rank" = ?, finished_at = ?, held_key = CASE WHEN ? THEN held_key END, cancel_requested = NULL
+    "rank" = ?, started_at = ?, late = ?, finished_at = ?, held_key = CASE WHEN ? THEN held_key END,
+    cancel_requested = NULL
 WHERE id = ? AND holder = ? AND attempt = ? AND started_at = ? AND state = 'running';
 
 -- name: complete

@@ -13,7 +13,7 @@ from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import RunRecord, ScheduleRecord
 from asyncsched._core.requests import Ending, Verdict
 from asyncsched._core.rules.outcome import abandoned, heeding
-from asyncsched._core.rules.transitions import end, keeps_key, past_attempts, pause_after_failures
+from asyncsched._core.rules.transitions import end, keeps_key, pause_after_failures
 from asyncsched._core.states import FAILURES
 from asyncsched.stores.sql.operations.limiter import Limits
 from asyncsched.stores.sql.rows import attempts_json, error_json, progress_json, text
@@ -108,13 +108,14 @@ def _one_by_one(session: Session, judged: Sequence[Ending]) -> tuple[list[bool],
 
 def _was_ours(session: Session, ending: Ending) -> bool:
     """Whether the same was written before, and only its answer was lost."""
-    run, verdict, _ = ending
+    run, verdict, now = ending
     stands = session.a_run("run", id=session.write_id(run.id))
+    after = copy(run)
+    end(after, verdict, now)
     return (
         stands is not None
-        and (stands.holder, stands.started_at) == (run.holder, run.started_at)
-        and stands.state == verdict.state
-        and len(stands.attempts or ()) == len(past_attempts(run, verdict, 0) or ())
+        and (stands.holder, stands.started_at, stands.state) == (run.holder, after.started_at, after.state)
+        and len(stands.attempts or ()) == len(after.attempts or ())
     )
 
 
@@ -134,7 +135,8 @@ def _row(session: Session, run: RunRecord, verdict: Verdict, now: Now) -> Any:
     end(after, verdict, now)
     return (
         after.state, text(after.why), error_json(after.error), after.result, attempts_json(after.attempts),
-        progress_json(after.progress), after.attempt, after.ready_at, after.rank, after.finished_at,
+        progress_json(after.progress), after.attempt, after.ready_at, after.rank, after.started_at, after.late,
+        after.finished_at,
         keeps_key(after), session.write_id(run.id), run.holder, run.attempt, run.started_at,
     )  # fmt: skip
 
