@@ -24,6 +24,7 @@ from asyncsched._core.text import safe_repr, shorten
 from asyncsched._scheduler.handle import RunHandle
 from asyncsched._scheduler.once import Once, handle_of, make_run, put_off
 from asyncsched._scheduler.registry import Registry
+from asyncsched.abc import TransactionalStore
 
 if TYPE_CHECKING:
     from asyncsched._core.instants import Now
@@ -198,7 +199,7 @@ class Enqueue:
     def _of_statement(self, once: Once) -> RunRecord:
         runtime = self._running()
         worker = runtime.main
-        if not callable(getattr(worker.store, "add_in", None)):
+        if not isinstance(worker.store, TransactionalStore):
             raise SchedulerStateError(
                 "a run in your own transaction needs a SQLite or PostgreSQL store; this scheduler keeps its runs "
                 "in memory"
