@@ -1,21 +1,40 @@
 """Every seam on one page: what a part must be able to do to take its place.
 
-Implementations stand in the folders of the same plural name; the engine knows only these. A part of
-one's own is written with this module and the public names alone: below the seams' own words, it has the
-records that a store keeps, what is asked of it, and the rules by which it answers.
+==============  =================  ===================================================================
+a part          is at least a      and may be, or add
+==============  =================  ===================================================================
+a trigger       ``Trigger``        ``TwoWayTrigger``, ``DescribedTrigger``; or ``InstantTrigger``, which
+                                   speaks the engine's own words
+a clock         ``Clock``          ``DrivenClock``
+an executor     ``Executor``       its ``traits``
+an observer     ``Observer``       ``SelectiveObserver``
+a policy        ``Policy``         ``RetryRule``, ``PermitRule`` and ``Provider`` have options of their own
+a store         ``Store``          ``ImmediateStore``; or ``ClusterStore``, ``TransactionalStore``
+==============  =================  ===================================================================
+
+Implementations stand in the folders of the same plural name; the engine knows only these. A part of one's
+own is written with this module and the public names alone: it also has the records that a store keeps,
+what is asked of a store, and the rules by which one answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
-from contextlib import AbstractContextManager
-from random import Random
-from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from typing import Any, Protocol, runtime_checkable
 
 from asyncsched._core.arguments.signature import Provider
 from asyncsched._core.context import CurrentRun, tell_began
 from asyncsched._core.events import Event
+from asyncsched._core.execution import (
+    Call,
+    Clock,
+    DrivenClock,
+    Executor,
+    ExecutorTraits,
+    Observer,
+    Policy,
+    SelectiveObserver,
+)
 from asyncsched._core.instants import Instant, Now, to_datetime, to_instant
 from asyncsched._core.jobs import PermitRule, RetryRule
 from asyncsched._core.models import ErrorInfo, Progress
@@ -27,7 +46,7 @@ from asyncsched._core.records import (
     RunRecord,
     ScheduleRecord,
     Stretch,
-)  # fmt: skip
+)
 from asyncsched._core.requests import (
     Added,
     Changes,
@@ -39,7 +58,7 @@ from asyncsched._core.requests import (
     RunQuery,
     Verdict,
     Watch,
-)  # fmt: skip
+)
 from asyncsched._core.rules import retention, transitions
 from asyncsched._core.rules.admission import admit, gcra
 from asyncsched._core.rules.outcome import heeding
@@ -48,118 +67,13 @@ from asyncsched._core.trigger import DescribedTrigger, InstantTrigger, Trigger, 
 
 __all__ = (
     "Added", "AttemptRecord", "Call", "Changes", "Claim", "Claimed", "Clock", "ClusterStore", "CurrentRun",
-    "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "FAILURES", "Executor", "ExecutorTraits", "Fenced",
+    "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor", "ExecutorTraits", "FAILURES", "Fenced",
     "Firing", "ImmediateStore", "InstanceRecord", "Instant", "InstantTrigger", "JobPause", "Now", "Observer",
     "Permit", "PermitRule", "Policy", "Progress", "Provider", "ReadTrigger", "RetryRule", "RunQuery",
     "RunRecord", "ScheduleRecord", "SelectiveObserver", "Store", "Stretch", "TransactionalStore", "Trigger",
     "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "heeding", "retention", "tell_began", "to_datetime",
     "to_instant", "transitions",
 )  # fmt: skip
-
-
-@runtime_checkable
-class Clock(Protocol):
-    """The one door to time. ``SystemClock`` is the machine's; ``asyncsched.testing`` has a virtual one."""
-
-    def wall(self) -> Instant:
-        """Return the wall time in microseconds since the epoch."""
-
-    def monotonic(self) -> float:
-        """Return the event loop's time in seconds."""
-
-    def hold(self) -> AbstractContextManager[None]:
-        """Return a context in which work goes on outside the loop: virtual time must wait for it."""
-
-
-@runtime_checkable
-class DrivenClock(Clock, Protocol):
-    """A clock that somebody drives, as a test does: nobody has to look whether it was stepped."""
-
-    random: Random | None
-    """Draws the ids of runs, so that a history is repeatable; ``None``: the machine's own lots."""
-
-    def on_step(self, call: Callable[[], None]) -> Callable[[], None]:
-        """Have ``call`` called whenever the wall clock was moved; return what takes that back."""
-
-
-class Call(Protocol):
-    """One attempt of a run: what a policy wraps, and what is left inside is the executor's."""
-
-    def __call__(self, run: CurrentRun, /) -> Awaitable[Any]: ...
-
-
-@runtime_checkable
-class Policy(Protocol):
-    """Wraps the execution of every attempt. The first of a list is the outermost."""
-
-    def wrap(self, call: Call, /) -> Call:
-        """Return a call that does what this policy adds around ``call``."""
-
-
-class Observer(Protocol):
-    """Hears every event. A plain call must not block; an ``async`` one gets a bounded queue."""
-
-    def __call__(self, event: Event, /) -> object:
-        """Hear of ``event``. What it returns is ignored; what it raises is logged."""
-
-
-@runtime_checkable
-class SelectiveObserver(Observer, Protocol):
-    """An observer that hears some kinds of events. Those that nobody hears are not even made."""
-
-    wants: type[Event] | tuple[type[Event], ...]
-
-
-class ExecutorTraits(NamedTuple):
-    """What the scheduler has to know of a kind of executor; the defaults are right for most."""
-
-    in_loop: bool = False
-    """Functions run in the event loop and can block it: they are watched."""
-    cancellable: bool = True
-    """Cancelling a run ends its function, too; otherwise ``overlap="replace"`` is refused."""
-    elsewhere: bool = False
-    """Functions run where this process's context variables are not: they are sent along."""
-    announces: bool = False
-    """``run`` calls ``tell_began(run)`` when the function itself begins, and its timeout counts from then.
-
-    For what has to start up first, as a new process has, which may take longer than the timeout.
-    """
-
-
-@runtime_checkable
-class Executor(Protocol):
-    """Where functions run. Entered by the scheduler at start and left at its end.
-
-    A class that inherits from this one writes ``capacity`` and ``run``; the rest has a default.
-    """
-
-    capacity: int
-    """How many attempts may run at once; what exceeds it stays pending."""
-    traits: ExecutorTraits = ExecutorTraits()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:  # fmt: skip
-        return None
-
-    def use_clock(self, clock: Clock) -> None:
-        """Take the scheduler's clock, before the start. What works outside the loop holds it meanwhile."""
-        return
-
-    def check(self, func: Callable[..., Any], job: str) -> None:
-        """Raise ``ConfigurationError`` at declaration if ``func`` cannot run here."""
-        return
-
-    def run(
-        self, run: CurrentRun, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Awaitable[Any]:
-        """Call the function and return its value, or raise what it raised.
-
-        Cancelling this call ends the attempt as far as this kind of executor can.
-        """
 
 
 @runtime_checkable
@@ -262,9 +176,11 @@ class ImmediateStore(Protocol):
 
     def put(self, record: ScheduleRecord, revision: int) -> ScheduleRecord:
         """Do what ``put_schedule`` does."""
+        ...
 
     def end(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
         """Do what ``record`` does, for one run."""
+        ...
 
 
 @runtime_checkable
@@ -276,15 +192,19 @@ class TransactionalStore(Protocol):
 
     def statement(self, run: RunRecord) -> tuple[str, tuple[Any, ...]]:
         """Return the INSERT that puts a run into the ledger, with its parameters in the driver's style."""
+        ...
 
     def add_in(self, connection: Any, run: RunRecord, now: Now) -> Any:
         """Put a run into the ledger; return how many were added: 0 where another holds the key."""
+        ...
 
     def key_holder_in(self, connection: Any, run: RunRecord) -> Any:
         """Return the run that holds a run's key: rows of id and arguments, one or none."""
+        ...
 
     def complete_in(self, run: RunRecord, connection: Any) -> Any:
         """Write a held run's success; raise ``SchedulerStateError`` if it is no longer held here."""
+        ...
 
 
 class ReadTrigger(Protocol):
@@ -292,6 +212,7 @@ class ReadTrigger(Protocol):
 
     def __call__(self, id: str, spec: str | None, anchor: Instant, /) -> InstantTrigger:
         """Return the trigger that ``spec`` describes, or the code's own where there is no text of it."""
+        ...
 
 
 class ClusterStore(Store, Protocol):
@@ -311,14 +232,17 @@ class ClusterStore(Store, Protocol):
     @property
     def lost_answers(self) -> int:
         """How many answers were lost so far: each time runs may be held since then that nobody knows of."""
+        ...
 
     @property
     def unconfirmed(self) -> bool:
         """Whether answers were lost beyond those that :meth:`confirm` has heard of."""
+        ...
 
     @property
     def trouble(self) -> str:
         """What keeps it from being written to, in words; ``""`` while it is well."""
+        ...
 
     notified: Callable[[bool, Set[int] | None], None]
     """Set by whoever looks; called, from the loop, where the store hears by itself that others wrote:
@@ -327,42 +251,54 @@ class ClusterStore(Store, Protocol):
 
     def prepare(self, clock: Clock, triggers: ReadTrigger) -> None:
         """Take the scheduler's clock, and what reads triggers. Before ``open``."""
+        ...
 
     async def time(self) -> Instant:
         """Return the store's time, by which the whole cluster goes."""
+        ...
 
     async def join(self, instance: InstanceRecord, now: Now) -> InstanceRecord:
         """Add a living instance; one without a seat gets the newest."""
+        ...
 
     async def beat(self, incarnation: int, now: Now) -> bool:
         """Count one beat. Returns False if the instance was declared dead."""
+        ...
 
     async def poll(self, watch: Watch) -> Changes | None:
         """Return what has changed, or ``None`` if nothing has."""
+        ...
 
     async def declare_dead(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:
         """Declare dead whose beat still stands at ``beat``, fencing all its runs in the same write.
 
         Returns how many runs got which state, or ``None`` if it lives or was buried before.
         """
+        ...
 
     async def sweep(self, now: Now) -> dict[str, int]:
         """Fence the runs that are held by no instance."""
+        ...
 
     async def held(self, incarnation: int) -> dict[int, Instant]:
         """Return the runs that an instance holds, each with when its attempt began."""
+        ...
 
     async def let_go(self, incarnation: int, held: Mapping[int, Instant] | None, now: Now) -> dict[str, int]:
         """Make runs pending again that are held since then, no attempt spent; ``None`` means all."""
+        ...
 
     async def leave(self, incarnation: int, known: Set[int], now: Now) -> None:
         """Take out an instance that ends; what it holds beside the known runs becomes pending again.
 
         One that holds some of the known runs stays, to be declared dead: how they ended is not recorded.
         """
+        ...
 
     async def instances(self) -> list[InstanceRecord]:
         """Return the living instances, oldest first."""
+        ...
 
     def confirm(self, lost_answers: int) -> None:
         """Hear that all that is held is known, as far as the first ``lost_answers`` of them are concerned."""
+        ...

@@ -21,6 +21,7 @@ from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import CASES, Case, Stage, name_of
 from asyncsched.triggers import BaseTrigger
 from tests.structure import small_parts, small_store
+from tests.structure.measure import PACKAGE
 from tests.structure.small_parts import BorrowedThreads, Doubling, LoopClock, Outcomes
 from tests.structure.small_store import SmallStore
 
@@ -42,6 +43,35 @@ def outside(source: str) -> Iterator[str]:
             yield from (one.name for one in node.names if one.name.partition(".")[0] == "asyncsched")
         elif isinstance(node, ast.Attribute) and node.attr[0] == "_" and ast.unparse(node.value) != "self":
             yield ast.unparse(node)
+
+
+OTHERS = {
+    "context get_context _context": "a task's or a handle's, in the event loop",
+    "raise_cancel in_trio_task tasks_waiting_read tasks_waiting_write": "trio's",
+    "flow": "a loop or a clock of virtual time, of which there may be none",
+    "force_exit servers started should_exit": "uvicorn's",
+    "connection get_bind": "SQLAlchemy's",
+    "sqlite_errorcode": "sqlite3's, for errors of the database itself",
+    "cr_await close": "a coroutine's",
+    "freeze_factories": "freezegun's",
+    "loading_main": "a module's that may not be imported",
+}
+"""The members that the package looks for by name, and whose they are: none is a seam's."""
+
+
+def looked_for(source: str) -> Iterator[str]:
+    """Yield the members that are looked for by name, but for those that Python itself gives to things."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+            name = node.args[1].value if isinstance(node.args[1], ast.Constant) else None
+            if isinstance(name, str) and not name.startswith(("__", "co_")):
+                yield name
+
+
+def test_no_member_of_a_seam_is_looked_for_by_name() -> None:
+    known = {name for names in OTHERS for name in names.split()}
+    found = {name: path.name for path in PACKAGE.rglob("*.py") for name in looked_for(path.read_text())}
+    assert {name: where for name, where in found.items() if name not in known} == {}
 
 
 @pytest.mark.parametrize("module", [small_parts, small_store])
