@@ -80,7 +80,8 @@ class Membership:
         self._version = 0
         self._tokens: dict[int, Any] = {}
         self._unconfirmed: dict[int, Instant] = {}
-        self._blind = False  # the last look failed
+        self._blind = False  # the last poll failed: the next one asks for everything again
+        self._members_known = True  # the last change of who lives was heeded
         self._trouble = ""
         self._trouble_since: Instant | None = None
         self._last_beat: Instant | None = None
@@ -230,6 +231,7 @@ class Membership:
                 self._blind = True
                 self._say_ill(error)
             except Exception:
+                self._blind = True
                 logger.exception("a look at what other instances did failed; the next one comes")
             if self._store.trouble:  # what it says itself is known before a beat has waited in vain
                 self._note_trouble(self._store.trouble)
@@ -244,18 +246,18 @@ class Membership:
     async def _poll(self) -> None:
         waited_for = self._bus.waited_for
         changes = await self._store.poll(
-            Watch(self.me.incarnation, self._work_version, self._version, waited_for)
+            Watch(self.me.incarnation, self._work_version, self._version, waited_for, self._blind)
         )
         if changes is not None:
             self._take_in(changes)
-            if self._watch(changes.beats):
-                await self._heed(await self._store.instances())
+            self._watch(changes.beats)
+        if not self._members_known:
+            await self._heed(await self._store.instances())
         await self._declare_the_dead()
 
     def _take_in(self, changes: Changes) -> None:
-        """Take in what others did."""
+        """Take in what others did. The versions count as seen when all that they stand for was taken in."""
         if changes.version != self._version:
-            self._version = changes.version
             known = self._engine.schedules
             self._engine.follow(
                 one
@@ -266,11 +268,12 @@ class Membership:
                 for id in self._engine.schedules.keys() - changes.ids:
                     self._engine.forget(id)
             self._engine.notify()  # what changed may be due before what is slept for
-        if changes.work_version != self._work_version:
-            self._work_version = changes.work_version
-            self._engine.notify()
+            self._version = changes.version
         for run_id, why in changes.cancel_requests:
             self._runner.cancel(run_id, why)
+        if changes.work_version != self._work_version:
+            self._engine.notify()
+            self._work_version = changes.work_version
         tokens = {}
         for run_id, token in changes.runs.items():
             tokens[run_id] = token
@@ -278,16 +281,16 @@ class Membership:
                 self._bus.notify(run_id)
         self._tokens = tokens
 
-    def _watch(self, beats: Sequence[tuple[int, int]]) -> bool:
-        """Note the others' beats; return whether somebody came or went."""
+    def _watch(self, beats: Sequence[tuple[int, int]]) -> None:
+        """Note the others' beats, and whether somebody came or went."""
         now = self._clock.monotonic()
         watched = {}
         for incarnation, beat in beats:
             known = self._beats.get(incarnation)
             watched[incarnation] = known if known is not None and known[0] == beat else (beat, now)
-        changed = watched.keys() != self._beats.keys()
+        if watched.keys() != self._beats.keys():
+            self._members_known = False
         self._beats = watched
-        return changed
 
     async def _declare_the_dead(self) -> None:
         now = self._clock.monotonic()
@@ -303,6 +306,7 @@ class Membership:
                 logger.warning("instance %x was declared dead; its runs: %s", incarnation, what)
                 self._engine.notify()
             self._beats.pop(incarnation, None)
+            self._members_known = False
             await self._heed(await self._store.instances())
 
     async def _heed(self, members: Sequence[InstanceRecord]) -> None:
@@ -311,6 +315,7 @@ class Membership:
         if self.me.incarnation in firing:
             self._engine.place = (firing.index(self.me.incarnation), len(firing))
         await self._members_changed(self.me.incarnation, members)
+        self._members_known = True
 
     # ── how it is ────────────────────────────────────────────────────────────────────────────
 

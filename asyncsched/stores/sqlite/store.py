@@ -54,14 +54,13 @@ class SqliteStore(SqlStore):
     def __init__(self, path: str | os.PathLike[str], namespace: str = "default", **options: Any) -> None:
         super().__init__(namespace, **options)
         self.path = Path(path).absolute()  # wherever the process goes from here
-        self._seen_version: tuple[int, int] | None = None
-        self._looked_for: tuple[Any, ...] = ()
+        self._seen: tuple[Any, ...] | None = None
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
         return SqliteSession(self.path, writes, self.namespace, self._triggers, quarantine)
 
     def _prepare(self, session: Session) -> None:
-        self._seen_version = None
+        self._seen = None
         if sqlite3.sqlite_version_info < _OLDEST:
             raise StoreError(
                 f"this Python has SQLite {sqlite3.sqlite_version}, and the store needs 3.37 or newer; use a newer "
@@ -75,12 +74,14 @@ class SqliteStore(SqlStore):
 
     def _poll(self, session: Session, watch: Watch) -> Changes | None:
         assert isinstance(session, SqliteSession)
-        version = (session.opened, session.execute("PRAGMA data_version").fetchone()[0])
-        asked_for = (watch.holder, watch.version, watch.work_version, frozenset(watch.runs))
-        if version == self._seen_version and asked_for == self._looked_for and not watch.fully:
+        file = (session.opened, session.execute("PRAGMA data_version").fetchone()[0])
+        of_whom = (watch.holder, frozenset(watch.runs))
+        if self._seen == (file, of_whom, watch.version, watch.work_version) and not watch.fully:
             return None
-        self._seen_version, self._looked_for = version, asked_for
-        return members.poll(session, watch)
+        changes = members.poll(session, watch)
+        # Last, because a poll that failed on the way has seen nothing.
+        self._seen = (file, of_whom, changes.version, changes.work_version)
+        return changes
 
     def __repr__(self) -> str:
         return f"<SqliteStore {str(self.path)!r} namespace {self.namespace!r}>"

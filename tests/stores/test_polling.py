@@ -1,0 +1,202 @@
+"""A poll that fails loses nothing of what others did."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncsched import Interval, RunCancelled, Scheduler
+from asyncsched._core.errors import StoreUnavailable
+from asyncsched._core.requests import Watch
+from asyncsched._engine.engine import Engine
+from asyncsched.stores.sql.store import SqlStore
+from asyncsched.stores.sqlite import SqliteStore
+from asyncsched.stores.sqlite.store import SqliteSession
+from asyncsched.testing import VirtualClock
+
+pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]  # the user's own connection blocks, as documented
+
+Make = Callable[..., Scheduler]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def make(request: pytest.FixtureRequest, virtual_clock: VirtualClock, tmp_path: Path) -> Make:
+    postgres = request.param == "postgresql"
+    url = request.getfixturevalue("shared_dsn") if postgres else f"sqlite:///{tmp_path / 'jobs.db'}"
+    return lambda **options: Scheduler(url, clock=virtual_clock, **options)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+# ── polls that fail ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def busy_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what has SQLite find the file busy, once for each reader, in the next poll that found it changed."""
+    readers: list[SqliteSession] = []
+    armed: list[SqliteSession] = []
+    connect = SqliteSession.connect
+
+    def connected(self: SqliteSession) -> None:
+        before = self._connection
+        connect(self)
+        connection = self._connection
+        if self._writes or connection is None or connection is before:
+            return
+
+        def execute(sql: str, params: Any = ()) -> Any:
+            if self in armed and sql.startswith("SELECT -1"):
+                armed.remove(self)
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY_RECOVERY
+                raise error
+            return connection.execute(sql, params)
+
+        self.execute = execute  # type: ignore[method-assign, assignment]
+        readers.append(self)
+
+    monkeypatch.setattr(SqliteSession, "connect", connected)
+    return lambda: armed.extend(readers)
+
+
+def two_schedulers(file: Path, clock: VirtualClock) -> tuple[Scheduler, Scheduler]:
+    """Return one that submits and one that runs."""
+    both = (
+        Scheduler(SqliteStore(file, beat=600, lease=3600), clock=clock, role="submit"),
+        Scheduler(SqliteStore(file, beat=600, lease=3600), clock=clock),
+    )
+    for scheduler in both:
+
+        @scheduler.job()
+        async def work(seconds: float) -> str:
+            await anyio.sleep(seconds)
+            return "done"
+
+    return both
+
+
+async def test_a_result_is_heard_of_though_the_file_was_busy_for_the_first_poll(
+    file: Path, virtual_clock: VirtualClock, busy_once: Callable[[], None]
+) -> None:
+    web, worker = two_schedulers(file, virtual_clock)
+    async with web, worker:
+        handle = await web.schedule_once("work", 2)
+        await virtual_clock.advance(1)
+        async with anyio.create_task_group() as group:
+            heard: list[str] = []
+
+            async def wait() -> None:
+                heard.append(await handle.result())
+
+            group.start_soon(wait)
+            await virtual_clock.advance(0.5)
+            busy_once()
+            await virtual_clock.advance(2)
+            assert heard == ["done"]
+
+
+async def test_a_cancel_is_heard_of_though_the_file_was_busy_for_the_first_poll(
+    file: Path, virtual_clock: VirtualClock, busy_once: Callable[[], None]
+) -> None:
+    web, worker = two_schedulers(file, virtual_clock)
+    async with web, worker:
+        handle = await web.schedule_once("work", 3600)
+        await virtual_clock.advance(1)
+        busy_once()
+        with anyio.fail_after(2):
+            await handle.cancel()
+            with pytest.raises(RunCancelled):
+                await handle.result()
+
+
+async def test_a_result_is_heard_of_though_the_answer_of_a_poll_was_lost(
+    make: Make, virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web, worker = make(role="submit"), make()
+    for scheduler in (web, worker):
+
+        @scheduler.job()
+        async def work() -> str:
+            await anyio.sleep(2)
+            return "done"
+
+    poll = SqlStore.poll
+    lost: set[SqlStore] = set()
+
+    async def lose_the_first(self: SqlStore, watch: Watch) -> Any:
+        changes = await poll(self, watch)
+        if changes is not None and any(token[0] == "succeeded" for token in changes.runs.values()):
+            if self not in lost:
+                lost.add(self)
+                raise StoreUnavailable("the store gave no answer within 5 s")
+        return changes
+
+    monkeypatch.setattr(SqlStore, "poll", lose_the_first)
+    async with web, worker:
+        handle = await web.schedule_once("work")
+        with anyio.fail_after(6):
+            assert await handle.result() == "done"
+    assert lost
+
+
+async def test_who_lives_is_asked_again_until_there_is_an_answer(
+    make: Make, virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the newer instance is gone, the older one's word counts again."""
+    old, new = make(), make()
+    for scheduler, seconds in ((old, 60), (new, 30)):
+
+        @scheduler.interval(seconds=seconds)
+        async def tick() -> None: ...
+
+    instances = SqlStore.instances
+    failures = 2
+
+    async def fail_twice(self: SqlStore) -> Any:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise StoreUnavailable("no answer")
+        return await instances(self)
+
+    async with old:
+        async with new:
+            await virtual_clock.advance(2)
+            assert (await old.schedule("tick")).describe == "every 30 seconds"
+        monkeypatch.setattr(SqlStore, "instances", fail_twice)
+        await virtual_clock.advance(5)
+        assert (await old.schedule("tick")).describe == "every 1 minute"
+
+
+async def test_a_poll_that_could_not_be_taken_in_is_taken_in_next_time(
+    make: Make, virtual_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web, worker = make(role="submit"), make()
+    ran: list[str] = []
+    for scheduler in (web, worker):
+
+        @scheduler.job()
+        async def tick() -> None:
+            ran.append("tick")
+
+    async with web, worker:
+        await virtual_clock.advance(1)
+        follow = Engine.follow
+
+        def fail_once(self: Engine, records: Any) -> None:
+            monkeypatch.setattr(Engine, "follow", follow)
+            raise RuntimeError("a trigger of another release")
+
+        await web.add_schedule("tick", Interval(seconds=10))
+        monkeypatch.setattr(Engine, "follow", fail_once)
+        await virtual_clock.advance(31)
+        assert len(ran) == 3
