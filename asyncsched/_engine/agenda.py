@@ -71,6 +71,17 @@ class Agenda:
             earliest[run.steady] = ready
             self._wake()
 
+    def expect(self, earliest: Instant | None) -> None:
+        """Hear when the store's first pending run is ready; claim if that is sooner than was known.
+
+        Args:
+            earliest: on the cluster's one timeline; ``None`` if no run is pending.
+
+        """
+        known = [at for at in self._pending if at is not None]
+        if earliest is not None and (self._claiming or not known or earliest < min(known)):
+            self.notify()
+
     def follow(self, records: Iterable[ScheduleRecord]) -> None:
         """Take these schedules as they stand now."""
         for record in records:

@@ -73,7 +73,8 @@ class Membership:
         self._version = 0
         self._tokens: dict[int, Any] = {}
         self._unconfirmed: dict[int, Instant] = {}
-        self._blind = False  # the last poll failed
+        self._blind = False  # the last poll failed: the next one asks for everything again
+        self._members_known = True  # the last change of the living instances was taken in
         self._trouble = ""
         self._trouble_since: Instant | None = None
         self._last_beat: Instant | None = None
@@ -209,6 +210,7 @@ class Membership:
                 self._blind = True
                 self._failed(error)
             except Exception:
+                self._blind = True
                 logger.exception("a poll for changes failed; the next one comes")
             if self._store.trouble:  # known before a beat has waited in vain
                 self._note_trouble(self._store.trouble)
@@ -223,18 +225,18 @@ class Membership:
     async def _poll(self) -> None:
         waited_for = self._waiters.waited_for
         changes = await self._store.poll(
-            Watch(self.me.incarnation, self._work_version, self._version, waited_for)
+            Watch(self.me.incarnation, self._work_version, self._version, waited_for, self._blind)
         )
         if changes is not None:
             self._take_in(changes)
-            if self._watch(changes.beats):
-                await self._members_changed()
+            self._watch(changes.beats)
+        if not self._members_known:
+            await self._members_changed()
         await self._declare_the_dead()
 
     def _take_in(self, changes: Changes) -> None:
-        """Follow the changes that other instances made."""
+        """Follow the changes that other instances made. A version counts as seen when all of it was taken in."""
         if changes.version != self._version:
-            self._version = changes.version
             known = self._agenda.schedules
             self._agenda.follow(
                 one
@@ -245,11 +247,12 @@ class Membership:
                 for id in known.keys() - changes.ids:
                     self._agenda.forget(id)
             self._agenda.notify()  # a changed schedule may be due before the time that is slept for
-        if changes.work_version != self._work_version:
-            self._work_version = changes.work_version
-            self._agenda.notify()
+            self._version = changes.version
         for run_id, why in changes.cancel_requests:
             self._runner.cancel(run_id, why)
+        if changes.work_version != self._work_version:
+            self._agenda.expect(changes.earliest)
+            self._work_version = changes.work_version
         for run_id, token in changes.runs.items():
             if self._tokens.get(run_id) != token:
                 self._waiters.notify(run_id)
@@ -257,16 +260,16 @@ class Membership:
 
     # ── the other instances ──────────────────────────────────────────────────────────────────
 
-    def _watch(self, beats: Sequence[tuple[int, int]]) -> bool:
-        """Note the others' beats; return whether an instance came or went."""
+    def _watch(self, beats: Sequence[tuple[int, int]]) -> None:
+        """Note the others' beats, and whether an instance came or went."""
         now = self._clock.monotonic()
         watched = {}
         for incarnation, beat in beats:
             known = self._beats.get(incarnation)
             watched[incarnation] = known if known is not None and known[0] == beat else (beat, now)
-        changed = watched.keys() != self._beats.keys()
+        if watched.keys() != self._beats.keys():
+            self._members_known = False
         self._beats = watched
-        return changed
 
     async def _declare_the_dead(self) -> None:
         now = self._clock.monotonic()
@@ -282,6 +285,7 @@ class Membership:
                 logger.warning("instance %x was declared dead; its runs: %s", incarnation, what)
                 self._agenda.notify()
             self._beats.pop(incarnation, None)
+            self._members_known = False
             await self._members_changed()
 
     async def _members_changed(self) -> None:
@@ -291,6 +295,7 @@ class Membership:
         if self.me.incarnation in firing:
             self._agenda.share = (firing.index(self.me.incarnation), len(firing))
         await self._reconciler.members_changed(self.me.incarnation, members)
+        self._members_known = True
 
     # ── health ───────────────────────────────────────────────────────────────────────────────
 

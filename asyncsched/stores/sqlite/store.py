@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asyncsched._core.errors import ArgumentError, AsyncSchedError, SchemaError, StoreError, StoreUnavailable
-from asyncsched._core.requests import Changes, Watch
+from asyncsched._core.requests import Changes, Claim, Watch
 from asyncsched._core.text import shorten
 from asyncsched.stores.sql import schema
 from asyncsched.stores.sql.bulk import MOST, by_values
 from asyncsched.stores.sql.operations import instances as members
+from asyncsched.stores.sql.operations.claiming import earliest
 from asyncsched.stores.sql.rows import Quarantine
 from asyncsched.stores.sql.session import Params, Ruling, Session
 from asyncsched.stores.sql.statements import load
@@ -54,14 +55,13 @@ class SqliteStore(SqlStore):
     def __init__(self, path: str | os.PathLike[str], namespace: str = "default", **options: Any) -> None:
         super().__init__(namespace, **options)
         self.path = Path(path).absolute()  # wherever the process goes from here
-        self._seen_version: tuple[int, int] | None = None
-        self._looked_for: tuple[Any, ...] = ()
+        self._seen: tuple[Any, ...] | None = None
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
         return SqliteSession(self.path, writes, self.namespace, self._triggers, quarantine)
 
     def _prepare(self, session: Session) -> None:
-        self._seen_version = None
+        self._seen = None
         if sqlite3.sqlite_version_info < _OLDEST:
             raise StoreError(
                 f"this Python has SQLite {sqlite3.sqlite_version}, and the store needs 3.37 or newer; use a newer "
@@ -73,14 +73,19 @@ class SqliteStore(SqlStore):
         with opening(self.path, self.timeout):
             schema.prepare(session, self.timeout, self.migrates)
 
-    def _poll(self, session: Session, watch: Watch) -> Changes | None:
+    def _poll(self, session: Session, watch: Watch, wanted: Claim | None) -> Changes | None:
         assert isinstance(session, SqliteSession)
-        version = (session.opened, session.execute("PRAGMA data_version").fetchone()[0])
-        asked_for = (watch.holder, watch.version, watch.work_version, frozenset(watch.runs))
-        if version == self._seen_version and asked_for == self._looked_for and not watch.fully:
+        file = (session.opened, session.execute("PRAGMA data_version").fetchone()[0])
+        of_whom = (watch.holder, frozenset(watch.runs))
+        if self._seen == (file, of_whom, watch.version, watch.work_version) and not watch.fully:
             return None
-        self._seen_version, self._looked_for = version, asked_for
-        return members.poll(session, watch)
+        changes = members.poll(session, watch)
+        # The file's version tells of our own writes, too. Reading what is pending costs less than a claim in vain.
+        if wanted is not None and changes.work_version != watch.work_version:
+            changes.earliest = earliest(session, wanted, self.clock.wall())
+        # Last, because a poll that failed on the way has seen nothing.
+        self._seen = (file, of_whom, changes.version, changes.work_version)
+        return changes
 
     def __repr__(self) -> str:
         return f"<SqliteStore {str(self.path)!r} namespace {self.namespace!r}>"
