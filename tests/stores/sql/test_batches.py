@@ -124,7 +124,7 @@ async def test_a_beat_does_not_wait_for_a_batch_of_a_hundred_thousand(stage: Sta
     )
     assert len(took) > 10
     # A busy machine is given its time; in one transaction the longest would be all of it.
-    assert took[len(took) // 2] < 0.1
+    assert took[len(took) // 2] < max(0.1, whole / 20)
     assert took[-1] < max(0.3, whole / 4)
 
 

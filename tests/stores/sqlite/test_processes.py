@@ -144,8 +144,7 @@ def test_what_was_accepted_survives_kill_9(cluster: Cluster) -> None:
 
 
 @pytest.mark.timeout(120)  # eight processes on a busy machine
-@pytest.mark.parametrize("round", [1, 2])
-def test_eight_processes_open_and_write_one_fresh_file(cluster: Cluster, round: int) -> None:
+def test_eight_processes_open_and_write_one_fresh_file(cluster: Cluster) -> None:
     for number in range(8):
         cluster.start("often:6", ("asyncio", "trio")[number % 2])
     cluster.until(lambda: len(cluster.lines("ready")) == 8)
