@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import croniter  # noqa: F401  # imported on first use, which in a test would be inside the loop
@@ -15,6 +18,23 @@ import asyncsched._core.arguments.codec  # noqa: F401  # reads pydantic's plugin
 from asyncsched.testing import VirtualClock, virtual_backend
 
 pytest_plugins = ["tests.leftovers", "tests.postgres"]
+
+
+def pytest_configure() -> None:
+    """Keep what tests write in memory: what a commit waits for on a disk is the disk's affair."""
+    memory = Path("/dev/shm")
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**31:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what a mark ``only_on`` has on another backend."""
+    items[:] = [item for item in items if _is_wanted(item)]
+
+
+def _is_wanted(item: pytest.Item) -> bool:
+    mark, callspec = item.get_closest_marker("only_on"), getattr(item, "callspec", None)
+    return mark is None or callspec is None or callspec.params.get("anyio_backend", mark.args[0]) in mark.args
 
 
 def pytest_collection_finish() -> None:

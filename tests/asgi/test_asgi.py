@@ -24,6 +24,7 @@ from starlette.websockets import WebSocket
 
 from asyncsched import ConfigurationError, Scheduler, SchedulerStateError
 from asyncsched.asgi import CurrentScheduler, current_scheduler, get_scheduler
+from tests.waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.real_time,
@@ -60,7 +61,7 @@ def test_a_fastapi_handler_gets_the_scheduler_as_a_dependency(client: Client, sc
 
     @app.post("/double/{number}")
     async def post(number: int, scheduler: CurrentScheduler) -> int:
-        return await (await scheduler.schedule_once(double, number)).result(timeout=5)
+        return await (await scheduler.schedule_once(double, number)).result(timeout=PATIENCE)
 
     with client(app) as http:
         assert http.post("/double/21").json() == 42
@@ -75,7 +76,7 @@ def test_a_sync_fastapi_handler_schedules_from_its_thread(client: Client, schedu
 
     @app.get("/{run}")
     async def get(run: str, scheduler: CurrentScheduler) -> int:
-        return await scheduler.handle(run).result(timeout=5)
+        return await scheduler.handle(run).result(timeout=PATIENCE)
 
     with client(app) as http:
         run = http.post("/double/21").json()
@@ -89,7 +90,7 @@ def test_a_fastapi_websocket_gets_it_too(client: Client, scheduler: Scheduler) -
     async def talk(websocket: WebSocket, scheduler: CurrentScheduler) -> None:
         await websocket.accept()
         handle = await scheduler.schedule_once(double, await websocket.receive_json())
-        await websocket.send_json(await handle.result(timeout=5))
+        await websocket.send_json(await handle.result(timeout=PATIENCE))
         await websocket.close()
 
     with client(app) as http, http.websocket_connect("/ws") as websocket:
@@ -133,7 +134,9 @@ def test_two_schedulers_in_one_app_are_told_apart_by_namespace(client: Client) -
         webs: Annotated[Scheduler, current_scheduler("web")],
         last: CurrentScheduler,
     ) -> list[bool]:
-        answers = [await (await one.schedule_once(double, 1)).result(timeout=5) for one in (mails, webs)]
+        answers = [
+            await (await one.schedule_once(double, 1)).result(timeout=PATIENCE) for one in (mails, webs)
+        ]
         return [mails is mail, webs is web, last is web, answers == [2, 2]]
 
     with client(app) as http:
@@ -146,7 +149,7 @@ def test_routers_lifespans_are_joined_by_fastapi(client: Client, scheduler: Sche
 
     @inner.get("/")
     async def get(scheduler: CurrentScheduler) -> int:
-        return await (await scheduler.schedule_once(double, 2)).result(timeout=5)
+        return await (await scheduler.schedule_once(double, 2)).result(timeout=PATIENCE)
 
     outer.mount("/inner", inner)
     with client(outer) as http:
@@ -159,13 +162,13 @@ def test_routers_lifespans_are_joined_by_fastapi(client: Client, scheduler: Sche
 async def index(request: Request) -> JSONResponse:
     scheduler: Scheduler = request.state.scheduler
     assert scheduler is get_scheduler(request)
-    return JSONResponse(await (await scheduler.schedule_once(double, 5)).result(timeout=5))
+    return JSONResponse(await (await scheduler.schedule_once(double, 5)).result(timeout=PATIENCE))
 
 
 async def echo(websocket: WebSocket) -> None:
     await websocket.accept()
     handle = await websocket.state.scheduler.schedule_once(double, 6)
-    await websocket.send_json(await handle.result(timeout=5))
+    await websocket.send_json(await handle.result(timeout=PATIENCE))
     await websocket.close()
 
 
@@ -228,7 +231,7 @@ def test_a_one_off_outlives_its_request_under_any_middleware(
 
     async def end(request: Request) -> JSONResponse:
         handle = request.state.scheduler.handle(request.path_params["run"])
-        return JSONResponse(await handle.result(timeout=5))
+        return JSONResponse(await handle.result(timeout=PATIENCE))
 
     routes = [Route("/", begin), Route("/{run}", end)]
     app = Starlette(routes=routes, middleware=middleware, lifespan=scheduler.lifespan)
@@ -238,17 +241,15 @@ def test_a_one_off_outlives_its_request_under_any_middleware(
 
 
 def test_a_cancelled_request_leaves_its_one_off_alone(client: Client, scheduler: Scheduler) -> None:
-    ended = []
-
-    async def work() -> None:
+    async def work() -> str:
         await anyio.sleep(0.1)
-        ended.append("work")
+        return "work"
 
     async def impatient(request: Request) -> JSONResponse:
+        handle = await request.state.scheduler.schedule_once(work)
         with anyio.move_on_after(0.01):
-            await (await request.state.scheduler.schedule_once(work)).result()
-        await anyio.sleep(0.2)
-        return JSONResponse(ended)
+            await handle.result()
+        return JSONResponse([await handle.result(PATIENCE)])
 
     with client(Starlette(routes=[Route("/", impatient)], lifespan=scheduler.lifespan)) as http:
         assert http.get("/").json() == ["work"]

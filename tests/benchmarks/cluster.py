@@ -202,7 +202,7 @@ SCENARIOS = (
             Figure("", "ticks missed within the lease gap, of what the dead process held", "gap"),
             Figure("6b", "20 periodic jobs: p50 after the tick", "p50_ms", 10, unit="ms"),
         ),
-        Size(5, 22), Size(3, 18), Size(1, 2), postgres=True,
+        Size(5, 22), Size(3, 18), Size(1, 1), postgres=True,
     ),
 )  # fmt: skip
 

@@ -20,8 +20,13 @@ async def nothing() -> None:
     """Be the job of tomorrow."""
 
 
+async def _settle(seconds: float) -> None:
+    """Let what was set up settle, if it is for a measurement."""
+    await asyncio.sleep(min(2.0, seconds))
+
+
 async def _wakeups(seconds: float) -> Metrics:
-    await asyncio.sleep(2)  # what was set up has settled
+    await _settle(seconds)
     before, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw, Cpu()
     await asyncio.sleep(seconds)
     switches = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before
@@ -62,7 +67,7 @@ async def _statements(url: str, seconds: float, seen: list[Any]) -> Metrics:
     scheduler = Scheduler(url)
     scheduler.cron("@yearly")(nothing)
     async with scheduler:
-        await asyncio.sleep(2)
+        await _settle(seconds)
         before = len(seen)
         await asyncio.sleep(seconds)
         return {"statements": (len(seen) - before) * 60 / seconds}

@@ -29,6 +29,7 @@ from asyncsched import Scheduler
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import LEASE, ledger
 from tests.chaos.workers import Workers
+from tests.waiting import until
 
 logger = logging.getLogger(__name__)
 
@@ -133,13 +134,13 @@ class Chaos:
     def run(self, minutes: float) -> Report:
         """Do it, and return the counts."""
         self._fleet.start_all()
-        time.sleep(3)  # the servers' own start
+        until(self._log.exists)  # something has begun
         threads = ThreadPoolExecutor(2)
         beside = [threads.submit(self._post_one_offs), threads.submit(anyio.run, self._watch_recoveries)]
         try:
             self._misbehave(time.monotonic() + minutes * 60)
-            until = time.monotonic() + self.report.patience + 3  # what died last is picked up
-            while time.monotonic() < until:
+            last = time.monotonic() + self.report.patience + 3  # what died last is picked up
+            while time.monotonic() < last:
                 self._fleet.revive()
                 time.sleep(_LOOK)
         finally:

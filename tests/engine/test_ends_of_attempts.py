@@ -19,6 +19,7 @@ import pytest
 
 from asyncsched import ConfigurationError, RunIdFilter, Scheduler, current_run
 from asyncsched.executors import ThreadExecutor
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_time, pytest.mark.blocking_ok]
 
@@ -49,7 +50,7 @@ async def test_a_thread_that_outlives_its_timeout_frees_its_place_and_is_counted
         while not await scheduler.runs(job="hangs", state="timed_out"):
             await anyio.sleep(0.02)
         assert threads.abandoned == 1
-        assert await (await scheduler.schedule_once(quick)).result(timeout=1) == "has the place"
+        assert await (await scheduler.schedule_once(quick)).result(timeout=PATIENCE) == "has the place"
         while len(await scheduler.runs(job="hangs")) < 2:  # a hung run never stops its schedule
             await anyio.sleep(0.02)
     assert any("'hangs' was ended but goes on in its thread" in r.getMessage() for r in caplog.records)
@@ -69,18 +70,18 @@ async def test_a_thread_is_asked_to_end_and_can_look(stop: threading.Event) -> N
 
     async with scheduler:
         assert (await (await scheduler.schedule_once(polite)).wait()).state == "timed_out"
-        await anyio.to_thread.run_sync(stop.wait, 1)
+        await anyio.to_thread.run_sync(stop.wait, PATIENCE)
     assert seen == [True]
 
 
 async def test_a_thread_can_extend_its_timeout_and_report_progress() -> None:
     scheduler = Scheduler()
 
-    @scheduler.job(timeout=0.2)
+    @scheduler.job(timeout=1)  # within which a thread begins on a busy machine, too
     def longer() -> str:
-        current_run().extend_timeout(5)
+        current_run().extend_timeout(PATIENCE)
         for _ in current_run().track(range(4)):
-            time.sleep(0.1)
+            time.sleep(0.3)
         return current_run().id
 
     async with scheduler:
@@ -139,10 +140,12 @@ async def test_a_context_variable_that_no_process_could_find_is_refused_at_the_s
 
 async def test_a_process_is_killed_at_its_timeout(tmp_path: Path) -> None:
     scheduler = Scheduler()
-    scheduler.job(executor="process", timeout=0.3)(sleeps_for_ever)
+    scheduler.job(executor="process", timeout=1)(sleeps_for_ever)
+    scheduler.job(executor="process")(os.getpid)
     path = tmp_path / "pid"
     async with scheduler:
-        run = await (await scheduler.schedule_once(sleeps_for_ever, str(path))).wait(timeout=20)
+        await (await scheduler.schedule_once(os.getpid)).result()  # its worker has started
+        run = await (await scheduler.schedule_once(sleeps_for_ever, str(path))).wait(timeout=PATIENCE)
         assert (run.state, run.error_type) == ("timed_out", "TimeoutError")
         pid = int(path.read_text())
         with pytest.raises(ProcessLookupError):

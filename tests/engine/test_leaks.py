@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from asyncsched import Scheduler, current_run
+from tests.waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.anyio,
@@ -45,7 +46,7 @@ def left() -> Left:
 
 async def at_first() -> Left:
     """Return what there is, once the threads that were abandoned before have ended."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(PATIENCE):
         while any(thread.name.startswith("asyncsched") for thread in threading.enumerate()):
             await anyio.sleep(0.01)
     return left()
@@ -96,7 +97,7 @@ async def cycle(scheduler: Scheduler, *, in_flight: bool = True) -> None:
         for job in (sleep_for_ever, wait_in_thread, wait_in_process):
             for _ in range(2):
                 await scheduler.schedule_once(job)
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             while len(await scheduler.runs(state="running")) < 6:
                 await anyio.sleep(0.01)
 
@@ -169,7 +170,7 @@ async def test_the_counting_sees_a_process_job_and_its_task() -> None:
     before = left()
     async with scheduler:
         handle = await scheduler.schedule_once(wait_in_process)
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             while left().processes == before.processes:
                 await anyio.sleep(0.01)
         assert left().tasks > before.tasks

@@ -21,7 +21,8 @@ from asyncsched._engine import watchdog as stall
 from asyncsched._engine.watchdog import StallWatcher
 from asyncsched.events import LoopStalled
 from tests.executors.conftest import on_every_loop
-from tests.executors.helpers import attempts, new_run, until
+from tests.executors.helpers import attempts, new_run
+from tests.waiting import soon
 
 pytestmark = [
     pytest.mark.real_time,  # what is measured is how long the loop really stands still
@@ -72,13 +73,14 @@ async def test_a_job_that_blocks_the_loop_is_named_with_its_time_and_its_stack(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     watched.watcher.register(functools.partial(blocks), "crunch")
+    began = time.monotonic()
     run_id = await watched.run(blocks, "crunch")
-    await until(lambda: bool(watched.told))
+    await soon(lambda: bool(watched.told))
     (told,) = watched.told
     job, told_id, milliseconds, stack = told
     assert job == "crunch"
     assert told_id == run_id or (sys.version_info < (3, 12) and told_id is None)
-    assert 60 < milliseconds < 1000
+    assert 60 < milliseconds < (time.monotonic() - began) * 1000
     assert "time.sleep(seconds)" in stack
     (record,) = [record for record in caplog.records if record.name == "asyncsched.stall"]
     assert record.levelno == logging.WARNING
@@ -97,7 +99,7 @@ async def test_code_outside_any_job_is_told_of_differently_and_seldom(
     watched.watcher.busy()
     for n in range(2):
         await blocks()
-        await until(lambda n=n: len(watched.told) > n)  # type: ignore[misc]
+        await soon(lambda n=n: len(watched.told) > n)  # type: ignore[misc]
     watched.watcher.idle()
     assert [told[:2] for told in watched.told] == [(None, None)] * 2
     texts = [record.message for record in caplog.records if record.name == "asyncsched.stall"]
@@ -132,11 +134,11 @@ async def test_without_runs_the_watcher_sleeps_and_a_run_wakes_it(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stall, "LINGER", 0.05)
-    await until(lambda: watched.watcher._parked)
+    await soon(lambda: watched.watcher._parked)
     await watched.run(blocks, "early riser")
-    await until(lambda: bool(watched.told))
+    await soon(lambda: bool(watched.told))
     assert watched.told[0][0] == "early riser"
-    await until(lambda: watched.watcher._parked)
+    await soon(lambda: watched.watcher._parked)
 
 
 @pytest.mark.anyio
@@ -145,7 +147,7 @@ async def test_a_loop_that_does_not_come_back_is_told_of_before_it_does(
 ) -> None:
     monkeypatch.setattr(stall, "STILL_BLOCKED", 0.1)
     await watched.run(functools.partial(blocks, 0.2), "endless")
-    await until(lambda: bool(watched.told))
+    await soon(lambda: bool(watched.told))
     first, second = [record.message for record in caplog.records if record.name == "asyncsched.stall"]
     assert "ms and still is" in first
     assert "still is" not in second
@@ -161,7 +163,7 @@ async def test_a_callback_that_fails_is_logged(caplog: pytest.LogCaptureFixture)
     watched.watcher._on_stall = fails
     watched.watcher.start()
     await watched.run(blocks, "crunch")
-    await until(lambda: "callback failed" in caplog.text)
+    await soon(lambda: "callback failed" in caplog.text)
     watched.watcher.stop()
 
 
@@ -224,7 +226,7 @@ async def test_a_job_is_named_by_what_is_opened_for_it_and_only_its_own_frames_a
         await anyio.sleep(0.1)
         run = await scheduler.schedule_once(opened)
         await run.wait()
-        await until(lambda: told)
+        await soon(lambda: told)
     assert (told[0].job, told[0].run_id) == ("opened", run.id)
     files = re.findall(r'File "([^"]+)", line \d+, in (\w+)', told[0].stack)
     assert files == [(__file__, "factory")]
@@ -258,27 +260,35 @@ scheduler = Scheduler(stall_threshold=0.5)
 @scheduler.job()
 async def work() -> None:
     print("begun", flush=True)
-    end = time.monotonic() + 4
-    while time.monotonic() < end:
+    while True:
         time.sleep(0.05)
         await anyio.sleep(0)
 
 async def main() -> None:
     async with scheduler:
-        await (await scheduler.schedule_once(work)).wait()
+        await scheduler.schedule_once(work)
+        await anyio.to_thread.run_sync(sys.stdin.read)
 
 anyio.run(main)
 """
 
 
 def test_a_process_that_was_stopped_blames_no_job() -> None:
-    with subprocess.Popen([sys.executable, "-c", STOPPED], stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", STOPPED]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
         time.sleep(0.3)  # it is at work, and watched
         process.send_signal(signal.SIGSTOP)
         time.sleep(2)
         process.send_signal(signal.SIGCONT)
-        said = process.stdout.read()
+        said = ""
+        while "suspended" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        time.sleep(0.2)  # blame would follow at once
+        said += process.communicate("")[0]
     assert re.search(r"the process was suspended for \d\.\d s, and its event loop with it", said), said
-    assert "blocked the event loop" not in said
+    # A busy machine may keep it waiting now and then, but not for as long as it was stopped.
+    assert all(int(ms) < 1500 for ms in re.findall(r"blocked the event loop for (\d+) ms", said)), said

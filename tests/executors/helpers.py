@@ -131,10 +131,3 @@ class Holding:
         self.times += 1
         yield
         self.held -= 1
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait, in real time because threads and processes live in it, until the condition holds."""
-    with anyio.fail_after(seconds):
-        while not condition():
-            await anyio.sleep(0.002)

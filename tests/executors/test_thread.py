@@ -17,7 +17,8 @@ from asyncsched._core.context import current_run
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
 from asyncsched.executors import ThreadExecutor
 from tests.executors.conftest import on_every_loop
-from tests.executors.helpers import Attempt, Holding, attempts, call, until
+from tests.executors.helpers import Attempt, Holding, attempts, call
+from tests.waiting import soon
 
 pytestmark = pytest.mark.real_time  # threads work in real time
 
@@ -69,7 +70,7 @@ async def test_calls_beyond_the_capacity_wait_for_a_thread(gate: threading.Event
         began: list[str] = []
         for _ in range(3):
             start(call(executor, wait_for, gate, began))
-        await until(lambda: len(began) == 2)
+        await soon(lambda: len(began) == 2)
         await anyio.sleep(0.02)  # nothing can tell us that the third did not begin
         assert len(began) == 2
         assert executor.busy == 3
@@ -196,7 +197,7 @@ async def test_cancelling_frees_the_run_at_once_and_abandons_the_thread(
         async with attempts() as start:
             began: list[str] = []
             attempt = start(call(executor, wait_for, gate, began, job="hourly"))
-            await until(lambda: bool(began))
+            await soon(lambda: bool(began))
             attempt.cancel()
             await attempt.ended()
         assert isinstance(attempt.error, anyio.get_cancelled_exc_class())
@@ -205,7 +206,7 @@ async def test_cancelling_frees_the_run_at_once_and_abandons_the_thread(
         assert "(1 abandoned now)" in caplog.text
         assert await call(executor, lambda: threading.current_thread().name) != began[0]
         gate.set()
-        await until(lambda: executor.abandoned == 0)
+        await soon(lambda: executor.abandoned == 0)
         assert executor.threads == 1
 
 
@@ -215,9 +216,9 @@ async def test_a_call_cancelled_before_it_began_never_begins(gate: threading.Eve
         async with attempts() as start:
             began: list[str] = []
             start(call(executor, wait_for, gate, began))
-            await until(lambda: bool(began))
+            await soon(lambda: bool(began))
             waiting = start(call(executor, wait_for, gate, began))
-            await until(lambda: executor.busy == 2)
+            await soon(lambda: executor.busy == 2)
             waiting.cancel()
             await waiting.ended()
             assert executor.abandoned == 0
@@ -231,9 +232,9 @@ async def test_calls_that_wait_do_not_wait_for_an_abandoned_thread(gate: threadi
     async with ThreadExecutor(1) as executor, attempts() as start:
         began: list[str] = []
         stuck = start(call(executor, wait_for, gate, began))
-        await until(lambda: bool(began))
+        await soon(lambda: bool(began))
         waiting = start(call(executor, lambda: "served"))
-        await until(lambda: executor.busy == 2)
+        await soon(lambda: executor.busy == 2)
         stuck.cancel()
         assert (await waiting.ended()).value == "served"
 
@@ -262,7 +263,7 @@ async def test_threads_that_outlive_the_executor_are_named(
     async with executor, attempts() as start:
         began: list[str] = []
         attempt = start(call(executor, wait_for, gate, began, job="endless"))
-        await until(lambda: bool(began))
+        await soon(lambda: bool(began))
         attempt.cancel()
     assert executor.abandoned == 1
     assert "'reports' leaves 1 thread behind that cannot be killed: 'endless'" in caplog.text
@@ -276,7 +277,7 @@ async def test_a_run_that_is_still_there_when_the_executor_closes_is_ended(gate:
         async with executor:
             running = start(call(executor, wait_for, gate, began))
             waiting = start(call(executor, wait_for, gate, began))
-            await until(lambda: bool(began) and executor.busy == 2)
+            await soon(lambda: bool(began) and executor.busy == 2)
     assert isinstance(running.error, SchedulerClosed)
     assert isinstance(waiting.error, SchedulerClosed)
     assert len(began) == 1
@@ -307,7 +308,7 @@ async def test_a_storm_of_cancellations_leaves_the_pool_whole() -> None:
                 assert ended, attempt.error
                 assert n % 2 or attempt.value == n
         assert executor.busy == 0
-        await until(lambda: executor.abandoned == 0)
+        await soon(lambda: executor.abandoned == 0)
         assert await call(executor, lambda: "goes on") == "goes on"
 
 
@@ -348,9 +349,9 @@ async def test_a_job_may_look_for_cancellation_through_anyio() -> None:
     async with ThreadExecutor() as executor:
         async with attempts() as start:
             attempt = start(call(executor, job))
-            await until(lambda: bool(seen))
+            await soon(lambda: bool(seen))
             attempt.cancel()
-        await until(lambda: executor.abandoned == 0)
+        await soon(lambda: executor.abandoned == 0)
         assert seen == ["began", "ended early"]
         # The next call in a new thread knows nothing of it.
         await call(executor, anyio.from_thread.check_cancelled)
@@ -399,7 +400,7 @@ def test_a_thread_that_finishes_after_its_loop_has_closed_does_no_harm(
         await executor.__aenter__()
         async with anyio.create_task_group() as group:
             group.start_soon(call, executor, wait_for, gate, began)
-            await until(lambda: bool(began))
+            await soon(lambda: bool(began))
             group.cancel_scope.cancel()
 
     with caplog.at_level(logging.CRITICAL):

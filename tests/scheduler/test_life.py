@@ -21,6 +21,7 @@ from asyncsched import (
 from asyncsched.executors import ThreadExecutor
 from asyncsched.stores.memory import MemoryStore
 from asyncsched.testing import VirtualClock
+from tests.waiting import soon
 
 pytestmark = pytest.mark.anyio
 
@@ -345,19 +346,17 @@ async def test_a_coroutine_that_blocks_the_loop_is_named_with_milliseconds_and_s
 
     @scheduler.job()
     async def blocks() -> None:
-        time.sleep(0.3)
+        time.sleep(0.6)
 
     with caplog.at_level(logging.WARNING, "asyncsched.stall"):
         async with scheduler:
             handle = await scheduler.schedule_once(blocks)
             await handle.result()
-            with anyio.fail_after(5):
-                while not heard:
-                    await anyio.sleep(0.01)
+            await soon(lambda: heard)
     assert heard[0].job == "blocks"
     assert heard[0].run_id == handle.id
     assert heard[0].milliseconds >= 200
-    assert "time.sleep(0.3)" in heard[0].stack
+    assert "time.sleep(0.6)" in heard[0].stack
     assert "job 'blocks'" in caplog.text
     assert "blocked the event loop for" in caplog.text
 

@@ -25,6 +25,7 @@ from asyncsched.stores.sql.schema import script
 from asyncsched.stores.sql.statements import migrations
 from asyncsched.stores.sql.thread import AT_ONCE
 from asyncsched.testing import VirtualClock
+from tests.each_store import SQLITE, on_asyncio
 from tests.postgres import Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]  # the tests themselves edit tables
@@ -49,12 +50,12 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "jobs.db"
 
 
-@pytest.fixture(params=["sqlite", "pg_shared"])
+@pytest.fixture(params=[SQLITE, pytest.param("pg_shared", marks=on_asyncio)])
 def database(request: pytest.FixtureRequest) -> Database:
     return database_of(request, request.param)
 
 
-@pytest.fixture(params=["sqlite", "pg_database"])
+@pytest.fixture(params=[SQLITE, pytest.param("pg_database", marks=on_asyncio)])
 def own_database(request: pytest.FixtureRequest) -> Database:
     """A database whose tables may be spoilt."""
     return database_of(request, request.param)

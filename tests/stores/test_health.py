@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,14 +16,9 @@ from asyncsched import Health, Scheduler, SchedulerStateError
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 from tests.postgres import Server
+from tests.waiting import PATIENCE, soon
 
 pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]
-
-
-async def until(happened: Callable[[], object], seconds: float = 10) -> None:
-    with anyio.fail_after(seconds):
-        while not happened():
-            await anyio.sleep(0.02)
 
 
 @asynccontextmanager
@@ -41,10 +36,11 @@ async def locked(file: Path) -> AsyncIterator[None]:
 async def goes_ill_and_well(
     scheduler: Scheduler, trouble: Any, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gate = anyio.Event()
+    started, gate = anyio.Event(), anyio.Event()
 
     @scheduler.job()
     async def long() -> str:
+        started.set()
         await gate.wait()
         return "kept"
 
@@ -52,11 +48,9 @@ async def goes_ill_and_well(
         began = datetime.now(UTC)
         assert scheduler.health().ok
         handle = await scheduler.schedule_once(long)
-        with anyio.fail_after(5):
-            while (await handle.status()).state != "running":
-                await anyio.sleep(0.02)
+        await started.wait()
         async with trouble:
-            await until(lambda: not scheduler.health().ok)
+            await soon(lambda: not scheduler.health().ok)
             ill = scheduler.health()
             assert said in ill.trouble
             assert ill.since is not None
@@ -64,14 +58,14 @@ async def goes_ill_and_well(
             assert began - timedelta(seconds=1) < ill.last_beat <= ill.since + timedelta(seconds=1)
             await anyio.sleep(0.5)
             assert scheduler.health().since == ill.since
-            await until(lambda: any(record.levelname == "ERROR" for record in caplog.records))
+            await soon(lambda: any(record.levelname == "ERROR" for record in caplog.records))
             gate.set()
-        await until(lambda: scheduler.health().ok)
+        await soon(lambda: scheduler.health().ok)
         well = scheduler.health()
         assert well.since is None
         assert well.last_beat is not None
         assert well.last_beat > ill.last_beat
-        assert await handle.result(5) == "kept"
+        assert await handle.result(PATIENCE) == "kept"
 
 
 @pytest.mark.real_time  # a lock is waited for in the machine's time

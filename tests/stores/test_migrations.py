@@ -23,6 +23,7 @@ from asyncsched.stores.sql import statements as queries
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
+from tests.each_store import POSTGRES, SQLITE
 from tests.postgres import LOCKED_ROLE, Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]  # the tests themselves make and edit tables
@@ -109,7 +110,7 @@ class Postgres(Database):
         return [*self.rows(columns), *self.rows(indexes)]
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=[SQLITE, POSTGRES])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     if request.param == "sqlite":
         yield Sqlite(tmp_path / "ledger.db")

@@ -232,13 +232,13 @@ def test_the_count_is_what_counting_gives(nanos: int, anchor: int, at: int, leng
 
 def test_a_century_of_milliseconds_is_asked_in_no_time() -> None:
     every = Interval(seconds=0.001, start=T0 - timedelta(days=36_500))
-    began = time.perf_counter()
+    began = time.process_time()
     for k in range(1000):
         at = to_instant(T0) + k
         every.next_instant(at)
         every.previous_instant(at)
         every.count(at - 36_500 * 86_400_000_000, at)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_nothing_lies_beyond_the_end_of_datetimes() -> None:

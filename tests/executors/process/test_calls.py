@@ -28,7 +28,8 @@ from asyncsched.executors.process import RemoteError
 from asyncsched.executors.process import calls as packing
 from tests.executors import jobs
 from tests.executors.conftest import on_every_loop
-from tests.executors.helpers import Attempt, Holding, Link, attempts, call, new_run, until
+from tests.executors.helpers import Attempt, Holding, Link, attempts, call, new_run
+from tests.waiting import soon
 
 pytestmark = pytest.mark.real_time  # processes work in real time
 
@@ -424,7 +425,7 @@ async def test_the_latest_progress_arrives_while_the_job_goes_on(
     assert isinstance(link, Link)
     async with attempts() as start:
         start(executor.run(run, jobs.tells_and_waits, (str(seen),), {}))
-        await until(lambda: ("progress", 1, 2, "half") in link.told)
+        await soon(lambda: ("progress", 1, 2, "half") in link.told)
         seen.touch()
 
 
@@ -435,7 +436,7 @@ async def test_a_job_in_a_worker_sees_that_it_was_asked_to_end(tmp_path: Path) -
     assert isinstance(link, Link)
     async with ProcessExecutor(1) as executor, attempts() as start:
         attempt = start(executor.run(run, jobs.until_cancelled, (str(began),), {}))
-        await until(began.exists)
+        await soon(began.exists)
         link.asked = True
         assert (await attempt.ended()).value == "asked to end"
 
@@ -465,7 +466,7 @@ async def test_the_clock_is_held_while_processes_work() -> None:
         assert _current.get(None) is None
         async with attempts() as start:
             started: list[Attempt] = [start(call(executor, jobs.noop)) for _ in range(3)]
-            await until(lambda: clock.held == 1)
+            await soon(lambda: clock.held == 1)
             for attempt in started:
                 await attempt.ended()
             assert clock.held == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 pytest.importorskip("psycopg")
 
 from tests.postgres import Server
-from tests.stores.scripts.worker import LEASE
+from tests.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.real_time, pytest.mark.blocking_ok]
 # Processes live in the machine's time, and only what they leave behind shows what they did.
@@ -35,6 +34,7 @@ class Fleet:
         process = subprocess.Popen(
             [sys.executable, str(WORKER), self._dsn, str(self._log), mode, backend],
             env={**os.environ, "PYTHONPATH": str(WORKER.parents[3])},
+            stdin=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
         self.processes.append(process)
@@ -44,16 +44,20 @@ class Fleet:
         lines = [line.split() for line in self._log.read_text().splitlines()] if self._log.exists() else []
         return [line for line in lines if line[1] == word]
 
-    def until(self, happened: Callable[[], object], seconds: float = 20) -> None:
-        end = time.monotonic() + seconds
-        while not happened():
-            assert time.monotonic() < end, self._log.read_text()[-2000:]
-            time.sleep(0.02)
+    def until(self, happened: Callable[[], object]) -> None:
+        until(happened, lambda: self._log.read_text()[-2000:])
+
+    def until_ticks(self, more: int) -> None:
+        """Wait until so many more slots have been run."""
+        before = len(self.lines("tick"))
+        self.until(lambda: len(self.lines("tick")) >= before + more)
 
     def end(self) -> None:
         for process in self.processes:
             process.kill()
             process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
 
 
 @pytest.fixture
@@ -67,18 +71,25 @@ def test_no_slot_runs_twice_in_four_processes_whatever_happens_to_them(
     fleet: Fleet, pg_server: Server, pg_shared: str
 ) -> None:
     for backend in ("asyncio", "trio", "asyncio", "trio"):
-        fleet.start("run:7", backend)
+        fleet.start("until-told", backend)
     fleet.until(lambda: len(fleet.lines("ready")) == 4)
-    time.sleep(1)
+    fleet.until_ticks(20)
     pg_server.cut_connections(pg_shared)
-    time.sleep(1)
-    fleet.processes[0].kill()
+    fleet.until_ticks(20)
+    victim = fleet.processes[0]
+    victim.kill()
     if pg_server.can_restart:
         pg_server.restart()
-    time.sleep(LEASE + 1)
+    gone = f"select count(*) from asyncsched_instances where pid = {victim.pid}"
+    fleet.until(lambda: pg_server.run(gone, database=pg_shared) == [(0,)])  # declared dead by the others
+    fleet.until_ticks(20)
     pg_server.cut_connections(pg_shared)
+    fleet.until_ticks(40)
     for process in fleet.processes[1:]:
-        assert process.wait(30) == 0
+        assert process.stdin is not None
+        process.stdin.close()
+    for process in fleet.processes[1:]:
+        assert process.wait(PATIENCE) == 0
     begun = Counter((job, slot, attempt) for _, _, job, slot, attempt in fleet.lines("tick"))
     assert len(begun) > 100
     assert set(begun.values()) == {1}
@@ -98,7 +109,7 @@ def test_no_slot_runs_twice_in_four_processes_whatever_happens_to_them(
 
 
 def test_what_was_accepted_survives_kill_9(fleet: Fleet, pg_server: Server, pg_shared: str) -> None:
-    assert fleet.start("submit-and-die").wait(20) == -9
+    assert fleet.start("submit-and-die").wait(PATIENCE) == -9
     assert len(fleet.lines("accepted")) == 20
     fleet.start("serve")
     ended = "select count(*) from asyncsched_runs where job = 'once' and state in ('succeeded', 'lost')"

@@ -26,6 +26,7 @@ from asyncsched.stores.sql.operations import schedules
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
 from tests.postgres import LOCKED_ROLE, Server
+from tests.waiting import PATIENCE, soon, until
 
 pytestmark = pytest.mark.anyio
 
@@ -63,8 +64,8 @@ async def test_a_wrong_password_is_told_at_once(
     if not pg_server.can_restart:
         pytest.skip("this server is not ours: it may not ask for passwords")
     began = time.monotonic()
-    assert "does not let us in" in await failure(url, virtual_clock)
-    assert time.monotonic() - began < 3
+    assert "does not let us in" in await failure(url, virtual_clock, timeout=2 * PATIENCE)
+    assert time.monotonic() - began < PATIENCE
 
 
 async def test_a_database_that_does_not_exist_is_told_at_once(
@@ -199,7 +200,7 @@ async def test_a_run_that_was_begun_by_a_lost_claim_is_begun_again(
             await anyio.sleep_forever()
         lose_next_commit()
         lost.set()
-        assert await handle.result(10) == 1
+        assert await handle.result(PATIENCE) == 1
 
 
 @pytest.mark.real_time  # a server that is slow to commit is so in its own time
@@ -211,7 +212,8 @@ async def test_a_claim_that_is_committed_after_its_connection_was_cut_is_begun_a
     sleepy = (
         "create sequence claims",
         "create function slow_commit() returns trigger language plpgsql as $$ "
-        "begin if nextval('claims') = 1 then perform pg_sleep(2); end if; return null; end $$",
+        f"begin if nextval('claims') = 1 then perform pg_sleep({60 if may_end_it else 1}); end if; "
+        "return null; end $$",
         "create constraint trigger slow_commit after update of holder on asyncsched_runs deferrable "
         "initially deferred for each row execute function slow_commit()",
     )
@@ -223,28 +225,27 @@ async def test_a_claim_that_is_committed_after_its_connection_was_cut_is_begun_a
         monkeypatch.setattr("asyncsched.stores.postgres.connection._END", only_look)
     store = PostgresStore(shared_dsn, beat=0.2, lease=5, poll=0.2)
     scheduler = Scheduler(store, stall_threshold=None)
-    began: list[float] = []
+    commits = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"
+    committing: list[Any] = []
 
     @scheduler.job()
     async def job() -> int:
-        began.append(time.monotonic())
+        committing.extend(await anyio.to_thread.run_sync(edit, commits))
         return current_run().attempt
 
     async with scheduler:
         await anyio.to_thread.run_sync(edit, *sleepy)
         try:
             handle = await scheduler.schedule_once(job, delay=0.3)  # not claimed by the write that adds it
-            await anyio.sleep(0.7)  # its claim is being committed
-            cut = time.monotonic()
+            await anyio.to_thread.run_sync(until, lambda: edit(commits) == [(1,)])
             cut_off(store)
-            assert await handle.result(8) == 1
-            with anyio.fail_after(5):
-                while store.unconfirmed:  # until the server's process is gone, and all that it did is known
-                    await anyio.sleep(0.05)
+            assert await handle.result(PATIENCE) == 1
+            await soon(lambda: not store.unconfirmed)  # the server's process is gone, what it did is known
         finally:
             await anyio.to_thread.run_sync(edit, *awake)
-    assert len(began) == 1
-    assert (began[0] - cut < 1.2) is may_end_it
+    assert committing == [
+        (0,)
+    ]  # begun once, when that commit was over; and a minute of it was not waited for
 
 
 def cut_off(store: PostgresStore) -> None:
@@ -281,7 +282,7 @@ async def outage(server: Server) -> AsyncIterator[None]:
 
 @pytest.mark.real_time  # a server that is down is found out about in the machine's time
 async def test_what_is_asked_in_an_outage_is_answered_after_it(shared_dsn: str, pg_server: Server) -> None:
-    scheduler = Scheduler(shared_dsn, stall_threshold=None)
+    scheduler = Scheduler(PostgresStore(shared_dsn, timeout=60), stall_threshold=None)
     gate = anyio.Event()
 
     @scheduler.job()
@@ -299,7 +300,7 @@ async def test_what_is_asked_in_an_outage_is_answered_after_it(shared_dsn: str, 
         async with anyio.create_task_group() as group:
             async with outage(pg_server):
                 questions: tuple[Any, ...] = (
-                    lambda: waited.result(20),
+                    lambda: waited.result(PATIENCE),
                     cancelled.cancel,
                     scheduler.paused_jobs,
                 )
@@ -308,7 +309,7 @@ async def test_what_is_asked_in_an_outage_is_answered_after_it(shared_dsn: str, 
                 began = time.monotonic()
                 with pytest.raises(TimeoutError, match="had not ended after"):
                     await waited.result(0.6)
-                assert time.monotonic() - began < 2
+                assert time.monotonic() - began < PATIENCE
                 assert not answers
             gate.set()
         assert sorted(map(str, answers)) == ["True", "kept", "{}"]
@@ -320,10 +321,11 @@ async def test_in_an_outage_what_runs_goes_on_and_afterwards_all_does(
 ) -> None:
     scheduler = Scheduler(PostgresStore(shared_dsn, timeout=0.5, beat=0.2, lease=1), stall_threshold=None)
     ended: list[str] = []
-    gate = anyio.Event()
+    started, gate = anyio.Event(), anyio.Event()
 
     @scheduler.job()
     async def long() -> str:
+        started.set()
         await gate.wait()
         ended.append("long")
         return "kept"
@@ -334,24 +336,22 @@ async def test_in_an_outage_what_runs_goes_on_and_afterwards_all_does(
 
     async with scheduler:
         handle = await scheduler.schedule_once(long)
-        with anyio.fail_after(10):
-            while (await handle.status()).state != "running":
-                await anyio.sleep(0.02)
+        await started.wait()
         async with outage(pg_server):
             with pytest.raises(StoreUnavailable):
                 await scheduler.schedule_once(short)
             gate.set()
             await anyio.sleep(1.2)  # longer than the lease: nobody is declared dead for it
             assert ended == ["long"]
-        assert await handle.result(10) == "kept"
-        with anyio.fail_after(10):
+        assert await handle.result(PATIENCE) == "kept"
+        with anyio.fail_after(PATIENCE):
             while True:
                 try:
                     again = await scheduler.schedule_once(short, key="k")
                     break
                 except StoreUnavailable:
                     await anyio.sleep(0.05)
-        assert await again.result(10) == "new"
+        assert await again.result(PATIENCE) == "new"
         assert (await handle.status()).attempt == 1
 
 
@@ -372,15 +372,11 @@ async def test_how_a_run_ended_waits_for_a_database_that_lets_nobody_in(
 
     async with scheduler:
         handle = await scheduler.schedule_once(once)
-        with anyio.fail_after(10):
-            while not began:
-                await anyio.sleep(0.02)
+        await soon(lambda: began)
         with moved_away(pg_server, pg_database):
             gate.set()
-            with anyio.fail_after(10):
-                while "does not exist" not in str(scheduler.health().trouble):
-                    await anyio.sleep(0.02)
-        assert await handle.result(10) == "kept"
+            await soon(lambda: "does not exist" in str(scheduler.health().trouble))
+        assert await handle.result(PATIENCE) == "kept"
     assert began == 1
 
 
@@ -427,7 +423,7 @@ async def test_a_restart_under_load_loses_and_doubles_nothing(shared_dsn: str, p
                 await anyio.sleep(0.15)
                 await anyio.to_thread.run_sync(pg_server.restart)
         for handle in accepted:
-            await handle.result(20)
+            await handle.result(PATIENCE)
     assert len(accepted) == 8 * 30
     assert len(set(began)) >= len(accepted)
 
@@ -460,16 +456,14 @@ async def test_without_notifications_polling_goes_on_and_they_come_back(
     async with submits, runs:
         await anyio.to_thread.run_sync(cut)
         handle = await submits.schedule_once("job")
-        assert await handle.result(5) == "done"
+        assert await handle.result(PATIENCE) == "done"
         heard = "select count(*) from pg_stat_activity where application_name = 'asyncsched notifications'"
-        with anyio.fail_after(10):
-            while await anyio.to_thread.run_sync(lambda: pg_server.run(heard)) != [(2,)]:
-                await anyio.sleep(0.05)
+        await anyio.to_thread.run_sync(until, lambda: pg_server.run(heard) == [(2,)])
 
 
 @pytest.mark.real_time  # notifications travel in the machine's time
 async def test_other_instances_hear_of_results_cancels_and_progress_at_once(shared_dsn: str) -> None:
-    submits, runs = pair(shared_dsn, poll=30)
+    submits, runs = pair(shared_dsn, poll=60)  # which nobody waits for
     for scheduler in (submits, runs):
 
         @scheduler.job()
@@ -483,20 +477,14 @@ async def test_other_instances_hear_of_results_cancels_and_progress_at_once(shar
 
     async with submits, runs:
         await anyio.sleep(0.3)
-        took = []
         for _ in range(5):
-            began = time.monotonic()
-            assert await (await submits.schedule_once("quick")).result(5) == "done"
-            took.append(time.monotonic() - began)
+            assert await (await submits.schedule_once("quick")).result(PATIENCE) == "done"
         handle = await submits.schedule_once("slow")
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             async with aclosing(handle.updates()) as updates:
                 assert (await anext(updates)).total == 2
-        began = time.monotonic()
-        assert await handle.cancel()
-        took.append(time.monotonic() - began)
-    # Two notifications each; the median, because the machine may be busy with other things.
-    assert sorted(took)[len(took) // 2] < 0.2
+        with anyio.fail_after(PATIENCE):
+            assert await handle.cancel()
 
 
 class SkewedClock(SystemClock):
@@ -529,10 +517,10 @@ async def test_nodes_whose_clocks_are_ten_minutes_apart_run_each_slot_once_and_o
         return scheduler
 
     async with make(-600), make(0), make(600):
-        await anyio.sleep(2.1)
-    assert 7 <= len(slots) == len(set(slots))
+        await soon(lambda: len(slots) >= 7)
+    assert len(slots) == len(set(slots))
     assert min(late) > -0.01
-    assert sorted(late)[len(late) // 2] < 0.2
+    assert max(late) < PATIENCE  # by a clock that is wrong it would be ten minutes
 
 
 async def test_a_resume_goes_on_behind_a_run_that_is_cancelled_at_the_same_time(
@@ -604,8 +592,10 @@ async def test_texts_go_in_and_come_out_as_they_were(stage: Stage) -> None:
 
 
 async def test_two_batches_that_want_the_same_limits_do_not_block_one_another(
-    stage: Stage, shared_dsn: str
+    stage: Stage, edit: Edit
 ) -> None:
+    deadlocks = "select deadlocks from pg_stat_database where datname = current_database()"
+    before = await anyio.to_thread.run_sync(edit, deadlocks)
     second = await stage.another()
     await stage.join(second, 2)
 
@@ -617,11 +607,10 @@ async def test_two_batches_that_want_the_same_limits_do_not_block_one_another(
             for run in claimed.runs:
                 assert await store.record([Ending(run, Verdict("succeeded"), stage.now)]) == [True]
 
-    began = time.monotonic()
     async with anyio.create_task_group() as group:
         group.start_soon(busy, stage.store, 1)
         group.start_soon(busy, second, 2)
-    assert time.monotonic() - began < 15
+    assert await anyio.to_thread.run_sync(edit, deadlocks) == before
     while runs := (await stage.claim(free=50)).runs:
         for run in runs:
             await stage.end(run)

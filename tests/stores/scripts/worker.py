@@ -85,8 +85,8 @@ async def main(mode: str, scheduler: Scheduler) -> None:
                 handle = await scheduler.schedule_once("once", 0, delay=0.2)
                 say("accepted", handle.id)
             os.kill(os.getpid(), 9)
-        if mode.startswith("run:"):
-            await anyio.sleep(float(mode[4:]))
+        if mode == "until-told":
+            await anyio.to_thread.run_sync(sys.stdin.read)
         else:
             await anyio.sleep_forever()
     say("left")

@@ -22,11 +22,12 @@ from asyncsched.stores.sql.thread import HOLD, LEAST, WEIGHT
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
+from tests.each_store import POSTGRES, SQLITE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=[SQLITE, POSTGRES])
 async def stage(
     request: pytest.FixtureRequest, tmp_path: Path, virtual_clock: VirtualClock
 ) -> AsyncIterator[Stage]:
@@ -123,7 +124,7 @@ async def test_a_beat_does_not_wait_for_a_batch_of_a_hundred_thousand(stage: Sta
     )
     assert len(took) > 10
     # A busy machine is given its time; in one transaction the longest would be all of it.
-    assert took[len(took) // 2] < 0.1
+    assert took[len(took) // 2] < max(0.1, whole / 20)
     assert took[-1] < max(0.3, whole / 4)
 
 

@@ -21,6 +21,8 @@ from asyncsched.stores.sqlite.file import check_place, path_of
 from asyncsched.stores.sqlite.store import statements
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
+from tests.stores.conftest import is_taken
+from tests.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]  # the tests themselves edit files
 
@@ -178,8 +180,8 @@ async def test_a_file_that_was_removed_is_missed_and_it_recovers_when_it_is_back
 async def test_who_uses_a_file_that_was_replaced_joins_those_of_the_new_one(
     file: Path, virtual_clock: VirtualClock
 ) -> None:
-    def made() -> Scheduler:
-        scheduler = Scheduler(f"sqlite:///{file}", clock=virtual_clock)
+    def made(**options: float) -> Scheduler:
+        scheduler = Scheduler(SqliteStore(file, **options), clock=virtual_clock)
 
         @scheduler.job()
         async def greet(name: str) -> str:
@@ -187,8 +189,9 @@ async def test_who_uses_a_file_that_was_replaced_joins_those_of_the_new_one(
 
         return scheduler
 
-    async with made() as first:
+    async with made(poll=60) as first:  # the caller's request is the first to meet the new file
         await (await first.schedule_once("greet", "ann")).result(5)
+        await virtual_clock.settle()
         for part in ("", "-wal", "-shm"):
             Path(f"{file}{part}").unlink()
         async with made() as second:
@@ -285,7 +288,7 @@ async def test_cancelled_before_the_thread_took_it_nothing_happened(
         edit("BEGIN IMMEDIATE")
         async with anyio.create_task_group() as group:
             group.start_soon(stage.add, first := stage.run())  # the thread has this one in its hands
-            await anyio.sleep(0.1)
+            await anyio.to_thread.run_sync(until, lambda: is_taken(stage))
             with anyio.move_on_after(0.1):
                 await stage.add(stage.run())
             edit("COMMIT")
@@ -299,12 +302,16 @@ async def test_cancelled_afterwards_the_answer_is_waited_for(stage: Stage, edit:
         ended: list[bool] = []
 
         async def add() -> None:
-            with anyio.move_on_after(0.1):
+            with scope:
                 await stage.add(stage.run())
             ended.append(True)
 
         async with anyio.create_task_group() as group:
+            scope = anyio.CancelScope()
             group.start_soon(add)
+            await anyio.sleep(0)
+            await anyio.to_thread.run_sync(until, lambda: is_taken(stage))
+            scope.cancel()
             await anyio.sleep(0.4)
             assert not ended
             edit("COMMIT")
