@@ -208,7 +208,6 @@ class ProcessExecutor:
                 worker.kill()
                 with suppress(get_cancelled_exc_class()):  # the one that is under way is enough
                     await worker.finished()
-                self._dying.discard(worker)
             raise
         if worker.alive:
             self._release(worker)
@@ -239,7 +238,7 @@ class ProcessExecutor:
                 return worker
 
     def _start(self, port: Port) -> WorkerProcess:
-        worker = WorkerProcess(port, self._grace, self._gone)
+        worker = WorkerProcess(port, self._grace, self._gone, self._dying.discard)
         try:
             worker.start(hello(self._set_up))
         except BaseException:
@@ -287,7 +286,6 @@ class ProcessExecutor:
                 await worker.finished()
             except get_cancelled_exc_class() as error:
                 cancelled = error
-            self._dying.discard(worker)
         if cancelled is not None:
             raise cancelled
 
