@@ -6,7 +6,7 @@ and what it hands over to the loop, or the loop to a task, arrives some turns of
 is reordered that could not be: what one thread tells the loop stays in order.
 
 How long each place of each test is delayed comes out of one seed, which the header and the summary
-show; ``--delays-seed`` repeats it. Virtual time stands still meanwhile: the library holds it for as
+show; ``--delays-seed`` repeats it, and ``--delays-rounds`` tries more of it. Virtual time stands still meanwhile: the library holds it for as
 long as a thread has something to do, and a loop that has its turns is not idle.
 
 It patches the library from outside. A place that is not there any more is an error at the start.
@@ -26,14 +26,21 @@ from typing import Any
 import pytest
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-MOODS = (0.0, 0.3, 1.0)
-"""How often a place is slow: for the length of one test never, now and then, or always."""
+MOODS = (0.0, 0.0, 0.3, 1.0)
+"""How often a place is slow: for the length of one test never, now and then, or always. A race needs one place to
+be slow while others are not."""
 
-NAPS = (0.0002, 0.0005, 0.001, 0.003)
+NAPS = (0.0005, 0.002, 0.005)
 """Real seconds that a thread sleeps at a slow place."""
 
-TURNS = (1, 2, 3, 7)
-"""Turns of the event loop by which something arrives late at a slow place."""
+TURNS = (1, 3, 10)
+"""Turns of the event loop by which something arrives late at a slow place,"""
+
+WAITS = (0.001, 0.005, 0.02)
+"""or real seconds, in which the loop goes on turning: long enough for a thread to do more meanwhile."""
+
+MOST = 3.0
+"""Real seconds of delays that one test gets: those with a thousand round trips shall end, too."""
 
 Anything = Callable[..., Any]
 
@@ -49,21 +56,36 @@ class Delays:
         """Draw anew, for another test."""
         self._test = test
         self._places: dict[str, tuple[Random, float]] = {}
+        self._left = MOST
 
     def nap(self, place: str) -> float:
         """Return how many seconds a thread sleeps at this place, this time."""
         random, mood = self._at(place)
-        return random.choice(NAPS) if random.random() < mood else 0.0
+        return self._spent(random.choice(NAPS)) if random.random() < mood else 0.0
 
-    def turns(self, place: str) -> int:
-        """Return how many turns of the loop later something arrives at this place, this time."""
+    def lateness(self, place: str) -> tuple[int, float]:
+        """Return how many turns of the loop, and real seconds, later something arrives at this place, this time."""
         random, mood = self._at(place)
-        return random.choice(TURNS) if random.random() < mood else 0
+        late, turns = random.random() < mood, random.random() < 0.5
+        choice = random.choice(TURNS if turns else WAITS)
+        return (0, 0.0) if not late else (int(choice), 0.0) if turns else (0, self._spent(choice))
+
+    def turns(self, place: str) -> Iterator[None]:
+        """Yield once for each turn of the loop by which something arrives late at this place, this time."""
+        turns, seconds = self.lateness(place)
+        until = time.monotonic() + seconds if seconds else 0.0
+        while turns > 0 or time.monotonic() < until:
+            turns -= 1
+            yield
 
     def sleep(self, place: str) -> None:
         """Sleep in a thread, if it is to be delayed at this place this time."""
         if seconds := self.nap(place):
             time.sleep(seconds)
+
+    def _spent(self, seconds: float) -> float:
+        self._left -= seconds
+        return seconds if self._left > 0 else 0.0
 
     def _at(self, place: str) -> tuple[Random, float]:
         found = self._places.get(place)
@@ -84,7 +106,7 @@ class Line:
 
     def __init__(self, call_next: Callable[[Callable[[], object]], object]) -> None:
         self._call_next = call_next
-        self._waiting: deque[tuple[Callable[[], object], int]] = deque()
+        self._waiting: deque[tuple[Callable[[], object], Iterator[None]]] = deque()
 
     def put(self, callback: Callable[[], object]) -> None:
         """Call it when its turns are over, and those before it have been called. In the loop."""
@@ -95,8 +117,7 @@ class Line:
     def _go_on(self) -> None:
         while self._waiting:
             callback, turns = self._waiting[0]
-            if turns:
-                self._waiting[0] = callback, turns - 1
+            for _ in turns:
                 self._call_next(self._go_on)
                 return
             try:
@@ -110,7 +131,7 @@ class Line:
 
 
 async def _some_turns(place: str) -> None:
-    for _ in range(delays.turns(place)):
+    for _ in delays.turns(place):
         await cancel_shielded_checkpoint()
 
 
@@ -125,7 +146,7 @@ class _LateFuture(asyncio.Future[Any]):
 
     def __await__(self) -> Generator[Any, Any, Any]:
         result = yield from super().__await__()
-        for _ in range(delays.turns(self.place)):
+        for _ in delays.turns(self.place):
             yield  # one turn, in which the task may still be cancelled
         return result
 
@@ -162,16 +183,15 @@ def _late_port(original: Anything) -> Anything:
 
 def _reading_late(callback: Callable[[], object]) -> Callable[[], object]:
     """Leave what is to be read where it is for some turns: whoever watches is called again."""
-    left: int | None = None
+    turns: Iterator[None] | None = None
 
     def read() -> object:
-        nonlocal left
-        if left is None:
-            left = delays.turns(f"before {_name(callback)}")
-        if left:
-            left -= 1
+        nonlocal turns
+        if turns is None:
+            turns = delays.turns(f"before {_name(callback)}")
+        for _ in turns:
             return None
-        left = None
+        turns = None
         return callback()
 
     return read
@@ -217,20 +237,16 @@ def _late_spawn(original: Anything) -> Anything:
     """Have a task take its first step some turns after it was spawned."""
 
     def spawn(self: Any, main: Coroutine[Any, Any, None], *args: Any, **kwargs: Any) -> Any:
-        turns = delays.turns(f"the first step of {_name(main)}")
-        if turns:
-            late, name = _late(main, turns), _name(main)
-            late.__qualname__ = name
-            main = late
-        return original(self, main, *args, **kwargs)
+        late = _late(main, f"the first step of {_name(main)}")
+        late.__qualname__ = _name(main)
+        return original(self, late, *args, **kwargs)
 
     return spawn
 
 
-async def _late(main: Coroutine[Any, Any, None], turns: int) -> None:
+async def _late(main: Coroutine[Any, Any, None], place: str) -> None:
     try:
-        for _ in range(turns):
-            await cancel_shielded_checkpoint()
+        await _some_turns(place)
     except asyncio.CancelledError:  # asyncio's own cancel() minds no shield: it is for the first wait of main
         task = asyncio.current_task()
         assert task is not None
@@ -270,6 +286,17 @@ def _naps(before: str = "", after: str = "") -> Callable[[Anything], Anything]:
         return call
 
     return wrap
+
+
+def _answered_late(original: Anything) -> Anything:
+    """Have the answer to each kind of request arrive late: a claim's, say, and no other."""
+
+    async def submit(self: Any, kind: str, *args: Any, **kwargs: Any) -> Any:
+        answer = await original(self, kind, *args, **kwargs)
+        await _some_turns(f"the answer to {kind}")
+        return answer
+
+    return submit
 
 
 def _serving_late(original: Anything) -> Anything:
@@ -324,6 +351,7 @@ def places() -> Iterator[tuple[Any, str, Callable[[Anything], Anything]]]:
     for sleeper in (_asyncio._AsyncioSleeper, _trio._TrioSleeper):
         yield sleeper, "until", _turns_after("a sleeper's end")
     yield DatabaseThread, "__init__", _serving_late
+    yield DatabaseThread, "submit", _answered_late
     yield DatabaseThread, "take", _naps(before="before a request is taken")
     yield GroupCommit, "_transaction", _naps(before="before a transaction", after="after a COMMIT")
     yield Reader, "_answer", _naps(before="before a query", after="after a query")
@@ -356,6 +384,17 @@ class Plugin:
         while self._found:
             setattr(*self._found.pop())
 
+    @pytest.fixture
+    def delays_round(self, request: pytest.FixtureRequest) -> Any:
+        """Return the number of a test's round; each draws other delays, since the test's id has it."""
+        return request.param
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        rounds = metafunc.config.option.delays_rounds
+        if rounds > 1:
+            metafunc.fixturenames.append("delays_round")
+            metafunc.parametrize("delays_round", range(rounds), indirect=True)
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         delays.begin(item.nodeid)
@@ -374,6 +413,9 @@ class Plugin:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that repeats a session's delays."""
     parser.addoption("--delays-seed", type=int, help="repeats the delays of a run; see its header")
+    parser.addoption(
+        "--delays-rounds", type=int, default=1, help="how often each test runs, delayed differently"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -29,19 +29,20 @@ def everything_is_late(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_seed_repeats_the_delays_of_each_test_and_place() -> None:
-    def drawn(seed: int, test: str, place: str) -> list[int]:
+    def drawn(seed: int, test: str, place: str) -> list[tuple[int, float]]:
         made = delays.Delays(seed)
         made.begin(test)
-        return [made.turns(place) for _ in range(50)]
+        return [made.lateness(place) for _ in range(50)]
 
     tests = [f"test{number}" for number in range(20)]
     assert [drawn(1, test, "here") for test in tests] == [drawn(1, test, "here") for test in tests]
     assert [drawn(1, test, "here") for test in tests] != [drawn(2, test, "here") for test in tests]
     assert [drawn(1, test, "here") for test in tests] != [drawn(1, test, "there") for test in tests]
     some = [drawn(1, test, "here") for test in tests]
-    assert [0] * 50 in some  # never late there,
-    assert any(all(turns) for turns in some)  # always,
-    assert any(any(turns) and not all(turns) for turns in some)  # and now and then
+    late = [{one != (0, 0.0) for one in drawn} for drawn in some]
+    assert {False} in late  # never late there,
+    assert {True} in late  # always,
+    assert {True, False} in late  # and now and then
 
 
 @pytest.mark.anyio

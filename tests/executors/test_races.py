@@ -92,6 +92,13 @@ async def test_a_worker_that_dies_while_it_is_handed_over_is_not_given_the_run(
     assert first != second
 
 
+async def test_of_a_worker_that_was_replaced_nothing_is_kept() -> None:
+    async with ProcessExecutor(1, max_tasks_per_worker=1) as executor:
+        for _ in range(4):
+            await call(executor, jobs.noop)
+        await until(lambda: not executor._dying)
+
+
 async def test_a_call_that_ended_while_its_executor_was_closed_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

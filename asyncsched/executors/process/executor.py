@@ -202,7 +202,6 @@ class ProcessExecutor(Executor):
                 worker.kill()
                 with suppress(get_cancelled_exc_class()):  # the cancellation under way is raised below
                     await worker.finished()
-                self._dying.discard(worker)
             raise
         if worker.alive:
             self._release(worker)
@@ -233,7 +232,7 @@ class ProcessExecutor(Executor):
                 return worker
 
     def _start(self, port: Port) -> WorkerProcess:
-        worker = WorkerProcess(port, self._grace, self._gone)
+        worker = WorkerProcess(port, self._grace, self._gone, self._dying.discard)
         try:
             worker.start(hello(self._set_up))
         except BaseException:
@@ -281,7 +280,6 @@ class ProcessExecutor(Executor):
                 await worker.finished()
             except get_cancelled_exc_class() as error:
                 cancelled = error
-            self._dying.discard(worker)
         if cancelled is not None:
             raise cancelled
 

@@ -51,16 +51,25 @@ DIED = 0
 class WorkerProcess:
     """One worker process. All of it happens in the event loop's thread, but for the wait for the process's end.
 
+    ``gone`` is called when it begins to die, ``over`` when nothing of it is left.
+
     Attributes:
         runs: how many runs the worker was given.
         alive: whether the worker can be given another run.
 
     """
 
-    def __init__(self, port: Port, grace: float, gone: Callable[[WorkerProcess], object]) -> None:
+    def __init__(
+        self,
+        port: Port,
+        grace: float,
+        gone: Callable[[WorkerProcess], object],
+        over: Callable[[WorkerProcess], object],
+    ) -> None:
         self._port = port
         self._grace = grace
         self._gone = gone
+        self._tell_over = over
         self._run: CurrentRun | None = None
         self._reply: Future | None = None
         self._unread = bytearray()
@@ -309,6 +318,7 @@ class WorkerProcess:
         if self._reply is not None and not self._reply.done():
             self._reply.set_result((DIED, b""))
         self._over = True
+        self._tell_over(self)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
