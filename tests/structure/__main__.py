@@ -28,7 +28,9 @@ def figures(package: Path, path: Sequence[str]) -> dict[str, str]:
     code = {name: count for name, count in long.items() if known[name].name != "__init__.py"}
     longest = max(code, key=code.__getitem__)
     large = [name for name, count in constructor_parameters(known).items() if count > 7]
-    missing = [name for name in path if name not in known]
+    short = [name for name, count in code.items() if count < 20]
+    missing = ", ".join(name for name in path if name not in known)
+    walked = f"- (no {missing})" if missing else str(sum(long[name] for name in path))
     return {
         "floors of the entries at the top": str(max(entries_floors(edges).values())),
         "floors of the modules": str(max(floors(edges).values())),
@@ -39,13 +41,9 @@ def figures(package: Path, path: Sequence[str]) -> dict[str, str]:
         "lines of the package": str(sum(long.values())),
         "lines of the longest module": f"{code[longest]} ({longest})",
         "modules over 350 lines": _listed([name for name, count in code.items() if count > 350]),
-        "modules under 20 lines (without __init__)": _listed(
-            [one for one, count in code.items() if count < 20]
-        ),
+        "modules under 20 lines (without __init__)": _listed(short),
         "constructors with more than 7 parameters": _listed(large),
-        "lines of the reading path": f"- (no {', '.join(missing)})"
-        if missing
-        else str(sum(long[name] for name in path)),
+        "lines of the reading path": walked,
     }
 
 
