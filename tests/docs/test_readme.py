@@ -7,6 +7,7 @@ trio, ``conftest`` belongs to the tests that follow, ``shell: …`` and ``ci: �
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import pytest
 import asyncsched
 from asyncsched._scheduler.scheduler import Role
 from asyncsched.testing import VirtualClock
+from tests.structure.measure import PACKAGE, READING_PATH, lines, modules
 
 pytest_plugins = ["pytester"]
 
@@ -118,7 +120,8 @@ def test_every_block_is_run_or_checked() -> None:
     markers = {found["language"]: set[str]() for found in FENCE.finditer(README)}
     for found in FENCE.finditer(README):
         markers[found["language"]].add(found["marker"] or "")
-    assert set(markers) == {"python", "sh"}
+    assert set(markers) == {"python", "sh", "text"}
+    assert markers["text"] == {"tree", "firing"}
     assert markers["sh"] == {"ci: demo", "ci: tests", "shell: uvicorn", "shell: role", "shell: chaos"}
 
 
@@ -147,8 +150,12 @@ def test_the_roles_and_extras_named_exist() -> None:
     assert {"examples", "test"} <= named <= set(extras)
 
 
+def _section(title: str) -> str:
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
 def test_every_promise_names_tests_that_exist() -> None:
-    table = README.partition("## What it promises")[2].partition("\n## ")[0]
+    table = _section("What it promises")
     rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
     assert len(rows) > 5
     for row in rows:
@@ -161,3 +168,57 @@ def test_every_promise_names_tests_that_exist() -> None:
 def test_every_link_leads_to_a_file() -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def _text(marker: str) -> str:
+    (text,) = (found["text"] for found in FENCE.finditer(README) if found["marker"] == marker)
+    return str(text)
+
+
+def test_the_tree_is_that_of_the_package() -> None:
+    drawn = set[Path]()
+    parents = [PACKAGE.parent]
+    for line in _text("tree").splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        path = parents[depth] / line.split()[0]
+        parents[depth + 1 :] = [path]
+        drawn.add(path)
+    assert [path for path in drawn if not path.exists()] == []
+    assert {path.parent for path in PACKAGE.rglob("*.py")} == {path for path in drawn if path.is_dir()}
+    assert {*PACKAGE.glob("*.py")} - drawn == {PACKAGE / "__init__.py"}
+
+
+def test_the_firing_is_drawn_with_places_that_exist() -> None:
+    places = [word for line in _text("firing").splitlines() for word in line[71:].split()]
+    assert len(places) > 10
+    assert [place for place in places if place.replace("/", ".") not in modules()] == []
+
+
+def test_the_reading_path_is_the_one_that_is_measured() -> None:
+    said, path = re.findall(r"about ([\d,]+) lines in all, show how it works:\n(.*?)\n\n", README, re.S)[0]
+    assert [name.replace("/", ".") for name in re.findall(r"\[`(.*?)`\]", path)] == [*READING_PATH]
+    assert " → ".join(name.replace(".", "/") for name in READING_PATH) in (asyncsched._core.__doc__ or "")
+    known = modules()
+    measured = sum(lines(known[name]) for name in READING_PATH)
+    assert abs(measured - int(said.replace(",", ""))) < measured / 10
+
+
+def _defined(path: str) -> set[str]:
+    """Return the classes, functions and methods of a file."""
+    found = set()
+    for node in ast.parse((ROOT / path).read_text("utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            inside = node.body if isinstance(node, ast.ClassDef) else []
+            found.add(node.name)
+            found |= {f"{node.name}.{part.name}" for part in inside if hasattr(part, "name")}
+    return found
+
+
+@pytest.mark.parametrize("table", ["| word |", "| question |"])
+def test_words_and_answers_name_what_stands_in_the_code(table: str) -> None:
+    rows = _section("How it is built").partition(table)[2].partition("\n\n")[0].splitlines()[2:]
+    assert len(rows) == 12
+    for row in rows:
+        named = re.findall(r"\[`([\w.]+)`\]\((asyncsched/[\w/]+\.py)\)", row)
+        assert named, f"no place stands in {row}"
+        assert [name for name, path in named if name not in _defined(path)] == []

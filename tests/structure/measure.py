@@ -1,7 +1,7 @@
-"""What the package's files import of one another, and the figures of its structure.
+"""The imports between the modules of the package, and the figures of its structure.
 
-Imports are read from the text, those under ``TYPE_CHECKING`` and those inside functions too: whoever reads
-a module has to know all of them.
+Imports are read from the text. Those under ``TYPE_CHECKING`` and those inside functions count, because a reader
+of the module has to know them.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ class Import(NamedTuple):
     module: str
     target: str
     line: int
+    typing: bool = False
+    """Whether it stands under ``TYPE_CHECKING``, so that it is not made at run time."""
 
     def __str__(self) -> str:
         return f"asyncsched.{self.module}:{self.line} imports asyncsched.{self.target}"
 
 
-def modules() -> dict[str, Path]:
-    """Return the modules of the package by their name below it; a folder's ``__init__`` by the folder's."""
+def modules(package: Path = PACKAGE) -> dict[str, Path]:
+    """Return the modules of a package by their name below it; a folder's ``__init__`` by the folder's."""
     found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
         found[name] = path
     return found
@@ -43,7 +45,9 @@ def modules() -> dict[str, Path]:
 
 def imports(module: str, known: dict[str, Path]) -> Iterator[Import]:
     """Yield what a module imports of the package."""
-    for node in ast.walk(ast.parse(known[module].read_text())):
+    tree = ast.parse(known[module].read_text())
+    typing = {inner for node in ast.walk(tree) if _is_type_checking(node) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -56,18 +60,31 @@ def imports(module: str, known: dict[str, Path]) -> Iterator[Import]:
             target = name.removeprefix("asyncsched").removeprefix(".")
             while target and target not in known:
                 target = target.rpartition(".")[0]
-            yield Import(module, target or "__init__", node.lineno)
+            yield Import(module, target or "__init__", node.lineno, node in typing)
 
 
-def graph(known: dict[str, Path]) -> dict[str, set[str]]:
-    """Return which modules each module imports, a folder's own face left out: it only hands names on."""
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def graph(known: dict[str, Path], *, at_run_time: bool = False) -> dict[str, set[str]]:
+    """Return which modules each module imports, the ``__init__`` of its own folder left out.
+
+    Args:
+        known: the modules.
+        at_run_time: whether the imports under ``TYPE_CHECKING`` are left out.
+
+    """
+
+    def targets(name: str) -> set[str]:
+        return {one.target for one in imports(name, known) if not (at_run_time and one.typing)} - {name}
+
     faces = {name for name, path in known.items() if path.name == "__init__.py"}
     found = {}
     for name in known.keys() - faces:
-        targets = {one.target for one in imports(name, known)} - {name}
-        found[name] = targets - {face for face in faces if name.startswith(f"{face}.")}
+        found[name] = targets(name) - {face for face in faces if name.startswith(f"{face}.")}
     for face in faces & set().union(*found.values()):
-        found[face] = {one.target for one in imports(face, known)} - {face}
+        found[face] = targets(face)
     return found
 
 
@@ -115,8 +132,13 @@ def floors(edges: dict[str, set[str]]) -> dict[str, int]:
     return {name: floor(group) for name, group in group_of.items()}
 
 
-def folders_floors(edges: dict[str, set[str]]) -> dict[str, int]:
-    """Return the floors of the package's top-level folders and modules."""
+def entries(known: dict[str, Path]) -> list[str]:
+    """Return the modules and folders at the top of the package: ``__init__`` is one, ``py.typed`` is none."""
+    return sorted({name.split(".")[0] for name in known})
+
+
+def entries_floors(edges: dict[str, set[str]]) -> dict[str, int]:
+    """Return the floors of the modules and folders at the top of the package."""
     tops: dict[str, set[str]] = {}
     for name, targets in edges.items():
         top = name.split(".")[0]

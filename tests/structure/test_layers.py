@@ -1,4 +1,4 @@
-"""The house keeps its layers: every folder imports only what stands below it, and only one module reads a clock."""
+"""The package keeps its layers and its size, and one module alone reads the clock for the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.structure.measure import Import, circles, folders_floors, graph, imports, lines, modules
+from tests.structure.__main__ import figures
+from tests.structure.measure import (
+    PACKAGE,
+    READING_PATH,
+    Import,
+    circles,
+    constructor_parameters,
+    entries,
+    entries_floors,
+    graph,
+    imports,
+    lines,
+    modules,
+)  # fmt: skip
 
 _WORDS = "_core abc _backends"
 _ROOMS = "triggers policies executors stores observers"
@@ -32,7 +45,7 @@ CLOCKS = {
     "_backends.clock": "the door",
     "executors.process.link": "how long a process has to answer and to die, a matter of the machine's own time",
     "_engine.watchdog": "how long the machine's own loop stands still, which its clock cannot tell",
-    "stores.postgres.notifications": "how long a thread sleeps between two looks at a connection",
+    "stores.postgres.notifications": "how long a thread sleeps between two queries on a connection",
     "stores.sql.schema": "how long a thread waits for a database that is locked or away",
     "stores.sqlite.file": "how long a thread waits for a file's lock",
     "stores.sql.thread": "how long a thread took to write a batch",
@@ -42,6 +55,21 @@ CLOCKS = {
 }
 """Modules that may read a clock, and why. Whatever is about schedules goes through ``_backends.clock``."""
 
+LONGER = {"_engine.watchdog": 370, "abc": 369}
+"""Modules that are not down to 350 lines yet, and the lines that they may have until then."""
+
+READING_PATH_LINES = 1703
+"""The lines that the reading path may have; 1,500 is the aim."""
+
+MORE_PARAMETERS = {
+    "_core.records.RunRecord": 16,
+    "_core.requests.Firing": 9,
+    "_core.requests.Verdict": 8,
+    "_scheduler.scheduler.Scheduler": 11,
+    "stores.postgres.session.PostgresSession": 9,
+    "triggers.interval.Interval": 8,
+}
+"""Constructors with more than 7 parameters: records, public classes whose users name each, and one session."""
 
 MODULES = modules()
 
@@ -53,7 +81,7 @@ def allowed(one: Import) -> bool:
 
 
 def test_every_folder_has_its_layer() -> None:
-    homeless = {name.split(".")[0] for name in MODULES} - set(MAY_IMPORT)
+    homeless = set(entries(MODULES)) - set(MAY_IMPORT)
     assert not homeless, "say in MAY_IMPORT what it may import"
 
 
@@ -67,16 +95,36 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert sorted(map(sorted, circles(graph(MODULES)))) == sorted(map(sorted, CIRCLES))
 
 
-def test_the_house_has_few_floors_and_few_doors() -> None:
-    assert max(folders_floors(graph(MODULES)).values()) <= 7
-    assert len({name.split(".")[0] for name in MODULES}) <= 14
+def test_the_package_has_few_entries_on_few_floors() -> None:
+    assert max(entries_floors(graph(MODULES)).values()) <= 7
+    assert len(entries(MODULES)) <= 14
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_can_be_read_in_one_go(module: str) -> None:
     path = MODULES[module]
-    assert lines(path) <= 400
+    assert lines(path) <= LONGER.get(module, 350)
     assert path.name == "__init__.py" or lines(path) >= 20 or module == "_core.version"
+
+
+def test_the_reading_path_is_short() -> None:
+    assert sum(lines(MODULES[module]) for module in READING_PATH) <= READING_PATH_LINES
+
+
+def test_a_constructor_has_few_parameters() -> None:
+    many = {name: count for name, count in constructor_parameters(MODULES).items() if count > 7}
+    assert {name: count for name, count in many.items() if count > MORE_PARAMETERS.get(name, 7)} == {}
+
+
+def test_no_exception_outlives_its_reason() -> None:
+    assert [module for module in LONGER if module not in MODULES or lines(MODULES[module]) <= 350] == []
+    counted = constructor_parameters(MODULES)
+    assert [name for name in MORE_PARAMETERS if counted.get(name, 0) <= 7] == []
+
+
+def test_the_figures_can_be_printed() -> None:
+    assert figures(PACKAGE, READING_PATH)["circles of imports at run time"] == "1"
+    assert figures(PACKAGE, ["abc", "nonsense"])["lines of the reading path"] == "- (no nonsense)"
 
 
 @pytest.mark.parametrize("module", MODULES)
