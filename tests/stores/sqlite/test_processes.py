@@ -129,7 +129,10 @@ def test_no_slot_runs_twice_in_four_processes(cluster: Cluster) -> None:
     assert set(slots.values()) == {1}
     assert len({pid for pid, *_ in cluster.lines("tick")}) > 1
     states = dict(cluster.query("SELECT state, count(*) FROM asyncsched_runs GROUP BY state"))
-    assert states == {"succeeded": len(slots)}
+    # What the last of them had claimed at its end and not begun is nobody's now.
+    pending = cluster.query("SELECT attempt FROM asyncsched_runs WHERE state = 'pending'")
+    assert set(pending) <= {(0,)}
+    assert states == {"succeeded": len(slots)} | ({"pending": len(pending)} if pending else {})
     assert cluster.query("SELECT * FROM asyncsched_instances") == []
 
 
