@@ -179,6 +179,7 @@ def test_dead_letters_are_the_same_in_python_and_in_sql() -> None:
             run = RunRecord(1, "job", AT)
             run.state, run.why = state, why
             row = connection.execute(
-                f"SELECT {dead_letter_sql('r')} FROM (SELECT ? AS state, ? AS why) AS r", (state, why)
+                f"SELECT {dead_letter_sql('r')} FROM (SELECT ? AS state, ? AS why, 1 AS finished_at) AS r",
+                (state, why),
             )
             assert bool(row.fetchone()[0]) is is_dead_letter(run), (state, why)

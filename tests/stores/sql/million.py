@@ -1,8 +1,9 @@
 """A ledger of a million runs, made inside the database: two hundred thousand wait for a limit.
 
 Of the runs of one namespace a fifth waits for a limit, a fifth is pending (half of that ready), one in
-a hundred is running, held by eight instances, two of them under the limit, and the rest has ended, one in a hundred badly, over two
-thousand schedules, each with fifty stretches of slots without a run.
+a hundred is running, held by eight instances, two of them under the limit, and the rest has ended, two
+thousand of them as dead letters, over two thousand schedules, each with fifty stretches of slots without
+a run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _INSERT = """INSERT INTO asyncsched_runs (
     CASE WHEN i IN (402, 502) THEN '[["limit",2]]'
     WHEN i % 5 = 0 THEN CASE WHEN i % 2 = 0 THEN '[["limit",2]]' ELSE '[["limit ' || (i % 100) || '",2]]' END END,
     0, 2, CASE WHEN i % 5 < 2 THEN 'pending' WHEN i % 100 = 2 THEN 'running'
-    WHEN i % 100 = 7 THEN 'failed' ELSE 'succeeded' END, 1, {due},
+    WHEN i % 500 = 7 THEN 'failed' ELSE 'succeeded' END, 1, {due},
     CASE WHEN i % 5 >= 2 AND i % 100 <> 2 THEN {due} END, CASE WHEN i % 5 < 2 THEN 0 ELSE 2 + {hundreds} % 8 END
 FROM {numbers}"""
 _SCHEDULES = """INSERT INTO asyncsched_schedules SELECT 'default', 's' || i, 'job',

@@ -115,7 +115,7 @@ async def cancel_and_move(stage: Stage) -> None:
 
 
 async def list_dead_letters(stage: Stage) -> None:
-    """The newest of ten thousand, of all and of some; and those that ended lately, or long ago."""
+    """The newest, of all and of some; and those that ended lately, or long ago."""
     letters = await stage.store.runs(RunQuery(dead_letters=True))
     assert len(letters) == 100
     assert len(await stage.store.runs(RunQuery(dead_letters=True, states=("failed",), job="job"))) == 100
@@ -268,7 +268,7 @@ async def test_no_statement_for_sqlite_reads_a_table(anyio_backend: Any) -> None
             check_plan(connection, sql, names or [None] * sql.count("?"))
 
 
-_PARTS = ("where_states", "where_tag", "where_dead_letter")
+_PARTS = ("where_states", "where_tag", "where_dead_letter", "where_finished_since")
 _ON_RUNS = re.compile(r"(SEARCH|SCAN) (r|x|asyncsched_runs)( |$)")
 
 

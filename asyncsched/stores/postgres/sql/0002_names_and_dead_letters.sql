@@ -7,4 +7,5 @@ ALTER TABLE asyncsched_instances RENAME COLUMN seat TO ordinal;
 
 -- Dead letters, newest first; their condition is that of rules/retention.
 CREATE INDEX asyncsched_runs_dead ON asyncsched_runs (namespace, due, finished_at)
-    WHERE state IN ('failed', 'timed_out', 'lost') OR (state = 'cancelled' AND why = 'shutdown');
+    WHERE finished_at IS NOT NULL AND state <> 'succeeded'
+        AND (state IN ('failed', 'timed_out', 'lost') OR (state = 'cancelled' AND why = 'shutdown'));

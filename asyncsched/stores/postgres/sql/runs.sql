@@ -178,10 +178,13 @@ SELECT l."key", l.used FROM asyncsched_limits AS l
 WHERE l.namespace = :namespace AND l.used <> 0 ORDER BY l."key" COLLATE "C" FOR UPDATE;
 
 -- name: runs_by_id
--- Those of some ids that match, newest due first.
+-- Those of some ids that match, in no order.
 SELECT {run} FROM asyncsched_runs AS r
-WHERE r.id = ANY(ARRAY(SELECT json_array_elements_text(:ids)::uuid)) AND r.namespace = :namespace{where}
-ORDER BY r.due DESC, r.id DESC LIMIT :limit;
+WHERE r.id = ANY(ARRAY(SELECT json_array_elements_text(:ids)::uuid)) AND r.namespace = :namespace{where};
+
+-- name: where_finished_since
+-- Ended at a moment or after it.
+r.finished_at >= :finished_since;
 
 -- name: where_states
 -- One of several states.

@@ -155,6 +155,10 @@ WHERE namespace = :namespace AND used = 0 AND theoretical <= :now AND trying IS 
 SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace{where}
 ORDER BY r.due DESC, r.id DESC LIMIT :limit;
 
+-- name: few_runs
+-- The runs that match, in no order: what is looked up by an id, or as a slot's own.
+SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace{where};
+
 -- name: where_dead_letter
 -- A dead letter, in the words of the index of them.
 {dead_letter};

@@ -16,7 +16,6 @@ _CONDITIONS = {
     "slot": "r.slot = :slot",
     "start": "r.due >= :start",
     "end": "r.due <= :end",
-    "finished_since": "r.finished_at >= :finished_since",
 }
 
 _OWN = "r.origin = 'schedule'"
@@ -25,18 +24,26 @@ _OWN = "r.origin = 'schedule'"
 
 def runs(session: Session, query: RunQuery) -> list[RunRecord]:
     """Return the runs that match, newest due first."""
-    params: dict[str, Any] = {"limit": query.limit, "namespace": session.namespace}
+    params: dict[str, Any] = {"namespace": session.namespace}
     where = _where(session, query, params)
-    name = "runs"
     ids = None if query.ids is None else {session.write_id(id) for id in query.ids}
-    if ids is not None and len(ids) == 1:  # nearly always: the primary key leads to it without a list
-        (params["id"],) = ids
-        where.append("r.id = :id")
-    elif ids is not None:
+    name = "few_runs"
+    if ids is not None and len(ids) > 1:
         name, params["ids"] = "runs_by_id", session.array(ids)
+    elif ids is not None:  # nearly always
+        params["id"] = next(iter(ids), None)
+        where.append("r.id = :id")
+    elif query.slot is None or query.schedule is None or query.origin != "schedule":
+        params["limit"] = query.limit
+        return _select(session, "runs", where, params)
+    found = _select(session, name, where, params)
+    found.sort(key=lambda run: (run.due, run.id), reverse=True)
+    return found[: query.limit]
+
+
+def _select(session: Session, name: str, where: list[str], params: dict[str, Any]) -> list[RunRecord]:
     sql = session.queries[name].replace("{where}", "".join(f" AND {one}" for one in where))
-    rows = session.execute(session.adapted(sql), params).fetchall()
-    return session.quarantine.readable("run", rows, session.read)
+    return session.runs_of(session.execute(session.adapted(sql), params).fetchall())
 
 
 def _where(session: Session, query: RunQuery, params: dict[str, Any]) -> list[str]:
@@ -51,6 +58,9 @@ def _where(session: Session, query: RunQuery, params: dict[str, Any]) -> list[st
             where.append(condition)
     if query.dead_letters:
         where.append(session.queries["where_dead_letter"])
+    if query.finished_since is not None:
+        params["finished_since"] = query.finished_since
+        where.append(session.queries["where_finished_since"])
     if query.states is not None:
         params["states"] = session.array(query.states)
         where.append(session.queries["where_states"])

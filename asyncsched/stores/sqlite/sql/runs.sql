@@ -108,10 +108,14 @@ SELECT l."key", l.used FROM asyncsched_limits AS l
 WHERE l.namespace = :namespace AND l.used <> 0 ORDER BY l."key";
 
 -- name: runs_by_id
--- Those of some ids that match, newest due first.
+-- Those of some ids that match, in no order.
 SELECT {run} FROM json_each(:ids) AS one CROSS JOIN asyncsched_runs AS r ON r.id = one.value
-WHERE r.namespace = :namespace{where}
-ORDER BY r.due DESC, r.id DESC LIMIT :limit;
+WHERE r.namespace = :namespace{where};
+
+-- name: where_finished_since
+-- Ended at a moment or after it. The plus keeps SQLite from the index by that time, in which it would read all
+-- that ended since then and sort it: a list in order of due times is at its limit long before.
++r.finished_at >= :finished_since;
 
 -- name: where_states
 -- One of several states.
