@@ -33,8 +33,8 @@ from asyncsched.abc import Clock, Executor, Store
 from asyncsched.executors.loop import LoopExecutor
 from asyncsched.executors.thread import ThreadExecutor
 from asyncsched.observers.log import LogObserver
-from asyncsched.stores import open_store
-from asyncsched.triggers import trigger_from_json, trigger_to_json
+from asyncsched.stores.factory import open_store
+from asyncsched.triggers.codec import trigger_from_json, trigger_to_json
 
 Role = Literal["both", "submit", "run", "off"]
 
