@@ -135,9 +135,7 @@ class Engine:
             permits = job.permits(arguments_of(record, job)) if job.limits else ()
         except Exception:
             # A user's trigger that raises must stop no other schedule.
-            logger.exception(
-                "schedule %r: its trigger failed; the trigger is called again in 30 s", record.id
-            )
+            logger.exception("schedule %r: its trigger failed; it is called again in 30 s", record.id)
             self._agenda.put(record, at + round(LONGEST_NAP * SECOND))
             return None
         runs = [self._run(record, job, slot, permits, now) for slot in slots]
