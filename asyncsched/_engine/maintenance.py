@@ -56,7 +56,7 @@ class Maintenance:
         try:
             await self._store.sweep(self._timeline.now())
             await self._store.prune(self._timeline.now())
-            await self._membership.look_for_unknown()
+            await self._membership.find_unknown()
         except StoreError as error:
             logger.warning("maintenance of the store failed; the next round comes in 5 minutes: %s", error)
         except Exception:
