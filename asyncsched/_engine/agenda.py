@@ -1,11 +1,11 @@
-"""When the next schedule or pending run is due, as far as this worker knows.
+"""The due times that a worker knows: those of its schedules, and that of the earliest pending run.
 
-Plain code over two heaps, with no store and no waiting in it, so every rule about wake-ups that must
-not get lost stands here. There are three:
+Plain code over two heaps, without a store and without waiting. The rules by which no wake-up gets lost
+stand here. There are three:
 
-1. A claim's answer says when the earliest pending run is ready, as it was when the claim was made. What
-   was added while the claim was under way is merged into it, never replaced by it.
-2. What becomes ready between a claim's look at the clock and the next sleep is due at once.
+1. A claim's answer says when the earliest pending run is ready, as it was when the claim was made. A run
+   that was added while the claim was under way is merged into the answer, never replaced by it.
+2. A run that becomes ready between the moment of a claim and the next sleep is due at once.
 3. A notification stands until the next claim has begun.
 """
 
@@ -21,18 +21,18 @@ from asyncsched._core.records import RunRecord, ScheduleRecord
 from asyncsched._core.requests import Claimed
 
 APART = 10_000
-"""Microseconds between two instances that want to fire the same schedules. If all of them came at the due time
-itself, they would be in each other's way. Which one is first differs from one due time to the next."""
+"""Microseconds between the claims of two instances that fire the same schedules, so that the claims do not collide
+at the due time itself. The order of the instances differs from one due time to the next."""
 
 _MOST_APART = 3
 _MIX = 0x9E3779B97F4A7C15  # Knuth's multiplicative hashing: The Art of Computer Programming, 6.4
 
 Entry = tuple[Instant, int, str, int]
-"""A due time, a number so that comparing two entries ends there, and a schedule's id and revision."""
+"""A due time, a number that decides between equal due times, and a schedule's id and revision."""
 
 
 class Agenda:
-    """Knows the schedules of one store, and the earliest due time of everything.
+    """Keeps the schedules of one store, and the due times of its schedules and pending runs.
 
     Due times stand on two timelines: index 0 is the wall clock's, index 1 the steady one's.
 
@@ -45,7 +45,7 @@ class Agenda:
         self._wake = wake
         self.schedules: dict[str, ScheduleRecord] = {}
         self.share: tuple[int, int] = (0, 1)
-        """Which of how many instances that fire schedules this one is."""
+        """The rank of this instance among those that fire schedules, and the number of those."""
         self.heaps: tuple[list[Entry], list[Entry]] = ([], [])
         self._numbers = count()
         self.notified = True
@@ -53,15 +53,15 @@ class Agenda:
         self._added: list[Instant | None] = [None, None]  # the same of runs added while a claim is under way
         self._claiming = False
 
-    # ── what it hears ────────────────────────────────────────────────────────────────────────
+    # ── news ─────────────────────────────────────────────────────────────────────────────────
 
     def notify(self) -> None:
-        """Hear that something may be due earlier than was known. From the loop's thread."""
+        """Note that something may be due earlier than was known, and end the sleep. Call it in the loop's thread."""
         self.notified = True
         self._wake()
 
     def add(self, run: RunRecord) -> None:
-        """Hear of a run; wake the worker only if it is pending, and earlier than what is slept for."""
+        """Note a run; end the worker's sleep only if the run is pending and ready before any other."""
         ready = run.ready_at
         if ready is None or run.state != "pending":
             return
@@ -83,29 +83,29 @@ class Agenda:
             self.notify()
 
     def follow(self, records: Iterable[ScheduleRecord]) -> None:
-        """Take these schedules as they stand now."""
+        """Replace these schedules by their rows as they stand now."""
         for record in records:
             self.schedules[record.id] = record
             if record.next_due is not None and not record.dormant:
                 self.put(record, record.next_due)
 
     def put(self, record: ScheduleRecord, at: Instant) -> None:
-        """Have a schedule looked at from ``at`` on."""
+        """Make a schedule due at ``at``."""
         if self.share[1] > 1:
             at += self._after_others(at)
         heappush(self.heaps[record.steady], (at, next(self._numbers), record.id, record.revision))
 
     def _after_others(self, due: Instant) -> int:
-        """Return how many microseconds later than the other instances this one fires at a due time."""
+        """Return by how many microseconds this instance waits for the others at a due time."""
         place, instances = self.share
         return APART * min((place + (due * _MIX >> 40)) % instances, _MOST_APART)
 
     def forget(self, id: str) -> None:
-        """Fire this schedule no more."""
+        """Stop firing this schedule."""
         self.schedules.pop(id, None)
 
     def tidy(self) -> None:
-        """Drop the entries of revisions that are gone, if they are many."""
+        """Drop the entries of old revisions, if there are many."""
         heap = self.heaps[False]
         if len(heap) > 2 * len(self.schedules) + 64:
             heap[:] = [entry for entry in heap if self._stands(entry)]
@@ -118,7 +118,7 @@ class Agenda:
     # ── what is due ──────────────────────────────────────────────────────────────────────────
 
     def take_due(self, now: Now, most: int) -> list[ScheduleRecord]:
-        """Take out the schedules that are due, at most so many, the wall clock's first."""
+        """Remove and return the schedules that are due, at most ``most``, those of the wall clock first."""
         found: list[ScheduleRecord] = []
         schedules = self.schedules
         for heap, at in zip(self.heaps, now, strict=True):
@@ -130,7 +130,7 @@ class Agenda:
         return found
 
     def has_ready_runs(self, now: Now) -> bool:
-        """Whether a pending run may be ready, or a notification said that something is."""
+        """Whether a pending run may be ready, or a notification came after the last claim had begun."""
         wall, steady = self._pending
         return (
             self.notified
@@ -153,18 +153,18 @@ class Agenda:
     # ── around a claim ───────────────────────────────────────────────────────────────────────
 
     def claim_begins(self) -> None:
-        """Hear that a claim is on its way to the store."""
+        """Note that a claim is sent to the store."""
         self.notified = False
         self._claiming = True
         self._added = [None, None]
 
     def claim_failed(self) -> None:
-        """Hear that there was no answer, or none that counts."""
+        """Note that the claim failed: the runs that were added meanwhile are merged into what was known before."""
         self._claiming = False
         self._merge_added()
 
     def claim_answered(self, claimed: Claimed, now: Now) -> None:
-        """Take in when the next pending run is ready. ``now`` is the moment that the claim looked at."""
+        """Note when the next pending run is ready. ``now`` is the moment of the claim."""
         self._claiming = False
         self._pending = [claimed.next_wall, claimed.next_steady]
         if self._added == [None, None]:

@@ -1,4 +1,4 @@
-"""An attempt under way: its code reports through it, and the scheduler cancels it."""
+"""A running attempt: the job's code reports through it, and the scheduler cancels it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Owner(Protocol):
-    """Does for an attempt what needs the rest of the engine."""
+    """The part of the engine that an attempt calls."""
 
     def progressed(self, run: RunRecord) -> None:
-        """Hand on a run's progress. From any thread."""
+        """Pass on a run's progress. Callable from any thread."""
         ...
 
     def arm(self, attempt: RunningAttempt, seconds: float) -> None:
-        """Give the attempt so many seconds from now."""
+        """Set the deadline of an attempt, in seconds from now."""
         ...
 
     def give_up_later(self, attempt: RunningAttempt) -> None:
@@ -35,10 +35,10 @@ class Owner(Protocol):
 
 
 class RunningAttempt:
-    """One attempt of a run, from its claim to its end; the link through which its code speaks to the engine.
+    """One attempt of a run, from its claim to its end; the link from the job's code to the engine.
 
     ``phase`` is ``new`` until the attempt's first step, then ``executing``, then ``over``.
-    ``cancel_requested`` is why it is to end: ``timeout``, ``shutdown``, ``fenced``, or a user's reason.
+    ``cancel_requested`` is the reason for a cancel: ``timeout``, ``shutdown``, ``fenced``, or a user's reason.
     """
 
     __slots__ = (
@@ -62,7 +62,7 @@ class RunningAttempt:
 
     def progress(self, done: float, total: float | None, message: str) -> None:
         if self.phase == "over" or self.abandoned:
-            return  # its outcome has been told: a later report belongs to no run
+            return  # its outcome may be recorded already: a later report belongs to no run
         self.run.progress = Progress(done, total, message)
         self._owner.progressed(self.run)
 
@@ -71,7 +71,7 @@ class RunningAttempt:
             self.deadline += micros / SECOND
 
     def began(self) -> None:
-        """Hear that the function begins only now: its timeout counts from here."""
+        """Note that the function begins only now: its timeout counts from here."""
         timeout = self.runnable.job.timeout
         if timeout is not None and self.cancel_requested is None and self.phase == "executing":
             self._owner.arm(self, timeout / SECOND)
@@ -85,7 +85,7 @@ class RunningAttempt:
     # ── the scheduler's side, in the loop ────────────────────────────────────────────────────────
 
     def cancel(self, why: str) -> None:
-        """Have the attempt end; its place is freed :data:`GRACE` seconds later at the latest."""
+        """Cancel the attempt; its place is freed :data:`~asyncsched._engine.runner.GRACE` seconds later at the latest."""
         if self.cancel_requested is not None or self.phase == "over":
             return
         self.cancel_requested = why

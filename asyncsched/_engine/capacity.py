@@ -1,4 +1,4 @@
-"""How many attempts each executor may still take, shared by all workers of a scheduler."""
+"""The free places of each executor, shared by all workers of a scheduler."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Capacity:
         self._subscribers: list[Callable[[], None]] = []
 
     def subscribe(self, notify: Callable[[], None]) -> None:
-        """Have ``notify`` called whenever an executor that was full has a place again."""
+        """Call ``notify`` whenever an executor that was full has a place again."""
         self._subscribers.append(notify)
 
     def unsubscribe(self, notify: Callable[[], None]) -> None:
-        """Call it no more."""
+        """Stop calling ``notify``."""
         self._subscribers.remove(notify)
 
     def take(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Steps of the wall clock: noticed against the monotonic one, and what they put out of place planned again."""
+"""Steps of the wall clock: detected against the monotonic clock, and schedules planned again after them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asyncsched.scheduler")
 
 _STEP = SECOND
-"""A wall clock that moved this much against the monotonic one was stepped."""
+"""A wall clock that moved this much against the monotonic clock was stepped."""
 
 
 class Step(NamedTuple):
-    """The wall clock was moved ``by`` so much, up to ``unseen`` microseconds ago.
+    """The wall clock was moved ``by`` microseconds, up to ``unseen`` microseconds ago.
 
-    The ``first`` is no step: what an earlier life planned by a clock that may have been wrong.
+    The ``first`` one stands for no step: at the start of a scheduler, an earlier process may have planned by
+    a clock that was wrong.
     """
 
     by: int
@@ -35,14 +36,14 @@ class Step(NamedTuple):
 
 
 class Steps:
-    """Looks whether the wall clock was moved.
+    """Detects whether the wall clock was moved.
 
     Args:
-        clock: a ``DrivenClock`` tells of its steps, and need not be looked at for them: a month of
+        clock: a ``DrivenClock`` announces its steps, so that no nap is needed to detect them: a month of
             virtual time has 86,400 naps.
-        timeline: what the clock says, as instants.
-        wake: called at a step that the clock tells of.
-        seen: whether nothing can be left from an earlier life.
+        timeline: the time of that clock, as instants.
+        wake: called at a step that the clock announces.
+        seen: whether no plan of an earlier process can be left.
 
     """
 
@@ -53,29 +54,29 @@ class Steps:
         self._offset = self._drift(now)
         self._checked = now.steady
         self.nap = LONGEST_NAP
-        """The longest sleep after which a step is still noticed in time, in seconds."""
+        """The longest sleep after which a step is still detected in time, in seconds."""
         self._unsubscribe: Callable[[], object] = lambda: None
         if isinstance(clock, DrivenClock):
             self.nap = inf
             self._unsubscribe = clock.on_step(wake)
 
     def check(self, now: Now) -> Step | None:
-        """Return the step since the last one that was met, or ``None``."""
+        """Return the step since the last one that was dealt with, or ``None``."""
         by = self._drift(now) - self._offset
         since, self._checked = self._checked, now.steady
         first = not self._seen
         if not first and -_STEP < by < _STEP:
             return None
-        # Between the last look and now the clock was moved; who is told of it looked at once.
+        # The clock was moved between the last check and now; after an announced step, the check comes at once.
         return Step(by, 0 if first or self.nap == inf else now.steady - since, first)
 
     def met(self, step: Step) -> None:
-        """Hear that what it put out of place was planned again."""
+        """Note that the schedules were planned again after this step."""
         self._seen = True
         self._offset += step.by
 
     def close(self) -> None:
-        """Be told of no more steps."""
+        """Unsubscribe from a clock that announces its steps."""
         self._unsubscribe()
 
     def _drift(self, now: Now) -> int:
@@ -89,7 +90,7 @@ async def replan(
     now: Now,
     follow: Callable[[Iterable[ScheduleRecord]], None],
 ) -> tuple[str, ...]:
-    """Forget due times that a wrong clock had put too far ahead; return whose they were."""
+    """Plan the schedules again whose due time a wrong clock had put too far ahead; return their ids."""
     changed = []
     for record in records:
         if record.steady or record.paused:
@@ -107,6 +108,6 @@ async def replan(
 def _replanned(record: ScheduleRecord, now: Instant) -> ScheduleRecord | None:
     try:
         return replanned(record, now)
-    except Exception:  # a user's trigger that raises must stop nobody else's
-        logger.exception("schedule %r: its trigger failed; what was planned holds", record.id)
+    except Exception:  # a user's trigger that raises must stop no other schedule
+        logger.exception("schedule %r: its trigger failed; its due time stays as it was planned", record.id)
         return None

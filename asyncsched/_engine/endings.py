@@ -1,4 +1,4 @@
-"""What follows when an attempt's end stands in the ledger: a free place, woken handles, told observers."""
+"""The consequences of a recorded end: the place is freed, handles wake, and observers hear an event."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Endings:
-    """Passes on how attempts and runs ended.
+    """Frees places, wakes handles and tells observers when attempts and runs have ended.
 
     Args:
         timeline: the store's time.
         environment: the scheduler's shared parts.
         agenda: follows a schedule that paused itself after failures.
-        let_go: called with a job's name when a run of it has its outcome.
+        let_go: called with a job's name when a run of the job has its outcome.
 
     """
 
@@ -40,11 +40,11 @@ class Endings:
         self._let_go = let_go
 
     def attempt_ended(self, run: RunRecord) -> None:
-        """Free the place of an attempt of which nothing is recorded: another instance holds the run now."""
+        """Free the place of an attempt without a record: another instance holds the run now."""
         self._capacity.give_back(run.executor)
 
     def recorded(self, run: RunRecord, verdict: Verdict, now: Now, job: Job, held: bool) -> None:
-        """Free an attempt's place; tell handles and observers of its end if that stands in the ledger.
+        """Free an attempt's place; tell handles and observers of its end if that end is in the ledger.
 
         Args:
             run: the run, as it stands after the attempt.
@@ -62,11 +62,11 @@ class Endings:
                 self._bus.emit(SchedulePaused(at, verdict.paused.id, verdict.paused.note, verdict.paused.by))
         if not held:
             return
-        # The row says what became of the run, not the verdict: a cancel may have been requested meanwhile.
+        # The row decides, not the verdict: a cancel may have been requested meanwhile.
         if run.state != "pending":
             self.run_ended(run, job)
             return
-        self._waiters.notify(run.id)  # that it waits again is a change, too
+        self._waiters.notify(run.id)  # a run that waits again has changed, too
         if self._bus.wants(RunWaits):
             self._bus.emit(RunWaits(to_datetime(now.wall), run_view(run, job)))
 

@@ -1,7 +1,7 @@
-"""What a worker does when something is due: plan, and claim.
+"""The engine of a worker: it plans the schedules that are due, and claims the runs that are ready.
 
-:meth:`Engine.turn` is one step of it. Which slots run, which are lost and what comes next is decided in
-:mod:`asyncsched._core.rules.due`; the store's claim makes it so, in one transaction.
+:meth:`Engine.turn` is one step of it. :mod:`asyncsched._core.rules.due` decides which slots run, which are lost
+and which slot comes next; the store's claim writes the decision, in one transaction.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asyncsched.scheduler")
 
 AT_ONCE = 64
-"""How many firings and starts one turn does before other tasks get their turn: about 1 ms."""
+"""The most firings and starts of one turn, after which other tasks get their turn: about 1 ms."""
 
 IN_ONE_WRITE = 256
-"""The same under a durable store, where every turn is a transaction that is waited for."""
+"""The same under a durable store, where every turn waits for a transaction."""
 
 
 class Engine:
@@ -43,9 +43,9 @@ class Engine:
         store: the ledger.
         timeline: its time.
         environment: the scheduler's shared parts.
-        agenda: what is due, and when.
+        agenda: the due times.
         jobs: the jobs that this scheduler can run, by name.
-        draining: whether nothing more is to be begun.
+        draining: tells whether no more runs are to be begun.
 
     """
 
@@ -70,12 +70,12 @@ class Engine:
         self._at_once = IN_ONE_WRITE if store.durable else AT_ONCE
         self._steps = Steps(environment.clock, timeline, agenda.notify, seen=not store.durable)
         self.holder = environment.ids.instance
-        """The incarnation in whose name runs are claimed."""
+        """The incarnation that claims the runs."""
         self.busy = False
-        """Whether more is due already, so that the next turn comes without a sleep."""
+        """Whether more schedules or runs are due already, so that the next turn comes without a sleep."""
 
     async def turn(self) -> Claimed | None:
-        """Fire what is due and claim what is ready; ``None`` if there was nothing to ask of the store."""
+        """Fire the schedules that are due and claim the runs that are ready; ``None`` if there were none."""
         self.busy = False
         now = self._timeline.now()
         await self._notice_step(now)
@@ -91,7 +91,7 @@ class Engine:
             )
         except BaseException:
             self._agenda.claim_failed()
-            # As far as is known they were not moved on, so they are due still.
+            # The schedules are due still: as far as is known, they were not moved on.
             self._agenda.follow(self._agenda.schedules[firing.schedule] for firing in firings)
             raise
         self._agenda.claim_answered(claimed, now)
@@ -102,7 +102,7 @@ class Engine:
             for stretch in claimed.skipped:
                 self._bus.emit(_skipped(stretch, now))
         if claimed.more:
-            self._agenda.notified = True  # what is left is ready: no due time will say so again
+            self._agenda.notified = True  # the runs that are left are ready: no due time announces them again
         self.busy = claimed.more or len(firings) >= self._at_once or self._agenda.has_ready_runs(now)
         return claimed
 
@@ -115,10 +115,10 @@ class Engine:
         return round(self._clock.monotonic() + seconds, 6)
 
     def close(self) -> None:
-        """Stop listening to a clock that tells of its steps."""
+        """Unsubscribe from a clock that announces its steps."""
         self._steps.close()
 
-    # ── what is due ──────────────────────────────────────────────────────────────────────────
+    # ── firings ──────────────────────────────────────────────────────────────────────────────
 
     def _firings(self, now: Now) -> list[Firing]:
         firings: list[Firing] = []
@@ -134,8 +134,8 @@ class Engine:
             slots, lost, cursor, upcoming = plan(record, job.misfire, at)
             permits = job.permits(arguments_of(record, job)) if job.limits else ()
         except Exception:
-            # A user's trigger that raises must stop no other schedule. It is tried again at the next nap.
-            logger.exception("schedule %r: its trigger failed; it is asked again in 30 s", record.id)
+            # A user's trigger that raises must stop no other schedule.
+            logger.exception("schedule %r: its trigger failed; it is called again in 30 s", record.id)
             self._agenda.put(record, at + round(LONGEST_NAP * SECOND))
             return None
         runs = [self._run(record, job, slot, permits, now) for slot in slots]
@@ -167,7 +167,7 @@ class Engine:
         return run
 
     def _forget_missing(self, firings: Iterable[Firing], claimed: Claimed) -> None:
-        """Fire no more the schedules whose rows were deleted from the store, or cannot be read."""
+        """Stop firing the schedules whose rows were deleted from the store, or cannot be read."""
         stand = {record.id for record in claimed.schedules}
         for firing in firings:
             record = self._agenda.schedules.get(firing.schedule)
@@ -183,7 +183,7 @@ class Engine:
     # ── steps of the clock ───────────────────────────────────────────────────────────────────
 
     async def _notice_step(self, now: Now) -> None:
-        """Plan the schedules of the wall clock again when it was moved, and once at the start."""
+        """Plan the schedules of the wall clock again after the clock was moved, and once at the start."""
         step = self._steps.check(now)
         if step is None:
             return
@@ -193,7 +193,7 @@ class Engine:
         self._agenda.tidy()
         self._steps.met(step)
         if step.first:
-            return  # the store's clock was not known before
+            return  # before the start, the store's clock was not known
         log = logger.warning if names else logger.info
         log(
             "the wall clock was moved by %+.3f s; %d schedules were planned again",

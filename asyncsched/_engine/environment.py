@@ -1,4 +1,4 @@
-"""What all workers of one scheduler share: the event loop, the clock, the observers, the executors' capacity."""
+"""The parts that all workers of one scheduler share: the event loop, the clock, the observers, the capacity."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from asyncsched.abc import Clock, DrivenClock, Store
 
 
 class Settings(NamedTuple):
-    """What the scheduler was told at its making, as far as its workers need it.
+    """The arguments of the scheduler that its workers need.
 
-    ``make_local_store`` makes the memory for runs that stay in this process whatever the store is.
+    ``make_local_store`` makes the store in memory for the runs that stay in this process, whatever the store is.
     """
 
     role: str
@@ -35,7 +35,7 @@ class Settings(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Environment:
-    """The shared parts. ``context`` is the context of the scheduler's start, in which its tasks run."""
+    """The shared parts. ``context`` is the context of the scheduler's start; its tasks run in copies of it."""
 
     settings: Settings
     clock: Clock

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asyncsched.observer")
 
 QUEUE = 1000
-"""How many events wait for an async observer; what comes above is counted and dropped."""
+"""The most events that wait for an async observer; further ones are counted and dropped."""
 
 SLOW = 0.05
-"""Seconds after which a plain observer is said to block the event loop."""
+"""Seconds after which the log names a plain observer for blocking the event loop."""
 
 
 class EventBus:
-    """Hands events to observers. An observer that fails or blocks hurts nothing else."""
+    """Hands events to observers. An observer that fails stops neither the others nor the scheduler."""
 
     def __init__(self, observers: Sequence[Any], monotonic: Callable[[], float] = lambda: 0.0) -> None:
         self._monotonic = monotonic
@@ -41,30 +41,30 @@ class EventBus:
                 backend.spawn(observer.serve(), copy_context())
 
     def stop(self) -> None:
-        """Let the async observers finish the events that they have."""
+        """Accept no more events; the async observers finish those in their queues."""
         for observer in self._observers:
             if isinstance(observer, _Queued):
                 observer.close()
 
     def wants(self, kind: type[Event]) -> bool:
-        """Whether an observer hears this kind of event; it need not be made otherwise."""
+        """Whether an observer hears this kind of event; otherwise the event need not be made."""
         found = self._by_kind.get(kind)
         return bool(self._listeners(kind)) if found is None else found != []
 
     def emit(self, event: Event) -> None:
-        """Tell every observer that wants it. One that raises or blocks is named in the log."""
+        """Call every observer that hears this kind. The log names an observer that raises or blocks."""
         for observer in self._listeners(type(event)):
             began = self._monotonic()
             try:
                 observer(event)
             except KeyboardInterrupt:
                 raise
-            except BaseException:  # what it raises is its own affair, SystemExit too
+            except BaseException:  # SystemExit, too: an observer must not end the program
                 logger.exception("observer %r failed at %s; it is kept", observer, type(event).__name__)
             took = self._monotonic() - began
             if took > SLOW:
                 logger.warning(
-                    "observer %r blocked the event loop for %.0f ms at %s; make it quick, or an async function",
+                    "observer %r blocked the event loop for %.0f ms at %s; make it faster, or an async function",
                     observer, took * 1000, type(event).__name__,
                 )  # fmt: skip
 
@@ -101,7 +101,7 @@ class _Queued:
             self._send.send_nowait(event)
         except anyio.WouldBlock:
             if not self.lost:
-                logger.warning("observer %r is too slow: events are dropped, and counted", self._observer)
+                logger.warning("observer %r is too slow: events are dropped and counted", self._observer)
             self.lost += 1
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Now and then: the history is pruned, and runs are freed that no living instance holds."""
+"""Maintenance of a shared store: every few minutes it is pruned, and runs that no living instance holds are freed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERY = 300.0
 
 
 class Maintenance:
-    """Does what may take long, in a task of its own, so that no beat waits for it."""
+    """Runs the rounds of maintenance in a separate task, so that no beat waits for a long one."""
 
     def __init__(
         self, store: ClusterStore, environment: Environment, timeline: ClusterTimeline, membership: Membership
@@ -35,7 +35,7 @@ class Maintenance:
         self._closing = False
 
     def begin(self) -> None:
-        """Begin the rounds. Instances that start together take turns, the first after a quarter of the time."""
+        """Begin the rounds. Instances that start together spread their first rounds, from a quarter of the time on."""
         first = EVERY * (1 + 3 * self._membership.me.incarnation / 2**32) / 4
         self._backend.spawn(self._serve(first), Context())
 
@@ -56,8 +56,8 @@ class Maintenance:
         try:
             await self._store.sweep(self._timeline.now())
             await self._store.prune(self._timeline.now())
-            await self._membership.look_for_unknown()
+            await self._membership.find_unknown()
         except StoreError as error:
-            logger.warning("maintenance of the store failed; it is tried again: %s", error)
+            logger.warning("maintenance of the store failed; the next round comes in 5 minutes: %s", error)
         except Exception:
-            logger.exception("maintenance of the store failed; it is tried again")
+            logger.exception("maintenance of the store failed; the next round comes in 5 minutes")

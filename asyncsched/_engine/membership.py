@@ -32,7 +32,7 @@ logger = logging.getLogger("asyncsched.scheduler")
 
 
 class Membership:
-    """Keeps one instance alive in the eyes of the others.
+    """Makes one instance a member of its cluster, and follows what the other members do.
 
     Args:
         store, timeline, environment, agenda, engine, runner, reconciler: of the worker.
@@ -60,15 +60,15 @@ class Membership:
         self._reconciler = reconciler
         self._incarnation = environment.ids.incarnation
         self.me = reconciler.describe(environment.ids.instance, environment.settings.role)
-        """What the others know of this instance."""
+        """The record of this instance, as the others see it."""
         self._beater = environment.backend.sleeper()
         self._poller = environment.backend.sleeper()
         self._closing = False
         self._joined = False
-        self._accepted: float | None = None  # when the last beat was accepted,
-        self._steady_since = 0.0  # and since when beats are accepted without a gap,
-        self._missed = False  # and nothing else failed that was asked of the store
-        self._beats: dict[int, tuple[int, float]] = {}  # of the others: the beat, and since when it is seen
+        self._accepted: float | None = None  # when the last beat was accepted
+        self._steady_since = 0.0  # since when beats are accepted without a gap
+        self._missed = False  # a request to the store has failed since the last beat
+        self._beats: dict[int, tuple[int, float]] = {}  # of each instance: its beat, and since when it stands
         self._work_version: Any = None
         self._version = 0
         self._tokens: dict[int, Any] = {}
@@ -82,7 +82,7 @@ class Membership:
     # ── a life ───────────────────────────────────────────────────────────────────────────────
 
     async def join(self) -> None:
-        """Become one of the living, and take the store's time. May be repeated until it is accepted."""
+        """Join the living instances, and take the store's time. May be repeated until the store accepts it."""
         await self._refresh()
         self.me = await self._store.join(self.me, self._timeline.now())
         self._engine.holder = self.me.incarnation
@@ -90,7 +90,7 @@ class Membership:
         self._accept()
 
     async def members(self) -> list[InstanceRecord]:
-        """Return the living, oldest first."""
+        """Return the living instances, oldest first."""
         return await self._store.instances()
 
     def begin(self) -> None:
@@ -106,13 +106,16 @@ class Membership:
             sleeper.wake()
 
     async def leave(self) -> None:
-        """Leave the living, and release runs that never began. Outcomes that are not recorded are left to the lease."""
+        """Leave the living instances, and release runs that never began.
+
+        If outcomes are not recorded, the instance stays until its lease is over.
+        """
         try:
             await self._store.leave(self.me.incarnation, self._runner.known(), self._timeline.now())
         except StoreError as error:
-            logger.warning("the store could not be told that this instance ends: %s", error)
+            logger.warning("this instance ends, and the store did not accept that it leaves: %s", error)
         except Exception:
-            logger.exception("the store could not be told that this instance ends")
+            logger.exception("this instance ends, and the store did not accept that it leaves")
 
     async def _refresh(self) -> None:
         sent = self._clock.monotonic()
@@ -120,18 +123,18 @@ class Membership:
 
     # ── runs that the store says are held here ───────────────────────────────────────────────
 
-    async def look_for_unknown(self) -> None:
-        """Begin a search for runs that the store says this instance holds, and that it never heard of."""
+    async def find_unknown(self) -> None:
+        """Begin a search for runs that this instance holds by the store, and does not know of."""
         self._unconfirmed = self._unconfirmed or await self._unknown()
 
     async def _unknown(self) -> dict[int, Instant]:
-        """Return the runs that the store says this instance holds, and that it never heard of."""
+        """Return the runs that this instance holds by the store, and does not know of."""
         held = await self._store.held(self.me.incarnation)
         known = self._runner.known()
         return {run_id: began for run_id, began in held.items() if run_id not in known}
 
     async def _release_unknown(self, lost_answers: int) -> None:
-        """Release runs that the store says this instance holds but it never heard of, if two looks show them.
+        """Release runs that this instance holds by the store and does not know of, if two queries in a row show them.
 
         The claim's answer was then lost, not late.
         """
@@ -164,7 +167,7 @@ class Membership:
                 await self._beater.until(began + pause)
 
     async def _beat(self) -> None:
-        # Requests made before this beat have been done when it is answered.
+        # Requests made before this beat have been executed when the beat is answered.
         lost_answers = self._store.lost_answers
         if self._joined and not await self._store.beat(self.me.incarnation, self._timeline.now()):
             self._die()
@@ -186,14 +189,16 @@ class Membership:
         self._missed = False
 
     def _die(self) -> None:
-        """Cancel everything, because another instance has declared this one dead; join again as a new one."""
+        """Cancel everything, because another instance has declared this one dead; join again with a new id."""
         logger.error(
-            "this instance (%x) was declared dead: it had not been heard of for %g s. Its runs are cancelled "
+            "this instance (%x) was declared dead: it had no heartbeat for %g s. Its runs are cancelled "
             "here, and it joins again", self.me.incarnation, self._store.lease,
         )  # fmt: skip
         self._runner.cancel_all("fenced")
         self.me = self.me._replace(incarnation=self._incarnation())
-        self._engine.holder = self.me.incarnation  # runs won by the old one are not begun any more
+        self._engine.holder = (
+            self.me.incarnation
+        )  # runs that the old incarnation claimed are not begun any more
         self._accepted = None
         self._joined = False
         self._unconfirmed = {}
@@ -212,13 +217,13 @@ class Membership:
             except Exception:
                 self._blind = True
                 logger.exception("a poll for changes failed; the next one comes")
-            if self._store.trouble:  # known before a beat has waited in vain
+            if self._store.trouble:  # known before a beat runs into its timeout
                 self._note_trouble(self._store.trouble)
             if not self._closing:
                 await self._poller.until(began + self._store.poll_every)
 
     def _notified(self, work: bool, runs: Set[int] | None) -> None:
-        """Poll at once: another instance wrote something that concerns this one."""
+        """Poll at once, because another instance changed work or runs that concern this one."""
         if work or runs is None or not runs.isdisjoint(self._waiters.waited_for):
             self._poller.wake()
 
@@ -275,7 +280,7 @@ class Membership:
         now = self._clock.monotonic()
         late = self._accepted is None or now - self._accepted > 2 * self._store.beat_every
         if self._missed or late:
-            return  # this instance itself may be the one that is cut off
+            return  # this instance itself may be cut off from the store
         for incarnation, (beat, since) in list(self._beats.items()):
             if incarnation == self.me.incarnation or now - max(since, self._steady_since) < self._store.lease:
                 continue
@@ -289,7 +294,7 @@ class Membership:
             await self._members_changed()
 
     async def _members_changed(self) -> None:
-        """Share the schedules anew among the living, and let the newest declare them."""
+        """Take the rank of this instance from the living instances, and let the newest one declare schedules."""
         members = await self._store.instances()
         firing = [member.incarnation for member in members if member.role != "submit"]
         if self.me.incarnation in firing:
@@ -300,7 +305,7 @@ class Membership:
     # ── health ───────────────────────────────────────────────────────────────────────────────
 
     def health(self) -> Health:
-        """Return what is wrong, if anything is."""
+        """Return the present fault of the store, if there is one, and the time of the last beat."""
         since = self._trouble_since
         return Health(
             self._trouble,
@@ -312,7 +317,7 @@ class Membership:
         self._missed = True
         if not self._trouble:
             logger.error(
-                "the store cannot be reached: %s; running attempts go on, and it is tried again", error
+                "the store cannot be reached: %s; running attempts go on, and the store is tried again", error
             )
         self._note_trouble(str(error))
 

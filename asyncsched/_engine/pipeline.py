@@ -16,10 +16,10 @@ from asyncsched.abc import Call, Executor, Provider
 
 
 def make_runnable(job: Job, executor: Executor) -> Runnable:
-    """Return the job with its chain; the first of its policies is the outermost.
+    """Return the job with its policies around its executor; the first policy is the outermost.
 
     Raises:
-        ConfigurationError: a policy fails to wrap, or gives back nothing callable.
+        ConfigurationError: a policy's ``wrap`` raises, or returns no callable.
 
     """
     call: Call = _innermost(job, executor)
@@ -40,7 +40,7 @@ def make_runnable(job: Job, executor: Executor) -> Runnable:
 
 
 def _innermost(job: Job, executor: Executor) -> Call:
-    """Return what all policies stand around: the executor with the run's arguments."""
+    """Return the call inside all policies: the executor with the run's arguments."""
     run = executor.run
     func = job.func
     send = propagating(job) if job.carry and executor.traits.elsewhere else None
@@ -67,8 +67,8 @@ class Runnables(dict[str, "Runnable"]):
 
     Args:
         executors: all executors by name.
-        watcher: learns which code belongs to which job.
-        durable: whether arguments are kept as JSON, so that a type JSON cannot carry is refused at once.
+        watcher: is told which code belongs to which job.
+        durable: whether arguments are kept as JSON, so that a type that JSON cannot carry is refused at once.
 
     """
 
@@ -90,12 +90,12 @@ class Runnables(dict[str, "Runnable"]):
             job.signature.prepare()
 
     def unlearn(self, name: str) -> None:
-        """Forget a job that the code does not declare and no run needs."""
+        """Remove a job that the code does not declare and no run needs."""
         self.pop(name, None)
 
 
 class Runnable:
-    """A job made ready: its chain of policies around its executor, built once."""
+    """A job made ready to run: the call through its policies to its executor, built once."""
 
     __slots__ = ("announces", "call", "executor", "in_loop", "job")
 
@@ -115,7 +115,7 @@ class Providing:
     fill: Callable[[CurrentRun, dict[str, Any]], None]
 
     def wrap(self, call: Call) -> Call:
-        """Return a call with the parameters open."""
+        """Return a call that opens the parameters, and closes them after ``call``."""
 
         async def provided(run: CurrentRun) -> Any:
             async with AsyncExitStack() as stack:

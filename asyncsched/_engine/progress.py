@@ -1,4 +1,4 @@
-"""Progress of running runs: the latest is kept, and written and told at most every half second."""
+"""Progress of running runs: the latest is kept, written, and passed to handles at most every half second."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERY = 0.5
 
 
 class ProgressBoard:
-    """Collects what runs report, from whichever thread, and hands it on at a bounded rate."""
+    """Collects the progress of runs from all threads, and writes it at a bounded rate."""
 
     def __init__(self, store: Store, timeline: Timeline, environment: Environment) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class ProgressBoard:
         self._last = float("-inf")
 
     def changed(self, run: RunRecord) -> None:
-        """Hear of a run's progress; callable from any thread."""
+        """Note a run's progress. Callable from any thread."""
         self._changed[run.id] = run
         if not self._busy:
             self._backend.call_soon_threadsafe(self._begin)
@@ -49,16 +49,16 @@ class ProgressBoard:
             while self._changed:
                 await anyio.sleep(max(0.0, self._last + EVERY - self._clock.monotonic()))
                 self._last = self._clock.monotonic()
-                # One by one, each step atomic: other threads put in while this takes out.
+                # One by one, each step atomic: other threads add runs while this loop removes them.
                 for _ in range(len(self._changed)):
                     run = self._changed.popitem()[1]
                     if run.state == "running":
                         await self._store.note(run, self._timeline.now())
                     self._waiters.notify(run.id)
         except Exception:
-            logger.exception("progress could not be written; the next report is tried again")
+            logger.exception("the progress of runs could not be written; the next report is tried again")
         except BaseException:  # the scheduler is being closed
             self._busy = False
             raise
         self._busy = False
-        self._begin()  # for what came after the last look, from a thread that saw us busy
+        self._begin()  # for progress that came after the loop, from a thread that still saw ``_busy``

@@ -1,7 +1,7 @@
-"""What the code declares, brought into the store: new, changed, removed, and by whom.
+"""The reconciler: it brings the schedules that the code declares into the store, new ones and changed ones.
 
-A schedule's row carries the fingerprint of the code that declared it. The newest instance that lives
-and declares it has the word; a changed fingerprint plans anew from now on the old grid.
+A schedule's row carries the fingerprint of the code that declared it. The declaration of the newest living
+instance counts; a changed fingerprint plans the schedule anew, from now on and on the old grid.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class ForeignTrigger(InstantTrigger):
-    """A trigger of somebody's own kind, which only the code that declares it has."""
+    """A trigger of a user's class, which only the code that declares it has."""
 
     foreign = True
 
@@ -49,7 +49,7 @@ class ForeignTrigger(InstantTrigger):
         return None
 
     def describe(self) -> str:
-        return "a trigger of the code's own, which this instance does not have"
+        return "a trigger of a user's class, which this instance does not have"
 
 
 def _written(declared: Declared) -> str:
@@ -59,19 +59,19 @@ def _written(declared: Declared) -> str:
 
 
 def _edited(one: Declared, stands: ScheduleRecord) -> str:
-    """Return which columns differ from the code though its fingerprint is the same; no call of ours does that."""
+    """Return the columns that differ from the code though the fingerprint is the same: they were edited by hand."""
     code = {"job": one.job.name, "arguments": _written(one), "jitter": one.jitter}
     return ", ".join(name for name, value in code.items() if getattr(stands, name) != value)
 
 
 class Reconciler:
-    """Brings the schedules that one instance's code declares into its store, and reads their rows.
+    """Brings the schedules that one instance's code declares into its store, and makes and reads their rows.
 
     Args:
         store: the ledger.
-        timeline: its time.
-        registry: what the code declares.
-        triggers: writes triggers down, and reads them back.
+        timeline: the store's time.
+        registry: the declarations of the code.
+        triggers: writes triggers as JSON, and reads them.
         strict: whether memory sends arguments through JSON, as a durable store would.
 
     """
@@ -87,7 +87,7 @@ class Reconciler:
         self._from_spec = lru_cache(maxsize=4096)(self._read)
 
     def describe(self, incarnation: int, role: str) -> InstanceRecord:
-        """Return what the other instances are to know of this one."""
+        """Return the record of this instance, for the other instances."""
         jobs = {name for name, job in self._registry.jobs.items() if not job.each_instance}
         return InstanceRecord(
             incarnation, socket.gethostname(), os.getpid(), VERSION, role,
@@ -100,9 +100,9 @@ class Reconciler:
         """Return the row of a schedule that is first known now.
 
         Args:
-            declared: what it is.
+            declared: the schedule.
             now: the moment.
-            by_code: whether it stands in the code.
+            by_code: whether the code declares it.
 
         Raises:
             ConfigurationError: the trigger will never fire.
@@ -113,7 +113,7 @@ class Reconciler:
         at = now.steady if steady else now.wall
         spec = self._spec(trigger) if self._store.durable else None
         if self._store.durable and spec is None and not by_code:
-            self._triggers.to_json(trigger)  # says what is wrong
+            self._triggers.to_json(trigger)  # raises the error that says what is wrong
         record = ScheduleRecord(
             declared.id, declared.job.name, trigger.anchored(at), anchor=at, cursor=at - 1, steady=steady,
             arguments=_written(declared) if self._as_json else declared.arguments, jitter=declared.jitter,
@@ -133,7 +133,7 @@ class Reconciler:
         """Return the trigger of a schedule's row.
 
         Raises:
-            TriggerError, ValueError: the text is none of a trigger.
+            TriggerError, ValueError: the text is not that of a trigger.
 
         """
         if spec is not None:
@@ -147,19 +147,19 @@ class Reconciler:
         return self._triggers.from_json(json.loads(spec)).anchored(anchor)
 
     def _spec(self, trigger: Any) -> str | None:
-        """Return a trigger as text, or ``None`` where only code can make it, or a part of it."""
+        """Return a trigger as text, or ``None`` if only code can make it or a part of it."""
         try:
             return json.dumps(self._triggers.to_json(trigger), separators=(",", ":"))
         except TriggerError:
             return None
 
     def fingerprint(self, declared: Declared) -> str:
-        """Return a text that changes when the code's own declaration changes."""
+        """Return a text that changes when the code's declaration changes."""
         trigger = declared.trigger
         text = self._spec(trigger)
         if text is None:
             user = trigger.original
-            shown = _ADDRESS.sub("", repr(user))  # the address is another one in each process
+            shown = _ADDRESS.sub("", repr(user))  # the address differs from process to process
             text = f"{type(user).__module__}.{type(user).__qualname__}{shown}"
         whole = json.dumps((text, _written(declared), declared.jitter, declared.job.name))
         return blake2b(whole.encode(), digest_size=12).hexdigest()
@@ -167,11 +167,11 @@ class Reconciler:
     # ── declarations ─────────────────────────────────────────────────────────────────────────
 
     def declared(self) -> list[Declared]:
-        """Return what the code declares for the cluster."""
+        """Return the schedules that the code declares for the cluster."""
         return [one for one in self._registry.schedules.values() if not one.job.each_instance]
 
     async def declare(self, incarnation: int, ids: Collection[str] | None = None) -> None:
-        """Bring the code's schedules into the store: this instance has the word about them.
+        """Write the code's schedules into the store, as the instance whose declarations count.
 
         Raises:
             ConfigurationError: a trigger that is new, or has changed, never fires.
@@ -197,13 +197,15 @@ class Reconciler:
                 return
             stands = after
         logger.warning(
-            "schedule %r is being changed by others all the time; its row was left as it is", one.id
+            "schedule %r: other instances changed it at each of %d tries; its row was left as it is",
+            one.id,
+            _TRIES,
         )
 
     def _wanted(
         self, one: Declared, stands: ScheduleRecord | None, mark: str, now: Now
     ) -> tuple[ScheduleRecord | None, Stretch | None]:
-        """Return the row as the code wants it, if it is to be written, and what is lost by the change."""
+        """Return the row by the code, or ``None`` if it needs no write, and the slots that the change loses."""
         if stands is None:
             return self.new_schedule(one, now), None
         if stands.declared and stands.fingerprint == mark:
@@ -211,15 +213,21 @@ class Reconciler:
             if not edited:
                 return (copy(stands) if stands.orphaned else None), None
             logger.warning(
-                "schedule %r: somebody edited its %s in the store; it is declared anew as the code has it",
+                "schedule %r: its %s was edited in the store; the schedule is declared anew, as the code has it",
                 one.id, edited,
             )  # fmt: skip
         return _changed(one, stands, self.new_schedule(one, now), now)
 
-    # ── who has the word ─────────────────────────────────────────────────────────────────────
+    # ── whose declaration counts ─────────────────────────────────────────────────────────────
 
     async def members_changed(self, me: int, members: Sequence[InstanceRecord]) -> None:
-        """Hear who lives now: take the word where it has come to us, and mark what is orphaned."""
+        """Declare the schedules of which this instance is the newest, and mark those that are orphaned.
+
+        Args:
+            me: the incarnation of this instance.
+            members: the living instances, oldest first.
+
+        """
         mine = {id for id, incarnation in _newest(members).items() if incarnation == me}
         if mine:
             await self.declare(me, mine)
@@ -227,7 +235,7 @@ class Reconciler:
             await self._mark_orphans(members)
 
     async def _mark_orphans(self, members: Sequence[InstanceRecord]) -> None:
-        """A schedule is orphaned if the newest instance that knows its job does not declare it."""
+        """Mark a schedule as orphaned if the newest instance that knows its job does not declare it."""
         for record in await self._store.schedules():
             if not record.declared:
                 continue
@@ -239,19 +247,19 @@ class Reconciler:
             after = await self._store.put_schedule(wanted, record.revision, self._timeline.now())
             if after is wanted and orphaned:
                 logger.warning(
-                    "schedule %r is in the code of no instance any more: it is kept, and not fired", record.id
+                    "schedule %r: no instance declares it any more; it is kept, and not fired", record.id
                 )
 
 
 def _newest(members: Iterable[InstanceRecord]) -> dict[str, int]:
-    """Return who has the word about each declared schedule: the last of those that know it, oldest first."""
+    """Return the instance whose declaration of each schedule counts: the newest one that declares it."""
     return {id: member.incarnation for member in members for id in member.schedules}
 
 
 def _changed(
     one: Declared, stands: ScheduleRecord, fresh: ScheduleRecord, now: Now
 ) -> tuple[ScheduleRecord, Stretch | None]:
-    """Return the row of a schedule whose code has changed, and what the old one still owed."""
+    """Return the row of a schedule whose declaration has changed, and the slots that the old row still owed."""
     owed, _ = resumed(stands, now.wall) if stands.next_slot is not None else (None, None)
     lost = None
     if owed is not None:

@@ -1,7 +1,7 @@
-"""How attempts ended goes into the ledger: patiently, and together with whatever ends in the same turn of the loop.
+"""The verdicts on attempts go into the ledger, those of one turn of the loop together.
 
-An attempt's task ends with its verdict. The outcome waits here for as long as the store is away, and
-nobody is told of it before it stands.
+An attempt's task ends with its verdict. The verdict waits here for as long as the store is away, and no handle
+and no observer hears of it before it is recorded.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _new = tuple.__new__
 Ended = tuple[Ending, Job]
 
 AT_ONCE = 256
-"""How many endings one request to the store has at most, so that taking in its answer takes the loop less than 1 ms."""
+"""The most endings in one request to the store, so that its answer takes the loop less than 1 ms."""
 
 SLICE = 64
-"""How many recorded endings are told of in one turn of the loop."""
+"""The most recorded endings that are passed on in one turn of the loop."""
 
 
 class Recorder:
-    """Records how attempts ended, each until the store accepts or refuses it, or until the last call.
+    """Records the ends of attempts, and tries each until the store accepts or refuses it, or until the last call.
 
     Args:
         store: the ledger.
         environment: the scheduler's shared parts.
-        recorded: called with an ending and its job when it stands in the ledger, or never will; the last
-            argument says whether it does.
+        recorded: called with an ending and its job when the ending is in the ledger, or never will be; the last
+            argument says whether this instance held the run, so that it was recorded.
 
     """
 
@@ -57,23 +57,23 @@ class Recorder:
         recorded: Callable[[RunRecord, Verdict, Now, Job, bool], None],
     ) -> None:
         self._store = store
-        # A store in memory answers at once: neither a task nor a list is made for that.
+        # A store in memory answers at once, without a task and without a list.
         self._end = store.end if isinstance(store, ImmediateStore) else None
         self._backend = environment.backend
         self._context = environment.context
         self._recorded = recorded
         self.unrecorded: dict[int, RunRecord] = {}  # ended, and not yet in a durable store
-        self._gathered: list[Ended] = []  # what has ended in this turn of the loop
+        self._gathered: list[Ended] = []  # the endings of this turn of the loop
         self._last_call = anyio.Event()
 
     def last_call(self) -> None:
-        """Try once more to record what the store has not taken, and then no more."""
+        """Try once more to record the endings that the store has not accepted, and then no more."""
         self._last_call.set()
 
-    # ── what is to be recorded ───────────────────────────────────────────────────────────────
+    # ── gathering ────────────────────────────────────────────────────────────────────────────
 
     def take(self, run: RunRecord, verdict: Verdict, now: Now, job: Job) -> None:
-        """Record this together with whatever else ends in this turn of the loop."""
+        """Record an ending together with the others of this turn of the loop."""
         if self._end is None:
             self._gather(run, verdict, now, job)
             return
@@ -91,7 +91,7 @@ class Recorder:
             self._spawn(self.record_gathered())
 
     async def record_gathered(self) -> None:
-        """Record what has ended so far: for who must not end before, and for the task that does so otherwise."""
+        """Record the endings so far. A separate task calls this, or an attempt's task that must not end before."""
         gathered, self._gathered = self._gathered, []
         for first in range(AT_ONCE, len(gathered), AT_ONCE):
             self._spawn(self._record(gathered[first : first + AT_ONCE]))
@@ -101,7 +101,7 @@ class Recorder:
     def _spawn(self, main: Main) -> None:
         self._backend.spawn(main, self._context.copy(), apart=True)
 
-    # ── until it is recorded ─────────────────────────────────────────────────────────────────
+    # ── recording ────────────────────────────────────────────────────────────────────────────
 
     async def _record(self, ended: Sequence[Ended]) -> None:
         try:
@@ -116,15 +116,15 @@ class Recorder:
                     self._tell(*left.popleft())
                 if left:
                     await self._backend.pause()
-        finally:  # the loop ends, or somebody who listens ends the program: the others are told all the same
+        finally:  # the loop ends, or an observer ends the program: the other endings are passed on all the same
             while left:
                 self._tell(*left.popleft())
 
     async def _answer(self, endings: Sequence[Ending]) -> list[bool]:
-        """Return the answer of a store that may be away: the runs are over, and only their outcome waits.
+        """Return the store's answer, however long the store is away: the runs are over, and only their outcome waits.
 
         Raises:
-            StoreUnavailable: it was still away at the last call.
+            StoreUnavailable: the store was still away at the last call.
 
         """
         pause, cut_off = 0.1, False
@@ -141,22 +141,24 @@ class Recorder:
             except anyio.get_cancelled_exc_class():
                 if cut_off or self._last_call.is_set():
                     raise
-                cut_off = True  # asyncio's loop ends, and waits for this task: once more, then
+                cut_off = True  # asyncio's loop ends and waits for this task, so there is one more try
 
     async def _not_taken(self, ended: Sequence[Ended], error: Exception) -> None:
-        """Let go of what the store refuses, or has not taken until the last call."""
+        """Give up endings that the store refuses, or has not accepted until the last call."""
         if isinstance(error, StoreUnavailable):
             for ending, job in ended:
                 _say(ending, error)
-                self._recorded(*ending, job, False)  # unrecorded it stays: who inherits the run is to know
+                self._recorded(
+                    *ending, job, False
+                )  # it stays in ``unrecorded``: leave() must not release the run
         elif len(ended) > 1:
-            for one in ended:  # which of them is refused is seen when each is alone
+            for one in ended:  # each alone, which shows the one that is refused
                 self._spawn(self._record((one,)))
         else:
             await self._fail_instead(*ended[0], error)
 
     async def _fail_instead(self, ending: Ending, job: Job, refused: Exception) -> None:
-        """Record that the store refused the outcome, as for a text that its encoding lacks: no run stays open."""
+        """Record as failed a run whose outcome the store refused, for a text that its encoding lacks, say."""
         _say(ending, refused)
         verdict = Verdict("failed", "result", error=error_info(refused), pause_after=job.pause_after)
         ending = ending._replace(verdict=verdict)
@@ -172,7 +174,9 @@ class Recorder:
 
     def _tell(self, ended: Ended, held: bool) -> None:
         ending, job = ended
-        if self.unrecorded.get(ending.run.id) is ending.run:  # else its next attempt has ended, too
+        if (
+            self.unrecorded.get(ending.run.id) is ending.run
+        ):  # otherwise the run's next attempt has ended, too
             del self.unrecorded[ending.run.id]
         self._recorded(*ending, job, held)
 

@@ -1,8 +1,8 @@
-"""Attempts: from claimed to a verdict.
+"""Attempts: from a claimed run to a verdict.
 
-An attempt is a task of its own with a context of its own. Whatever happens in it becomes a verdict
-in one place, :func:`asyncsched._core.rules.outcome.judge`; :mod:`asyncsched._engine.recorder` brings it into
-the ledger, and :mod:`asyncsched._engine.endings` tells of it.
+An attempt is a separate task with a separate context. One function turns its value or exception into a
+verdict, :func:`asyncsched._core.rules.outcome.judge`; :mod:`asyncsched._engine.recorder` brings it into
+the ledger, and :mod:`asyncsched._engine.endings` tells handles and observers of it.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ GRACE = 5.0
 """Seconds that a cancelled attempt has to clean up before its place is freed without it."""
 
 SLICE = 32
-"""How many attempts one turn of the loop begins: about half a millisecond."""
+"""The most attempts that one turn of the loop begins: about half a millisecond."""
 
 START_UP = 60.0
 """Seconds that an executor may take to start a worker, beyond the attempt's own timeout."""
 
 
 class Runner:
-    """Executes claimed runs, and has their ends recorded."""
+    """Executes claimed runs, and passes their verdicts to the recorder."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Runner:
         self._idle: anyio.Event | None = None
 
     def known(self) -> Set[int]:
-        """Return the runs that this instance holds and knows of: executed, or over and not yet recorded."""
+        """Return the runs that this instance holds and knows of: running, or over and not yet recorded."""
         return self.running.keys() | self._recorder.unrecorded.keys()
 
     # ── beginning ────────────────────────────────────────────────────────────────────────────
@@ -115,7 +115,7 @@ class Runner:
                 self._begin_some()
         finally:
             self._beginning = False
-            while self._waiting:  # the loop ends: each tells the ledger that it was not begun
+            while self._waiting:  # the loop ends: the ledger is told of each that it was not begun
                 attempt = self._waiting.popleft()
                 attempt.cancel_requested = attempt.cancel_requested or "shutdown"
                 self._begin(attempt)
@@ -124,10 +124,10 @@ class Runner:
         if attempt.abandoned:
             return
         task = self._backend.spawn(self._attempt(attempt), self._context.copy(), attempt.run.job)
-        if attempt.phase != "over":  # as it may be where a task begins at once
+        if attempt.phase != "over":  # an eager task may be over before spawn() returns
             attempt.task = task
             if attempt.cancel_requested is not None and attempt.phase == "executing":
-                task.cancel()  # there, its first steps may have requested that of themselves
+                task.cancel()  # the first steps of an eager task may have requested this themselves
 
     # ── one attempt ──────────────────────────────────────────────────────────────────────────
 
@@ -137,7 +137,7 @@ class Runner:
             attempt.phase = "executing"
             timeout = attempt.runnable.job.timeout
             if timeout is not None:  # its time begins with its first step
-                # A process that has to be started first says when the function itself begins.
+                # An executor that has to start a process first announces when the function begins.
                 spare = START_UP if attempt.runnable.announces else 0.0
                 self.arm(attempt, timeout / SECOND + spare)
             try:
@@ -154,7 +154,7 @@ class Runner:
         if uncancelled and isinstance(error, anyio.get_cancelled_exc_class()) and self._backend.torn_down():
             attempt.cancel_requested = "shutdown"
             self._end(attempt, value, error)
-            with anyio.CancelScope(shield=True):  # a loop that ends waits for this task, and for no new one
+            with anyio.CancelScope(shield=True):  # an ending loop waits for this task, but for no new one
                 await self._recorder.record_gathered()
         else:
             self._end(attempt, value, error)
@@ -164,7 +164,7 @@ class Runner:
     def _call(self, attempt: RunningAttempt) -> Awaitable[Any]:
         """Set the attempt's context up and return its call, so that no frame of the engine stands around it."""
         run, job = attempt.run, attempt.runnable.job
-        # It refers to the attempt, never the other way round: a circle would be left to the collector.
+        # The view refers to the attempt, never the reverse: a circle would be left to the garbage collector.
         key = None if run.rare is None else run.key
         current = CurrentRun(
             run.id, run.job, run.due if run.slot is None else run.slot, run.attempt, key, attempt
@@ -185,12 +185,12 @@ class Runner:
         return call
 
     def _end(self, attempt: RunningAttempt, value: Any, error: BaseException | None) -> None:
-        """Judge an attempt, and have it recorded."""
+        """Judge an attempt, and pass the verdict to the recorder."""
         run, job, now = attempt.run, attempt.runnable.job, self._timeline.now()
         verdict = judge(job, run, attempt.cancel_requested, value, error, now)
         if isinstance(error, Exception):
             if verdict is not None and verdict.state != "pending":
-                # Before it is recorded: a handle may see the record before the recorder tells of it.
+                # First of all: a handle may see the record before the recorder has the answer.
                 self._waiters.keep_error(run.id, leaf(error))
             if self._store.durable:
                 let_go_of_locals(error)
@@ -201,7 +201,7 @@ class Runner:
 
     def _leave(self, attempt: RunningAttempt) -> None:
         del self.running[attempt.run.id]
-        attempt.task = None  # it has the context that knows of the attempt: a circle, if it stayed
+        attempt.task = None  # the task refers to the attempt by its context: without this, a circle
         if attempt.runnable.in_loop:
             self._watcher.idle()
         if attempt.timer is not None:
@@ -210,7 +210,7 @@ class Runner:
             self._idle.set()
 
     async def idle(self) -> None:
-        """Wait until no attempt is executed."""
+        """Wait until no attempt runs."""
         while self.running:
             if self._idle is None or self._idle.is_set():
                 self._idle = anyio.Event()
@@ -219,14 +219,14 @@ class Runner:
     # ── ending attempts ──────────────────────────────────────────────────────────────────────
 
     def arm(self, attempt: RunningAttempt, seconds: float) -> None:
-        """Give the attempt so many seconds from now."""
+        """Set the deadline of an attempt, in seconds from now."""
         if attempt.timer is not None:
             attempt.timer.cancel()
         attempt.deadline = self._clock.monotonic() + seconds
         attempt.timer = self._timers.at(attempt.deadline, lambda: self._expire(attempt))
 
     def _expire(self, attempt: RunningAttempt) -> None:
-        """Cancel an attempt whose deadline has come, unless it was extended meanwhile."""
+        """Cancel an attempt whose deadline has come, unless the deadline was extended meanwhile."""
         assert attempt.deadline is not None
         if attempt.deadline > self._clock.monotonic():
             attempt.timer = self._timers.at(attempt.deadline, lambda: self._expire(attempt))
@@ -234,13 +234,13 @@ class Runner:
             attempt.cancel("timeout")
 
     def give_up_later(self, attempt: RunningAttempt) -> None:
-        """Free the place of an attempt that does not end within its grace."""
+        """Free the place of an attempt if it has not ended after :data:`GRACE`."""
         if attempt.timer is not None:
             attempt.timer.cancel()
         attempt.timer = self._timers.at(self._clock.monotonic() + GRACE, lambda: self.give_up(attempt))
 
     def give_up(self, attempt: RunningAttempt) -> None:
-        """Record the run without waiting for its code any longer."""
+        """Record the run's outcome without waiting for its code any longer."""
         if attempt.phase == "over" or attempt.abandoned:
             return
         attempt.abandoned = True
@@ -249,8 +249,8 @@ class Runner:
         if attempt.phase != "new":
             self.given_up += 1
             logger.error(
-                "job %r did not end after it was cancelled (%s): its place is freed and its code, "
-                "which swallows cancellation, is left to itself",
+                "job %r did not end after it was cancelled (%s): its code swallows cancellation and goes on, and "
+                "its place is freed",
                 attempt.run.job, attempt.cancel_requested,
                 extra={"run_id": f"{attempt.run.id:032x}", "job": attempt.run.job},
             )  # fmt: skip
@@ -258,9 +258,9 @@ class Runner:
         self._end(attempt, None, error)
 
     def cancel(self, run_id: int, why: str) -> None:
-        """Have a running attempt end. The cancel of a run that is not known here is kept for the next claim's answer.
+        """Cancel a running attempt. The cancel of a run that is not known here is kept for the next claim's answer.
 
-        A cancel can be heard of after a claim was committed and before its answer has come.
+        A cancel can arrive after a claim was committed and before its answer has come.
         """
         attempt = self.running.get(run_id)
         if attempt is not None:
@@ -269,17 +269,17 @@ class Runner:
             self._early[run_id] = why
 
     def cancel_all(self, why: str) -> None:
-        """Have every running attempt end."""
+        """Cancel every running attempt."""
         for attempt in list(self.running.values()):
             attempt.cancel(why)
 
     def give_up_all(self) -> None:
-        """Record every run whose attempt has not ended, without waiting for its code."""
+        """Record the outcome of every run whose attempt has not ended, without waiting for its code."""
         for attempt in list(self.running.values()):
             self.give_up(attempt)
 
     def complete_in(self, attempt: RunningAttempt, connection: Any) -> Any:
-        """Write the run's success through the user's connection, where the store can."""
+        """Write the run's success through the user's connection, if the store is a database."""
         if not isinstance(self._store, TransactionalStore):
             raise SchedulerStateError(
                 f"job {attempt.run.job!r}: complete_in() needs a SQLite or PostgreSQL store; "

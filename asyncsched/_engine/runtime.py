@@ -1,4 +1,4 @@
-"""What runs while a scheduler is open: opened in order, closed in reverse, nothing left behind."""
+"""The running parts of a scheduler: opened in order, closed in reverse, with nothing left behind."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _LAST_CHANCE = 0.4
 """Seconds that cancelled attempts have at shutdown to clean up, beyond ``shutdown_timeout``."""
 
 _LAST_WORDS = 0.2
-"""Seconds that records and observers have after that. Both leave the process its second to end in."""
+"""Seconds that records and observers have after that. Together, the two leave the process 0.4 s of its last second."""
 
 _POLL = 0.01
-"""Seconds between two looks, while closing, at whether the store has taken all outcomes."""
+"""Seconds between two checks, while closing, whether the store has accepted all outcomes."""
 
 
 def make_environment(
@@ -55,11 +55,11 @@ def make_environment(
     """Return the environment of a scheduler that starts in the running event loop.
 
     Args:
-        settings: the scheduler's.
+        settings: the scheduler's settings.
         executors: all executors by name.
-        clock: the user's clock; ``None``: the machine's.
+        clock: the user's clock; ``None`` for the machine's.
         observers: callables that hear events.
-        stall_threshold: seconds that a job may block the loop before it is named; ``None``: it is never named.
+        stall_threshold: seconds that a job may block the loop before the log names it; ``None`` for no watchdog.
 
     """
     backend = current_backend()
@@ -81,8 +81,8 @@ class Runtime:
 
     Args:
         store: the ledger.
-        environment: what all workers share.
-        registry: what the code declares.
+        environment: the parts that all workers share.
+        registry: the declarations of the code.
         executors: all executors by name.
         server: the server that the lifespan runs in.
         strict: whether memory sends arguments and results through JSON, as a durable store would.
@@ -126,7 +126,7 @@ class Runtime:
     # ── a life ───────────────────────────────────────────────────────────────────────────────
 
     async def open(self) -> None:
-        """Open everything in order; what was opened is closed again if something fails."""
+        """Open all parts in order; close them again if one of them fails."""
         environment = self.environment
         await environment.backend.__aenter__()
         try:
@@ -172,9 +172,9 @@ class Runtime:
         return self._local
 
     async def close(self, patience: float) -> None:
-        """Stop claiming, wait ``patience`` seconds, cancel, release, and leave nothing behind.
+        """Stop claiming, wait ``patience`` seconds for running attempts, cancel the rest, and close all parts.
 
-        A cancellation meanwhile ends the patience, and is raised in the end.
+        A cancellation meanwhile ends the wait, and is raised in the end.
         """
         self.shutdown.drain()
         cancelled: BaseException | None = None
@@ -195,7 +195,7 @@ class Runtime:
             raise cancelled
 
     async def _let_finish(self, patience: float) -> None:
-        """Wait until no attempt runs, for ``patience`` seconds, or until the end is forced."""
+        """Wait until no attempt runs, for at most ``patience`` seconds, or until the end is forced."""
         monotonic, shutdown = self.environment.clock.monotonic, self.shutdown
         end = monotonic() + patience
         while any(worker.runner.running for worker in self.workers):
@@ -205,16 +205,16 @@ class Runtime:
             with shutdown.wait(left):
                 for worker in self.workers:
                     await worker.runner.idle()
-        # Outcomes that the store has not taken yet are tried again for as long as there is time.
+        # The recorder goes on trying the outcomes that the store has not accepted, for as long as there is time.
         await self._recorded(lambda: monotonic() < end and not shutdown.forced)
 
     async def _recorded(self, time_left: Callable[[], bool]) -> None:
-        """Wait until the store has taken how the attempts ended. It notifies nobody of that, so this polls."""
+        """Wait until all outcomes are recorded. The recorder gives no notice of that, so this polls."""
         while any(worker.recorder.unrecorded for worker in self.workers) and time_left():  # noqa: ASYNC110
             await anyio.sleep(_POLL)
 
     async def _end_attempts(self) -> None:
-        """Cancel the running attempts, and see them recorded. What a claim under way brings is released in the end."""
+        """Cancel the running attempts, and wait for their records. ``leave`` releases runs of a claim under way."""
         self.shutdown.drain()
         for worker in self.workers:
             worker.stop()
@@ -228,7 +228,7 @@ class Runtime:
         await self._recorded(lambda: self.environment.clock.monotonic() < end)
 
     async def _shut(self) -> None:
-        """Tell observers and handles, and close what was opened."""
+        """Tell observers and handles that the scheduler stops, and close what was opened."""
         self._close_workers()
         unfinished = await self._unfinished()
         bus = self.environment.bus
@@ -252,7 +252,7 @@ class Runtime:
         pending = await self.main.store.runs(RunQuery(states=("pending",), limit=1_000_000))
         if pending:
             logger.warning(
-                "%d runs were pending at shutdown and are gone with the memory they were kept in: %s",
+                "%d runs were pending at shutdown and are gone with the store in memory: %s",
                 len(pending), ", ".join(sorted({run.job for run in pending})[:8]),
             )  # fmt: skip
         return len(pending)
@@ -260,7 +260,7 @@ class Runtime:
     # ── the way in from other threads ────────────────────────────────────────────────────────
 
     def from_thread(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Have the call made in the loop, in the caller's context, and wait for its answer.
+        """Make the call in the loop, in the caller's context, and wait for its answer.
 
         Raises:
             SchedulerClosed: the scheduler was closed meanwhile.

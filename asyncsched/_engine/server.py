@@ -1,8 +1,8 @@
-"""What can be seen of the server that a lifespan runs in: under uvicorn, that it is going down.
+"""The server that a lifespan runs in, and whether it is going down: known under uvicorn only.
 
-Uvicorn tells a lifespan of the end only after the last connection has closed. Its signal handler is a
-method of the server, installed before the lifespan starts, so the server can be found. Under any other
-server nothing is seen, and nothing is lost.
+Uvicorn ends a lifespan only after the last connection has closed. Its signal handler is a method of the
+server, installed before the lifespan starts, so the server object can be found. Under any other server,
+the lifespan's end is the only sign.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any
 
 
 class Server:
-    """A server that cannot be seen: it never says that it is going down."""
+    """A server without an exit flag: it never says that it is going down."""
 
     def leaving(self) -> bool:
-        """Whether it has begun to go down: nothing more is to be begun."""
+        """Whether the server has begun to go down, so that no more runs are to be begun."""
         return False
 
 
 class UvicornServer(Server):
-    """Uvicorn's server, asked before each claim."""
+    """Uvicorn's server. The engine reads its exit flag before each claim."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
@@ -31,7 +31,7 @@ class UvicornServer(Server):
 
 
 def current_server() -> Server:
-    """Return the server that the calling lifespan runs in, as far as it can be seen."""
+    """Return the server that the calling lifespan runs in, or one without an exit flag if it cannot be found."""
     try:
         server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How a scheduler is told to go down: by its user, or by its server."""
+"""The signals to go down, from the user or from the server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger("asyncsched.scheduler")
 
 
 class Shutdown:
-    """Whether nothing more is to be begun, and whether running attempts may go on.
+    """Tells whether more runs may be begun, and whether running attempts may go on.
 
     Args:
         server: the server that the lifespan runs in.
@@ -27,23 +27,23 @@ class Shutdown:
         """Whether running attempts are to be cancelled at once."""
 
     def draining(self) -> bool:
-        """Whether nothing more is to be begun."""
+        """Whether no more runs are to be begun."""
         if not self._draining and self._server.leaving():
             logger.info("the server is going down: no more runs are begun")
             self._draining = True
         return self._draining
 
     def drain(self) -> None:
-        """Begin nothing more; running attempts go on."""
+        """Begin no more runs; running attempts go on."""
         self._draining = True
 
     def force(self) -> None:
-        """Wait no longer for running attempts: when closing, cancel them at once."""
+        """Stop waiting for running attempts: while the scheduler closes, cancel them at once."""
         self.forced = True
         if self._wait is not None:
             self._wait.cancel()
 
     def wait(self, seconds: float) -> anyio.CancelScope:
-        """Return a scope for a wait while closing: it ends after so many seconds, and when :meth:`force` is called."""
+        """Return a cancel scope for a wait while closing: it ends after ``seconds``, or when :meth:`force` is called."""
         self._wait = anyio.move_on_after(seconds)
         return self._wait

@@ -1,7 +1,7 @@
-"""Calls at a moment of the loop's time, for parts that have no task of their own to sleep.
+"""Calls at a moment of the loop's time, for parts without a task that could sleep.
 
-One task serves all timers of a worker. It asks no store, so a timeout is served while a claim waits
-for a database that is locked or away.
+One task serves all timers of a worker. It never waits for the store, so a timeout is served while a claim
+waits for a database that is locked or away.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asyncsched.scheduler")
 
 _LONG = 86_400.0
-"""Seconds for which the task sleeps where there is no timer."""
+"""Seconds for which the task sleeps if there is no timer."""
 
 
 class Timer:
-    """One call to make; ``cancel`` makes its entry stale."""
+    """One call at a moment; ``cancel`` makes its entry in the heap stale."""
 
     __slots__ = ("_timers", "call")
 
@@ -32,14 +32,14 @@ class Timer:
         self.call: Callable[[], object] | None = call
 
     def cancel(self) -> None:
-        """Do not make it. Idempotent."""
+        """Cancel the call. Idempotent."""
         if self.call is not None:
             self.call = None
             self._timers.stale += 1
 
 
 class Timers:
-    """A heap of timers whose cancelled entries are dropped when they are met, or when they are many."""
+    """A heap of timers. Cancelled entries are dropped when they come to the top, or when there are many."""
 
     def __init__(self, clock: Clock, sleeper: Sleeper) -> None:
         self._clock = clock
@@ -50,7 +50,7 @@ class Timers:
         self.stale = 0
 
     def at(self, when: float, call: Callable[[], object]) -> Timer:
-        """Have ``call`` called at the loop's time ``when``."""
+        """Call ``call`` at the loop's time ``when``."""
         timer = Timer(self, call)
         heap = self._heap
         heappush(heap, (when, next(self._numbers), timer))
@@ -63,7 +63,7 @@ class Timers:
         return timer
 
     async def serve(self) -> None:
-        """Call what is due, until :meth:`close`. A call that raises is logged, and costs no other timer."""
+        """Make the calls that are due, until :meth:`close`. A call that raises is logged, and stops no other timer."""
         while not self._closing:
             now = self._clock.monotonic()
             self._call_due(now)
@@ -71,7 +71,7 @@ class Timers:
             await self._sleeper.until(now + _LONG if first is None else first)
 
     def close(self) -> None:
-        """End the task that serves the timers; cancelling them stays possible."""
+        """End the task that serves the timers; timers can still be cancelled."""
         self._closing = True
         self._sleeper.wake()
 

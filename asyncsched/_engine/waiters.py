@@ -1,4 +1,4 @@
-"""Handles wait here for changes of their runs, and find what a run raised in this process."""
+"""The waiting handles: they wake at changes of their runs. Here is also the exception that a run raised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ERRORS_KEPT = 256
 
 
 class Waiters:
-    """Wakes the handles that wait for a run. Each asks the store again by itself."""
+    """Wakes the handles that wait for a run. Each handle then queries the store."""
 
     def __init__(self) -> None:
         self._events: dict[int, list[anyio.Event]] = {}
@@ -19,7 +19,7 @@ class Waiters:
         self.closed = False
 
     def wait_for(self, run_id: int) -> tuple[anyio.Event, Callable[[], None]]:
-        """Return an event that is set at the run's next change, and a call that takes the wait back."""
+        """Return an event that is set at the run's next change, and a call that ends the wait."""
         event = anyio.Event()
         self._events.setdefault(run_id, []).append(event)
 
@@ -44,14 +44,14 @@ class Waiters:
                 event.set()
 
     def close(self) -> None:
-        """Wake every handle that still waits: no further change will be told."""
+        """Wake every handle that still waits, because no further change will come."""
         self.closed = True
         for events in self._events.values():
             for event in events:
                 event.set()
         self._events.clear()
 
-    # ── what runs raised ─────────────────────────────────────────────────────────────────────
+    # ── exceptions of runs ───────────────────────────────────────────────────────────────────
 
     def keep_error(self, run_id: int, error: BaseException) -> None:
         """Keep the exception that ended a run, for its handle's ``__cause__``."""
@@ -60,5 +60,5 @@ class Waiters:
             self._errors.popitem(last=False)
 
     def error_of(self, run_id: int) -> BaseException | None:
-        """Return what the run raised, if it ended in this process not too long ago."""
+        """Return the exception of a run, if the run is among the last that failed in this process."""
         return self._errors.get(run_id)

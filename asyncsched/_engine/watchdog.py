@@ -1,8 +1,8 @@
-"""Names the job that blocks the event loop, the milliseconds, and the line it stands at.
+"""The watchdog of the event loop: the log names the job that blocks it, the milliseconds, and the stack.
 
-One daemon thread looks at what the loop's thread does while runs are under way. A loop that waits in
-its selector is left alone, so that looking never wakes it; one that is at work is asked to answer, and
-if it has not after the threshold, its stack says why. With no run under way the thread sleeps.
+One daemon thread samples the loop's thread while runs are under way. A loop that waits in its selector is
+never woken. A loop that executes code is given a callback; if the callback has not run after the threshold,
+samples of the stack show the reason. Without runs, the thread sleeps.
 """
 
 from __future__ import annotations
@@ -14,14 +14,11 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
-from itertools import takewhile
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, cast
-
-import anyio.lowlevel
 
 from asyncsched._backends.base import Port
 from asyncsched._backends.current import current_port
@@ -29,6 +26,7 @@ from asyncsched._core.arguments.functions import unpartial
 from asyncsched._core.context import _current
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.records import RunRecord
+from asyncsched._engine.frames import base_frame, frames_of, lines_of, waits
 
 logger = logging.getLogger("asyncsched.stall")
 
@@ -36,22 +34,21 @@ OnStall = Callable[[str | None, str | None, int, str], object]
 """Called in the loop with the job (or ``None``), the run's id, the milliseconds, and the stack."""
 
 LINGER = 1.0
-"""Seconds that the thread goes on looking after the last run, so that it is rarely woken."""
+"""Seconds for which the thread goes on after the last run, so that it is rarely woken."""
 
 QUIET = 60.0
-"""Seconds between two warnings about code that is no job's."""
+"""Seconds between two warnings about code outside any job."""
 
 STILL_BLOCKED = 10.0
-"""Seconds after which a loop is reported that has not answered yet; it may never."""
-
+"""Seconds after which a loop is reported whose callback has not run yet; it may never run."""
 
 SUSPENDED = 1.0
-"""Seconds for which this thread must not have come to its turn for the process to count as suspended."""
+"""Seconds by which this thread must wake too late for the process to count as suspended."""
 
 
 def _monotonic() -> float:
-    # Not schedule time: this measures how long the machine's own event loop stands still, from outside
-    # it, so the loop's clock (and a virtual one) could not tell.
+    # Not schedule time: the machine's clock measures from outside how long the event loop is blocked. Neither
+    # the loop's clock nor a virtual one shows that.
     return time.monotonic()
 
 
@@ -60,23 +57,23 @@ class _Culprit(NamedTuple):
     run_id: str | None
 
 
-_NOBODY = _Culprit(None, None)
+_UNKNOWN = _Culprit(None, None)
 
 
 class _Samples:
-    """Who was seen at work while the loop did not answer, how often, and where."""
+    """The samples of a blocked loop: how often each job was seen, and its stack."""
 
     def __init__(self) -> None:
         self.seen: Counter[_Culprit] = Counter()
         self.stacks: dict[_Culprit, str] = {}
 
     def verdict(self) -> tuple[_Culprit, str]:
-        """Return whom most of the time goes to. If many had their share, no single one is to blame."""
+        """Return the job that has more than half of the samples, if one has, and the stack of the most frequent one."""
         if not self.seen:
-            return _NOBODY, ""
+            return _UNKNOWN, ""
         culprit, times = self.seen.most_common(1)[0]
         stack = self.stacks.get(culprit, "")
-        return (culprit if times * 2 > self.seen.total() else _NOBODY), stack
+        return (culprit if times * 2 > self.seen.total() else _UNKNOWN), stack
 
 
 class StallWatcher:
@@ -85,8 +82,8 @@ class StallWatcher:
     The scheduler calls ``busy()`` when a run begins in the loop and ``idle()`` when it ends.
 
     Args:
-        threshold: seconds that the loop may be blocked unremarked.
-        enabled: if false, nothing is watched.
+        threshold: seconds that the loop may be blocked without a report.
+        enabled: if false, no thread is started.
         on_stall: called in the loop for each stall that is reported.
         run_in: returns the run whose attempt a frame executes, or ``None`` for any other frame.
 
@@ -115,7 +112,7 @@ class StallWatcher:
         self._quiet_until = -QUIET
 
     def register(self, func: Callable[..., Any], job: str) -> None:
-        """Remember whose code ``func`` is, for where the stack is all there is to go by."""
+        """Remember the job of ``func``, for stacks that show no attempt and no context."""
         code = getattr(unpartial(func), "__code__", None)
         if code is not None:
             self._jobs[code] = job
@@ -136,7 +133,7 @@ class StallWatcher:
             return
         self._port: Port = current_port()
         self._loop_thread = threading.get_ident()
-        self._base = _base_frame(sys._getframe(1), self._port.token)
+        self._base = base_frame(sys._getframe(1), self._port.token)
         self._stopping = self._parked = False
         self._wake.clear()
         self._thread = threading.Thread(target=self._watch, name="asyncsched-stall", daemon=True)
@@ -159,7 +156,7 @@ class StallWatcher:
             now = _monotonic()
             if self.running > 0:
                 busy_at = now
-                if not self._look():
+                if not self._check():
                     return
             elif now - busy_at > LINGER:
                 self._park()
@@ -168,24 +165,25 @@ class StallWatcher:
             if not self._stopping:
                 self._wake.clear()
 
-    def _look(self) -> bool:
-        """Look once at what the loop does. False if the loop is over.
+    def _check(self) -> bool:
+        """Check the loop once. False if the loop is over.
 
-        A look that fails costs that look alone: whatever a frame or a log filter raises, the next blocking
-        job is named.
+        A check that fails ends no other: whatever a frame or a log filter raises, the next blocking job is
+        named.
         """
         try:
-            return self._waits() or self._ask()
+            frame = sys._current_frames().get(self._loop_thread)
+            return waits(frame, self._base) or self._probe()
         except Exception:
-            with suppress(Exception):  # the log itself may be what failed
+            with suppress(Exception):  # the log itself may have failed
                 logger.exception("the stall watcher failed; it goes on")
             return True
 
     def _await(self, event: threading.Event, seconds: float) -> tuple[bool, float]:
-        """Wait for an event; return whether it came, and how long the whole process stood still meanwhile.
+        """Wait for an event; return whether it came, and for how long the whole process was suspended meanwhile.
 
-        That it did shows in this thread: it woke too late, and nothing in the process had worked, as
-        native code does that keeps all threads waiting.
+        After a suspension this thread wakes too late, and the process has used no CPU time. Native code that
+        keeps all threads waiting would have used it.
         """
         began, worked = _monotonic(), time.process_time()
         came = event.wait(seconds)
@@ -197,13 +195,13 @@ class StallWatcher:
 
     def _park(self) -> None:
         self._parked = True
-        # Looked at again only after the flag is up: busy() counts first and looks at the flag then.
+        # Read again after the flag is set, because busy() counts first and reads the flag then.
         if self.running <= 0 and not self._stopping:
             self._wake.wait()
         self._parked = False
 
-    def _ask(self) -> bool:
-        """Ask the loop to answer, and report it if it does not in time. False if the loop is over."""
+    def _probe(self) -> bool:
+        """Give the loop a callback, and report the loop if the callback is late. False if the loop is over."""
         answered = threading.Event()
         answered_at = 0.0
 
@@ -221,7 +219,7 @@ class StallWatcher:
         remind_at = asked_at + STILL_BLOCKED
         while True:
             came, suspended = self._await(answered, self.threshold / 4)
-            asked_at += suspended  # which is nobody's doing
+            asked_at += suspended  # no job is to blame for that time
             remind_at += suspended
             if came:
                 break
@@ -236,37 +234,19 @@ class StallWatcher:
         return True
 
     def _sample(self, samples: _Samples) -> None:
-        """Note where the loop stands. It runs on meanwhile: a frame that has ended may have lost its variables."""
+        """Take a sample. The loop runs on meanwhile, so a frame that has ended may have lost its variables."""
         try:
             self._note(samples)
         except Exception:
             logger.debug("the event loop moved on while its frames were read", exc_info=True)
 
     def _note(self, samples: _Samples) -> None:
-        frames = list(_frames(sys._current_frames().get(self._loop_thread), self._base))
+        frames = list(frames_of(sys._current_frames().get(self._loop_thread), self._base))
         culprit = self._culprit(frames)
         samples.seen[culprit] += 1
         if culprit not in samples.stacks and samples.seen[culprit] > 1:
-            workers = traceback.StackSummary.extract(_lines(frames))
+            workers = traceback.StackSummary.extract(lines_of(frames))
             samples.stacks[culprit] = "".join(traceback.format_list(workers)).rstrip()
-
-    def _waits(self) -> bool:
-        """Return whether the loop waits for something to happen."""
-        frame = sys._current_frames().get(self._loop_thread)
-        if frame is None or frame is self._base:
-            return True
-        inner = frame
-        while frame is not None:
-            name = frame.f_code.co_name
-            if name == "_run_once":  # asyncio: no handle runs above it
-                return inner.f_code.co_name != "_run_once"
-            if name == "unrolled_run":  # trio: the frame above it is a task's, or the I/O manager's
-                return inner.f_code.co_name == "get_events"
-            if name == "_run" and "self" in frame.f_code.co_varnames:
-                return False
-            inner = frame
-            frame = frame.f_back
-        return False
 
     def _culprit(self, frames: list[FrameType]) -> _Culprit:
         if (culprit := self._run_of(frames)) is not None:
@@ -274,13 +254,13 @@ class StallWatcher:
         for frame in reversed(frames):
             if (job := self._jobs.get(frame.f_code)) is not None:
                 return _Culprit(job, None)
-        return _NOBODY
+        return _UNKNOWN
 
     def _run_of(self, frames: list[FrameType]) -> _Culprit | None:
-        """Return the run whose attempt or context the loop is in, as its frames have it at hand."""
+        """Return the run of the attempt or the context that the loop executes, as its frames show it."""
         context: object = None
         for frame in frames:
-            if (run := self._run_in(frame)) is not None:  # the attempt's frame, which every loop has at hand
+            if (run := self._run_in(frame)) is not None:  # the attempt's frame, which every loop shows
                 return _Culprit(run.job, f"{run.id:032x}")
             if frame.f_code.co_name == "_run":
                 context = getattr(frame.f_locals.get("self"), "_context", None)
@@ -335,36 +315,3 @@ class StallWatcher:
 def _culprit_in(context: Context) -> _Culprit | None:
     run = context.get(_current)
     return None if run is None else _Culprit(run.job, run.id)
-
-
-def _frames(frame: FrameType | None, base: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None and frame is not base:
-        yield frame
-        frame = frame.f_back
-
-
-def _lines(frames: list[FrameType]) -> Iterator[tuple[FrameType, int]]:
-    """Yield the user's frames, outermost first: those within the loop's machinery that are not ours."""
-    within = list(takewhile(lambda frame: not _machinery(frame), frames))
-    for frame in reversed([frame for frame in within if not _ours(frame)] or within):
-        yield frame, frame.f_lineno
-
-
-def _machinery(frame: FrameType) -> bool:
-    """Whether the event loop itself stands here."""
-    loop = str(frame.f_globals.get("__name__")).partition(".")[0] in ("asyncio", "trio")
-    return loop and frame.f_code.co_name in ("_run_once", "_run", "unrolled_run")
-
-
-def _ours(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).partition(".")[0] == "asyncsched"
-
-
-def _base_frame(frame: FrameType | None, token: anyio.lowlevel.EventLoopToken) -> FrameType | None:
-    """Return uvloop's frame that is on top while it waits: it has no frames of its own in between."""
-    if not type(token.native_token).__module__.startswith("uvloop"):
-        return None
-    ran = 0x80 | 0x20 | 0x200 | 0x100  # coroutines and generators, async and iterable ones too
-    while frame is not None and frame.f_code.co_flags & ran:
-        frame = frame.f_back
-    return frame

@@ -1,7 +1,7 @@
 """A worker: one store, and the parts that fire its schedules and execute its runs.
 
-The worker conducts. It asks the engine for a turn, hands the claimed runs to the runner, and sleeps
-until the agenda says that something is due. Its parts are made in order, and none knows the worker.
+The worker calls the engine for a turn, hands the claimed runs to the runner, and sleeps until the next due
+time of the agenda. Its parts are made in order, and none of them refers to the worker.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Worker:
     Args:
         store: the ledger.
         environment: the scheduler's shared parts.
-        registry: what the code declares.
+        registry: the declarations of the code.
         jobs: the jobs that can be run here.
-        draining: whether nothing more is to be begun.
+        draining: tells whether no more runs are to be begun.
         strict: whether memory sends arguments and results through JSON, as a durable store would.
 
     """
@@ -92,7 +92,7 @@ class Worker:
     # ── a life ───────────────────────────────────────────────────────────────────────────────
 
     async def open(self) -> None:
-        """Open the store; one that is shared, as one instance among others."""
+        """Open the store; join the other instances if the store is shared."""
         if isinstance(self.timeline, ClusterTimeline):
             await self._open_shared(cast("ClusterStore", self.store), self.timeline)
         else:
@@ -111,7 +111,7 @@ class Worker:
             raise
 
     async def declare(self, declared: Iterable[Declared]) -> None:
-        """Bring the code's schedules into the store."""
+        """Write the code's schedules into the store."""
         if self.membership is not None:
             me = self.membership.me.incarnation
             await self.reconciler.declare(me)
@@ -121,10 +121,10 @@ class Worker:
             for one in declared:
                 await self.store.put_schedule(self.reconciler.new_schedule(one, now), 0, now)
         self.agenda.follow(await self.store.schedules())
-        self.agenda.notify()  # the worker may be asleep already: where tasks begin at once, it was first
+        self.agenda.notify()  # the worker may be asleep already: an eager task begins before this
 
     def begin(self) -> None:
-        """Begin to live among the other instances, if there are any; and to fire and run, if that is the role."""
+        """Begin heartbeats, if the store is shared, and begin to fire and run, if that is the role."""
         if self.membership is not None:
             self.membership.begin()
         if self._environment.settings.works:
@@ -136,7 +136,7 @@ class Worker:
             self._maintenance.begin()
 
     def stop(self) -> None:
-        """Begin nothing more, whatever a claim under way brings. Idempotent."""
+        """Begin no more runs, those of a claim under way included. Idempotent."""
         if self._working:
             self._working = False
             self._environment.capacity.unsubscribe(self.agenda.notify)
@@ -145,7 +145,7 @@ class Worker:
         self._sleeper.wake()
 
     def close(self) -> None:
-        """Stop all parts; outcomes that the store has not taken are tried once more."""
+        """Stop all parts; outcomes that the store has not accepted are sent once more."""
         self.stop()
         self.recorder.last_call()
         self.timers.close()
@@ -155,7 +155,7 @@ class Worker:
             self._maintenance.close()
 
     async def leave(self) -> None:
-        """Let the other instances go on without this one."""
+        """Leave the other instances, if the store is shared."""
         if self.membership is not None:
             await self.membership.leave()
 
@@ -166,7 +166,7 @@ class Worker:
         while not self._closing:
             try:
                 claimed = await self.engine.turn()
-                # An answer that came too late is not begun: another instance does so.
+                # Runs that were claimed too late are left to the other instances.
                 if claimed is not None and not self._closing:
                     self._take(claimed)
             except Exception as error:
@@ -179,25 +179,25 @@ class Worker:
                 await self._sleeper.until(self.engine.wake_at())
 
     def _take(self, claimed: Claimed) -> None:
-        """Start the runs that a claim brought, and pass on what else it did."""
+        """Start the claimed runs, and pass on the cancels and the ends that the claim brought."""
         holder, jobs = self.engine.holder, self._jobs
-        # None of them are, if this instance was declared dead meanwhile.
-        ours = [run for run in claimed.runs if run.holder == holder]
-        for run in ours:
+        # None is still held, if this instance was declared dead meanwhile.
+        held = [run for run in claimed.runs if run.holder == holder]
+        for run in held:
             self._environment.capacity.take(run.executor)
-        self.runner.start((run, jobs[run.job]) for run in ours)
+        self.runner.start((run, jobs[run.job]) for run in held)
         for run_id, why in claimed.cancel_requests:
             self.runner.cancel(run_id, why)
         for run in claimed.dropped:
             self.endings.run_ended(run, jobs[run.job].job if run.job in jobs else None)
 
     async def _back_off(self, error: Exception) -> None:
-        """Go on a little later after a turn that failed, and later still while the store is away."""
+        """Pause after a turn that failed, longer each time while the store is away."""
         away = isinstance(error, (StoreUnavailable, Fenced))
         if not away:
-            logger.error("a turn of the scheduler failed; it goes on in a second", exc_info=error)
+            logger.error("a turn of the scheduler failed; the next one comes in a second", exc_info=error)
         elif not self._failures:
-            logger.warning("nothing is begun while the store does not take it: %s", error)
+            logger.warning("no run is begun while the store accepts no claim: %s", error)
         pause = min(0.1 * 2**self._failures, 2.0) if away else 1.0
         self._failures = min(self._failures + 1, 10)
         self.agenda.notified = True

@@ -1,4 +1,4 @@
-"""The decorators: what the code says of its jobs and schedules."""
+"""The decorators ``interval``, ``cron`` and ``job``, by which the code declares its jobs and schedules."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Declarations(Face):
         kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[Options],
     ) -> Callable[[F], F]:
-        """Run the function every so often, on a grid that never drifts.
+        """Run the function once in every period, on a grid that never drifts.
 
         The grid is anchor + k x period. The anchor is ``start`` (itself due), or the moment the
         schedule was first known, which ``immediate=True`` makes due as well.
@@ -47,7 +47,7 @@ class Declarations(Face):
             jitter: seconds or ``timedelta`` by which a due time is moved at most; the same for a
                 slot on every instance, and never past the next slot.
             id: the schedule's id; the job's name by default.
-            args, kwargs: what the function is called with.
+            args, kwargs: the arguments of the function.
             **options: see :meth:`job`.
 
         Returns:
@@ -86,7 +86,7 @@ class Declarations(Face):
         Args:
             expression: five fields, six with seconds first, or ``@daily`` and the like; crontab(5)
                 with Debian's rule for clock changes: a daily job is neither lost nor doubled.
-            timezone: an IANA name, ``ZoneInfo`` or fixed offset; the scheduler's own by default.
+            timezone: an IANA name, ``ZoneInfo`` or fixed offset; the scheduler's zone by default.
             start, end: aware datetimes; nothing is due before or after.
             jitter, id, args, kwargs, **options: as for :meth:`interval`.
 
@@ -120,24 +120,23 @@ class Declarations(Face):
         """Declare a job, with any trigger or with none: then for ``schedule_once`` and ``add_schedule``.
 
         Args:
-            trigger: an ``Interval``, ``Cron``, ``At``, ``AnyOf``, or an object of yours with
-                ``next(after)``.
+            trigger: an ``Interval``, ``Cron``, ``At``, ``AnyOf``, or any object with ``next(after)``.
             jitter, id, args, kwargs: as for :meth:`interval`.
             **options:
                 name: the job's name; the function's ``__name__`` by default.
                 executor: ``"loop"`` (coroutines), ``"thread"`` (plain functions), ``"process"``, or
-                one of yours; chosen by the kind of function by default.
+                a name of ``Scheduler(executors=…)``; by the kind of function by default.
                 timeout: seconds or ``timedelta`` for each attempt.
                 retry: a ``Retry``; without it there is one attempt.
-                overlap: what happens to a slot while an earlier run of the schedule is live.
-                misfire: a ``Misfire``: what happens to slots that were not met in time.
-                max_running: a number or ``Limit``: how many run at once.
-                rate_limit: ``"10/s"`` or a ``RateLimit``: how many begin in a time.
+                overlap: the rule for a slot that comes while an earlier run of the schedule is live.
+                misfire: a ``Misfire``, the rule for slots that were not met in time.
+                max_running: a number or ``Limit``: the most runs at once.
+                rate_limit: ``"10/s"`` or a ``RateLimit``: the most runs that begin in a given time.
                 priority: from -1000 to 1000; one point is worth a minute of waiting.
                 tags: texts to find runs by.
                 policies: objects with ``wrap(call)``; the first is the outermost.
                 pause_after: failures in a row after which the schedule pauses itself.
-                each_instance: every instance runs it for itself, in its own memory.
+                each_instance: every instance runs the job for itself, with its runs in memory.
                 carry: context variables that travel from ``schedule_once`` into the run, and on into a process
                 if they stand at the top level of a module.
 
@@ -175,7 +174,7 @@ class Declarations(Face):
 def _check_call(
     decorator: Callable[..., Any], example: str, wrong: tuple[object, ...], options: Mapping[str, object]
 ) -> None:
-    """Refuse what a decorator does not take: the bare function, what has no name, and unknown names."""
+    """Refuse wrong arguments of a decorator: the bare function, positional arguments, and unknown names."""
     name = f"@scheduler.{decorator.__name__}"
     if wrong:
         if callable(wrong[0]):
@@ -184,7 +183,7 @@ def _check_call(
     known = sorted({*(decorator.__kwdefaults__ or ()), *Options.__annotations__})
     for option in options:
         if option not in known:
-            from difflib import get_close_matches  # only for this word of help
+            from difflib import get_close_matches  # imported for this hint only
 
             near = get_close_matches(option, known, 1)
             hint = f"did you mean {near[0]}=?" if near else f"it has {', '.join(known)}"

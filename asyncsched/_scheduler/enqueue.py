@@ -1,4 +1,4 @@
-"""One-offs: ``schedule_once`` and its kin."""
+"""One-offs: ``schedule_once``, ``schedule_many``, ``schedule_once_sync``, ``statement`` and ``handle``."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ Ts = TypeVarTuple("Ts")
 
 
 ONE_TURN = 32
-"""How many items of a batch are seen to before others get their turn: about 0.3 ms."""
+"""The items of a batch that are prepared before other tasks get their turn: about 0.3 ms."""
 
 
 class OnceOptions(TypedDict, total=False):
-    """What may be said of one call; :meth:`Enqueue.schedule_once` explains each."""
+    """The options of one call; :meth:`Enqueue.schedule_once` explains each."""
 
     delay: float | timedelta | None
     at: datetime | None
@@ -98,15 +98,15 @@ class Enqueue(Face):
             kwargs: its keyword arguments.
             delay: seconds or ``timedelta`` from now.
             at: aware datetime; past means now.
-            key: makes repeating safe: while a run of the job with this key is live, and ``key_ttl``
-                seconds after its success, that run is returned instead (``handle.created`` is False).
+            key: makes it safe to repeat the call: while a run of the job with this key is live, and ``key_ttl``
+                seconds after its success, the call returns that run (``handle.created`` is False).
             replace: with a ``key``: a pending run takes over this call's time and arguments, which
                 is a debounce.
             priority: overrides the job's.
             tags: added to the job's.
             connection: a database connection or session whose transaction the run becomes part of.
-                Until that has committed, the handle knows no run: all it is asked, ``result`` and
-                ``wait`` too, raises ``UnknownRun``. So it does for ever after a rollback.
+                Until that has committed, the handle finds no run: each of its calls, ``result`` and
+                ``wait`` too, raises ``UnknownRun``. After a rollback they do so for ever.
 
         Returns:
             A handle, before the job has begun.
@@ -145,10 +145,10 @@ class Enqueue(Face):
         return self._handle_of(worker, run, added)
 
     async def _add_in(self, worker: Worker, connection: Any, run: RunRecord) -> RunHandle[Any]:
-        """Put a run into the ledger through the user's own connection."""
+        """Put a run into the ledger through the user's connection."""
         store: Any = worker.store
         count = await _answer(store.add_in(connection, run, worker.timeline.now()))
-        if count != 0:  # a driver that does not know how many says -1
+        if count != 0:  # a driver that does not know the number returns -1
             return RunHandle(self._control(worker), run.id, run, True, uncommitted=True)
         for id, arguments in await _answer(store.key_holder_in(connection, run)):
             conflict = arguments != run.arguments
@@ -157,13 +157,13 @@ class Enqueue(Face):
             if found is not None:
                 worker.agenda.add(found)
                 return self._handle_of(worker, run, Added(found, False, conflict))
-            # The same transaction wrote it before, and nobody else sees it yet.
+            # The same transaction wrote the run before, and no other connection sees it yet.
             run.id = number
             self._handle_of(worker, run, Added(run, False, conflict))
             return RunHandle(self._control(worker), number, run, False, uncommitted=True)
         raise KeyConflict(
             f"job {run.job!r}: the key {shorten(run.key or '')!r} belongs to a run that this transaction does "
-            "not see; try it again in a new one",
+            "not see; try again in a new transaction",
             "",
         )
 
@@ -172,10 +172,10 @@ class Enqueue(Face):
         delay: float | timedelta | None = None, at: datetime | None = None, key: str | None = None,
         key_ttl: float | timedelta = 0, priority: int | None = None, tags: Sequence[str] = (),
     ) -> tuple[str, tuple[Any, ...]]:  # fmt: skip
-        """Return the one INSERT that schedules a run, to execute in a transaction of your own.
+        """Return the one INSERT that schedules a run, to execute in a transaction of your app.
 
-        The run exists exactly if that transaction commits. Executed twice it changes nothing; with a
-        ``key`` that another live run holds, it inserts nothing.
+        The run exists exactly if that transaction commits. A second execution changes nothing; with a
+        ``key`` that another live run holds, the statement inserts nothing.
 
         Returns:
             The SQL and its parameters, as ``sqlite3`` or psycopg take them.
@@ -205,13 +205,13 @@ class Enqueue(Face):
     ) -> list[RunHandle[Any]]:
         """Schedule many one-offs at once.
 
-        Up to 100 are one transaction. More are written in several, in order, so that nothing else
-        waits for them: if the call is cancelled in between, or the store fails, the first of them
-        exist. With a ``key`` on each, repeating the call is safe.
+        Up to 100 are one transaction. More are written in several, in order, so that no other write
+        waits for all of them: if the call is cancelled in between, or the store fails, the first of them
+        exist. With a ``key`` on each, the call can be repeated safely.
 
         Args:
             items: ``Once`` values; all are checked before the first is written.
-            over: a stretch of time to spread those over that have no time of their own, evenly.
+            over: a stretch of time, over which the items without ``delay`` and ``at`` are spread evenly.
 
         Returns:
             One handle for each item, in order.
@@ -245,7 +245,7 @@ class Enqueue(Face):
         try:
             added = await worker.store.add(runs, now)
         finally:
-            for run in first.values():  # it may be there, even if the others are not
+            for run in first.values():  # the first may be in the store, even if the others are not
                 worker.agenda.add(run)
         return await in_turns(
             lambda number: self._handle_of(worker, runs[number], added[number]), range(len(runs)), ONE_TURN
@@ -257,7 +257,7 @@ class Enqueue(Face):
         job = self._job_for(item.func, running)
         if job.each_instance:
             raise ConfigurationError(
-                f"job {job.name!r} is each_instance, and kept apart; schedule it by schedule_once"
+                f"job {job.name!r} is each_instance, and its runs are kept apart; schedule it by schedule_once"
             )
         return self._make_run(running.main, job, item, now)
 
@@ -294,7 +294,7 @@ class Enqueue(Face):
     def schedule_once_sync(
         self, func: Any, *args: object, kwargs: Any = None, **options: Unpack[OnceOptions]
     ) -> RunHandle[Any]:
-        """Do what :meth:`schedule_once` does, from a sync handler or any other thread; it blocks briefly.
+        """Call :meth:`schedule_once` from a sync handler or any other thread; the call blocks briefly.
 
         Raises:
             SchedulerStateError: called in the event loop's own thread; use ``await schedule_once``.
@@ -312,7 +312,7 @@ class Enqueue(Face):
         """Return the handle of a run by its id, from whichever instance it was scheduled.
 
         Raises:
-            UnknownRun: the text cannot be a run's id. Whether there is such a run shows at its use.
+            UnknownRun: the text cannot be a run's id. Whether there is such a run shows when the handle is used.
 
         """
         return RunHandle(self._control(self._running().main), run_number(run_id))

@@ -1,4 +1,4 @@
-"""Why did it not run? Every due time has an answer."""
+"""The explanation of a due time: how it ended, and why it got no run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def explain_slot(
     if at > here:
         return _ahead(record, at)
     for stretch in await store.stretches(record.id, at, at):
-        # Of the slots that an earlier trigger lost only the outermost are still known as such.
+        # Of the slots of an earlier trigger in a stretch, only the first and the last are still known as slots.
         if _is_slot(record, at) or (at < record.edition_since and at in (stretch.first, stretch.last)):
             return _lost(record, at, stretch)
     if at < _first_known(record):
@@ -55,7 +55,7 @@ def _next(record: ScheduleRecord, after: Instant) -> Instant | None:
 
 
 def _first_known(record: ScheduleRecord) -> Instant:
-    """Return when the schedule was first known: on its own timeline, while it has its first trigger."""
+    """Return when the schedule was first known, on its timeline while it has its first trigger."""
     return record.anchor if record.edition == 1 else record.created_at
 
 
@@ -66,7 +66,7 @@ def _ahead(record: ScheduleRecord, at: Instant) -> Explanation:
 
 
 def _owed(record: ScheduleRecord, at: Instant) -> Explanation:
-    """Explain a slot that has come, and that nothing has been decided about."""
+    """Explain a slot that has come, and that the engine has not decided about."""
     if record.paused:
         return _said(record, at, "paused", f"it got no run: {_pause(record)}")
     if record.next_due is not None and record.next_slot == at and record.next_due > at:

@@ -1,4 +1,4 @@
-"""What the five parts of a scheduler's face share: the registry, the running parts, and look-ups by id."""
+"""The base of the five parts of a scheduler's face: the registry, the running parts, and queries by id."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _STATES = ("pending", "running", *sorted(FINAL_STATES))
 EVERYTHING = 1_000_000
-"""More rows than any question asks for."""
+"""The limit of a query that has none: more rows than there are."""
 
 
 class Running(Protocol):
@@ -54,7 +54,7 @@ class Face:
 
     Args:
         registry: the jobs and declared schedules.
-        timezone: of cron expressions that name none.
+        timezone: the zone of cron expressions without one.
 
     """
 
@@ -62,18 +62,18 @@ class Face:
         self._registry = registry
         self._timezone = to_zone(timezone)
         self._open = False
-        self._controls: dict[Worker, RunControl] = {}  # made for the first handle of each worker
+        self._controls: dict[Worker, RunControl] = {}  # each made for the first handle of its worker
 
     def _running(self) -> Running:
         """Return the running parts.
 
         Raises:
-            SchedulerStateError: there are none.
+            SchedulerStateError: the scheduler is not running.
 
         """
         raise NotImplementedError
 
-    # ── look-ups ─────────────────────────────────────────────────────────────────────────────
+    # ── queries by id ────────────────────────────────────────────────────────────────────────
 
     async def _schedule(self, id: str) -> ScheduleRecord:
         store = self._running().main.store
@@ -136,10 +136,10 @@ class Face:
         return control
 
     def _handle_of(self, worker: Worker, run: RunRecord, added: Added) -> RunHandle[Any]:
-        """Return the handle of what the ledger has for ``run``.
+        """Return the handle of the run that the ledger has for ``run``.
 
         Raises:
-            KeyConflict: that is a run with other arguments.
+            KeyConflict: that run has other arguments.
 
         """
         stands = added.run
@@ -151,18 +151,18 @@ class Face:
 
 
 def here(record: ScheduleRecord, now: Now) -> Instant:
-    """Return the present moment on a schedule's own timeline."""
+    """Return the present moment on the timeline of a schedule."""
     return now.steady if record.steady else now.wall
 
 
 def check_texts(**given: object) -> None:
-    """Refuse texts that no store can hold, naming the argument."""
+    """Refuse texts that no store can hold; the error names the argument."""
     for name, value in given.items():
         check_text(value, name)
 
 
 def states_of(state: str | Collection[str]) -> tuple[str, ...]:
-    """Return the states as a tuple, each one that there is."""
+    """Return the states as a tuple; refuse words that are no state."""
     states = (state,) if isinstance(state, str) else tuple(state)
     for one in states:
         check_choice(one, "state", _STATES)

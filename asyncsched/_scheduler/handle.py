@@ -1,4 +1,4 @@
-"""What ``schedule_once`` gives back: a typed, awaitable, cancellable handle."""
+"""The handle that ``schedule_once`` returns: typed, awaitable, cancellable."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _PAUSE = 0.25
-"""Seconds between two looks at a store that does not answer."""
+"""Seconds between two queries to a store that does not answer."""
 
 _UNCOMMITTED = (
-    "it was put into a transaction of your own, which has not committed (yet); ask after the commit, and after "
-    "a rollback not at all"
+    "it was put into a transaction of your own, which has not committed (yet); use the handle after the commit, "
+    "and not after a rollback"
 )
 
 _FAILURES: dict[str, type[RunFailed]] = {"cancelled": RunCancelled, "timed_out": RunTimedOut, "lost": RunLost}
 
 
 class RunControl:
-    """Looks after single runs of one worker, for their handles.
+    """Queries, cancels and moves single runs of one worker, for their handles.
 
     Args:
-        worker: whose store has the runs.
+        worker: the worker whose store has the runs.
         waiters: wakes handles at changes of their runs.
-        registry: finds the job of a run.
+        registry: has the jobs of the runs.
 
     """
 
@@ -79,10 +79,10 @@ class RunControl:
         return await self._answer(run_of_id(self._worker.store, run_id))
 
     async def cancel(self, run_id: int, why: str) -> RunRecord | None:
-        """End a pending run, or have its holder cancel it. Returns the run, or ``None``."""
+        """End a pending run, or ask its holder to cancel it. Returns the run, or ``None``."""
         before = await self.query(run_id)
         if before is None:
-            return None  # nor would a write find it, which may have to wait for a user's transaction
+            return None  # a write would not find it either, and might wait for a user's transaction
         worker = self._worker
         lived, now = before.live, worker.timeline.now()
         record = await self._answer(worker.store.cancel(run_id, why, now))
@@ -94,7 +94,7 @@ class RunControl:
             and record.finished_at == now.wall
             and run_id not in worker.runner.known()
         ):
-            worker.endings.run_ended(record, self.job_of(record.job))  # ended here: else its holder tells
+            worker.endings.run_ended(record, self.job_of(record.job))  # it ended here, not at its holder
         return record
 
     async def move(self, run_id: int, due: Instant, steady: bool) -> RunRecord | None:
@@ -117,7 +117,7 @@ class RunControl:
         return due_time(delay, at, self._worker.timeline.now())
 
     async def _answer(self, answer: Awaitable[RunRecord | None]) -> RunRecord | None:
-        """Return the store's answer, or say that it was closed with the scheduler."""
+        """Return the store's answer; raise ``SchedulerClosed`` if the store was closed with the scheduler."""
         try:
             return await answer
         except StoreUnavailable:
@@ -130,15 +130,15 @@ class RunControl:
             return SchedulerClosed("the scheduler has been closed, and its runs ended with it")
         return SchedulerClosed(
             "the scheduler has been closed, and its store with it; the run is kept there: when a scheduler runs "
-            "again, ask by its handle(run_id)"
+            "again, use its handle(run_id)"
         )
 
 
 class RunHandle(Generic[T_co]):
-    """One run, from wherever it was scheduled.
+    """One run, scheduled by this instance or by another one.
 
     Attributes:
-        created: whether this call made the run; False where a ``key`` found one that was there.
+        created: whether this call made the run; False if its ``key`` found an earlier run.
 
     """
 
@@ -151,7 +151,7 @@ class RunHandle(Generic[T_co]):
         self._control = control
         self._id = run_id
         self._record = record
-        self._uncommitted = uncommitted  # in a transaction of the user's own: it is not there yet
+        self._uncommitted = uncommitted  # the run is in a user's transaction that has not committed yet
         self.created = created
 
     @property
@@ -159,7 +159,7 @@ class RunHandle(Generic[T_co]):
         """The run's id: 32 hexadecimal digits, in order of time."""
         return run_id_text(self._id)
 
-    async def _look(self) -> RunRecord:
+    async def _query(self) -> RunRecord:
         found = await self._control.query(self._id)
         if found is not None:
             self._record, self._uncommitted = found, False
@@ -167,11 +167,11 @@ class RunHandle(Generic[T_co]):
             raise self._unknown()
         return self._record
 
-    async def _query_on(self) -> RunRecord:
-        """Look, however long the store is away: who waits for a run is not to fall with every outage."""
+    async def _query_patiently(self) -> RunRecord:
+        """Return the run, however long the store is away: an outage must not end a wait for a run."""
         while True:
             try:
-                return await self._look()
+                return await self._query()
             except StoreUnavailable:
                 await anyio.sleep(_PAUSE)
 
@@ -184,10 +184,10 @@ class RunHandle(Generic[T_co]):
             raise ConfigurationError(f"timeout must not be negative, not {timeout}")
         with anyio.move_on_after(seconds):
             while True:
-                # First the ear, then the eye: what happens in between is heard.
+                # Subscribe first, then query, so that no change in between is missed.
                 changed, leave = self._control.watch(self._id)
                 try:
-                    record = await self._query_on()
+                    record = await self._query_patiently()
                     if not record.live:
                         return record
                     if self._control.closed():
@@ -207,20 +207,20 @@ class RunHandle(Generic[T_co]):
             UnknownRun: it has been pruned, or the transaction that it is part of has not committed.
 
         """
-        record = await self._look()
+        record = await self._query()
         return run_view(record, self._control.job_of(record.job))
 
     async def wait(self, timeout: float | timedelta | None = None) -> Run:
-        """Wait until the run has its outcome, and return it; a failure does not raise.
+        """Wait until the run has its outcome, and return the run; a failure does not raise.
 
-        An outage of the store is waited out, too.
+        An outage of the store does not end the wait.
 
         Args:
             timeout: seconds or ``timedelta``.
 
         Raises:
-            TimeoutError: it has none yet; the run is not touched by that.
-            UnknownRun: as :meth:`status`; not committed is said at once, it is not waited for.
+            TimeoutError: the run has no outcome yet; it goes on.
+            UnknownRun: as :meth:`status`; for a run that is not committed it is raised at once.
             SchedulerClosed: the scheduler was closed before.
 
         """
@@ -228,18 +228,18 @@ class RunHandle(Generic[T_co]):
         return run_view(record, self._control.job_of(record.job))
 
     async def result(self, timeout: float | timedelta | None = None) -> T_co:
-        """Return what the job returned.
+        """Wait until the run has its outcome, and return the value that the job returned.
 
-        An outage of the store is waited out, too.
+        An outage of the store does not end the wait.
 
         Args:
-            timeout: seconds or ``timedelta`` to wait for it.
+            timeout: seconds or ``timedelta`` to wait.
 
         Raises:
-            RunFailed: it ended otherwise; the subclass says how, and ``__cause__`` is the original
-                exception where the job ran in this process.
-            TimeoutError: it has not ended yet; the run is not touched by that.
-            UnknownRun: as :meth:`status`; not committed is said at once, it is not waited for.
+            RunFailed: the run ended without success; the subclass says how, and ``__cause__`` is the original
+                exception if the job ran in this process.
+            TimeoutError: the run has no outcome yet; it goes on.
+            UnknownRun: as :meth:`status`; for a run that is not committed it is raised at once.
             SchedulerClosed: the scheduler was closed before.
 
         """
@@ -250,10 +250,10 @@ class RunHandle(Generic[T_co]):
         raise failure_of(record) from self._control.error_of(self._id)
 
     async def cancel(self) -> bool:
-        """Cancel the run, and wait until it has ended. A pending one never begins.
+        """Cancel the run, and wait until it has ended. A pending run never begins.
 
         Returns:
-            Whether it ended as cancelled; False if it had ended otherwise before, or was about to.
+            Whether the run ended as cancelled; False if it ended otherwise before the cancel took effect.
 
         """
         record = await self._control.cancel(self._id, "cancelled")
@@ -270,15 +270,15 @@ class RunHandle(Generic[T_co]):
             at: aware datetime; past means now.
 
         Raises:
-            NotCancellable: it has begun, or ended.
-            UnknownRun: there is none of that id, or it has been pruned.
+            NotCancellable: the run has begun, or ended.
+            UnknownRun: there is no run of that id, or it has been pruned.
             ArgumentError: neither ``delay`` nor ``at`` was given, or both.
 
         """
         if delay is None and at is None:
             raise ArgumentError("reschedule: give delay= or at=")
         if self._uncommitted:
-            await self._look()  # a write would wait for the end of that transaction
+            await self._query()  # a write would wait for the end of that transaction
         record = await self._control.move(self._id, *self._control.due_time(delay, at))
         if record is None:
             raise self._unknown()
@@ -291,7 +291,7 @@ class RunHandle(Generic[T_co]):
         while True:
             changed, leave = self._control.watch(self._id)
             try:
-                record = await self._query_on()
+                record = await self._query_patiently()
                 progress, over = record.progress, not record.live or self._control.closed()
                 if progress is not None and progress != last:
                     last = progress
@@ -307,7 +307,7 @@ class RunHandle(Generic[T_co]):
 
 
 def failure_of(record: RunRecord) -> RunFailed:
-    """Return the exception that tells how a run ended."""
+    """Return the exception for a run that ended without success."""
     kind: Any = _FAILURES.get(record.state, RunFailed)
     outcome = Outcome(record.state, record.why)  # type: ignore[arg-type]  # rows hold the words as text
     error = record.error

@@ -1,4 +1,4 @@
-"""One-offs as values: what is asked for, and the run that it becomes."""
+"""One-offs as values: the call, and the run that is made of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Once(NamedTuple):
-    """One item of ``schedule_many``: what ``schedule_once`` takes, as a value."""
+    """One item of ``schedule_many``: the arguments of ``schedule_once`` as a value."""
 
     func: Callable[..., Any] | str
     args: tuple[Any, ...] = ()
@@ -35,23 +35,23 @@ class Once(NamedTuple):
 
     @property
     def timeless(self) -> bool:
-        """Whether it is due at once."""
+        """Whether the item is due at once."""
         return self.delay is None and self.at is None
 
 
 def make_run(once: Once, job: Job, run_id: int, now: Now, *, as_json: bool) -> RunRecord:
-    """Return a run that is to be added, everything about it checked.
+    """Return a run that is to be added, with all its arguments checked.
 
     Args:
         once: the call.
-        job: what it runs.
+        job: the job of the run.
         run_id: the run's id.
         now: the moment.
         as_json: whether the arguments are kept as JSON.
 
     Raises:
-        ArgumentError: the arguments do not fit, or one of the others is of no use.
-        ConfigurationError: a time or a number is wrong. Both name the job.
+        ArgumentError: the function does not take the arguments, or an option is of no use with the others.
+        ConfigurationError: a time or a number is wrong. Both errors name the job.
 
     """
     signature = job.signature
@@ -59,7 +59,7 @@ def make_run(once: Once, job: Job, run_id: int, now: Now, *, as_json: bool) -> R
     permits = job.permits(call) if job.limits else ()
     if once.key is not None or once.key_ttl:
         _check_key(job, once.key, once.key_ttl)
-        call = signature.canonical(call)  # f(1) is f(x=1)
+        call = signature.canonical(call)  # so that f(1) and f(x=1) are equal
     due, steady = (now.steady, True) if once.timeless else _due(job, once, now)
     run = RunRecord(
         run_id,
@@ -116,7 +116,7 @@ def conflict(stands: RunRecord) -> KeyConflict:
 
 
 def put_off(run: RunRecord, micros: int) -> None:
-    """Move a run that has not been added yet by so much."""
+    """Move the due time of a run that has not been added yet."""
     run.due += micros
     run.rank += micros
     run.ready_at = run.due
@@ -135,7 +135,7 @@ def _priority(job: Job, priority: int) -> int:
 
 def _check_key(job: Job, key: object, key_ttl: Any) -> None:
     if key is None:
-        raise ArgumentError(f"job {job.name!r}: key_ttl needs a key=, which it keeps for so long")
+        raise ArgumentError(f"job {job.name!r}: key_ttl needs a key=, which is kept for so long")
     if not isinstance(key, str) or not 0 < len(key) <= 500:
         raise ArgumentError(
             f"job {job.name!r}: key must be a text of 1 to 500 characters, not {safe_repr(key)}"

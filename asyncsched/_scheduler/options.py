@@ -1,4 +1,4 @@
-"""Every option of a job and a schedule, checked as it is given; the errors name job and option."""
+"""The options of jobs and schedules, checked when they are given; the errors name the job and the option."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from asyncsched.policies import Limit, RateLimit, Retry
 
 
 class Options(TypedDict, total=False):
-    """What may be said of a job; the same for every decorator."""
+    """The options of a job; the same for every decorator."""
 
     name: str
     executor: str
@@ -75,12 +75,12 @@ def job_of(
 
 
 def check_name(value: object, what: str) -> str:
-    """Return the value if something can be called by it."""
+    """Return the value if it can be a name."""
     if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
         raise ConfigurationError(
             f"{what} must be a printable text of 1 to 200 characters, not {safe_repr(value)}"
         )
-    return str.__str__(value)  # a plain one: that of a StrEnum's member would be written in two ways
+    return str.__str__(value)  # a plain str: a member of a StrEnum would be written in two ways
 
 
 def jitter_of(jitter: float | timedelta | None, what: str) -> int:
@@ -170,7 +170,7 @@ def _limits(options: Mapping[str, Any], what: str, signature: Signature) -> tupl
         if rule.by is not None and rule.by not in signature.signature.parameters:
             known = ", ".join(signature.signature.parameters) or "none"
             raise ConfigurationError(
-                f"{what}: {type(rule).__name__}: by={safe_repr(rule.by)} is no parameter of it; it has {known}"
+                f"{what}: {type(rule).__name__}: by={safe_repr(rule.by)} is no parameter of the job; it has {known}"
             )
     return tuple(rules)
 

@@ -1,4 +1,4 @@
-"""Looking at what is there: schedules, runs, slots past and to come."""
+"""Queries: the present schedules, runs and instances, and the slots past and to come."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ logger = logging.getLogger("asyncsched.scheduler")
 
 
 _ONE_TURN = 16
-"""How many views are made before others get their turn: about 0.3 ms."""
+"""The views that are made before other tasks get their turn: about 0.3 ms."""
 
 
 class Queries(Face):
     """The part of a scheduler that answers questions."""
 
     async def schedules(self, *, job: str | None = None, paused: bool | None = None) -> list[Schedule]:
-        """Return the schedules of the cluster, by id; those of ``each_instance`` jobs are not among them."""
+        """Return the schedules of the cluster, in order of id; those of ``each_instance`` jobs are not among them."""
         store = self._running().main.store
         matching = [
             record
@@ -52,14 +52,14 @@ class Queries(Face):
         """Return one schedule.
 
         Raises:
-            UnknownSchedule: there is none of that id.
+            UnknownSchedule: there is no schedule of that id.
 
         """
         record = await self._schedule(id)
         return schedule_view(record, self._registry.jobs.get(record.job))
 
     async def paused_jobs(self) -> dict[str, Pause]:
-        """Return the jobs that are paused as such, with why, by whom and since when."""
+        """Return the paused jobs, each with the note, the author and the time of its pause."""
         paused = await self._running().main.store.paused_jobs()
         return {
             job: Pause(pause.note, pause.by, to_datetime(pause.since))
@@ -76,11 +76,11 @@ class Queries(Face):
         Args:
             state: one state or several.
             start, end: bounds on the due time, aware, both included.
-            limit: how many at most.
-            before: only the runs that come after the one of this id, to page on.
+            limit: the most runs to return.
+            before: the id of a run; only runs that come after it in this order are returned, to page on.
 
         Raises:
-            UnknownRun: ``before`` is no run that is known.
+            UnknownRun: there is no run of the id ``before``.
 
         """
         check_texts(job=job, schedule=schedule, origin=origin, key=key, tag=tag)
@@ -94,7 +94,7 @@ class Queries(Face):
         return await self._views(store, run_view, await store.runs(query))
 
     async def _views(self, store: Store, view: Callable[[R, Job | None], V], records: Sequence[R]) -> list[V]:
-        # Those in memory are alive: of them, a list shows one moment.
+        # Records in memory may change while other tasks run: a list of them is made in one turn.
         most = _ONE_TURN if store.durable else EVERYTHING
         return await in_turns(lambda one: view(one, self._registry.jobs.get(one.job)), records, most)
 
@@ -106,7 +106,7 @@ class Queries(Face):
         """Return one run.
 
         Raises:
-            UnknownRun: there is none of that id, or it has been pruned.
+            UnknownRun: there is no run of that id, or it has been pruned.
 
         """
         record = await self._run_record(id)
@@ -115,7 +115,7 @@ class Queries(Face):
     async def instances(self) -> list[Instance]:
         """Return the living instances of the cluster, oldest first; in memory there are none.
 
-        One that has crashed is among them until another has declared it dead.
+        An instance that has crashed is among them until another has declared it dead.
         """
         store = self._running().main.store
         if not store.durable:
@@ -124,9 +124,9 @@ class Queries(Face):
         return [instance_view(record) for record in await store.instances()]
 
     def health(self) -> Health:
-        """Return how this scheduler and its store are.
+        """Return the health of this scheduler and its store.
 
-        It asks nobody, so it answers at once, in an outage too: for a health check of the app.
+        The call does not query the store, so it answers at once, in an outage too: for a health check of the app.
 
         Example:
             >>> scheduler.health().ok
@@ -148,7 +148,7 @@ class Queries(Face):
         Args:
             state: one of those states, or several.
             since: only those that ended within this time.
-            limit: how many at most.
+            limit: the most runs to return.
 
         """
         check_int(limit, "limit", 1, EVERYTHING)
@@ -157,10 +157,10 @@ class Queries(Face):
         return await self._views(store, run_view, letters)
 
     async def explain(self, schedule: str, at: datetime) -> Explanation:
-        """Return what became of a due time, and why.
+        """Explain one due time: how it ended, and why.
 
         Args:
-            at: the slot, aware; any other moment is explained as being none.
+            at: the slot, aware; for any other moment, the answer is that it is no slot.
 
         Raises:
             UnknownSchedule: there is no such schedule.
@@ -174,10 +174,10 @@ class Queries(Face):
     async def timeline(self, start: datetime, end: datetime, *, limit: int = 1000) -> list[Coming]:
         """Return the slots between two aware moments, in order, with notes where the clock changes.
 
-        A trigger of your own that raises hides no other's slots: the last of its schedule has a ``fault``.
+        A user's trigger that raises hides no other slots: the last entry of its schedule has a ``fault``.
 
         Args:
-            limit: how many at most; the earliest are kept.
+            limit: the most slots to return; the earliest are kept.
 
         """
         first, last = to_instant(start, "start"), to_instant(end, "end")
@@ -196,7 +196,7 @@ class Queries(Face):
 def _coming(
     record: ScheduleRecord, first: Instant, last: Instant, limit: int
 ) -> list[tuple[Instant, Coming]]:
-    """Return a schedule's slots, and behind them the fault of a trigger that raises."""
+    """Return the slots of a schedule, and after them the fault if its trigger raises."""
     slots: list[Instant] = []
     notes: dict[Instant, str] = {}
     fault = ""

@@ -1,4 +1,4 @@
-"""What the code declares: jobs by name, schedules by id."""
+"""The registry of the declarations in the code: jobs by name, schedules by id."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Registry:
     def __init__(self, executors: dict[str, Executor]) -> None:
         self.executors = executors
         self._functions: dict[Any, Job] = {}
-        self._adopted: dict[str, int] = {}  # nobody declared them: how many live runs they have,
-        self._unused: dict[str, None] = {}  # which have none, longest first,
-        self._numbers: dict[str, int] = {}  # and the last number a name was given
+        self._adopted: dict[str, int] = {}  # jobs that were not declared, with the number of their live runs
+        self._unused: dict[str, None] = {}  # adopted jobs without a live run, longest first
+        self._numbers: dict[str, int] = {}  # the last number of an adopted name
         self._bare: set[str] = set()  # jobs declared without options: a stacked decorator may give them
         self.jobs: dict[str, Job] = {}
         self.schedules: dict[str, Declared] = {}
@@ -45,7 +45,7 @@ class Registry:
         """Return the job of this name or function.
 
         Raises:
-            UnknownJob: there is none; what is near is named.
+            UnknownJob: there is none; the error lists the declared jobs.
 
         """
         job = self.find(func)
@@ -56,8 +56,8 @@ class Registry:
             if not isinstance(func, str) and name in self.jobs:
                 raise UnknownJob(
                     name,
-                    f"the one declared here is another function ({_where(self.jobs[name].func)}) than this "
-                    f"({_where(func)}), which may be another scheduler's; give that one, or the name {name!r}",
+                    f"the job declared here has another function ({_where(self.jobs[name].func)}) than this "
+                    f"({_where(func)}), which may be another scheduler's; give that function, or the name {name!r}",
                 )
             raise UnknownJob(name, f"declare it with @scheduler.job(); declared are: {shorten(known, 200)}")
         return job
@@ -104,12 +104,12 @@ class Registry:
         try:
             self._functions[job.func] = job
         except TypeError:
-            pass  # unhashable: found by identity
+            pass  # an unhashable function is found by identity
 
     def adopt(self, func: Callable[..., Any], forget: Callable[[str], None]) -> Job:
-        """Return the job of a function that nobody declared, as memory allows; it gets a free name.
+        """Return the job of a function that was not declared, as memory allows; the job gets a free name.
 
-        Closures and partials made for each request would fill the memory: of the adopted jobs that
+        Closures and partials made for each request would fill the memory. Of the adopted jobs that
         no run needs any more, the last thousand stay, so that their dead letters can be run again.
 
         Args:
@@ -134,7 +134,7 @@ class Registry:
         return job
 
     def restart(self) -> None:
-        """Hear that runs of an earlier life are gone with the memory they were kept in."""
+        """Reset the counts of live runs: those of an earlier start are gone with the store in memory."""
         for name in self._adopted:
             self._adopted[name] = 0
             self._unused[name] = None
@@ -145,11 +145,11 @@ class Registry:
         try:
             self._functions.pop(job.func, None)
         except TypeError:
-            pass  # unhashable: it was never there
+            pass  # an unhashable function is not in the dictionary
         forget(name)
 
     def in_use(self, name: str) -> None:
-        """Count a run of a job, so that it is not dropped; declared ones never are."""
+        """Count a run of a job, so that the job is not dropped; a declared job never is."""
         if name in self._adopted:
             self._adopted[name] += 1
             self._unused.pop(name, None)
@@ -169,7 +169,7 @@ class Registry:
 
         """
         if name == "process" and name not in self.executors:
-            # Made when the first job names it: it brings subprocess and pickle along.
+            # Made when the first job names it, because its modules import subprocess and pickle.
             from asyncsched.executors.process.executor import ProcessExecutor
 
             self.executors["process"] = ProcessExecutor()

@@ -1,4 +1,4 @@
-"""Runs made, ended and made again by hand."""
+"""Runs that people make, cancel and repeat: ``run_now``, ``backfill``, ``cancel_many`` and ``requeue``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Runs(Face):
                 rule is ``allow``.
 
         Raises:
-            UnknownSchedule: there is none of that id.
+            UnknownSchedule: there is no schedule of that id.
             SchedulerStateError: a run is live, and ``respect_overlap`` was given.
 
         """
@@ -58,18 +58,18 @@ class Runs(Face):
     ) -> int:
         """Run the job once for each past slot between two aware moments, oldest first.
 
-        What the slots' own records say is not changed by it.
+        The records of the slots themselves do not change.
 
         Args:
-            start, end: both included; what lies ahead of now is left out.
-            only_missed: leave out slots that have a run of their own, or a backfilled one.
-            dry_run: only count.
+            start, end: both included; slots ahead of now are left out.
+            only_missed: leave out slots that have a run already, the schedule's or a backfilled one.
+            dry_run: count the runs without making them.
 
         Returns:
-            How many runs were made, or would be.
+            The number of runs that were made, or would be.
 
         Raises:
-            UnknownSchedule: there is none of that id.
+            UnknownSchedule: there is no schedule of that id.
             ConfigurationError: ``end`` lies before ``start``, or there are more than 10,000 slots:
                 take a shorter stretch.
 
@@ -120,7 +120,7 @@ class Runs(Face):
             state: ``pending``, ``running`` or both.
 
         Returns:
-            How many were pending and are cancelled, or are running and were asked to end.
+            The number of pending runs that were cancelled, and of running ones that were asked to end.
 
         """
         if job is None and schedule is None and tag is None:
@@ -132,7 +132,7 @@ class Runs(Face):
         states = states_of(state)
         if not set(states) <= set(_LIVE):
             raise ConfigurationError(
-                "cancel_many: state is 'pending', 'running' or both; what has ended stays"
+                "cancel_many: state is 'pending', 'running' or both; a run that has ended stays as it is"
             )
         query = RunQuery(job=job, schedule=schedule, tag=tag, states=states, limit=EVERYTHING)
         found = await worker.store.runs(query)
@@ -149,17 +149,17 @@ class Runs(Face):
         """Run dead letters again: one by its id, or all that match. Each becomes a new run.
 
         Args:
-            run_id: one that failed, timed out, was lost or was cancelled.
-            job, schedule, tag, state, since: as for :meth:`dead_letters`; at least one is given
-                where there is no ``run_id``.
-            args, kwargs: of a single run: arguments in place of those that it had; the others stay.
+            run_id: the id of a run that failed, timed out, was lost or was cancelled.
+            job, schedule, tag, state, since: as for :meth:`dead_letters`; without a ``run_id``,
+                at least one is needed.
+            args, kwargs: for a single run, arguments in place of those that it had; the others stay.
 
         Returns:
             The handles of the new runs, the newest letter's first.
 
         Raises:
-            UnknownRun: there is none of that id.
-            NotCancellable: it has not ended, or ended well.
+            UnknownRun: there is no run of that id.
+            NotCancellable: the run has not ended, or succeeded.
             ArgumentError: the function does not take the arguments (any more).
 
         """
@@ -200,7 +200,7 @@ class Runs(Face):
     def _made(
         self, worker: Worker, record: ScheduleRecord, job: Job, origin: str, slot: Instant | None
     ) -> RunRecord:
-        """Return a run of a schedule's job that is none of its own."""
+        """Return a run of a schedule's job with another origin than the schedule."""
         now = worker.timeline.now()
         return RunRecord(
             worker.ids.next(now.wall), job.name, now.steady, executor=job.executor, schedule=record.id,

@@ -1,4 +1,4 @@
-"""The face: registers, schedules, inspects; opens and closes the rest."""
+"""The class ``Scheduler``: the five parts of the face in one, and the start and the end of the running parts."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from asyncsched.abc import Clock, Executor, Store
 from asyncsched.executors.loop import LoopExecutor
 from asyncsched.executors.thread import ThreadExecutor
 from asyncsched.observers.log import LogObserver
-from asyncsched.stores import open_store
-from asyncsched.triggers import trigger_from_json, trigger_to_json
+from asyncsched.stores.factory import open_store
+from asyncsched.triggers.codec import trigger_from_json, trigger_to_json
 
 Role = Literal["both", "submit", "run", "off"]
 
@@ -49,19 +49,19 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         store: where schedules and runs are kept: ``None`` for memory, a URL such as
             ``sqlite:///jobs.db`` or ``postgresql://…``, or a ``Store``.
         namespace: schedulers of one namespace on one store are one cluster.
-        timezone: of cron expressions that name none.
+        timezone: the zone of cron expressions without one.
         executors: further executors by name, or others in place of ``loop``, ``thread``, ``process``.
-        role: ``both``; ``submit`` (takes work, runs none); ``run``; or ``off`` (starts nothing and
-            still answers: for the host's own tests). By default what ``ASYNCSCHED_ROLE`` says at
+        role: ``both``; ``submit`` (adds runs, and runs none); ``run``; or ``off`` (starts nothing and
+            still answers: for the tests of an app). By default the value of ``ASYNCSCHED_ROLE`` at
             start, else ``both``.
         shutdown_timeout: seconds that running attempts have before they are cancelled.
         strict: memory sends arguments and results through JSON, as a durable store would.
         observers: callables that hear every event.
-        clock: a ``Clock``; the machine's own by default.
+        clock: a ``Clock``; the machine's by default.
         store_timeout: seconds that a store named by a URL has to answer before a call raises
-            ``StoreUnavailable``; at start it is waited for so long.
-        stall_threshold: seconds that one job may block the event loop before it is named in the
-            log; ``None`` to leave that out.
+            ``StoreUnavailable``; at start, the scheduler waits for the store for so long.
+        stall_threshold: seconds that one job may block the event loop before the log names it;
+            ``None`` for no watchdog.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -151,7 +151,7 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         moved = current_task_id() != self._task
         if moved and not runtime.environment.backend.leaves_anywhere:
             raise SchedulerStateError(_MOVED)
-        # A cancelled lifespan has no time: everything is cancelled at once, and recorded.
+        # A cancelled lifespan has no time: all attempts are cancelled at once, and recorded.
         forced = exc_type is not None and not issubclass(exc_type, Exception)
         try:
             await runtime.close(0 if forced else self._patience)
@@ -165,7 +165,7 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
     async def lifespan(self, app: Any = None) -> AsyncIterator[dict[str, Any]]:
         """Be the lifespan of an ASGI app: ``FastAPI(lifespan=scheduler.lifespan)``.
 
-        In a lifespan of your own: ``async with scheduler.lifespan(app) as state: yield state``.
+        Inside the lifespan of your app: ``async with scheduler.lifespan(app) as state: yield state``.
 
         Yields:
             The lifespan state that puts the scheduler at ``request.state.scheduler``.
@@ -177,7 +177,7 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
     async def run_forever(self) -> None:
         """Start, and run until SIGINT or SIGTERM, without any ASGI app.
 
-        A second signal cancels what runs at once.
+        A second signal cancels the running attempts at once.
 
         Example:
             >>> anyio.run(scheduler.run_forever)
@@ -198,8 +198,8 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
     def scope(self) -> AbstractAsyncContextManager[Scope]:
         """Return a block whose schedules and one-offs end with it: ``async with scheduler.scope() as scope:``.
 
-        They are kept in memory, and may be any callable. A job's failure does not end the block;
-        leaving it cancels what is pending or running, and waits for that.
+        They are kept in memory, and their functions may be any callables. A job's failure does not end the
+        block. Leaving the block cancels its pending and running runs, and waits for their ends.
 
         Raises:
             SchedulerStateError: the scheduler is not running.
@@ -208,7 +208,7 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         return open_scope(self._running(), self._registry, self._timezone)
 
     def drain(self) -> None:
-        """Begin no more runs from now on; what runs goes on. Idempotent.
+        """Begin no more runs from now on; running attempts go on. Idempotent.
 
         Raises:
             SchedulerStateError: the scheduler is not running.

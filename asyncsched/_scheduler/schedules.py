@@ -1,4 +1,4 @@
-"""Schedules made and changed while the scheduler runs."""
+"""Schedules that are added, paused, changed and removed while the scheduler runs."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Schedules(Face):
 
         Args:
             job: a declared function or a job's name.
-            trigger: an ``Interval``, ``Cron``, ``At``, ``AnyOf``, or an object of yours.
-            id: the job's name by default.
-            args, kwargs: what the function is called with.
+            trigger: an ``Interval``, ``Cron``, ``At``, ``AnyOf``, or any object with ``next(after)``.
+            id: the schedule's id; the job's name by default.
+            args, kwargs: the arguments of the function.
             jitter: seconds or ``timedelta`` by which a due time is moved at most.
-            paused: whether it begins as a paused one.
+            paused: whether the schedule is paused from the start.
             replace: whether an existing schedule of this id is replaced; its history stays.
 
         Raises:
@@ -86,13 +86,13 @@ class Schedules(Face):
     # ── pausing ──────────────────────────────────────────────────────────────────────────────
 
     async def pause(self, schedule_or_job: str | Callable[..., Any], note: str = "", by: str = "") -> None:
-        """Begin nothing more of a schedule, or of a job with all its schedules and one-offs.
+        """Begin no more runs of a schedule, or of a job with all its schedules and one-offs.
 
-        What runs goes on. The slots of the pause become one record and are never caught up.
+        Running attempts go on. The slots of the pause become one record and are never caught up.
 
         Args:
             schedule_or_job: a schedule's id, else a job's name; a function means the job.
-            note, by: why, and by whom; shown wherever the schedule is.
+            note, by: the reason and the author, which are shown with the schedule.
 
         Raises:
             UnknownSchedule: neither a schedule nor a job of that name is known.
@@ -114,8 +114,8 @@ class Schedules(Face):
     async def resume(self, schedule_or_job: str | Callable[..., Any]) -> None:
         """Let a paused schedule or job go on from now.
 
-        A schedule that was paused by itself stays so when its job is resumed; and one that is
-        resumed while its job is paused goes on when that is.
+        A schedule that was paused separately stays paused when its job is resumed. A schedule that is
+        resumed while its job is paused goes on when the job is resumed.
 
         Args:
             schedule_or_job: a schedule's id, else a job's name; a function means the job.
@@ -172,7 +172,7 @@ class Schedules(Face):
     async def _pause_job(self, worker: Worker, job: str, note: str, by: str) -> None:
         """Pause a job, and with it those of its schedules that are not paused already.
 
-        Which ones those are is told by when they were paused: at the very instant that the job was.
+        Those schedules are known by the instant of their pause, which is that of the job's pause.
         """
         now = worker.timeline.now()
         schedules = [record for record in await worker.store.schedules() if record.job == job]
@@ -208,11 +208,11 @@ class Schedules(Face):
     # ── removing and changing ────────────────────────────────────────────────────────────────
 
     async def remove(self, id: str) -> None:
-        """Remove a schedule, and what of its own is pending; what runs goes on, its history stays.
+        """Remove a schedule and its pending runs; running attempts go on, and its history stays.
 
         Raises:
-            UnknownSchedule: there is none of that id.
-            ConfigurationError: it is declared in the code, which would bring it back.
+            UnknownSchedule: there is no schedule of that id.
+            ConfigurationError: the schedule is declared in the code, which would bring it back.
 
         """
         worker = self._running().main
@@ -230,10 +230,10 @@ class Schedules(Face):
     async def reschedule(self, id: str, trigger: Trigger) -> Schedule:
         """Give a schedule another trigger, from now on.
 
-        Of a declared one it holds until the code's own trigger changes.
+        For a declared schedule, the trigger holds until the one in the code changes.
 
         Raises:
-            UnknownSchedule: there is none of that id.
+            UnknownSchedule: there is no schedule of that id.
             ConfigurationError: the trigger never fires.
 
         """
@@ -259,10 +259,10 @@ class Schedules(Face):
     # ── shared by the above ──────────────────────────────────────────────────────────────────
 
     async def _change(self, id: str, change: Callable[[ScheduleRecord], Stretch | None]) -> ScheduleRecord:
-        """Change a schedule's row, and again if somebody else changed it meanwhile.
+        """Change a schedule's row; try again if another instance changed it meanwhile.
 
         Args:
-            id: whose row.
+            id: the schedule's id.
             change: changes a record, and returns the slots that get no run by that.
 
         """
@@ -274,7 +274,9 @@ class Schedules(Face):
             after = await worker.store.put_schedule(changed, stands.revision, worker.timeline.now(), lost)
             if after is changed:
                 return await self._follow(worker, after)
-        raise SchedulerStateError(f"schedule {id!r} is being changed by others all the time; try again")
+        raise SchedulerStateError(
+            f"schedule {id!r}: other instances changed it at each of {_TRIES} tries; try again"
+        )
 
     async def _put(
         self, worker: Worker, record: ScheduleRecord, revision: int, lost: Stretch | None
@@ -295,22 +297,24 @@ def _stop(record: ScheduleRecord, note: str, by: str, since: Instant) -> None:
 
 
 def _instant_but(now: Instant, job_pause: JobPause | None) -> Instant:
-    """Return now, or an instant beside it where that would say "paused by its job"."""
+    """Return now, or the instant after it if now would mean "paused with its job"."""
     return now + 1 if job_pause is not None and job_pause.since == now else now
 
 
 def _since(record: ScheduleRecord, job_pause: JobPause | None, now: Instant) -> Instant:
-    """Return since when a schedule is paused by itself: who pauses it again changes the note only."""
+    """Return since when a schedule is paused separately: a second pause changes its note only."""
     since = record.paused_at if record.paused else None
     return now if since is None or (job_pause is not None and since == job_pause.since) else since
 
 
 def _lost_until(record: ScheduleRecord, now: Now) -> Stretch | None:
-    """Return the slots that have come and got no run when a schedule's trigger is exchanged."""
+    """Return the slots that have come and got no run, for a schedule whose trigger is exchanged."""
     try:
         lost, _ = resumed(record, here(record, now))
-    except Exception:  # exchanging it is how a trigger that raises is put right
-        logger.exception("schedule %r: the trigger that it had failed; what it lost is not known", record.id)
+    except Exception:  # a trigger that raises must be exchangeable
+        logger.exception(
+            "schedule %r: its old trigger failed; the slots that it lost are not known", record.id
+        )
         return None
     if lost is None:
         return None

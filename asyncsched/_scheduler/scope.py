@@ -32,19 +32,19 @@ from asyncsched.stores.memory.store import MemoryStore
 F = TypeVar("F", bound=Callable[..., Any])
 
 _BOUNDS = Bounds(age=HOUR, count=100, size=4 * 1024 * 1024)
-"""There may be a scope for each of many connections: of their pasts, little is kept."""
+"""The bounds on a scope's history: small, because an app may have a scope for each of many connections."""
 
 _WHY = "scope"
 
 
 class Scope(Declarations, Enqueue, Schedules, Runs, Queries):
-    """A scheduler in the small, from ``async with scheduler.scope() as scope``.
+    """A small scheduler that ends with a block: ``async with scheduler.scope() as scope``.
 
     It has the calls of the scheduler: the decorators ``interval``, ``cron`` and ``job``, which begin
-    at once, ``schedule_once``, ``add_schedule``, ``pause``, ``runs`` and so on. Everything is kept in
-    memory, whatever the scheduler's store; any function will do, and one that is declared with the
-    scheduler keeps its options, its limits counting within the scope. When the block is left, what
-    is pending or running is cancelled and awaited. A job's failure does not end the block.
+    at once, ``schedule_once``, ``add_schedule``, ``pause``, ``runs`` and so on. Schedules and runs are kept in
+    memory, whatever the scheduler's store. Any function can be used; a function that is declared with the
+    scheduler keeps its options, and its limits count within the scope. When the block is left, pending and
+    running runs are cancelled and awaited. A job's failure does not end the block.
     """
 
     def __init__(self, host: Runtime, registry: Registry, timezone: tzinfo) -> None:
@@ -74,7 +74,7 @@ class Scope(Declarations, Enqueue, Schedules, Runs, Queries):
         return begin
 
     def _begin(self, declared: Declared) -> None:
-        """Take up a schedule at once: a decorator cannot await, and this store need not be awaited."""
+        """Begin a schedule at once: a decorator cannot await, and the store in memory need not be awaited."""
         worker = self._runtime.main
         record = worker.reconciler.new_schedule(declared, worker.timeline.now(), by_code=False)
         worker.agenda.follow([self._runtime.store.put(record, 0)])
@@ -87,7 +87,7 @@ class Scope(Declarations, Enqueue, Schedules, Runs, Queries):
     ) -> Schedule:  # fmt: skip
         """Bind a trigger to any function until the block ends; see ``Scheduler.add_schedule``."""
         found = self._job_for(job, self._running())
-        self._registry.in_use(found.name)  # for as long as the scope lives
+        self._registry.in_use(found.name)  # until the scope ends
         return await super().add_schedule(
             found.name,
             trigger,
@@ -118,7 +118,7 @@ class Scope(Declarations, Enqueue, Schedules, Runs, Queries):
 
 
 class _ScopeRegistry(Registry):
-    """A scope's own jobs; those of the scheduler are found as well, and become its own by that."""
+    """The jobs of a scope. A job of the scheduler is found as well, and then becomes one of the scope."""
 
     def __init__(self, host: Registry) -> None:
         super().__init__(host.executors)
@@ -132,7 +132,7 @@ class _ScopeRegistry(Registry):
 
 
 class ScopeRuntime:
-    """The running parts of a scope: a worker with a store and jobs of its own, in the host's environment.
+    """The running parts of a scope: a separate worker, store and jobs, in the scheduler's environment.
 
     Args:
         host: the scheduler's running parts.
@@ -159,7 +159,7 @@ class ScopeRuntime:
         return self._over or self._host.shutdown.draining()
 
     async def local(self) -> Worker:
-        """Return the worker of ``each_instance`` jobs: the scope's own."""
+        """Return the worker of ``each_instance`` jobs, which is the scope's worker."""
         return self.main
 
     async def open(self) -> None:
@@ -169,7 +169,7 @@ class ScopeRuntime:
         self.main.begin()
 
     async def close(self, cancel: Callable[[int], Awaitable[object]]) -> None:
-        """Cancel what is pending or running, and wait until it has ended.
+        """Cancel the pending and running runs, and wait until they have ended.
 
         Args:
             cancel: cancels a run by its number.

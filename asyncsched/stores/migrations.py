@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from asyncsched._core.errors import ConfigurationError
-from asyncsched.stores import open_store
+from asyncsched.stores.factory import open_store
 from asyncsched.stores.sql import schema
 from asyncsched.stores.sql.rows import Quarantine
 from asyncsched.stores.sql.statements import Migration as Migration

@@ -8,8 +8,10 @@ from typing import Any
 
 from asyncsched._core.instants import Instant, to_datetime, to_instant
 from asyncsched.triggers.base import BaseTrigger
+from asyncsched.triggers.codec import kept_as
 
 
+@kept_as("at")
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class At(BaseTrigger):
     """Due once, at an aware datetime.

@@ -20,6 +20,7 @@ from asyncsched._core.instants import (
 )
 from asyncsched._core.trigger import InstantTrigger, as_instants
 from asyncsched.triggers.base import BaseTrigger, Note
+from asyncsched.triggers.codec import kept_as, trigger_from_json, trigger_to_json
 from asyncsched.triggers.windows import Window as Window
 from asyncsched.triggers.windows import (
     whole_day,
@@ -35,6 +36,7 @@ _SHOWN = 3
 """The most windows that a description names; the others are counted."""
 
 
+@kept_as("any_of")
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class AnyOf(BaseTrigger):
     """Due whenever one of its triggers is; instants that coincide count once.
@@ -86,21 +88,18 @@ class AnyOf(BaseTrigger):
 
     def to_json(self) -> dict[str, Any]:
         """Return the trigger as data for :meth:`from_json`."""
-        from asyncsched.triggers import trigger_to_json
-
         return {"any_of": [trigger_to_json(trigger) for trigger in self.triggers]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> AnyOf:
         """Return the trigger that ``to_json`` wrote."""
-        from asyncsched.triggers import trigger_from_json
-
         return cls(*(trigger_from_json(part) for part in data["any_of"]))
 
     def __repr__(self) -> str:
         return f"AnyOf({', '.join(map(repr, self.triggers))})"
 
 
+@kept_as("except")
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Except(BaseTrigger):
     """A trigger without the due times that fall into windows of local time.
@@ -217,8 +216,6 @@ class Except(BaseTrigger):
 
     def to_json(self) -> dict[str, Any]:
         """Return the trigger as data for :meth:`from_json`."""
-        from asyncsched.triggers import trigger_to_json
-
         return {
             "except": trigger_to_json(self.trigger),
             "windows": [window_to_json(window) for window in self.windows],
@@ -228,8 +225,6 @@ class Except(BaseTrigger):
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Except:
         """Return the trigger that ``to_json`` wrote."""
-        from asyncsched.triggers import trigger_from_json
-
         windows = [window_from_json(window) for window in data["windows"]]
         return cls(trigger_from_json(data["except"]), windows, zone_from_name(data["timezone"]))
 

@@ -11,6 +11,7 @@ from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import FIRST_INSTANT, LAST_INSTANT, YEAR, Instant, to_datetime, to_instant
 from asyncsched._core.text import safe_repr
 from asyncsched.triggers.base import BaseTrigger
+from asyncsched.triggers.codec import kept_as
 
 _NANO = 1000  # nanoseconds in a microsecond
 _SHORTEST = 1_000_000
@@ -18,6 +19,7 @@ _LONGEST = 100 * YEAR * _NANO
 _UNITS = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
 
 
+@kept_as("interval")
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Interval(BaseTrigger):
     """Due at anchor + k x period, exactly, in integer nanoseconds.

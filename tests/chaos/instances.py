@@ -31,7 +31,7 @@ from asyncsched.stores.sql.operations.claiming import Claiming, claim
 from asyncsched.stores.sql.operations.recording import Recording, record
 from asyncsched.stores.sql.rows import Quarantine
 from asyncsched.stores.sqlite import SqliteStore
-from asyncsched.triggers import trigger_from_json, trigger_to_json
+from asyncsched.triggers.codec import trigger_from_json, trigger_to_json
 from asyncsched.triggers.interval import Interval
 
 PERIOD = 3 * SECOND

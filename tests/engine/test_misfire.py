@@ -256,7 +256,7 @@ async def test_a_trigger_that_raises_stops_nobody_else(
             ("fragile", at(seconds=270), "succeeded"),
         ]
         assert [one.outcome for one in await history(scheduler, "tick")] == ["succeeded"] * 4
-    assert "schedule 'fragile': its trigger failed; it is asked again in 30 s" in caplog.text
+    assert "schedule 'fragile': its trigger failed; it is called again in 30 s" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -415,7 +415,7 @@ async def test_many_runs_are_cancelled_by_job_schedule_or_tag(
         assert await scheduler.cancel_many(schedule="tick") == 0
         with pytest.raises(ConfigurationError, match="cancel_many: give job=, schedule= or tag="):
             await scheduler.cancel_many()
-        with pytest.raises(ConfigurationError, match="what has ended stays"):
+        with pytest.raises(ConfigurationError, match="a run that has ended stays as it is"):
             await scheduler.cancel_many(job="work", state="failed")
         with pytest.raises(ConfigurationError, match="state must be one of"):
             await scheduler.cancel_many(job="work", state="bogus")

@@ -411,7 +411,7 @@ async def test_a_function_of_another_scheduler_is_told_from_the_one_of_its_name(
     declared_by(scheduler)
     async with scheduler:
         with pytest.raises(
-            UnknownJob, match=r"no job 'tick'; the one declared here is another function \(tests"
+            UnknownJob, match=r"no job 'tick'; the job declared here has another function \(tests"
         ):
             await scheduler.add_schedule(declared_by(Scheduler()), Interval(seconds=5))
         with pytest.raises(UnknownJob, match="declared are: tick"):

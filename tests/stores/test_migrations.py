@@ -16,7 +16,7 @@ import pytest
 
 from asyncsched import ConfigurationError, SchemaError, StoreError, StoreUnavailable
 from asyncsched._core.requests import RunQuery
-from asyncsched.stores import open_store
+from asyncsched.stores.factory import open_store
 from asyncsched.stores.migrations import Migration, plan, sql
 from asyncsched.stores.sql import schema
 from asyncsched.stores.sql import statements as queries

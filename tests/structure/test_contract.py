@@ -311,7 +311,7 @@ async def test_a_handle_after_shutdown_answers_or_says_that_it_is_closed(
     if handle._control._worker.store.durable:  # type: ignore[attr-defined]
         for call in (handle.status, handle.cancel, handle.updates().__anext__):
             with pytest.raises(
-                SchedulerClosed, match=r"when a scheduler runs again, ask by its handle\(run_id\)"
+                SchedulerClosed, match=r"when a scheduler runs again, use its handle\(run_id\)"
             ):
                 await call()
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from asyncsched import At, ConfigurationError
-from asyncsched.triggers import trigger_from_json, trigger_to_json
+from asyncsched.triggers.codec import trigger_from_json, trigger_to_json
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TICK = timedelta(microseconds=1)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from asyncsched import AnyOf, At, ConfigurationError, Cron, Interval, TriggerError, Window
 from asyncsched._core.instants import to_datetime, to_instant
-from asyncsched.triggers import Except, trigger_from_json, trigger_to_json
+from asyncsched.triggers import Except
 from asyncsched.triggers.base import BaseTrigger
+from asyncsched.triggers.codec import trigger_from_json, trigger_to_json
 
 PARIS = ZoneInfo("Europe/Paris")
 T0 = datetime(2026, 1, 1, tzinfo=UTC)

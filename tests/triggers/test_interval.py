@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from asyncsched import ConfigurationError, Interval, TriggerError
 from asyncsched._core.instants import LAST_INSTANT, to_datetime, to_instant
-from asyncsched.triggers import trigger_from_json, trigger_to_json
+from asyncsched.triggers.codec import trigger_from_json, trigger_to_json
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR_S = 31_557_600

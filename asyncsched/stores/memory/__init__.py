@@ -1,3 +1,6 @@
-"""The ledger in memory: the default, with every promise but surviving the process."""
+"""The store in memory: the default, with every promise but surviving the process.
+
+This folder may import ``_core``, ``abc`` and ``_backends``. Begin reading at ``store``.
+"""
 
 from asyncsched.stores.memory.store import MemoryStore as MemoryStore

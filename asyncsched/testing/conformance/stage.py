@@ -16,7 +16,8 @@ from asyncsched._core.requests import Claim, Claimed, Ending, Firing, Verdict
 from asyncsched._core.trigger import InstantTrigger
 from asyncsched._scheduler.lookup import run_of_id
 from asyncsched.abc import Clock
-from asyncsched.triggers import Interval, trigger_from_json, trigger_to_json
+from asyncsched.triggers import Interval
+from asyncsched.triggers.codec import trigger_from_json, trigger_to_json
 
 Case = Callable[["Stage"], Awaitable[None]]
 

@@ -17,6 +17,7 @@ from asyncsched._core.instants import (
     zone_name,
 )
 from asyncsched.triggers.base import BaseTrigger
+from asyncsched.triggers.codec import kept_as
 from asyncsched.triggers.cron.clock_changes import FIRST_SECOND, LAST_SECOND, Instants
 from asyncsched.triggers.cron.notes import clock_change_notes
 from asyncsched.triggers.cron.search import wall_times
@@ -24,6 +25,7 @@ from asyncsched.triggers.cron.text import clean, one_case
 from asyncsched.triggers.cron.words import in_words
 
 
+@kept_as("cron")
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Cron(BaseTrigger):
     """The instants at which a zone's wall clock matches a cron expression.

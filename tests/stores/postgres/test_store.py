@@ -103,7 +103,7 @@ def test_a_url_that_cannot_be_read_is_refused_in_words() -> None:
 
 
 def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncsched.stores.find_spec", lambda name: None)
+    monkeypatch.setattr("asyncsched.stores.factory.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"asyncsched\[postgres\]"):
         Scheduler("postgresql://host/db")
     assert importlib.util.find_spec("psycopg") is not None

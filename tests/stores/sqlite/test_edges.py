@@ -14,7 +14,7 @@ import pytest
 from asyncsched import Interval, Scheduler, stores
 from asyncsched._core.errors import ConfigurationError, SchemaError, StoreError, StoreUnavailable
 from asyncsched._core.requests import RunQuery
-from asyncsched.stores import open_store
+from asyncsched.stores.factory import open_store
 from asyncsched.stores.sql.statements import load, migrations
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.stores.sqlite.file import check_place, path_of

@@ -1,0 +1,93 @@
+"""The store that ``Scheduler`` is given: none, a URL or a store itself, checked before anything is opened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.text import shorten
+from asyncsched.abc import Store
+
+_POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg_async")
+"""The last two are how SQLAlchemy says psycopg."""
+
+
+def open_store(store: Any, namespace: str, timeout: float = 5.0) -> Callable[[], Store]:
+    """Return what makes the store of a scheduler at each of its starts.
+
+    Args:
+        store: ``None``, a URL, or a ``Store``.
+        namespace: which cluster's rows are seen, where several share a database.
+        timeout: seconds that a call to a store named by URL waits for an answer.
+
+    Raises:
+        ConfigurationError: the URL's scheme is unknown, its driver is not installed, or it is no store.
+
+    """
+    if store is None:
+        return _memory
+    if isinstance(store, str):
+        return _from_url(store, namespace, timeout)
+    if isinstance(store, type) or not isinstance(store, Store):
+        raise ConfigurationError(  # not its repr: a URL object's would show the password
+            f"store must be None, a URL as text or a Store, not of type {shorten(type(store).__name__)}"
+        )
+    return lambda: store
+
+
+def _memory() -> Store:
+    from asyncsched.stores.memory.store import MemoryStore
+
+    return MemoryStore()
+
+
+def _from_url(url: str, namespace: str, timeout: float) -> Callable[[], Store]:
+    scheme = _scheme_of(url)
+    if scheme == "sqlite":
+        from asyncsched.stores.sqlite.store import SqliteStore, path_of
+
+        path = path_of(url).absolute()  # as seen from here, and not inside the event loop
+        return lambda: SqliteStore(path, namespace, timeout=timeout)
+    if find_spec("psycopg") is None:
+        raise ConfigurationError(
+            'a PostgreSQL store needs psycopg; install it with pip install "asyncsched[postgres]"'
+        )
+    from asyncsched.stores.postgres.store import PostgresStore, conninfo
+
+    conninfo(url, timeout)  # what is wrong with it is told here, not at start
+    return lambda: PostgresStore(url, namespace, timeout=timeout)
+
+
+def _scheme_of(url: str) -> str:
+    """Return which kind of store a URL names: ``sqlite`` or ``postgresql``.
+
+    Raises:
+        ConfigurationError: neither. Nothing is repeated of it that could be a password.
+
+    """
+    scheme = url.partition(":")[0]
+    family, plus, driver = scheme.partition("+")
+    if scheme == "sqlite":
+        return "sqlite"
+    if scheme in _POSTGRESQL and url.startswith(f"{scheme}://"):
+        return "postgresql"
+    if family in ("sqlite", *_POSTGRESQL) and plus and url.startswith(f"{scheme}://"):
+        raise ConfigurationError(
+            f"store: the driver {shorten(driver)!r} is not used here; write {family}:// in place of {shorten(scheme)}://"
+        )
+    if re.match(r"\s*\w+\s*=", url):
+        raise ConfigurationError(
+            "store: that is a libpq connection string; write it as a URL, "
+            "postgresql://user:password@host:port/database?option=value"
+        )
+    if re.fullmatch(r"[\w./~-]+", url):
+        raise ConfigurationError(
+            f"store: {shorten(url)!r} is no URL; for a file, write {'sqlite:///' + url!r}"
+        )
+    known = "there are sqlite:///file.db and postgresql://…, and None for memory"
+    if re.fullmatch(r"[A-Za-z][\w.+-]*", scheme) and url.startswith(f"{scheme}://"):
+        raise ConfigurationError(f"store: the scheme {shorten(scheme)!r} is not known; {known}")
+    raise ConfigurationError(f"store: that is no URL; {known}")
