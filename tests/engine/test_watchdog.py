@@ -244,7 +244,7 @@ async def test_a_run_is_found_by_the_code_that_executes_its_attempt_whatever_tha
     watched.watcher.start()
     watched.watcher.busy()
     await anything()
-    await until(lambda: bool(watched.told))
+    await soon(lambda: bool(watched.told))
     watched.watcher.idle()
     watched.watcher.stop()
     assert watched.told[0][:2] == ("crunch", f"{7:032x}")
