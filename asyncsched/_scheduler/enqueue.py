@@ -9,12 +9,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
 
 from asyncsched._backends.turns import in_turns
-from asyncsched._core.errors import (
-    ArgumentError,
-    ConfigurationError,
-    KeyConflict,
-    SchedulerStateError,
-)
+from asyncsched._core.errors import ArgumentError, ConfigurationError, KeyConflict, SchedulerStateError
 from asyncsched._core.instants import to_micros
 from asyncsched._core.jobs import Job
 from asyncsched._core.records import RunRecord

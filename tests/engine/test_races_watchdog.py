@@ -13,7 +13,8 @@ import pytest
 
 from asyncsched._core.context import _current
 from asyncsched._engine.watchdog import StallWatcher
-from tests.executors.helpers import attempts, new_run, until
+from tests.executors.helpers import attempts, new_run
+from tests.waiting import soon
 
 pytestmark = [
     pytest.mark.real_time,  # what is watched is how long the loop really stands still
@@ -73,9 +74,9 @@ async def test_a_frame_that_ends_while_it_is_read_costs_no_later_stall_its_name(
     with monkeypatch.context() as patch:
         patch.setattr(sys, "_current_frames", vanished)
         await watched.block()
-        await until(lambda: looks > 1)  # the first of them was survived
+        await soon(lambda: looks > 1)  # the first of them was survived
     await watched.block()
-    await until(lambda: "crunch" in watched.jobs)
+    await soon(lambda: "crunch" in watched.jobs)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -96,7 +97,7 @@ async def test_a_frame_that_ends_between_two_samples_leaves_the_job_its_name(
     monkeypatch.setattr(sys, "_current_frames", now_and_then)
     await watched.block()
     await watched.block()
-    await until(lambda: "crunch" in watched.jobs)
+    await soon(lambda: "crunch" in watched.jobs)
 
 
 async def test_a_log_filter_that_raises_costs_no_later_stall_its_name(watched: Watched) -> None:
@@ -110,8 +111,8 @@ async def test_a_log_filter_that_raises_costs_no_later_stall_its_name(watched: W
     logger.addFilter(refuse)
     try:
         await watched.block()
-        await until(lambda: bool(raised))
+        await soon(lambda: bool(raised))
     finally:
         logger.removeFilter(refuse)
     await watched.block()
-    await until(lambda: "crunch" in watched.jobs)
+    await soon(lambda: "crunch" in watched.jobs)

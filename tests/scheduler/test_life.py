@@ -11,13 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsched import (
-    ConfigurationError,
-    Scheduler,
-    SchedulerClosed,
-    SchedulerStateError,
-    StoreUnavailable,
-)
+from asyncsched import ConfigurationError, Scheduler, SchedulerClosed, SchedulerStateError, StoreUnavailable
 from asyncsched.executors import ThreadExecutor
 from asyncsched.stores.memory import MemoryStore
 from asyncsched.testing import VirtualClock

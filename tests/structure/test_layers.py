@@ -56,7 +56,7 @@ CLOCKS = {
 }
 """Modules that may read a clock, and why. Whatever is about schedules goes through ``_backends.clock``."""
 
-LONGER = {"abc": 369}
+LONGER: dict[str, int] = {}
 """Modules that are not down to 350 lines yet, and the lines that they may have until then."""
 
 READING_PATH_LINES = 1703
