@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.rules.retention import is_dead_letter
+from asyncsched.stores.memory.schedules import ScheduleEntry
+
+_ANY = RunQuery()[1:]
+"""What a query says that asks for runs by their ids alone."""
 
 
-def select(runs: Iterable[RunRecord], query: RunQuery) -> list[RunRecord]:
-    """Return those that match, newest due first."""
-    found = [run for run in runs if _matches(run, query)]
+def select(
+    query: RunQuery, runs: Mapping[int, RunRecord], entries: Mapping[str, ScheduleEntry]
+) -> list[RunRecord]:
+    """Return the runs that match, newest due first.
+
+    Args:
+        query: which are asked for.
+        runs: all there are, by their ids.
+        entries: what is known of each schedule.
+
+    """
+    if query.ids is None:
+        candidates = _candidates(query, runs, entries)
+    else:
+        known = [run for id in query.ids if (run := runs.get(id)) is not None]
+        if len(known) < 2 and query[1:] == _ANY:  # nearly always
+            return known
+        candidates = {run.id: run for run in known}.values()
+    found = [run for run in candidates if _matches(run, query)]
     if len(found) > 1:
         found.sort(key=lambda run: (run.due, run.id), reverse=True)
     return found[: query.limit]
+
+
+def _candidates(
+    query: RunQuery, runs: Mapping[int, RunRecord], entries: Mapping[str, ScheduleEntry]
+) -> Iterable[RunRecord]:
+    """Return the runs that a query may mean: one, where it names a schedule's slot."""
+    if query.schedule is None or query.slot is None or query.origin != "schedule":
+        return runs.values()
+    entry = entries.get(query.schedule)
+    run = None if entry is None else entry.slots.get(query.slot)
+    return () if run is None else (run,)
 
 
 def _matches(run: RunRecord, query: RunQuery) -> bool:
