@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import anyio
 
-PATIENCE = 30.0
+PATIENCE = 45.0
 """Seconds after which what has not come does not come. What must not be waited for takes a minute."""
 
 T = TypeVar("T")

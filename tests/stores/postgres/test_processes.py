@@ -16,7 +16,7 @@ pytest.importorskip("psycopg")
 from tests.postgres import Server
 from tests.waiting import PATIENCE, until
 
-pytestmark = [pytest.mark.real_time, pytest.mark.blocking_ok]
+pytestmark = [pytest.mark.real_time, pytest.mark.blocking_ok, pytest.mark.timeout(120)]
 # Processes live in the machine's time, and only what they leave behind shows what they did.
 
 WORKER = Path(__file__).parents[1] / "scripts" / "worker.py"

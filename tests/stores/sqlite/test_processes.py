@@ -19,7 +19,7 @@ from asyncsched.stores.sqlite import SqliteStore
 from tests.stores.scripts.worker import BEAT, LEASE, POLL
 from tests.waiting import PATIENCE, until
 
-pytestmark = [pytest.mark.real_time, pytest.mark.blocking_ok]
+pytestmark = [pytest.mark.real_time, pytest.mark.blocking_ok, pytest.mark.timeout(120)]
 # Processes live in the machine's time, and only what they leave behind shows what they did.
 
 WORKER = Path(__file__).parents[1] / "scripts" / "worker.py"
@@ -146,7 +146,6 @@ def test_what_was_accepted_survives_kill_9(cluster: Cluster) -> None:
     assert len(cluster.lines("began", "once")) <= 20
 
 
-@pytest.mark.timeout(120)  # eight processes on a busy machine
 def test_eight_processes_open_and_write_one_fresh_file(cluster: Cluster) -> None:
     for number in range(8):
         cluster.start("often:6", ("asyncio", "trio")[number % 2])
