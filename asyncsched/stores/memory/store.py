@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from asyncsched._backends.turns import in_turns
 from asyncsched._core.instants import Instant, Now
@@ -14,13 +14,12 @@ from asyncsched._core.rules.retention import Bounds
 from asyncsched._core.rules.transitions import advance, begin, drop, end, goes_on, move, park, take_over, wake
 from asyncsched.stores.memory.history import History
 from asyncsched.stores.memory.keys import Keys, same
+from asyncsched.stores.memory.query import select
 from asyncsched.stores.memory.schedules import ScheduleEntry
 from asyncsched.stores.memory.waiting import Waiting
 
 _ONE_TURN = 100
 """How many runs are added before others get their turn: about 0.1 ms."""
-_ANY = RunQuery()[1:]
-"""What a query says that asks for runs by their ids alone."""
 
 _new = tuple.__new__
 
@@ -323,20 +322,7 @@ class MemoryStore:
     # ── looking ──────────────────────────────────────────────────────────────────────────────
 
     async def runs(self, query: RunQuery) -> list[RunRecord]:
-        if query.ids is None:
-            return query.select(self._candidates(query))
-        found = [run for id in query.ids if (run := self._runs.get(id)) is not None]
-        if len(found) < 2 and query[1:] == _ANY:  # nearly always
-            return found
-        return query.select({run.id: run for run in found}.values())
-
-    def _candidates(self, query: RunQuery) -> Iterable[RunRecord]:
-        """Return the runs that a query may mean: one, where it names a slot."""
-        if query.schedule is not None and query.slot is not None and query.origin == "schedule":
-            entry = self._entries.get(query.schedule)
-            run = None if entry is None else entry.slots.get(query.slot)
-            return () if run is None else (run,)
-        return self._runs.values()
+        return select(query, self._runs, self._entries)
 
     async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
         kept = self._entries[schedule].stretches if schedule in self._entries else ()
