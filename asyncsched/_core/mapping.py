@@ -7,8 +7,9 @@ from typing import Any
 
 from asyncsched._core.instants import Instant, to_datetime
 from asyncsched._core.jobs import Job, arguments_of
-from asyncsched._core.models import Attempt, ErrorInfo, Instance, Run, Schedule
+from asyncsched._core.models import Attempt, ErrorInfo, Run, Schedule
 from asyncsched._core.records import InstanceRecord, RunRecord, ScheduleRecord
+from asyncsched._core.reports import Instance
 from asyncsched._core.states import FINAL_STATES
 from asyncsched._core.text import describe_error
 from asyncsched._core.trigger import InstantTrigger

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from asyncsched._backends.base import Task
     from asyncsched._core.records import RunRecord
     from asyncsched._engine.pipeline import Runnable
-    from asyncsched._engine.timers import Timer
+    from asyncsched._engine.timers import Timer, Timers
+
+
+GRACE = 5.0
+"""Seconds that a cancelled attempt has to clean up before its place is freed without it."""
+
+START_UP = 60.0
+"""Seconds that an executor may take to start a worker, beyond the attempt's own timeout."""
 
 
 class Owner(Protocol):
@@ -21,12 +28,8 @@ class Owner(Protocol):
         """Pass on a run's progress. Callable from any thread."""
         ...
 
-    def arm(self, attempt: RunningAttempt, seconds: float) -> None:
-        """Set the deadline of an attempt, in seconds from now."""
-        ...
-
-    def give_up_later(self, attempt: RunningAttempt) -> None:
-        """Free the attempt's place if it has not ended after its grace."""
+    def give_up(self, attempt: RunningAttempt) -> None:
+        """Record the run's outcome without waiting for its code any longer."""
         ...
 
     def complete_in(self, attempt: RunningAttempt, connection: Any) -> Any:
@@ -42,12 +45,13 @@ class RunningAttempt:
     """
 
     __slots__ = (
-        "_owner", "abandoned", "cancel_requested", "deadline", "phase", "provided", "run", "runnable", "task",
+        "_owner", "_timers", "abandoned", "cancel_requested", "deadline", "phase", "provided", "run", "runnable", "task",
         "timer",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner, run: RunRecord, runnable: Runnable) -> None:
+    def __init__(self, owner: Owner, timers: Timers, run: RunRecord, runnable: Runnable) -> None:
         self._owner = owner
+        self._timers = timers
         self.run = run
         self.runnable = runnable
         self.task: Task | None = None
@@ -74,7 +78,7 @@ class RunningAttempt:
         """Note that the function begins only now: its timeout counts from here."""
         timeout = self.runnable.job.timeout
         if timeout is not None and self.cancel_requested is None and self.phase == "executing":
-            self._owner.arm(self, timeout / SECOND)
+            self._arm(timeout / SECOND)
 
     def cancelled(self) -> bool:
         return self.cancel_requested is not None
@@ -85,10 +89,36 @@ class RunningAttempt:
     # ── the scheduler's side, in the loop ────────────────────────────────────────────────────────
 
     def cancel(self, why: str) -> None:
-        """Cancel the attempt; its place is freed :data:`~asyncsched._engine.runner.GRACE` seconds later at the latest."""
+        """Cancel the attempt; its place is freed :data:`GRACE` seconds later at the latest."""
         if self.cancel_requested is not None or self.phase == "over":
             return
         self.cancel_requested = why
         if self.phase == "executing" and self.task is not None:
             self.task.cancel()
-        self._owner.give_up_later(self)
+        self.stop_timer()
+        self.timer = self._timers.at(self._timers.now() + GRACE, lambda: self._owner.give_up(self))
+
+    def start_timeout(self, timeout: int) -> None:
+        """Count the timeout, in microseconds, from now: the attempt's first step.
+
+        A process that has to be started first says when the function itself begins, by :meth:`began`.
+        """
+        self._arm(timeout / SECOND + (START_UP if self.runnable.announces else 0.0))
+
+    def stop_timer(self) -> None:
+        """Cancel the timer, if there is one."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+    def _arm(self, seconds: float) -> None:
+        self.stop_timer()
+        self.deadline = self._timers.now() + seconds
+        self.timer = self._timers.at(self.deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Cancel the attempt, unless its deadline was extended meanwhile."""
+        assert self.deadline is not None
+        if self.deadline > self._timers.now():
+            self.timer = self._timers.at(self.deadline, self._expire)
+        else:
+            self.cancel("timeout")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from asyncsched._backends.clock import LONGEST_NAP
 from asyncsched._core.instants import SECOND, Instant, Now
 from asyncsched._core.records import ScheduleRecord, Stretch
-from asyncsched._core.rules.due import passed, replanned
+from asyncsched._core.rules.due import replanned
+from asyncsched._core.rules.lost import passed
 from asyncsched.abc import DrivenClock
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from asyncsched._core.errors import StoreError
 from asyncsched._core.instants import to_datetime
-from asyncsched._core.models import Health
 from asyncsched._core.records import InstanceRecord
+from asyncsched._core.reports import Health
 from asyncsched._core.requests import Changes, Watch
 
 if TYPE_CHECKING:

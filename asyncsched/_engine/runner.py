@@ -19,12 +19,12 @@ import anyio
 from asyncsched._core.context import CurrentRun, _current
 from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.events import RunStarted
-from asyncsched._core.instants import SECOND, to_datetime
+from asyncsched._core.instants import to_datetime
 from asyncsched._core.mapping import run_view
 from asyncsched._core.records import RunRecord
 from asyncsched._core.rules.outcome import NeverBegan, judge, leaf, let_go_of_locals
 from asyncsched._core.text import safe_repr
-from asyncsched._engine.attempt import RunningAttempt
+from asyncsched._engine.attempt import GRACE, RunningAttempt
 from asyncsched._engine.pipeline import Runnable
 from asyncsched.abc import TransactionalStore
 
@@ -39,14 +39,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asyncsched.job")
 
-GRACE = 5.0
-"""Seconds that a cancelled attempt has to clean up before its place is freed without it."""
-
 SLICE = 32
 """The most attempts that one turn of the loop begins: about half a millisecond."""
-
-START_UP = 60.0
-"""Seconds that an executor may take to start a worker, beyond the attempt's own timeout."""
 
 
 class Runner:
@@ -64,7 +58,6 @@ class Runner:
     ) -> None:
         self._store = store
         self._timeline = timeline
-        self._clock = environment.clock
         self._bus = environment.bus
         self._waiters = environment.waiters
         self._backend = environment.backend
@@ -90,7 +83,7 @@ class Runner:
     def start(self, claimed: Iterable[tuple[RunRecord, Runnable]]) -> None:
         """Begin attempts of runs that a claim brought: some at once, the others turn by turn of the loop."""
         for run, runnable in claimed:
-            self.running[run.id] = attempt = RunningAttempt(self, run, runnable)
+            self.running[run.id] = attempt = RunningAttempt(self, self._timers, run, runnable)
             self._waiting.append(attempt)
             if runnable.in_loop:
                 self._watcher.busy()
@@ -136,10 +129,8 @@ class Runner:
         if attempt.cancel_requested is None:
             attempt.phase = "executing"
             timeout = attempt.runnable.job.timeout
-            if timeout is not None:  # its time begins with its first step
-                # An executor that has to start a process first announces when the function begins.
-                spare = START_UP if attempt.runnable.announces else 0.0
-                self.arm(attempt, timeout / SECOND + spare)
+            if timeout is not None:
+                attempt.start_timeout(timeout)
             try:
                 value = await self._call(attempt)
             except BaseException as raised:
@@ -204,8 +195,7 @@ class Runner:
         attempt.task = None  # the task refers to the attempt by its context: without this, a circle
         if attempt.runnable.in_loop:
             self._watcher.idle()
-        if attempt.timer is not None:
-            attempt.timer.cancel()
+        attempt.stop_timer()
         if self._idle is not None and not self.running:
             self._idle.set()
 
@@ -217,27 +207,6 @@ class Runner:
             await self._idle.wait()
 
     # ── ending attempts ──────────────────────────────────────────────────────────────────────
-
-    def arm(self, attempt: RunningAttempt, seconds: float) -> None:
-        """Set the deadline of an attempt, in seconds from now."""
-        if attempt.timer is not None:
-            attempt.timer.cancel()
-        attempt.deadline = self._clock.monotonic() + seconds
-        attempt.timer = self._timers.at(attempt.deadline, lambda: self._expire(attempt))
-
-    def _expire(self, attempt: RunningAttempt) -> None:
-        """Cancel an attempt whose deadline has come, unless the deadline was extended meanwhile."""
-        assert attempt.deadline is not None
-        if attempt.deadline > self._clock.monotonic():
-            attempt.timer = self._timers.at(attempt.deadline, lambda: self._expire(attempt))
-        else:
-            attempt.cancel("timeout")
-
-    def give_up_later(self, attempt: RunningAttempt) -> None:
-        """Free the place of an attempt if it has not ended after :data:`GRACE`."""
-        if attempt.timer is not None:
-            attempt.timer.cancel()
-        attempt.timer = self._timers.at(self._clock.monotonic() + GRACE, lambda: self.give_up(attempt))
 
     def give_up(self, attempt: RunningAttempt) -> None:
         """Record the run's outcome without waiting for its code any longer."""

@@ -49,6 +49,10 @@ class Timers:
         self._closing = False
         self.stale = 0
 
+    def now(self) -> float:
+        """Return the loop's time."""
+        return self._clock.monotonic()
+
     def at(self, when: float, call: Callable[[], object]) -> Timer:
         """Call ``call`` at the loop's time ``when``."""
         timer = Timer(self, call)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from asyncsched._core.instants import SECOND, Instant, Now, to_datetime
 from asyncsched._core.jobs import Job
 from asyncsched._core.mapping import run_view
-from asyncsched._core.models import Explanation, Run
+from asyncsched._core.models import Run
 from asyncsched._core.records import RunRecord, ScheduleRecord, Stretch
+from asyncsched._core.reports import Explanation
 from asyncsched._core.trigger import asking
 from asyncsched._scheduler.lookup import run_of_slot
 from asyncsched.abc import Store

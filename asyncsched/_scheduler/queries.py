@@ -12,8 +12,9 @@ from asyncsched._core.checks import check_int
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.instants import Instant, to_datetime, to_instant
 from asyncsched._core.mapping import instance_view, run_view, schedule_view
-from asyncsched._core.models import Coming, Explanation, Health, Instance, Pause, Run, Schedule
+from asyncsched._core.models import Run, Schedule
 from asyncsched._core.records import RunRecord, ScheduleRecord
+from asyncsched._core.reports import Coming, Explanation, Health, Instance, Pause
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.text import describe_error
 from asyncsched._scheduler.explain import explain_slot

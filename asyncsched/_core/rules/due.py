@@ -11,14 +11,17 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from asyncsched._core.instants import HOUR, Instant
+from asyncsched._core.rules.lost import Lost, count_slots, passed
+
+if TYPE_CHECKING:
+    from asyncsched._core.records import ScheduleRecord
+    from asyncsched._core.trigger import InstantTrigger
 
 if TYPE_CHECKING:
     from asyncsched._core.models import Misfire
     from asyncsched._core.records import ScheduleRecord
     from asyncsched._core.trigger import InstantTrigger
 
-COUNT_LIMIT = 1000
-"""The most lost slots that are counted one by one, for a trigger without a ``count``."""
 
 WRONG_CLOCK = 3 * HOUR
 """A last slot further ahead of now than this was settled under a clock that was wrong."""
@@ -32,15 +35,6 @@ class Slot(NamedTuple):
 
     slot: Instant
     due: Instant
-
-
-class Lost(NamedTuple):
-    """Slots without a run: from ``first`` to ``last``; ``exact`` is False where ``slots`` is a lower bound."""
-
-    first: Instant
-    last: Instant
-    slots: int
-    exact: bool
 
 
 class Plan(NamedTuple):
@@ -162,29 +156,6 @@ def _lost(trigger: InstantTrigger, oldest: Instant, newest: Instant, run: list[S
         last = before
     count, exact = count_slots(trigger, oldest - 1, last)
     return Lost(oldest, last, count, exact)
-
-
-def count_slots(trigger: InstantTrigger, after: Instant, upto: Instant) -> tuple[int, bool]:
-    """Return how many slots lie after ``after`` and at or before ``upto``, and whether that is exact."""
-    counted = trigger.count(after, upto)
-    if counted is not None:
-        return counted, True
-    count = 0
-    at = trigger.next_instant(after)
-    while at is not None and at <= upto:
-        if count == COUNT_LIMIT:
-            return count, False
-        count += 1
-        at = trigger.next_instant(at)
-    return count, True
-
-
-def passed(record: ScheduleRecord, since: Instant, now: Instant) -> Lost | None:
-    """Return the slots after ``since`` and up to ``now`` as a stretch, if there are any."""
-    first, last = record.trigger.next_instant(since), record.trigger.previous_instant(now)
-    if first is None or last is None or first > last:
-        return None
-    return Lost(first, last, *count_slots(record.trigger, since, last))
 
 
 def resumed(record: ScheduleRecord, now: Instant) -> tuple[Lost | None, Slot | None]:

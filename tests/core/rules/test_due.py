@@ -13,17 +13,8 @@ from hypothesis import strategies as st
 from asyncsched import AnyOf, Cron, Interval, Misfire, TriggerError
 from asyncsched._core.instants import DAY, HOUR, MINUTE, SECOND, YEAR, to_datetime, to_instant
 from asyncsched._core.records import ScheduleRecord
-from asyncsched._core.rules.due import (
-    Lost,
-    Plan,
-    Slot,
-    count_slots,
-    first_slot,
-    jittered,
-    plan,
-    replanned,
-    resumed,
-)
+from asyncsched._core.rules.due import Plan, Slot, first_slot, jittered, plan, replanned, resumed
+from asyncsched._core.rules.lost import Lost, count_slots
 from asyncsched._core.trigger import UserTrigger, as_instants
 
 T0 = to_instant(datetime(2026, 1, 1, tzinfo=UTC))

@@ -1,0 +1,46 @@
+"""Slots that get no run: counted, and gathered when a pause or a trigger ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from asyncsched._core.instants import Instant
+
+if TYPE_CHECKING:
+    from asyncsched._core.records import ScheduleRecord
+    from asyncsched._core.trigger import InstantTrigger
+
+COUNT_LIMIT = 1000
+"""The most lost slots that are counted one by one, for a trigger without a ``count``."""
+
+
+class Lost(NamedTuple):
+    """Slots without a run: from ``first`` to ``last``; ``exact`` is False where ``slots`` is a lower bound."""
+
+    first: Instant
+    last: Instant
+    slots: int
+    exact: bool
+
+
+def count_slots(trigger: InstantTrigger, after: Instant, upto: Instant) -> tuple[int, bool]:
+    """Return how many slots lie after ``after`` and at or before ``upto``, and whether that is exact."""
+    counted = trigger.count(after, upto)
+    if counted is not None:
+        return counted, True
+    count = 0
+    at = trigger.next_instant(after)
+    while at is not None and at <= upto:
+        if count == COUNT_LIMIT:
+            return count, False
+        count += 1
+        at = trigger.next_instant(at)
+    return count, True
+
+
+def passed(record: ScheduleRecord, since: Instant, now: Instant) -> Lost | None:
+    """Return the slots after ``since`` and up to ``now`` as a stretch, if there are any."""
+    first, last = record.trigger.next_instant(since), record.trigger.previous_instant(now)
+    if first is None or last is None or first > last:
+        return None
+    return Lost(first, last, *count_slots(record.trigger, since, last))
