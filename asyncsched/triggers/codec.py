@@ -16,10 +16,12 @@ class _Kept(Protocol):
 
     def to_json(self) -> dict[str, Any]:
         """Return the trigger as data, its kind among the keys."""
+        ...
 
     @classmethod
     def from_json(cls, data: dict[str, Any], /) -> InstantTrigger:
         """Return the trigger that ``to_json`` wrote."""
+        ...
 
 
 K = TypeVar("K", bound=type[_Kept])
