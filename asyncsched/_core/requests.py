@@ -32,8 +32,10 @@ class Watch(NamedTuple):
 class Changes:
     """What it hears.
 
-    ``work_version`` differs from the last one when there may be something to claim. ``ids`` are all
-    schedules there are, given only when some have gone; ``runs`` are tokens that change with a run.
+    ``work_version`` differs from the last one when there may be something to claim. ``earliest`` then
+    says when the first pending run is ready: 0 for now, or where only a claim can tell, ``None`` for
+    never. ``ids`` are all schedules there are, given only when some have gone; ``runs`` are tokens that
+    change with a run.
     """
 
     work_version: Any
@@ -43,6 +45,7 @@ class Changes:
     ids: set[str] | None = None
     cancel_requests: list[tuple[int, str]] = field(default_factory=list)
     runs: dict[int, Any] = field(default_factory=dict)
+    earliest: Instant | None = 0
 
 
 class Firing:

@@ -119,6 +119,12 @@ class Engine:
                 self._wall = run.ready_at
             self._sleeper.wake()
 
+    def expect(self, earliest: Instant | None) -> None:
+        """Hear when the store's first pending run is ready; claim if that is sooner than was known."""
+        known = [at for at in (self._wall, self._steady) if at is not None]  # a cluster has one timeline
+        if earliest is not None and (not known or earliest < min(known)):
+            self.notify()
+
     def follow(self, records: Iterable[ScheduleRecord]) -> None:
         """Take these schedules as they stand now."""
         for record in records:
@@ -188,6 +194,7 @@ class Engine:
         if not (firings or self._notified or _due(self._wall, now.wall) or _due(self._steady, now.steady)):
             return False
         self._notified = False
+        self._wall = self._steady = None  # not known on the way: what is heard of then is claimed after it
         claim = Claim(self.holder, firings, self._capacity.free, self._at_once, self._jobs)
         try:
             claimed = await self._store.claim(claim, now)

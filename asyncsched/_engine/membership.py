@@ -272,7 +272,7 @@ class Membership:
         for run_id, why in changes.cancel_requests:
             self._runner.cancel(run_id, why)
         if changes.work_version != self._work_version:
-            self._engine.notify()
+            self._engine.expect(changes.earliest)
             self._work_version = changes.work_version
         tokens = {}
         for run_id, token in changes.runs.items():

@@ -155,9 +155,9 @@ class Instance:
             start=lambda claimed: self.runner.running.update({run.id: run for run, _ in claimed}),
         )  # fmt: skip
         self.engine: Any = SimpleNamespace(
-            holder=0, works=True, place=(0, 1), schedules={}, follow=self._follow, forget=lambda id: None, notify=lambda: None,
-            runner=self.runner, _jobs={"job": None}, _capacity=SimpleNamespace(take=lambda executor: None),
-            _bus=SimpleNamespace(wants=lambda kind: False),
+            holder=0, works=True, place=(0, 1), schedules={}, follow=self._follow, forget=lambda id: None,
+            notify=lambda: None, expect=lambda earliest: None, runner=self.runner, _jobs={"job": None},
+            _capacity=SimpleNamespace(take=lambda executor: None), _bus=SimpleNamespace(wants=lambda kind: False),
         )  # fmt: skip
         me = InstanceRecord(self._incarnation(), "host", number, "1", "both", frozenset({"job"}), frozenset())
         here: Any = self

@@ -1,9 +1,11 @@
-"""A poll that fails loses nothing of what others did."""
+"""What an instance hears of others when it polls, what hearing costs it, and that a poll that fails loses nothing."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 
 from asyncsched import Interval, RunCancelled, Scheduler
 from asyncsched._core.errors import StoreUnavailable
-from asyncsched._core.requests import Watch
+from asyncsched._core.instants import Now
+from asyncsched._core.requests import Claim, Claimed, Watch
 from asyncsched._engine.engine import Engine
+from asyncsched.stores.sql.session import Session
 from asyncsched.stores.sql.store import SqlStore
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.stores.sqlite.store import SqliteSession
@@ -32,8 +36,146 @@ def make(request: pytest.FixtureRequest, virtual_clock: VirtualClock, tmp_path: 
 
 
 @pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Return what was asked of the databases' writers, each kind of request counted."""
+    asked: Counter[str] = Counter()
+    start = Session.start
+
+    def counted(self: Session, requests: Any = ()) -> None:
+        asked.update(request.kind for request in requests)
+        start(self, requests)
+
+    monkeypatch.setattr(Session, "start", counted)
+    return asked
+
+
+# ── what is no news ──────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_firing_is_one_claim_and_one_record(
+    make: Make, virtual_clock: VirtualClock, written: Counter[str]
+) -> None:
+    scheduler = make()
+
+    @scheduler.interval(seconds=1)
+    async def tick() -> None: ...
+
+    async with scheduler:
+        await virtual_clock.advance(0.5)
+        written.clear()
+        await virtual_clock.advance(6)
+        del written["beat"]
+        assert written == {"claim": 6, "record": 6}
+
+
+async def test_a_one_off_is_one_claim_whenever_it_is_due(
+    make: Make, virtual_clock: VirtualClock, written: Counter[str]
+) -> None:
+    scheduler = make()
+
+    @scheduler.job()
+    async def greet() -> None: ...
+
+    async with scheduler:
+        await virtual_clock.advance(0.5)
+        written.clear()
+        for delay in (0, 10, 20, 30):
+            await scheduler.schedule_once(greet, delay=delay)
+            await virtual_clock.advance(2)
+        await virtual_clock.advance(60)
+        del written["beat"]
+        assert written == {"add": 4, "claim": 4, "record": 4}
+
+
+# ── what is ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "jobs.db"
+
+
+def greeting(scheduler: Scheduler) -> list[str]:
+    """Declare the job `greet` and a schedule beside it; return the list of those who were greeted."""
+    greeted: list[str] = []
+
+    @scheduler.job()
+    async def greet(name: str) -> str:
+        greeted.append(name)
+        return f"hello {name}"
+
+    @scheduler.interval(seconds=1)
+    async def tick() -> None: ...
+
+    return greeted
+
+
+@pytest.mark.parametrize("delay", [0, 7])
+async def test_a_row_that_a_user_inserts_is_found_at_the_next_poll(
+    file: Path, virtual_clock: VirtualClock, delay: float
+) -> None:
+    scheduler = Scheduler(f"sqlite:///{file}", clock=virtual_clock)
+    greeted = greeting(scheduler)
+    async with scheduler:
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            for number in range(8):  # at every place beside the firings and the polls
+                await virtual_clock.advance(1 + number / 8)
+                connection.execute(*scheduler.statement("greet", str(number), delay=delay))
+                await virtual_clock.advance(max(0.26, delay + 0.001))
+                assert greeted[-1:] == [str(number)]
+
+
+@pytest.mark.parametrize("delay", [0, 7])
+async def test_a_run_that_another_scheduler_adds_is_found_at_the_next_poll(
+    file: Path, virtual_clock: VirtualClock, delay: float
+) -> None:
+    web = Scheduler(f"sqlite:///{file}", clock=virtual_clock, role="submit")
+    worker = Scheduler(f"sqlite:///{file}", clock=virtual_clock)
+    greeting(web)
+    greeted = greeting(worker)
+    async with web, worker:
+        for number in range(8):
+            await virtual_clock.advance(1 + number / 8)
+            await web.schedule_once("greet", str(number), delay=delay)
+            await virtual_clock.advance(max(0.26, delay + 0.001))
+            assert greeted[-1:] == [str(number)]
+
+
+class SlowAnswers(SqliteStore):
+    """A store whose answers to claims come late, after something else has happened."""
+
+    meanwhile: Callable[[], Any] | None = None
+
+    async def claim(self, claim: Claim, now: Now) -> Claimed:
+        claimed = await super().claim(claim, now)
+        if claimed.runs and (call := self.meanwhile) is not None:
+            self.meanwhile = None
+            await call()
+        return claimed
+
+
+@pytest.mark.parametrize("delay", [0, 7])
+async def test_what_is_heard_of_while_an_answer_to_a_claim_is_on_its_way_is_claimed_after_it(
+    file: Path, virtual_clock: VirtualClock, delay: float
+) -> None:
+    store = SlowAnswers(file)
+    scheduler = Scheduler(store, clock=virtual_clock)
+    greeted: list[str] = []
+
+    @scheduler.job()
+    async def greet(name: str) -> None:
+        greeted.append(name)
+
+    async def insert_and_poll() -> None:
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            connection.execute(*scheduler.statement("greet", "ben", delay=delay))
+        await anyio.sleep(0.5)
+
+    async with scheduler:
+        store.meanwhile = insert_and_poll
+        await scheduler.schedule_once("greet", "ann", delay=1)
+        await virtual_clock.advance(1.6 + delay)
+        assert greeted == ["ann", "ben"]
 
 
 # ── polls that fail ──────────────────────────────────────────────────────────────────────────────

@@ -7,13 +7,13 @@ One thread writes, with group commit; one reads; one hears and says what is new 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_port
-from asyncsched._core.instants import SECOND, Instant, Now
-from asyncsched._core.requests import Changes, Claim, Claimed, Watch
+from asyncsched._core.instants import SECOND, Instant
+from asyncsched._core.requests import Changes, Claim, Watch
 from asyncsched.stores.postgres.connection import Ghosts
 from asyncsched.stores.postgres.notifications import WORK, Notifications, channel_of
 from asyncsched.stores.postgres.session import PostgresSession
@@ -53,7 +53,6 @@ class PostgresStore(SqlStore):
         self._ghosts = Ghosts()
         self._notices = 0
         self._time = (0, float("-inf"))  # the server's, and when it was heard
-        self._claims: tuple[Sequence[str], Sequence[str]] = ((), ())
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
         return PostgresSession(
@@ -103,15 +102,13 @@ class PostgresStore(SqlStore):
             self._notify()
         self.notified(work, runs)
 
-    async def claim(self, claim: Claim, now: Now) -> Claimed:
-        self._claims = (tuple(claim.free), tuple(claim.jobs or ()))
-        return await super().claim(claim, now)
-
-    def _poll(self, session: Session, watch: Watch) -> Changes | None:
-        executors, jobs = (session.array(names) for names in self._claims)
-        own, beats = members.ledger(
-            session.all("poll", holder=watch.holder, now=self._wall(), executors=executors, jobs=jobs)
-        )
+    def _poll(self, session: Session, watch: Watch, wanted: Claim | None) -> Changes | None:
+        executors, jobs = ((), ()) if wanted is None else (wanted.free, wanted.jobs or ())
+        rows = session.all(
+            "poll", holder=watch.holder, now=self._wall(), executors=session.array(executors),
+            jobs=session.array(jobs),
+        )  # fmt: skip
+        own, beats = members.ledger(rows)
         self._notices += own[1]
         return members.changes(session, watch, (own[0], self._notices, *own[2:]), beats)
 

@@ -95,16 +95,25 @@ class SqlStore(ByUser, Connected):
         self.bounds = history.Bounds()
         self.notified: Callable[[bool, Set[int] | None], None] = lambda work, runs: None
         self._confirmed = 0  # the doubts that are settled
+        self._last_claim: Claim | None = None  # without what it fired
         self._completing: set[int] = set()  # runs whose success may stand in a transaction of their own
 
     async def open(self, notify: Callable[[], None]) -> None:
         self._confirmed = 0  # of a new life, where they are counted anew
+        self._last_claim = None
         await super().open(notify)
 
     # ── what a database fills in, beside what ``Connected`` asks for ─────────────────────────────
 
-    def _poll(self, session: Session, watch: Watch) -> Changes | None:
-        """Return what has changed since the last look, ``None`` if nothing has. In the reader's thread."""
+    def _poll(self, session: Session, watch: Watch, wanted: Claim | None) -> Changes | None:
+        """Return what has changed since the last poll, ``None`` if nothing has. In the reader's thread.
+
+        Args:
+            session: to read with.
+            watch: what is asked for.
+            wanted: what the next claim will ask for, as far as the last one tells.
+
+        """
         return members.poll(session, watch)
 
     # ── schedules ────────────────────────────────────────────────────────────────────────────
@@ -169,6 +178,7 @@ class SqlStore(ByUser, Connected):
         return added
 
     async def claim(self, claim: Claim, now: Now) -> Claimed:
+        self._last_claim = claim._replace(firings=[])
         jobs = sorted(claim.jobs) if claim.jobs is not None else ()
         cancel_requested = Claim(claim.holder, claim.firings, dict(claim.free), claim.most, jobs)
         claimed: Claimed = await self._write(
@@ -257,8 +267,13 @@ class SqlStore(ByUser, Connected):
         return alive
 
     async def poll(self, watch: Watch) -> Changes | None:
+        wanted = last = self._last_claim
+        if last is not None:  # jobs may have come since then, and places may be free again
+            wanted = last._replace(free=dict.fromkeys(last.free, 1), most=1, jobs=tuple(last.jobs or ()))
         try:
-            changes: Changes | None = await self._read(lambda session: self._poll(session, watch), "poll")
+            changes: Changes | None = await self._read(
+                lambda session: self._poll(session, watch, wanted), "poll"
+            )
         except members.NoLedger:
             logger.warning(
                 "the row of namespace %r in asyncsched_ledger is gone; it is put back", self.namespace

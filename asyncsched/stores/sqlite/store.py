@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asyncsched._core.errors import ArgumentError, AsyncSchedError, SchemaError, StoreError, StoreUnavailable
-from asyncsched._core.requests import Changes, Watch
+from asyncsched._core.requests import Changes, Claim, Watch
 from asyncsched._core.text import shorten
 from asyncsched.stores.sql import schema
 from asyncsched.stores.sql.bulk import MOST, by_values
 from asyncsched.stores.sql.operations import instances as members
+from asyncsched.stores.sql.operations.claiming import earliest
 from asyncsched.stores.sql.rows import Quarantine
 from asyncsched.stores.sql.session import Params, Ruling, Session
 from asyncsched.stores.sql.statements import load
@@ -72,13 +73,16 @@ class SqliteStore(SqlStore):
         with opening(self.path, self.timeout):
             schema.prepare(session, self.timeout, self.migrates)
 
-    def _poll(self, session: Session, watch: Watch) -> Changes | None:
+    def _poll(self, session: Session, watch: Watch, wanted: Claim | None) -> Changes | None:
         assert isinstance(session, SqliteSession)
         file = (session.opened, session.execute("PRAGMA data_version").fetchone()[0])
         of_whom = (watch.holder, frozenset(watch.runs))
         if self._seen == (file, of_whom, watch.version, watch.work_version) and not watch.fully:
             return None
         changes = members.poll(session, watch)
+        # The file's version tells of our own writes, too. Reading what is pending costs less than a claim in vain.
+        if wanted is not None and changes.work_version != watch.work_version:
+            changes.earliest = earliest(session, wanted, self.clock.wall())
         # Last, because a poll that failed on the way has seen nothing.
         self._seen = (file, of_whom, changes.version, changes.work_version)
         return changes

@@ -167,6 +167,19 @@ def _take(session: Session, wanted: Claim, claimed: Claimed, now: Instant) -> No
     claimed.runs = begun
 
 
+def earliest(session: Session, wanted: Claim, now: Instant) -> Instant | None:
+    """Return when the first pending run is ready that a claim would find: 0 for now, ``None`` for never. Only reads."""
+    moments = []
+    for executor, priority, first, later in session.all(
+        "levels", executors=session.array(wanted.free), now=now
+    ):
+        if first is not None and session.all("ready", **_of_level(session, wanted, executor, priority, now)):
+            return 0
+        if later is not None:
+            moments.append(later)
+    return min(moments, default=None)
+
+
 def _begin(run: RunRecord, holder: int, now: Instant) -> None:
     run.state = "running"
     run.holder = holder
