@@ -6,6 +6,7 @@ from tests.benchmarks import (
     burst,
     cluster,
     enqueue,
+    firing,
     hold,
     idle,
     imports,
@@ -19,6 +20,19 @@ from tests.benchmarks._bench import Scenario
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
-    for module in (intervals, burst, enqueue, noop, offload, imports, idle, stores, hold, cluster, soak)
+    for module in (
+        intervals,
+        burst,
+        enqueue,
+        noop,
+        offload,
+        imports,
+        idle,
+        firing,
+        stores,
+        hold,
+        cluster,
+        soak,
+    )
     for scenario in module.SCENARIOS
 }

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gc
 import os
+import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,3 +51,47 @@ class Cpu:
     def spent(self) -> float:
         """Return the seconds."""
         return time.process_time() - self._began
+
+
+@contextmanager
+def sqlite_statements() -> Iterator[list[str]]:
+    """Yield the statements that SQLite's own trace hears of, without the looks at the file's version."""
+    seen: list[str] = []
+
+    class Traced(sqlite3.Connection):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.set_trace_callback(lambda sql: sql.startswith("PRAGMA data_version") or seen.append(sql))
+
+    with _replaced(sqlite3, "connect", lambda *args, **options: Traced(*args, **options)):
+        yield seen
+
+
+@contextmanager
+def postgres_statements() -> Iterator[list[str]]:
+    """Yield the statements that PostgreSQL's driver is given, one for each row of many."""
+    import psycopg
+
+    seen: list[str] = []
+    one, many = psycopg.Cursor.execute, psycopg.Cursor.executemany
+
+    def execute(cursor: Any, query: Any, *args: Any, **options: Any) -> Any:
+        seen.append(query if isinstance(query, str) else query.decode())
+        return one(cursor, query, *args, **options)
+
+    def executemany(cursor: Any, query: Any, rows: Any, **options: Any) -> Any:
+        seen.extend([query if isinstance(query, str) else query.decode()] * len(rows))
+        return many(cursor, query, rows, **options)
+
+    with _replaced(psycopg.Cursor, "execute", execute), _replaced(psycopg.Cursor, "executemany", executemany):
+        yield seen
+
+
+@contextmanager
+def _replaced(where: Any, name: str, value: Any) -> Iterator[None]:
+    plain = getattr(where, name)
+    setattr(where, name, value)
+    try:
+        yield
+    finally:
+        setattr(where, name, plain)

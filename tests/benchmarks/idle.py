@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from tests.benchmarks._bench import DSN, Figure, Metrics, Scenario, Size
-from tests.benchmarks._measure import Cpu, aps3
+from tests.benchmarks._measure import Cpu, aps3, postgres_statements, sqlite_statements
 
 
 async def nothing() -> None:
@@ -56,7 +52,7 @@ def apscheduler(size: Size) -> Metrics:
     return asyncio.run(main())
 
 
-async def _statements(url: str, seconds: float, seen: list[Any]) -> Metrics:
+async def _statements(url: str, seconds: float, seen: list[str]) -> Metrics:
     from asyncsched import Scheduler
 
     scheduler = Scheduler(url)
@@ -69,42 +65,15 @@ async def _statements(url: str, seconds: float, seen: list[Any]) -> Metrics:
 
 
 def sqlite(size: Size) -> Metrics:
-    """Count the statements that SQLite's own trace hears of, without the looks at the file's version."""
-    seen: list[str] = []
-
-    class Traced(sqlite3.Connection):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            self.set_trace_callback(lambda sql: sql.startswith("PRAGMA data_version") or seen.append(sql))
-
-    with _replaced(sqlite3, "connect", lambda *args, **options: Traced(*args, **options)):
-        with tempfile.TemporaryDirectory() as folder:
-            return asyncio.run(_statements(f"sqlite:///{folder}/jobs.db", size.seconds, seen))
+    """Count what SQLite executes."""
+    with sqlite_statements() as seen, tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(_statements(f"sqlite:///{folder}/jobs.db", size.seconds, seen))
 
 
 def postgres(size: Size) -> Metrics:
-    """Count the statements that the driver is given."""
-    import psycopg
-
-    seen: list[Any] = []
-    plain = psycopg.Cursor.execute
-
-    def execute(cursor: Any, query: Any, *args: Any, **options: Any) -> Any:
-        seen.append(query)
-        return plain(cursor, query, *args, **options)
-
-    with _replaced(psycopg.Cursor, "execute", execute):
+    """Count what PostgreSQL is asked."""
+    with postgres_statements() as seen:
         return asyncio.run(_statements(os.environ[DSN], size.seconds, seen))
-
-
-@contextmanager
-def _replaced(where: Any, name: str, value: Any) -> Iterator[None]:
-    plain = getattr(where, name)
-    setattr(where, name, value)
-    try:
-        yield
-    finally:
-        setattr(where, name, plain)
 
 
 SCENARIOS = (

@@ -19,7 +19,8 @@ def _scenario(*figures: Figure) -> Scenario:
 
 
 @pytest.mark.parametrize(
-    "name", ["suspend", "offload", "sqlite", "sqlite-one", "hold-sqlite", "idle-sqlite", "soak"]
+    "name",
+    ["suspend", "offload", "sqlite", "sqlite-one", "hold-sqlite", "idle-sqlite", "firing-sqlite", "soak"],
 )
 def test_a_smoke_run_measures_every_system_and_prints_every_figure(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -29,7 +30,9 @@ def test_a_smoke_run_measures_every_system_and_prints_every_figure(
     _check_printed(name, capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("name", ["postgres", "hold-postgres", "idle-postgres", "cluster", "periodic"])
+@pytest.mark.parametrize(
+    "name", ["postgres", "hold-postgres", "idle-postgres", "firing-postgres", "cluster", "periodic"]
+)
 def test_a_smoke_run_on_postgresql_says_what_the_server_promises(
     name: str, pg_server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
