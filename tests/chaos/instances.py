@@ -156,7 +156,12 @@ class Instance:
             start=lambda claimed: self.runner.running.update({run.id: run for run, _ in claimed}),
         )  # fmt: skip
         self.agenda: Any = SimpleNamespace(
-            share=(0, 1), schedules={}, follow=self._follow, forget=lambda id: None, notify=lambda: None
+            share=(0, 1),
+            schedules={},
+            follow=self._follow,
+            expect=lambda earliest: None,
+            forget=lambda id: None,
+            notify=lambda: None,
         )
         self.engine: Any = SimpleNamespace(holder=0)
         here: Any = self

@@ -59,8 +59,8 @@ CLOCKS = {
 LONGER: dict[str, int] = {}
 """Modules that are not down to 350 lines yet, and the lines that they may have until then."""
 
-READING_PATH_LINES = 1703
-"""The lines that the reading path may have; 1,500 is the aim."""
+READING_PATH_LINES = 1500
+"""The lines that the reading path may have."""
 
 MORE_PARAMETERS = {
     "_core.records.RunRecord": 16,

@@ -183,9 +183,9 @@ class SqlStore(ByUser, Connected):
     async def claim(self, claim: Claim, now: Now) -> Claimed:
         self._last_claim = claim._replace(firings=[])
         jobs = sorted(claim.jobs) if claim.jobs is not None else ()
-        cancel_requested = Claim(claim.holder, claim.firings, dict(claim.free), claim.most, jobs)
+        wanted = Claim(claim.holder, claim.firings, dict(claim.free), claim.most, jobs)
         claimed: Claimed = await self._write(
-            "claim", Claiming(cancel_requested, now), 4 * len(claim.firings) + 64, urgent=True
+            "claim", Claiming(wanted, now), 4 * len(claim.firings) + 64, urgent=True
         )
         return claimed
 
