@@ -60,7 +60,7 @@ class Ledger:
             "s", "job", trigger.anchored(EPOCH), EPOCH, EPOCH - 1, first, first, arguments="{}",
             spec=json.dumps(trigger_to_json(trigger)),
         )  # fmt: skip
-        self.do(schedules.put_schedule, row, 0)
+        self.do(schedules.put_schedule, schedules.Putting(row, 0))
 
     @property
     def now(self) -> Now:

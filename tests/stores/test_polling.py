@@ -16,7 +16,7 @@ from asyncsched import Interval, RunCancelled, Scheduler
 from asyncsched._core.errors import StoreUnavailable
 from asyncsched._core.instants import Now
 from asyncsched._core.requests import Claim, Claimed, Watch
-from asyncsched._engine.engine import Engine
+from asyncsched._engine.agenda import Agenda
 from asyncsched.stores.sql.session import Session
 from asyncsched.stores.sql.store import SqlStore
 from asyncsched.stores.sqlite import SqliteStore
@@ -332,13 +332,13 @@ async def test_a_poll_that_could_not_be_taken_in_is_taken_in_next_time(
 
     async with web, worker:
         await virtual_clock.advance(1)
-        follow = Engine.follow
+        follow = Agenda.follow
 
-        def fail_once(self: Engine, records: Any) -> None:
-            monkeypatch.setattr(Engine, "follow", follow)
+        def fail_once(self: Agenda, records: Any) -> None:
+            monkeypatch.setattr(Agenda, "follow", follow)
             raise RuntimeError("a trigger of another release")
 
         await web.add_schedule("tick", Interval(seconds=10))
-        monkeypatch.setattr(Engine, "follow", fail_once)
+        monkeypatch.setattr(Agenda, "follow", fail_once)
         await virtual_clock.advance(31)
         assert len(ran) == 3
