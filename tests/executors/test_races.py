@@ -15,7 +15,8 @@ from asyncsched._core.errors import SchedulerClosed
 from asyncsched.executors import ProcessExecutor, ThreadExecutor
 from asyncsched.executors.process.worker import WorkerProcess
 from tests.executors import jobs
-from tests.executors.helpers import attempts, call, until
+from tests.executors.helpers import attempts, call
+from tests.waiting import soon
 
 pytestmark = [pytest.mark.real_time, pytest.mark.anyio]  # processes and threads work in real time
 
@@ -50,11 +51,11 @@ async def test_a_worker_is_not_handed_to_a_waiter_that_was_cancelled_in_the_same
 
     async with attempts() as start:
         working = start(call(executor, jobs.nap, 0.05))
-        await until(lambda: executor.busy == 1)
+        await soon(lambda: executor.busy == 1)
         cancelled = start(call(executor, jobs.noop))
-        await until(lambda: len(executor._waiting) == 1)
+        await soon(lambda: len(executor._waiting) == 1)
         next_one = start(call(executor, jobs.add, 1, b=2))
-        await until(lambda: len(executor._waiting) == 2)
+        await soon(lambda: len(executor._waiting) == 2)
 
         def cancel_and_release(self: ProcessExecutor, worker: WorkerProcess) -> None:
             if not cancelled.over:
@@ -83,9 +84,9 @@ async def test_a_worker_that_dies_while_it_is_handed_over_is_not_given_the_run(
     monkeypatch.setattr(ProcessExecutor, "_release", release_and_die)
     async with attempts() as start:
         working = start(call(executor, jobs.pid))
-        await until(lambda: executor.busy == 1)
+        await soon(lambda: executor.busy == 1)
         waiting = start(call(executor, jobs.pid))
-        await until(lambda: len(executor._waiting) == 1)
+        await soon(lambda: len(executor._waiting) == 1)
         with anyio.fail_after(10):
             first, second = (await working.ended()).value, (await waiting.ended()).value
     assert waiting.error is None
@@ -96,7 +97,7 @@ async def test_of_a_worker_that_was_replaced_nothing_is_kept() -> None:
     async with ProcessExecutor(1, max_tasks_per_worker=1) as executor:
         for _ in range(4):
             await call(executor, jobs.noop)
-        await until(lambda: not executor._dying)
+        await soon(lambda: not executor._dying)
 
 
 async def test_a_call_that_ended_while_its_executor_was_closed_is_answered(
@@ -115,10 +116,10 @@ async def test_a_call_that_ended_while_its_executor_was_closed_is_answered(
     async with attempts() as start:
         await executor.__aenter__()
         late = start(call(executor, lambda: 7))
-        await until(ended.is_set)  # and the loop has not been told
+        await soon(ended.is_set)  # and the loop has not been told
         async with anyio.create_task_group() as group:
             group.start_soon(executor.__aexit__, None, None, None)
-            await until(lambda: executor._port is None)
+            await soon(lambda: executor._port is None)
             closing.set()
         with anyio.fail_after(5):
             await late.ended()
