@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
 
 from asyncsched._backends.turns import in_turns
 from asyncsched._core.errors import ArgumentError, ConfigurationError, KeyConflict, SchedulerStateError
@@ -18,7 +18,7 @@ from asyncsched._core.text import safe_repr, shorten
 from asyncsched._scheduler.face import Face, Running
 from asyncsched._scheduler.handle import RunHandle, run_number
 from asyncsched._scheduler.lookup import run_of_id
-from asyncsched._scheduler.once import Once, OnceOptions, once_of, put_off
+from asyncsched._scheduler.once import Once, put_off
 from asyncsched.abc import TransactionalStore
 
 if TYPE_CHECKING:
@@ -33,10 +33,16 @@ ONE_TURN = 32
 """The items of a batch that are prepared before other tasks get their turn: about 0.3 ms."""
 
 
-class CallOptions(OnceOptions, total=False):
-    """The options of ``schedule_once``: those of :class:`Once`, and two that a batch does not have."""
+class OnceOptions(TypedDict, total=False):
+    """The options of one call; :meth:`Enqueue.schedule_once` explains each."""
 
+    delay: float | timedelta | None
+    at: datetime | None
+    key: str | None
+    key_ttl: float | timedelta
     replace: bool
+    priority: int | None
+    tags: Sequence[str]
     connection: Any
 
 
@@ -46,36 +52,38 @@ class Enqueue(Face):
     @overload
     async def schedule_once(
         self, func: Callable[[Unpack[Ts]], Awaitable[T]], *args: *Ts, kwargs: None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[OnceOptions],
     ) -> RunHandle[T]: ...  # fmt: skip
 
     @overload
     async def schedule_once(
         self, func: Callable[[Unpack[Ts]], T], *args: *Ts, kwargs: None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[OnceOptions],
     ) -> RunHandle[T]: ...  # fmt: skip
 
     @overload
     async def schedule_once(
         self, func: Callable[..., Awaitable[T]], *args: Any, kwargs: Mapping[str, Any],
-        **options: Unpack[CallOptions],
+        **options: Unpack[OnceOptions],
     ) -> RunHandle[T]: ...  # fmt: skip
 
     @overload
     async def schedule_once(
         self, func: Callable[..., T], *args: Any, kwargs: Mapping[str, Any],
-        **options: Unpack[CallOptions],
+        **options: Unpack[OnceOptions],
     ) -> RunHandle[T]: ...  # fmt: skip
 
     @overload
     async def schedule_once(
         self, func: str, *args: Any, kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[OnceOptions],
     ) -> RunHandle[Any]: ...  # fmt: skip
 
     async def schedule_once(
-        self, func: Any, *args: object, kwargs: Mapping[str, Any] | None = None, replace: bool = False,
-        connection: Any = None, **options: Any,
+        self, func: Any, *args: object, kwargs: Mapping[str, Any] | None = None,
+        delay: float | timedelta | None = None, at: datetime | None = None, key: str | None = None,
+        key_ttl: float | timedelta = 0, replace: bool = False, priority: int | None = None,
+        tags: Sequence[str] = (), connection: Any = None, **unknown: object,
     ) -> RunHandle[Any]:  # fmt: skip
         """Run a job once: now, after a delay, or at a moment.
 
@@ -105,8 +113,14 @@ class Enqueue(Face):
             SchedulerStateError: the scheduler is not running.
 
         """
+        if unknown:
+            name = next(iter(unknown))
+            raise ArgumentError(
+                f"schedule_once has no argument {name!r}; arguments of the job's function are given by "
+                f"position, or as kwargs={{{name!r}: ...}}"
+            )
         running = self._running()
-        once = once_of("schedule_once", func, args, kwargs, options) if options else Once(func, args, kwargs)
+        once = Once(func, args, kwargs, delay, at, key, key_ttl, priority, tags)
         if connection is not None:
             if replace:
                 raise ArgumentError(
@@ -114,7 +128,7 @@ class Enqueue(Face):
                 )
             return await self._add_in(running.main, connection, self._of_statement(once))
         job = self._job_for(func, running)
-        if replace and once.key is None:
+        if replace and key is None:
             raise ArgumentError(
                 f"job {job.name!r}: replace=True needs a key=, by which the run to move is found"
             )
@@ -150,7 +164,8 @@ class Enqueue(Face):
 
     def statement(
         self, func: Callable[..., Any] | str, *args: Any, kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[OnceOptions],
+        delay: float | timedelta | None = None, at: datetime | None = None, key: str | None = None,
+        key_ttl: float | timedelta = 0, priority: int | None = None, tags: Sequence[str] = (),
     ) -> tuple[str, tuple[Any, ...]]:  # fmt: skip
         """Return the one INSERT that schedules a run, to execute in a transaction of your app.
 
@@ -166,7 +181,7 @@ class Enqueue(Face):
 
         """
         store: Any = self._running().main.store
-        run = self._of_statement(once_of("statement", func, args, kwargs, options))
+        run = self._of_statement(Once(func, args, kwargs, delay, at, key, key_ttl, priority, tags))
         made: tuple[str, tuple[Any, ...]] = store.statement(run)
         return made
 
@@ -244,35 +259,35 @@ class Enqueue(Face):
     @overload
     def schedule_once_sync(
         self, func: Callable[[Unpack[Ts]], Awaitable[T]], *args: *Ts, kwargs: None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[OnceOptions],
     ) -> RunHandle[T]: ...  # fmt: skip
 
     @overload
     def schedule_once_sync(
         self, func: Callable[[Unpack[Ts]], T], *args: *Ts, kwargs: None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[OnceOptions],
     ) -> RunHandle[T]: ...  # fmt: skip
 
     @overload
     def schedule_once_sync(
         self, func: Callable[..., Awaitable[T]], *args: Any, kwargs: Mapping[str, Any],
-        **options: Unpack[CallOptions],
+        **options: Unpack[OnceOptions],
     ) -> RunHandle[T]: ...  # fmt: skip
 
     @overload
     def schedule_once_sync(
         self, func: Callable[..., T], *args: Any, kwargs: Mapping[str, Any],
-        **options: Unpack[CallOptions],
+        **options: Unpack[OnceOptions],
     ) -> RunHandle[T]: ...  # fmt: skip
 
     @overload
     def schedule_once_sync(
         self, func: str, *args: Any, kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[OnceOptions],
     ) -> RunHandle[Any]: ...  # fmt: skip
 
     def schedule_once_sync(
-        self, func: Any, *args: object, kwargs: Any = None, **options: Unpack[CallOptions]
+        self, func: Any, *args: object, kwargs: Any = None, **options: Unpack[OnceOptions]
     ) -> RunHandle[Any]:
         """Call :meth:`schedule_once` from a sync handler or any other thread; the call blocks briefly.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncsched._core.checks import check_int, check_text
 from asyncsched._core.errors import ArgumentError, ConfigurationError, KeyConflict
@@ -37,35 +37,6 @@ class Once(NamedTuple):
     def timeless(self) -> bool:
         """Whether the item is due at once."""
         return self.delay is None and self.at is None
-
-
-class OnceOptions(TypedDict, total=False):
-    """The options of :class:`Once`, for calls that take them by name."""
-
-    delay: float | timedelta | None
-    at: datetime | None
-    key: str | None
-    key_ttl: float | timedelta
-    priority: int | None
-    tags: Sequence[str]
-
-
-def once_of(
-    call: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, options: Mapping[str, Any]
-) -> Once:
-    """Return a call of ``schedule_once`` or its like as a value.
-
-    Raises:
-        ArgumentError: the call has no option of such a name.
-
-    """
-    for name in options:
-        if name not in OnceOptions.__annotations__:
-            raise ArgumentError(
-                f"{call} has no argument {name!r}; arguments of the job's function are given by "
-                f"position, or as kwargs={{{name!r}: ...}}"
-            )
-    return Once(func, args, kwargs, **options)
 
 
 def make_run(once: Once, job: Job, run_id: int, now: Now, *, as_json: bool) -> RunRecord:
