@@ -1,40 +1,31 @@
-"""The parent's side of one worker process: start it, exchange messages, and wait for its end."""
+"""The scheduler's side of one worker process: start it, give it runs, and see to its end."""
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import pickle
 import signal
 import socket
 import subprocess
+import sys
+import termios
 import threading
 from array import array
 from collections.abc import Callable
-from fcntl import ioctl
-from termios import FIONREAD
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import anyio
 
 from asyncsched._core.context import CurrentRun, tell_began
-from asyncsched.executors.process.bootstrap import command
-from asyncsched.executors.process.calls import WorkerDied, error_of
-from asyncsched.executors.process.output import Output, relay_record
-from asyncsched.executors.process.protocol import (
-    ANSWER,
-    ASK,
-    BEGAN,
-    CHUNK,
-    EXTEND,
-    HEADER,
-    HELLO,
-    LARGE_CHUNK,
-    LOG,
-    NOT_STARTED,
-    PROGRESS,
-    RUN,
-)
+from asyncsched.executors.process import protocol
+from asyncsched.executors.process.bootstrap import Settings
+from asyncsched.executors.process.errors import WorkerDied, error_of
+from asyncsched.executors.process.output import Output
+from asyncsched.executors.process.protocol import CHUNK, DIED, NOT_STARTED, WorkerSocket
 
 if TYPE_CHECKING:
     from asyncsched._backends.base import Future, Port
@@ -44,16 +35,36 @@ logger = logging.getLogger("asyncsched.executors")
 FAREWELL = 2.0
 """Seconds that a worker gets to end by itself after its socket was closed."""
 
-DIED = 0
-"""The kind of answer that stands for a dead worker; no worker sends it."""
+_BOOT = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from asyncsched.executors.process.child import serve; serve({messages}, {lifeline})"
+)
+
+_lifelines: WeakSet[socket.socket] = WeakSet()
+"""This process's ends of the sockets whose closing kills a worker and all that it has started."""
+
+
+def _close_lifelines() -> None:
+    for lifeline in _lifelines:
+        lifeline.close()
+
+
+if hasattr(os, "register_at_fork"):  # a process forked from this one must not keep the workers alive
+    os.register_at_fork(after_in_child=_close_lifelines)
 
 
 class WorkerProcess:
     """One worker process. All of it happens in the event loop's thread, but for the wait for the process's end.
 
+    Args:
+        port: the event loop.
+        grace: the seconds between SIGTERM and SIGKILL.
+        gone: called when the worker can be given no more runs.
+
     Attributes:
-        runs: how many runs the worker was given.
         alive: whether the worker can be given another run.
+        runs: how many runs the worker was given.
+        not_started: the initializer's exception, if it failed.
 
     """
 
@@ -63,64 +74,70 @@ class WorkerProcess:
         self._gone = gone
         self._run: CurrentRun | None = None
         self._reply: Future | None = None
-        self._unread = bytearray()
-        self._unsent = bytearray()
-        self._output = Output()
-        self._waiting = array("i", [0])
-        self._not_started: BaseException | None = None
-        self._killed = self._reported = self._over = False
+        self._warm = self._killed = self._expected = self._over = False
         self._waiters: list[Future] = []
-        self._warm = False
+        self._kill_later: threading.Timer | None = None
+        self.not_started: BaseException | None = None
         self.runs = 0
         self.alive = True
+        self._open()
 
-    def start(self, hello: bytes) -> None:
+    def _open(self) -> None:
         """Start the process. Raises ``OSError`` if the system cannot start it."""
-        parent_end, child_end = socket.socketpair()
-        reading, writing = os.pipe()
-        try:
+        with ExitStack() as ours, ExitStack() as theirs:
+            messages, fd = socket.socketpair()
+            lifeline, end = socket.socketpair()
+            reading, writing = os.pipe()
+            ours.callback(messages.close)
+            ours.callback(lifeline.close)
+            ours.callback(os.close, reading)
+            theirs.callback(fd.close)
+            theirs.callback(end.close)
+            theirs.callback(os.close, writing)
             self._process = subprocess.Popen(
-                command(child_end.fileno()),
+                _command(fd.fileno(), end.fileno()),
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
-                pass_fds=(child_end.fileno(),),
-                start_new_session=True,  # Ctrl-C reaches the parent only; a kill reaches its children
+                pass_fds=(fd.fileno(), end.fileno()),
+                start_new_session=True,  # Ctrl-C reaches this process only; a kill reaches the worker's children
             )
-        except BaseException:
-            parent_end.close()
-            os.close(reading)
-            raise
-        finally:
-            child_end.close()
-            os.close(writing)
+            ours.pop_all()
+        _lifelines.add(lifeline)
         self.pid = self._process.pid
-        parent_end.setblocking(False)
+        self._lifeline, self._pipe = lifeline, reading
+        self._output, self._unread_output = Output(self.pid), array("i", [0])
+        self._socket = WorkerSocket(self._port, messages, self._receive)
         os.set_blocking(reading, False)
-        self._sock, self._fd, self._pipe = parent_end, parent_end.fileno(), reading
-        self._port.watch(self._fd, self._receive)
         self._port.watch(reading, self._read_output)
-        self._write(HELLO, hello)
+        # A thread, because the loop's time may be virtual and its tasks may be cancelled. The end of the socket
+        # tells of the process's end only if nothing else has it open.
+        name = f"asyncsched-worker-{self.pid}"
+        threading.Thread(target=self._wait, name=name, daemon=True).start()
 
-    def begin(self, run: CurrentRun, body: bytes) -> Future:
+    def set_up(self, settings: Settings) -> None:
+        """Send the first message, which every worker needs."""
+        self._socket.send(settings)
+
+    def begin(self, run: CurrentRun, message: Any) -> Future:
         """Give the worker a run; the future's result is the kind and the body of the answer."""
         self.runs += 1
         self._run = run
         self._reply = reply = self._port.future()
-        self._write(RUN, body)
+        self._socket.send(message)
         if self._warm:
             tell_began(run)
         return reply
 
     def stop(self) -> None:
         """Let an idle worker end by itself."""
-        self._reported = True
+        self._expected = True
         self._close(FAREWELL)
 
     def kill(self) -> None:
         """Begin to end the worker now: SIGTERM at once, SIGKILL after the grace."""
         if self.alive:
-            self._killed = self._reported = True
+            self._killed = self._expected = True
             # The worker obeys the signal only after its socket was closed: see `terminate` in `child`.
             self._close(self._grace)
             self._signal(signal.SIGTERM)
@@ -150,113 +167,66 @@ class WorkerProcess:
         if code is not None and code < 0:
             name = _signal_name(-code)
             hint = ", most likely because memory ran out" if name == "SIGKILL" and not self._killed else ""
-            error = WorkerDied(
-                f"worker process {self.pid} died: {name} {doing}{hint}", pid=self.pid, signal=name
-            )
+            text = f"worker process {self.pid} died: {name} {doing}{hint}"
+            error = WorkerDied(text, pid=self.pid, signal=name)
         else:
             text = f"worker process {self.pid} exited with code {code} {doing}"
             error = WorkerDied(text, pid=self.pid, exitcode=code)
         if self._output.tail:
             error.add_note("the last lines of its output:\n  " + "\n  ".join(self._output.tail))
-        error.__cause__ = self._not_started
+        error.__cause__ = self.not_started
         return error
-
-    @property
-    def not_started(self) -> BaseException | None:
-        """The initializer's exception, if it failed."""
-        return self._not_started
 
     # Messages.
 
-    def _write(self, kind: int, body: bytes) -> None:
-        data = HEADER.pack(kind, len(body)) + body
-        if self._unsent:
-            self._unsent += data
-            return
+    def _receive(self) -> bool:
+        """Handle the messages that have come; return whether there may be more."""
+        got = False
         try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return  # the worker is gone; _receive finds out
-        if sent < len(data):
-            self._unsent += memoryview(data)[sent:]
-            self._port.drain(self._fd, self._write_on)
-
-    def _write_on(self) -> bool:
-        while self._unsent:
-            try:
-                sent = self._sock.send(memoryview(self._unsent)[:LARGE_CHUNK])
-            except BlockingIOError:
-                return False
-            except OSError:
-                self._unsent.clear()
-                return True
-            del self._unsent[:sent]
-        return True
-
-    def _receive(self) -> None:
-        unread = self._unread
-        try:
-            data = self._sock.recv(LARGE_CHUNK if unread else CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
+            for kind, body in self._socket.messages():
+                got = True
+                if kind <= DIED:
+                    self._answer(kind, body)
+                else:
+                    self._side_message(kind, body)
+        except EOFError:
             self._close(FAREWELL)
-            return
-        if not unread and len(data) >= HEADER.size:
-            kind, length = HEADER.unpack_from(data)
-            if len(data) == HEADER.size + length:  # one whole message, as nearly always
-                self._handle(kind, data[HEADER.size :])
-                return
-        unread += data
-        while len(unread) >= HEADER.size:
-            kind, length = HEADER.unpack_from(unread)
-            end = HEADER.size + length
-            if len(unread) < end:
-                return
-            body = bytes(memoryview(unread)[HEADER.size : end])
-            del unread[:end]
-            self._handle(kind, body)
+            return False
+        return got
 
-    def _handle(self, kind: int, body: bytes) -> None:
-        if kind < NOT_STARTED:
-            ioctl(self._pipe, FIONREAD, self._waiting)
-            if self._waiting[0]:
-                self._read_output()  # the job's output is logged before its answer is handled
-            if self._output.rest:
-                self._output.flush(self._run, self.pid)
-            reply, self._reply, self._run = self._reply, None, None
-            if reply is not None and not reply.done():
-                reply.set_result((kind, body))
-            return
-        try:
-            self._side_message(kind, body)
-        except Exception:
-            logger.exception("could not handle a message of worker process %d", self.pid)
+    def _answer(self, kind: int, body: bytes) -> None:
+        fcntl.ioctl(self._pipe, termios.FIONREAD, self._unread_output)
+        if self._unread_output[0]:
+            self._read_output()  # the job's output is logged before its answer is handled
+        if self._output.rest:
+            self._output.flush(self._run)
+        reply, self._reply, self._run = self._reply, None, None
+        if reply is not None and not reply.done():
+            reply.set_result((kind, body))
 
     def _side_message(self, kind: int, body: bytes) -> None:
         run = self._run
-        if kind == NOT_STARTED:
-            self._not_started = error_of(body)
-        elif kind == LOG:
-            relay_record(pickle.loads(body), run, self.pid)
-        elif run is None:
-            return
-        elif kind == BEGAN:
-            self._warm = True
-            tell_began(run)
-        elif kind == PROGRESS:
-            run._link.progress(*pickle.loads(body))
-        elif kind == EXTEND:
-            run._link.extend(pickle.loads(body))
-        elif kind == ASK:
-            self._write(ANSWER, b"1" if run._link.cancelled() else b"0")
+        try:
+            if kind == NOT_STARTED:
+                self.not_started = error_of(body)
+            elif kind == protocol.LOG:
+                self._output.relay(pickle.loads(body), run)
+            elif run is None:
+                return
+            elif kind == protocol.BEGAN:
+                self._warm = True
+                tell_began(run)
+            elif kind == protocol.PROGRESS:
+                run._link.progress(*pickle.loads(body))
+            elif kind == protocol.EXTEND:
+                run._link.extend(pickle.loads(body))
+            elif kind == protocol.ASK:
+                self._socket.send(run._link.cancelled())
+        except Exception:
+            logger.exception("could not handle a message of worker process %d", self.pid)
 
     def _read_output(self) -> None:
-        for _ in range(64):  # at most 1 MiB at a time: a job that prints without end blocks only itself
+        for _ in range(64):  # a job that prints without end blocks only itself
             try:
                 data = os.read(self._pipe, CHUNK)
             except BlockingIOError:
@@ -265,7 +235,7 @@ class WorkerProcess:
                 self._port.unwatch(self._pipe)
                 return
             try:
-                self._output.feed(data, self._run, self.pid)
+                self._output.feed(data, self._run)
             except Exception:
                 logger.exception("could not log the output of worker process %d", self.pid)
             if len(data) < CHUNK:
@@ -274,38 +244,37 @@ class WorkerProcess:
     # The end of the process.
 
     def _close(self, grace: float) -> None:
-        """Close the socket, and wait in a thread for the process's end; kill it after ``grace`` seconds."""
+        """Give the worker no more runs, and kill it unless it ends within ``grace`` seconds."""
         if not self.alive:
             return
         self.alive = False
-        self._port.unwatch(self._fd)
-        self._sock.close()
+        self._socket.close()
         self._gone(self)
-        # A thread, because the loop's time may be virtual and its tasks may be cancelled.
-        threading.Thread(
-            target=self._wait, args=(grace,), name=f"asyncsched-worker-{self.pid}", daemon=True
-        ).start()
+        self._kill_later = threading.Timer(grace, self._signal, [signal.SIGKILL])
+        self._kill_later.daemon = True
+        self._kill_later.start()
 
-    def _wait(self, grace: float) -> None:
-        try:
-            self._process.wait(grace)
-        except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
-            self._process.wait()
-        if self._killed:
-            self._signal_group(signal.SIGKILL)  # the child processes of the job
+    def _wait(self) -> None:
+        self._process.wait()
+        self._kill_group(signal.SIGKILL)  # the child processes of its jobs
         try:
             self._port.call_soon(self._ended)
         except RuntimeError:
             os.close(self._pipe)  # the loop is closed, and the task that waited has ended with it
 
     def _ended(self) -> None:
+        while self.alive and self._receive():  # an answer that was sent counts
+            pass
+        self._close(0)
+        if self._kill_later is not None:
+            self._kill_later.cancel()
         self._read_output()
-        self._output.flush(self._run, self.pid)
+        self._output.flush(self._run)
         self._port.unwatch(self._pipe)
         os.close(self._pipe)
-        if self._reply is None and not self._reported:
-            logger.warning("%s%s", self.died(), f": {self._not_started}" if self._not_started else "")
+        self._lifeline.close()
+        if self._reply is None and not self._expected:
+            logger.warning("%s%s", self.died(), f": {self.not_started}" if self.not_started else "")
         if self._reply is not None and not self._reply.done():
             self._reply.set_result((DIED, b""))
         self._over = True
@@ -315,15 +284,18 @@ class WorkerProcess:
 
     def _signal(self, number: int) -> None:
         if self._process.returncode is None:
-            self._signal_group(number)
+            self._kill_group(number)
 
-    def _signal_group(self, number: int) -> None:
-        try:
+    def _kill_group(self, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # the latter on macOS, for a group of zombies
             os.killpg(self.pid, number)
-        except ProcessLookupError:
-            pass
-        except PermissionError:  # macOS: the group is a zombie
-            pass
+
+
+def _command(messages: int, lifeline: int) -> list[str]:
+    path = [entry or os.getcwd() for entry in sys.path]
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    boot = _BOOT.format(path=path, messages=messages, lifeline=lifeline)
+    return [sys.executable, *flags, "-c", boot]
 
 
 def _signal_name(number: int) -> str:
