@@ -20,19 +20,11 @@ from types import FrameType
 from typing import Any
 
 from asyncsched._core.context import CurrentRun, _current
+from asyncsched.executors.process import protocol
 from asyncsched.executors.process.bootstrap import Settings, load, take_over
 from asyncsched.executors.process.errors import describe
 from asyncsched.executors.process.link import ProcessLink, RelayHandler
-from asyncsched.executors.process.protocol import (
-    BEGAN,
-    ERROR,
-    NOT_LOADED,
-    NOT_RETURNED,
-    NOT_STARTED,
-    VALUE,
-    Pipe,
-    dumps,
-)
+from asyncsched.executors.process.protocol import Pipe, dumps
 
 
 def serve(messages: int, lifeline: int) -> None:
@@ -113,7 +105,7 @@ def _set_up(pipe: Pipe) -> Settings | None:
         if pipe.ended:
             raise
         _flush()
-        pipe.send(NOT_STARTED, describe(error))
+        pipe.send(protocol.NOT_STARTED, describe(error))
         return None
     return given
 
@@ -127,11 +119,11 @@ def _serve(pipe: Pipe, main: tuple[str, str] | None) -> None:
         except BaseException as error:
             if pipe.ended:
                 raise
-            kind, answer = NOT_LOADED, describe(error)
+            kind, answer = protocol.NOT_LOADED, describe(error)
         else:
             del call
             if not warm:
-                pipe.send(BEGAN)
+                pipe.send(protocol.BEGAN)
                 warm = True
             link = ProcessLink(pipe)
             kind, answer = _call(pipe, CurrentRun(id, job, due, attempt, key, link), func, args, kwargs)
@@ -149,21 +141,23 @@ def _call(pipe: Pipe, run: CurrentRun, func: Any, args: Any, kwargs: Any) -> tup
     except BaseException as error:
         if pipe.ended or pipe.forked:
             raise
-        return ERROR, describe(error)
+        return protocol.ERROR, describe(error)
     finally:
         _current.reset(token)
     if pipe.forked:
         raise SystemExit  # this process was forked by the function, and the answer is the parent's
     if value is None:
-        return VALUE, b""
+        return protocol.VALUE, b""
     if hasattr(type(value), "__await__"):
         if hasattr(value, "close"):
             value.close()
-        return NOT_RETURNED, pickle.dumps((type(value).__name__, ""))
+        return protocol.NOT_RETURNED, pickle.dumps((type(value).__name__, ""))
     try:
-        return VALUE, dumps(value)
+        return protocol.VALUE, dumps(value)
     except Exception as error:
-        return NOT_RETURNED, pickle.dumps((type(value).__qualname__, f"{type(error).__name__}: {error}"))
+        return protocol.NOT_RETURNED, pickle.dumps(
+            (type(value).__qualname__, f"{type(error).__name__}: {error}")
+        )
 
 
 def _flush() -> None:

@@ -10,8 +10,6 @@ from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from anyio import get_cancelled_exc_class
-
 from asyncsched._backends.base import Future, Port
 from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_port
@@ -34,7 +32,8 @@ class ProcessExecutor(Executor):
 
     Cancelling a run kills its worker: SIGTERM, so that ``finally`` blocks run, and SIGKILL after
     ``kill_grace``. A worker that dies costs its current run, and that run only. Workers are started
-    when they are needed, kept, and end with this process however it ends.
+    when they are needed, kept, and end with this process however it ends. Child processes of a job end
+    with its worker, unless they leave its process group.
 
     Functions, arguments and results travel as pickles. A function must be importable; with
     cloudpickle installed, lambdas and local functions may be used as well. A script that defines
@@ -156,8 +155,14 @@ class ProcessExecutor(Executor):
             if not waiter.done():
                 waiter.set_result(False)
         self._waiting.clear()
+        cancelled = None
         with self._clock.hold():
-            await self._finished()
+            while self._dying:
+                worker = next(iter(self._dying))
+                cancelled = await worker.finished() or cancelled
+                self._dying.discard(worker)
+        if cancelled is not None:
+            raise cancelled
 
     async def run(
         self, run: CurrentRun, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -203,8 +208,7 @@ class ProcessExecutor(Executor):
         except BaseException:
             if not reply.done() or reply.cancelled() or not worker.alive:
                 worker.kill()
-                with suppress(get_cancelled_exc_class()):  # the cancellation under way is raised below
-                    await worker.finished()
+                await worker.finished()
                 self._dying.discard(worker)
             else:
                 self._release(worker)  # the function had just returned
@@ -274,21 +278,9 @@ class ProcessExecutor(Executor):
     def _gone(self, worker: WorkerProcess) -> None:
         """Remove a worker from the pool as soon as it begins to die."""
         self._workers.discard(worker)
-        self._dying.add(worker)
+        self._dying = {other for other in self._dying if not other.over} | {worker}
         if worker in self._idle:
             self._idle.remove(worker)
-
-    async def _finished(self) -> None:
-        cancelled: BaseException | None = None
-        while self._dying:
-            worker = next(iter(self._dying))
-            try:
-                await worker.finished()
-            except get_cancelled_exc_class() as error:
-                cancelled = error
-            self._dying.discard(worker)
-        if cancelled is not None:
-            raise cancelled
 
     def __repr__(self) -> str:
         return (

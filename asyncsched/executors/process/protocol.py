@@ -156,5 +156,4 @@ class Pipe:
     def leave(self) -> None:
         """Give up this end, in a process that was forked from the worker."""
         self.forked = True
-        self._file.close()
-        self._sock.close()
+        self._sock.close()  # and not the file: a thread that reads in the worker may have had its lock

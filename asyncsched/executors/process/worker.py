@@ -63,6 +63,7 @@ class WorkerProcess:
 
     Attributes:
         alive: whether the worker can be given another run.
+        over: whether its process has ended, and nothing of it is left.
         runs: how many runs the worker was given.
         not_started: the initializer's exception, if it failed.
 
@@ -74,12 +75,13 @@ class WorkerProcess:
         self._gone = gone
         self._run: CurrentRun | None = None
         self._reply: Future | None = None
-        self._warm = self._killed = self._expected = self._over = False
+        self._warm = self._killed = self._expected = False
         self._waiters: list[Future] = []
         self._kill_later: threading.Timer | None = None
         self.not_started: BaseException | None = None
         self.runs = 0
         self.alive = True
+        self.over = False
         self._open()
 
     def _open(self) -> None:
@@ -142,23 +144,22 @@ class WorkerProcess:
             self._close(self._grace)
             self._signal(signal.SIGTERM)
 
-    async def finished(self) -> None:
-        """Wait until the process has ended and nothing of it is left.
+    async def finished(self) -> BaseException | None:
+        """Wait until nothing is left of the process; return the cancellation that came meanwhile, if one did.
 
-        This takes no longer than the grace, so cancellation waits too: the shield stops that of anyio, and
-        the loop below takes up the wait again after that of asyncio, which no shield stops.
+        This takes no longer than the grace, so cancellation waits: the shield stops that of anyio, and the loop
+        takes up the wait again after that of asyncio, which no shield stops.
         """
-        cancelled: BaseException | None = None
+        cancelled = None
         with anyio.CancelScope(shield=True):
-            while not self._over:
+            while not self.over:
                 waiter = self._port.future()
                 self._waiters.append(waiter)
                 try:
                     await waiter
                 except anyio.get_cancelled_exc_class() as error:
                     cancelled = error
-        if cancelled is not None:
-            raise cancelled
+        return cancelled
 
     def died(self) -> WorkerDied:
         """Return the error for the run that the worker had when it died."""
@@ -277,7 +278,7 @@ class WorkerProcess:
             logger.warning("%s%s", self.died(), f": {self.not_started}" if self.not_started else "")
         if self._reply is not None and not self._reply.done():
             self._reply.set_result((DIED, b""))
-        self._over = True
+        self.over = True
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)

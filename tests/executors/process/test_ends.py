@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 
 from asyncsched.executors import ProcessExecutor
 from asyncsched.executors.process import WorkerDied
+from asyncsched.executors.process.worker import WorkerProcess
 from tests.executors import jobs
 from tests.executors.conftest import on_every_loop
 from tests.executors.helpers import Attempt, attempts, call, until
@@ -181,6 +183,18 @@ async def test_leaving_the_executor_while_being_cancelled_leaves_nothing() -> No
         await attempt.ended()
         assert isinstance(attempt.error, anyio.get_cancelled_exc_class())
         assert not psutil.pid_exists(workers[0])
+
+
+@pytest.mark.anyio
+async def test_workers_that_were_replaced_are_forgotten() -> None:
+    def known() -> int:
+        return sum(type(one) is WorkerProcess for one in gc.get_objects())
+
+    before = known()
+    async with ProcessExecutor(1, max_tasks_per_worker=1) as executor:
+        for _ in range(8):
+            await call(executor, jobs.noop)
+        await until(lambda: gc.collect() >= 0 and known() - before <= 3)
 
 
 # Crashed.
