@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ class Slotted(ServiceError):
         self.place = place
 
 
+@dataclass(frozen=True)
+class Frozen(ServiceError):
+    place: int
+
+
 class Session(ServiceError):
     """Has something that cannot be pickled."""
 
@@ -62,6 +68,7 @@ def make(kind: str) -> BaseException:
         "api": lambda: ApiError(503, body="try later"),
         "disk": lambda: DiskError("sda", 5),
         "slots": lambda: Slotted(place=3),
+        "frozen": lambda: Frozen(place=3),
         "group": lambda: ExceptionGroup("two", [ApiError(500, body="no"), DiskError("sdb", 2)]),
         "unicode": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
     }
@@ -70,7 +77,7 @@ def make(kind: str) -> BaseException:
 
 def raise_(kind: str) -> None:
     error = make(kind)
-    error.add_note("a note")
+    error.__dict__["__notes__"] = ["a note"]
     raise error
 
 

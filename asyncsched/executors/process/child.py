@@ -54,18 +54,18 @@ def end_with(lifeline: int) -> None:
     It closes with the scheduler's process, however that ends. On Linux the kernel itself sends the signal to
     the process group, so that code which never lets the interpreter go is ended too.
     """
-    if sys.platform == "linux":
+    poll = select.poll()
+    poll.register(lifeline, 0)
+    try:
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    poll = select.poll()
-    poll.register(lifeline, 0)
-    if sys.platform != "linux":
+    except (AttributeError, OSError):  # another system
         threading.Thread(
             target=_end_after, args=(poll, None), name="asyncsched-lifeline", daemon=True
         ).start()
-    elif poll.poll(0):
-        _end_after(poll, 0)
+    else:
+        _end_after(poll, 0)  # it may have closed before
 
 
 def _end_after(poll: select.poll, timeout: int | None) -> None:

@@ -73,7 +73,7 @@ def describe(error: BaseException) -> bytes:
     """Return the error for the executor: the exception itself if it can be carried, and its text in any case."""
     # The frame of the worker's own code is left out of the traceback.
     if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-        error.__traceback__ = error.__traceback__.tb_next
+        error.with_traceback(error.__traceback__.tb_next)
     kind = type(error)
     try:
         text = str(error)
@@ -99,7 +99,7 @@ def error_of(body: bytes) -> BaseException:
         error = pickle.loads(whole)
     except Exception:  # none was sent, or it cannot be loaded here
         error = _stand_in(bases, module, qualname, text, trace)
-    error.__cause__ = RemoteTraceback(trace)
+    set_state(error, {"__cause__": RemoteTraceback(trace)})
     return error
 
 
@@ -153,7 +153,9 @@ def _reduced(error: BaseException) -> tuple[Any, ...]:
     kind: Any = type(error)
     _, args, *state = _builtin(kind).__reduce__(error)
     slots = {name: getattr(error, name) for name in copyreg._slotnames(kind) if hasattr(error, name)}  # type: ignore[attr-defined]
-    return make, (kind, args), {**(state[0] if state and state[0] else {}), **slots} or None
+    attributes = {**(state[0] if state and state[0] else {}), **slots}
+    own = kind.__setstate__ is not BaseException.__setstate__
+    return make, (kind, args), attributes or None, None, None, None if own else set_state
 
 
 def make(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
@@ -162,6 +164,12 @@ def make(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
     error: BaseException = builtin.__new__(kind, *args)
     builtin.__init__(error, *args)
     return error
+
+
+def set_state(error: BaseException, attributes: dict[str, Any]) -> None:
+    """Set attributes of an exception, also of one whose class refuses that, as a frozen dataclass does."""
+    for name, value in attributes.items():
+        object.__setattr__(error, name, value)
 
 
 def _builtin(kind: Any) -> Any:

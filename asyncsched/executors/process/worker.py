@@ -227,7 +227,7 @@ class WorkerProcess:
             logger.exception("could not handle a message of worker process %d", self.pid)
 
     def _read_output(self) -> None:
-        for _ in range(64):  # a job that prints without end blocks only itself
+        for _ in range(16):  # at most 1 MiB at a time: a job that prints without end blocks only itself
             try:
                 data = os.read(self._pipe, CHUNK)
             except BlockingIOError:

@@ -50,7 +50,7 @@ async def test_a_retry_matches_the_exceptions_of_a_process_job(
     assert failed.value.error_type == f"tests.executors.failures.{kind.__name__}"
 
 
-@pytest.mark.parametrize("kind", ["api", "disk", "slots", "group", "unicode"])
+@pytest.mark.parametrize("kind", ["api", "disk", "slots", "frozen", "group", "unicode"])
 async def test_an_exception_travels_whatever_its_init_takes(executor: ProcessExecutor, kind: str) -> None:
     with pytest.raises(BaseException) as raised:
         await call(executor, failures.raise_, kind)
