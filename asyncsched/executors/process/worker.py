@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import logging
 import os
 import pickle
@@ -16,7 +17,7 @@ from array import array
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import anyio
 
@@ -61,6 +62,9 @@ class WorkerProcess:
         grace: the seconds between SIGTERM and SIGKILL.
         gone: called when the worker can be given no more runs.
 
+    Raises:
+        OSError: the system cannot start it.
+
     Attributes:
         alive: whether the worker can be given another run.
         over: whether its process has ended, and nothing of it is left.
@@ -82,40 +86,16 @@ class WorkerProcess:
         self.runs = 0
         self.alive = True
         self.over = False
-        self._open()
-
-    def _open(self) -> None:
-        """Start the process. Raises ``OSError`` if the system cannot start it."""
-        with ExitStack() as ours, ExitStack() as theirs:
-            messages, fd = socket.socketpair()
-            lifeline, end = socket.socketpair()
-            reading, writing = os.pipe()
-            ours.callback(messages.close)
-            ours.callback(lifeline.close)
-            ours.callback(os.close, reading)
-            theirs.callback(fd.close)
-            theirs.callback(end.close)
-            theirs.callback(os.close, writing)
-            self._process = subprocess.Popen(
-                _command(fd.fileno(), end.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=writing,
-                stderr=writing,
-                pass_fds=(fd.fileno(), end.fileno()),
-                start_new_session=True,  # Ctrl-C reaches this process only; a kill reaches the worker's children
-            )
-            ours.pop_all()
-        _lifelines.add(lifeline)
+        self._process, messages, self._lifeline, self._pipe = _spawn()
         self.pid = self._process.pid
-        self._lifeline, self._pipe = lifeline, reading
         self._output, self._unread_output = Output(self.pid), array("i", [0])
-        self._socket = WorkerSocket(self._port, messages, self._receive)
-        os.set_blocking(reading, False)
-        self._port.watch(reading, self._read_output)
+        self._socket = WorkerSocket(port, messages, self._receive)
+        os.set_blocking(self._pipe.fileno(), False)
+        port.watch(self._pipe.fileno(), self._read_output)
         # A thread, because the loop's time may be virtual and its tasks may be cancelled. The end of the socket
         # tells of the process's end only if nothing else has it open.
         name = f"asyncsched-worker-{self.pid}"
-        threading.Thread(target=self._wait, name=name, daemon=True).start()
+        threading.Thread(target=_wait, args=(self._process, ref(self)), name=name, daemon=True).start()
 
     def set_up(self, settings: Settings) -> None:
         """Send the first message, which every worker needs."""
@@ -229,11 +209,11 @@ class WorkerProcess:
     def _read_output(self) -> None:
         for _ in range(16):  # at most 1 MiB at a time: a job that prints without end blocks only itself
             try:
-                data = os.read(self._pipe, CHUNK)
+                data = os.read(self._pipe.fileno(), CHUNK)
             except BlockingIOError:
                 return
             if not data:
-                self._port.unwatch(self._pipe)
+                self._port.unwatch(self._pipe.fileno())
                 return
             try:
                 self._output.feed(data, self._run)
@@ -255,13 +235,12 @@ class WorkerProcess:
         self._kill_later.daemon = True
         self._kill_later.start()
 
-    def _wait(self) -> None:
-        self._process.wait()
-        self._kill_group(signal.SIGKILL)  # the child processes of its jobs
+    def tell_end(self) -> None:
+        """Hear, in another thread, that the process has ended, and tell the loop."""
         try:
             self._port.call_soon(self._ended)
         except RuntimeError:
-            os.close(self._pipe)  # the loop is closed, and the task that waited has ended with it
+            self._pipe.close()  # the loop is closed, and the task that waited has ended with it
 
     def _ended(self) -> None:
         while self.alive and self._receive():  # an answer that was sent counts
@@ -271,8 +250,8 @@ class WorkerProcess:
             self._kill_later.cancel()
         self._read_output()
         self._output.flush(self._run)
-        self._port.unwatch(self._pipe)
-        os.close(self._pipe)
+        self._port.unwatch(self._pipe.fileno())
+        self._pipe.close()
         self._lifeline.close()
         if self._reply is None and not self._expected:
             logger.warning("%s%s", self.died(), f": {self.not_started}" if self.not_started else "")
@@ -285,11 +264,43 @@ class WorkerProcess:
 
     def _signal(self, number: int) -> None:
         if self._process.returncode is None:
-            self._kill_group(number)
+            _signal_group(self.pid, number)
 
-    def _kill_group(self, number: int) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # the latter on macOS, for a group of zombies
-            os.killpg(self.pid, number)
+
+def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket, io.FileIO]:
+    """Start a process; return it, and this side of its messages, its lifeline and its output."""
+    with ExitStack() as ours, ExitStack() as theirs:
+        messages, fd = socket.socketpair()
+        lifeline, end = socket.socketpair()
+        reading, writing = map(io.FileIO, os.pipe(), "rw")
+        for one in (messages, lifeline, reading):
+            ours.callback(one.close)
+        for one in (fd, end, writing):
+            theirs.callback(one.close)
+        process = subprocess.Popen(
+            _command(fd.fileno(), end.fileno()),
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=writing,
+            pass_fds=(fd.fileno(), end.fileno()),
+            start_new_session=True,  # Ctrl-C reaches this process only; a kill reaches the worker's children
+        )
+        ours.pop_all()
+    _lifelines.add(lifeline)
+    return process, messages, lifeline, reading
+
+
+def _wait(process: subprocess.Popen[bytes], worker: ref[WorkerProcess]) -> None:
+    """Wait for a worker's end. Nothing else keeps a worker whose loop has ended without closing it."""
+    process.wait()
+    _signal_group(process.pid, signal.SIGKILL)  # the child processes of its jobs
+    if (known := worker()) is not None:
+        known.tell_end()
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # the latter on macOS, for a group of zombies
+        os.killpg(pid, number)
 
 
 def _command(messages: int, lifeline: int) -> list[str]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -253,6 +254,19 @@ async def test_a_system_without_room_for_processes_fails_the_run_and_no_other(
 
 
 # With its parent.
+
+
+@pytest.mark.parametrize("options", [{}, {"use_uvloop": True}], ids=["asyncio", "uvloop"])
+def test_workers_end_when_their_loop_ends_without_closing_them(options: dict[str, Any]) -> None:
+    async def forgetful() -> int:
+        executor = await ProcessExecutor(1).__aenter__()
+        return int(await call(executor, jobs.pid))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        worker = anyio.run(forgetful, backend_options=options)
+        assert eventually(lambda: gc.collect() >= 0 and not alive(worker))
+
 
 PARENT = """
     import signal, sys, anyio
