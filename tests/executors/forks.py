@@ -86,6 +86,26 @@ def terminates() -> int | None:
     return code
 
 
+def handlers_of_child_and_grandchild() -> list[bool]:
+    """Return whether SIGTERM does what is usual in a child, and what the child has set in its own child."""
+    answers = fork.SimpleQueue()
+
+    def child() -> None:
+        answers.put(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        below = fork.Process(target=grandchild)
+        below.start()
+        below.join(10)
+
+    def grandchild() -> None:
+        answers.put(signal.getsignal(signal.SIGTERM) is signal.SIG_IGN)
+
+    started = fork.Process(target=child)
+    started.start()
+    started.join(20)
+    return [answers.get(), answers.get()]
+
+
 def pools(times: int) -> int:
     for _ in range(times):
         with fork.Pool(3) as pool:

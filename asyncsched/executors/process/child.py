@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -49,7 +50,7 @@ def serve(messages: int, lifeline: int) -> None:
 
 
 def end_with(lifeline: int) -> None:
-    """End this process and all that it has started when the other end of the pipe ``lifeline`` closes.
+    """End this process and all that it has started when the other end of ``lifeline`` closes.
 
     It closes with the scheduler's process, however that ends. On Linux the kernel itself sends the signal to
     the process group, so that code which never lets the interpreter go is ended too.
@@ -81,19 +82,27 @@ def _obey_signals(pipe: Pipe) -> None:
             pipe.ended = True
             raise SystemExit(128 + signum)  # the job's "finally" blocks run, for as long as the grace lasts
 
-    def forked() -> None:
-        pipe.leave()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        release()
+    signal.signal(signal.SIGTERM, terminate)
+    _part_from_forks(pipe, terminate)
+
+
+def _part_from_forks(pipe: Pipe, terminate: Callable[[int, FrameType | None], None]) -> None:
+    """Leave a process that a job forks neither the pipe nor the signal handler of the worker."""
+    masks = threading.local()
 
     def hold_back() -> None:
         # A signal that comes before the new process has its own handler is not to be lost.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def release() -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
 
-    signal.signal(signal.SIGTERM, terminate)
+    def forked() -> None:
+        pipe.leave()
+        if signal.getsignal(signal.SIGTERM) is terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        release()
+
     os.register_at_fork(before=hold_back, after_in_parent=release, after_in_child=forked)
 
 

@@ -95,7 +95,7 @@ class ProcessLink:
             )
 
 
-class RelayHandler(logging.StreamHandler[Any]):
+class RelayHandler(logging.Handler):
     """Sends log records to the scheduler's process, prepared as ``logging.handlers.QueueHandler`` would.
 
     In a process that a job has forked it writes them to the job's stderr instead.
@@ -107,7 +107,7 @@ class RelayHandler(logging.StreamHandler[Any]):
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._pipe.forked:
-            super().emit(record)
+            logging.StreamHandler().handle(record)
             return
         try:
             fields = dict(record.__dict__, msg=record.getMessage(), args=None, exc_info=None)

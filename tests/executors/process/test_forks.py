@@ -77,6 +77,11 @@ async def test_a_child_that_a_job_forks_can_be_terminated(executor: ProcessExecu
 
 
 @pytest.mark.anyio
+async def test_a_forked_child_has_the_usual_handlers_and_hands_its_own_on(executor: ProcessExecutor) -> None:
+    assert await call(executor, forks.handlers_of_child_and_grandchild) == [True, True]
+
+
+@pytest.mark.anyio
 async def test_a_pool_that_a_job_opens_closes(executor: ProcessExecutor) -> None:
     with anyio.fail_after(50):
         assert await call(executor, forks.pools, 40) == 40
