@@ -357,7 +357,7 @@ def places() -> Iterator[tuple[Any, str, Callable[[Anything], Anything]]]:
     yield Reader, "_answer", _naps(before="before a query", after="after a query")
     yield ThreadExecutor, "__aenter__", _late_queue
     yield ThreadExecutor, "_answer", _naps(before="a thread has ended its call")
-    yield WorkerProcess, "_wait", _naps(before="before a worker's end is waited for")
+    yield WorkerProcess, "tell_end", _naps(before="before a worker's end is told")
     try:
         from asyncsched.stores.postgres.notifications import Notifications
     except ImportError:

@@ -33,6 +33,13 @@ def spin() -> None:
         pass
 
 
+class NoLink:
+    """Takes what a run tells its scheduler, where there is none."""
+
+    def began(self) -> None:
+        """Hear that the function begins."""
+
+
 def cpu() -> float:
     """Return the CPU seconds of this process and its children, from the scheduler's own accounts."""
     import psutil
@@ -69,7 +76,7 @@ def ours(size: Size) -> Metrics:
     from asyncsched._core.context import CurrentRun
     from asyncsched.executors import ProcessExecutor, ThreadExecutor
 
-    run = CurrentRun(1, "noop", 0, 1, None, None)  # type: ignore[arg-type]
+    run = CurrentRun(1, "noop", 0, 1, None, NoLink())  # type: ignore[arg-type]
 
     async def main() -> Metrics:
         async with ThreadExecutor(THREADS) as threads, ProcessExecutor(PROCESSES) as processes:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asyncsched.executors.process.calls import RemoteError as RemoteError
-    from asyncsched.executors.process.calls import WorkerDied as WorkerDied
+    from asyncsched.executors.process.errors import RemoteError as RemoteError
+    from asyncsched.executors.process.errors import WorkerDied as WorkerDied
     from asyncsched.executors.process.executor import ProcessExecutor as ProcessExecutor
 
 __all__ = ("ProcessExecutor", "RemoteError", "WorkerDied")
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
         return ProcessExecutor
     if name in __all__:
-        from asyncsched.executors.process import calls
+        from asyncsched.executors.process import errors
 
-        return getattr(calls, name)
+        return getattr(errors, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,67 +10,15 @@ from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from asyncsched._core.arguments.functions import refuse_unless_sync, unpartial
-from asyncsched._core.errors import ArgumentError, AsyncSchedError, ConfigurationError
+from asyncsched._core.errors import ArgumentError, ConfigurationError
 from asyncsched._core.text import shorten
-from asyncsched.executors.process.protocol import ERROR, NOT_LOADED, NOT_RETURNED, VALUE, cloud, dumps
+from asyncsched.executors.process.errors import error_of
+from asyncsched.executors.process.protocol import ERROR, NOT_RETURNED, VALUE, cloud, dumps
 
 if TYPE_CHECKING:
     from asyncsched._core.context import CurrentRun
 
 INSTALL = "pip install 'asyncsched[process]'"
-
-
-class WorkerDied(AsyncSchedError):
-    """The worker process ended in the middle of a run. Other runs are not affected.
-
-    Attributes:
-        pid: the process id of the worker.
-        signal: the signal that ended it, such as ``"SIGSEGV"``, or ``None``.
-        exitcode: the code it exited with, or ``None``.
-
-    """
-
-    def __init__(
-        self, message: str, *, pid: int = 0, signal: str | None = None, exitcode: int | None = None
-    ) -> None:
-        super().__init__(message)
-        self.pid = pid
-        self.signal = signal
-        self.exitcode = exitcode
-
-
-class RemoteError(AsyncSchedError):
-    """Stands in for an exception of a job that cannot be carried from process to process.
-
-    Attributes:
-        error_type: the exception's qualified name.
-        message: its text.
-        traceback: its formatted traceback.
-
-    """
-
-    def __init__(self, error_type: str, message: str, traceback: str = "") -> None:
-        super().__init__(error_type, message, traceback)
-        self.error_type = error_type
-        self.message = message
-        self.traceback = traceback
-
-    def __str__(self) -> str:
-        return f"{self.error_type}: {self.message}"
-
-
-class RemoteTraceback(Exception):
-    """Carries the text of a traceback from a worker process, as the ``__cause__`` of the exception."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.args[0].rstrip()}\n"""'
-
-
-for _error in (WorkerDied, RemoteError, RemoteTraceback):
-    _error.__module__ = "asyncsched.executors.process.executor"  # the module from which users import them
 
 
 def check(func: Callable[..., Any], job: str, main_is_a_file: bool) -> None:
@@ -98,14 +46,18 @@ def check(func: Callable[..., Any], job: str, main_is_a_file: bool) -> None:
         try:
             pickle.dumps(func, 5)
         except Exception as error:
-            raise ConfigurationError(
-                f"job {job!r} cannot be sent to a worker process ({error}); use a function at the top level "
-                f"of a module, or {INSTALL}"
-            ) from error
+            raise _unsendable(job, str(error)) from error
 
 
-def pack(run: CurrentRun, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
-    """Return the body of a ``RUN`` message.
+def _unsendable(job: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"job {job!r} cannot be sent to a worker process ({reason}); use a function at the top level of a "
+        f"module, or {INSTALL}"
+    )
+
+
+def pack(run: CurrentRun, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Return the message that gives a run to a worker.
 
     Raises:
         ArgumentError: an argument cannot be pickled; the text names it.
@@ -116,11 +68,11 @@ def pack(run: CurrentRun, func: Callable[..., Any], args: Sequence[Any], kwargs:
         needs_main, call = pack_call(func, args, kwargs)
     except Exception as error:
         _raise_unsendable(run.job, func, args, kwargs, error)
-    return pickle.dumps(((run._id, run.job, run._due, run.attempt, run.key), needs_main, call), 5)
+    return (run._id, run.job, run._due, run.attempt, run.key), needs_main, call
 
 
 def pack_call(*call: Any) -> tuple[bool, bytes]:
-    """Return the pickle of ``call``, and whether a worker has to run the main file to read it."""
+    """Return whether a worker has to run the main file to read the pickle of ``call``, and that pickle."""
     try:
         packed = pickle.dumps(call, 5)
     except Exception:
@@ -151,38 +103,17 @@ def _raise_unsendable(
                 f"{type(value).__qualname__} cannot be pickled ({reason}); pass plain data that the job can "
                 f'build it from, or use executor="thread"'
             ) from error
-    raise ConfigurationError(
-        f"job {job!r} cannot be sent to a worker process ({reason}); use a function at the top level of a "
-        f"module, or {INSTALL}"
-    ) from error
+    raise _unsendable(job, reason) from error
 
 
 def unpack(job: str, kind: int, body: bytes) -> Any:
-    """Return the value that a worker's message carries, or raise its error."""
+    """Return the value that a worker's answer carries, or raise its error."""
     if kind == VALUE:
-        if not body:
-            return None
-        try:
-            return pickle.loads(body)
-        except Exception as error:
-            raise ConfigurationError(
-                f"job {job!r} returned a value that cannot be read in this process "
-                f"({type(error).__name__}: {error}); return plain data"
-            ) from error
+        return _value(job, body) if body else None
     if kind == ERROR:
         raise error_of(body)
     if kind == NOT_RETURNED:
-        name, reason = pickle.loads(body)
-        if not reason:
-            raise ConfigurationError(
-                f"job {job!r} returned an awaitable {name}, which is never awaited there; "
-                f'declare it "async def" and let it run in executor="loop"'
-            )
-        raise ConfigurationError(
-            f"job {job!r} returned a {name} that cannot be sent back from its process "
-            f"({shorten(reason, 200)}); return plain data"
-        )
-    assert kind == NOT_LOADED
+        _raise_not_returned(job, *pickle.loads(body))
     reason = error_of(body)
     raise ConfigurationError(
         f"job {job!r} could not be loaded in a worker process: {type(reason).__name__}: {reason}; its module "
@@ -190,15 +121,23 @@ def unpack(job: str, kind: int, body: bytes) -> Any:
     ) from reason
 
 
-def error_of(body: bytes) -> BaseException:
-    """Return a worker's exception: the original if possible, else a ``RemoteError`` with its text."""
-    whole, name, text, trace = pickle.loads(body)
-    raised: BaseException
+def _value(job: str, body: bytes) -> Any:
     try:
-        raised, args = pickle.loads(whole)
-        if raised.args != args:
-            raised.args = args
-    except Exception:  # no pickle was sent, or it cannot be loaded here
-        raised = RemoteError(name, text, trace)
-    raised.__cause__ = RemoteTraceback(trace)
-    return raised
+        return pickle.loads(body)
+    except Exception as error:
+        raise ConfigurationError(
+            f"job {job!r} returned a value that cannot be read in this process "
+            f"({type(error).__name__}: {error}); return plain data"
+        ) from error
+
+
+def _raise_not_returned(job: str, name: str, reason: str) -> NoReturn:
+    if not reason:
+        raise ConfigurationError(
+            f"job {job!r} returned an awaitable {name}, which is never awaited there; "
+            f'declare it "async def" and let it run in executor="loop"'
+        )
+    raise ConfigurationError(
+        f"job {job!r} returned a {name} that cannot be sent back from its process "
+        f"({shorten(reason, 200)}); return plain data"
+    )

@@ -1,114 +1,139 @@
-"""The child's side of a process executor: one run after another, until the parent has gone.
+"""A worker process: it calls one function after another, until the executor closes the socket.
 
-``python -m asyncsched.executors.process.child FD``, with a socket as descriptor ``FD``. Descriptors 1
-and 2 are a pipe that the parent turns into log lines, so a job may print, and C code may write, freely.
+Descriptors 1 and 2 are a pipe that the executor turns into log lines, so a job may print, and C code may
+write, freely.
 """
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
+import fcntl
 import io
 import logging
 import os
 import pickle
+import select
 import signal
 import socket
 import sys
 import threading
-import traceback
-from types import FrameType, ModuleType
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from asyncsched._core.context import CurrentRun, _current
-from asyncsched.executors.process.link import ForwardHandler, ProcessLink
-from asyncsched.executors.process.protocol import (
-    BEGAN,
-    ERROR,
-    NOT_LOADED,
-    NOT_RETURNED,
-    NOT_STARTED,
-    VALUE,
-    Pipe,
-    dumps,
-)
-
-Main = tuple[str, str] | None
-"""The parent's main file, as ``("file", path)`` or ``("module", name)``."""
-
-loading_main = False
-"""Whether the parent's main file is being run again in this process."""
+from asyncsched.executors.process import protocol
+from asyncsched.executors.process.bootstrap import Settings, load, take_over
+from asyncsched.executors.process.errors import describe
+from asyncsched.executors.process.link import ProcessLink, RelayHandler
+from asyncsched.executors.process.protocol import Pipe, dumps
 
 
-def describe(error: BaseException) -> bytes:
-    """Return the error for the parent: the exception itself if it can be pickled, and its text in any case."""
-    # The frame of this module is left out of the traceback.
-    if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-        error.__traceback__ = error.__traceback__.tb_next
-    whole: bytes | None = None
+def serve(messages: int, lifeline: int) -> None:
+    """Serve the executor at the other end of the socket ``messages`` until it closes."""
+    import faulthandler
+
+    for fd in (messages, lifeline):
+        os.set_inheritable(fd, False)
+    end_with(lifeline)
+    pipe = Pipe(socket.socket(fileno=messages))
+    _obey_signals(pipe)
+    faulthandler.enable()  # a segfault writes its stack to the job's log lines
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    logging.getLogger().addHandler(RelayHandler(pipe))
     try:
-        # The arguments again, because an __init__ that composes the text would lose them.
-        whole = dumps((error, error.args))
-        if type(pickle.loads(whole)[0]) is not type(error):
-            whole = None
-    except BaseException:
-        whole = None
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        text = str(error)
-        trace = "".join(traceback.format_exception(error))
-    except Exception:
-        text = trace = f"{name}, whose text cannot be made"
-    return pickle.dumps((whole, name, text, trace))
-
-
-def load_main(main: Main) -> None:
-    """Run the parent's main file under the name ``__mp_main__``, as multiprocessing's spawn does."""
-    global loading_main
-    if main is None or "__mp_main__" in sys.modules:
+        if (given := _set_up(pipe)) is not None:
+            _serve(pipe, given["main"])
+    except (EOFError, ConnectionError):
         return
-    how, what = main
-    loader: Any = importlib.machinery.SourceFileLoader("__mp_main__", what)
-    module = ModuleType("__mp_main__")
-    module.__file__ = what
-    if how == "module":
-        spec = importlib.util.find_spec(what)
-        if spec is None:
-            raise ModuleNotFoundError(f"no module named {what!r}")
-        loader, module.__file__, module.__package__ = spec.loader, spec.origin, spec.parent
-    code = loader.get_code(what if how == "module" else "__mp_main__")
-    worker = sys.modules["__main__"]
-    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
-    loading_main = True
+
+
+def end_with(lifeline: int) -> None:
+    """End this process and all that it has started when the other end of ``lifeline`` closes.
+
+    It closes with the scheduler's process, however that ends. On Linux the kernel itself sends the signal to
+    the process group, so that code which never lets the interpreter go is ended too.
+    """
+    poll = select.poll()
+    poll.register(lifeline, 0)
     try:
-        exec(code, module.__dict__)
-    except BaseException:
-        sys.modules["__main__"] = worker
-        del sys.modules["__mp_main__"]
-        raise
-    finally:
-        loading_main = False
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    except (AttributeError, OSError):  # another system
+        threading.Thread(
+            target=_end_after, args=(poll, None), name="asyncsched-lifeline", daemon=True
+        ).start()
+    else:
+        _end_after(poll, 0)  # it may have closed before
 
 
-def _serve(pipe: Pipe, main: Main) -> None:
-    cold = True
+def _end_after(poll: select.poll, timeout: int | None) -> None:
+    if poll.poll(timeout):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _obey_signals(pipe: Pipe) -> None:
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        # The executor closes its end before it sends the signal. A signal from elsewhere is ignored: a service
+        # manager sends one to every process of the service, and the scheduler is to end the jobs in order.
+        if pipe.closed():
+            pipe.ended = True
+            raise SystemExit(128 + signum)  # the job's "finally" blocks run, for as long as the grace lasts
+
+    signal.signal(signal.SIGTERM, terminate)
+    _part_from_forks(pipe, terminate)
+
+
+def _part_from_forks(pipe: Pipe, terminate: Callable[[int, FrameType | None], None]) -> None:
+    """Leave a process that a job forks neither the pipe nor the signal handler of the worker."""
+    masks = threading.local()
+
+    def hold_back() -> None:
+        # A signal that comes before the new process has its own handler is not to be lost.
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+
+    def forked() -> None:
+        pipe.leave()
+        if signal.getsignal(signal.SIGTERM) is terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        release()
+
+    os.register_at_fork(before=hold_back, after_in_parent=release, after_in_child=forked)
+
+
+def _set_up(pipe: Pipe) -> Settings | None:
+    given: Settings = pipe.receive()
+    try:
+        take_over(given)
+    except BaseException as error:
+        if pipe.ended:
+            raise
+        _flush()
+        pipe.send(protocol.NOT_STARTED, describe(error))
+        return None
+    return given
+
+
+def _serve(pipe: Pipe, main: tuple[str, str] | None) -> None:
+    warm = False
     while True:
-        _, body = pipe.receive()
-        (id, job, due, attempt, key), needs_main, call = pickle.loads(body)
+        (id, job, due, attempt, key), needs_main, call = pipe.receive()
         try:
-            if needs_main:
-                load_main(main)
-            func, args, kwargs = pickle.loads(call)
+            func, args, kwargs = load(needs_main, call, main)
         except BaseException as error:
             if pipe.ended:
                 raise
-            kind, answer = NOT_LOADED, describe(error)
+            kind, answer = protocol.NOT_LOADED, describe(error)
         else:
-            del body, call
-            if cold:
-                pipe.send(BEGAN, b"")
-                cold = False
+            del call
+            if not warm:
+                pipe.send(protocol.BEGAN)
+                warm = True
             link = ProcessLink(pipe)
             kind, answer = _call(pipe, CurrentRun(id, job, due, attempt, key, link), func, args, kwargs)
             link.close()
@@ -123,21 +148,25 @@ def _call(pipe: Pipe, run: CurrentRun, func: Any, args: Any, kwargs: Any) -> tup
     try:
         value = func(*args, **kwargs)
     except BaseException as error:
-        if pipe.ended:
+        if pipe.ended or pipe.forked:
             raise
-        return ERROR, describe(error)
+        return protocol.ERROR, describe(error)
     finally:
         _current.reset(token)
+    if pipe.forked:
+        raise SystemExit  # this process was forked by the function, and the answer is the parent's
     if value is None:
-        return VALUE, b""
+        return protocol.VALUE, b""
     if hasattr(type(value), "__await__"):
         if hasattr(value, "close"):
             value.close()
-        return NOT_RETURNED, pickle.dumps((type(value).__name__, ""))
+        return protocol.NOT_RETURNED, pickle.dumps((type(value).__name__, ""))
     try:
-        return VALUE, dumps(value)
+        return protocol.VALUE, dumps(value)
     except Exception as error:
-        return NOT_RETURNED, pickle.dumps((type(value).__qualname__, f"{type(error).__name__}: {error}"))
+        return protocol.NOT_RETURNED, pickle.dumps(
+            (type(value).__qualname__, f"{type(error).__name__}: {error}")
+        )
 
 
 def _flush() -> None:
@@ -146,87 +175,3 @@ def _flush() -> None:
             stream.flush()
         except Exception:  # the job has closed or replaced the stream, so no output of it is left
             continue
-
-
-def _die_with_parent(parent: int, sock: socket.socket) -> None:
-    """End this process when the parent ends: in the middle of a job too, and at ``kill -9``."""
-    if sys.platform == "linux":
-        try:
-            import ctypes
-
-            if ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0) == 0:  # 1 is PR_SET_PDEATHSIG
-                if os.getppid() != parent:
-                    os._exit(1)
-                return
-        except (ImportError, OSError, AttributeError):
-            pass
-    threading.Thread(target=_watch_parent, args=(sock,), name="asyncsched-parent", daemon=True).start()
-
-
-def _watch_parent(sock: socket.socket) -> None:
-    import select
-
-    poll = select.poll()
-    poll.register(sock, 0)  # hang-ups and errors only
-    poll.poll()
-    os._exit(1)
-
-
-def _set_up(pipe: Pipe, sock: socket.socket) -> Main:
-    hello: dict[str, Any] = pickle.loads(pipe.receive()[1])
-    _die_with_parent(hello["parent"], sock)
-    sys.argv[:] = hello["argv"]
-    for name, level in hello["levels"].items():
-        logging.getLogger(name or None).setLevel(level)
-    logging.disable(hello["disabled"])
-    logging.getLogger().addHandler(ForwardHandler(pipe))
-    main: Main = hello["main"]
-    if hello["initializer"] is not None:
-        needs_main, call = hello["initializer"]
-        if needs_main:
-            load_main(main)
-        initializer, initargs = pickle.loads(call)
-        initializer(*initargs)
-    return main
-
-
-def serve(fd: int) -> None:
-    """Serve the parent at the other end of the socket ``fd`` until it closes."""
-    import faulthandler
-
-    os.set_inheritable(fd, False)  # a subprocess of a job must not keep the socket open
-    sock = socket.socket(fileno=fd)
-    pipe = Pipe(sock)
-
-    def terminate(signum: int, frame: FrameType | None) -> None:
-        # The parent closes its end before it sends the signal. A signal from elsewhere is ignored: a service
-        # manager sends one to every process of the service, and the parent is to end the jobs in order.
-        if pipe.closed():
-            pipe.ended = True
-            raise SystemExit(128 + signum)  # the job's "finally" blocks run, for as long as the grace lasts
-
-    signal.signal(signal.SIGTERM, terminate)
-    faulthandler.enable()  # a segfault writes its stack to the job's log lines
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    try:
-        main = _set_up(pipe, sock)
-    except (EOFError, ConnectionError):
-        return
-    except BaseException as error:
-        if not pipe.ended:
-            _flush()
-            pipe.send(NOT_STARTED, describe(error))
-        return
-    try:
-        _serve(pipe, main)
-    except (EOFError, ConnectionError):
-        return
-
-
-if __name__ == "__main__":
-    # Imported by its name, so that later imports of this module find the same state, not a copy.
-    from asyncsched.executors.process import child
-
-    child.serve(int(sys.argv[1]))

@@ -10,18 +10,18 @@ from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from anyio import get_cancelled_exc_class
-
 from asyncsched._backends.base import Future, Port
 from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_port
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
 from asyncsched.abc import Clock, Executor, ExecutorTraits
-from asyncsched.executors.process.bootstrap import hello, main_file
-from asyncsched.executors.process.calls import RemoteError as RemoteError
-from asyncsched.executors.process.calls import WorkerDied as WorkerDied
+from asyncsched.executors.process import bootstrap
 from asyncsched.executors.process.calls import check, pack, pack_call, unpack
-from asyncsched.executors.process.worker import DIED, WorkerProcess
+from asyncsched.executors.process.errors import RemoteError as RemoteError
+from asyncsched.executors.process.errors import RemoteTraceback as RemoteTraceback
+from asyncsched.executors.process.errors import WorkerDied as WorkerDied
+from asyncsched.executors.process.protocol import DIED
+from asyncsched.executors.process.worker import WorkerProcess
 
 if TYPE_CHECKING:
     from asyncsched._core.context import CurrentRun
@@ -32,7 +32,8 @@ class ProcessExecutor(Executor):
 
     Cancelling a run kills its worker: SIGTERM, so that ``finally`` blocks run, and SIGKILL after
     ``kill_grace``. A worker that dies costs its current run, and that run only. Workers are started
-    when they are needed, kept, and end with this process however it ends.
+    when they are needed, kept, and end with this process however it ends. Child processes of a job end
+    with its worker, unless they leave its process group.
 
     Functions, arguments and results travel as pickles. A function must be importable; with
     cloudpickle installed, lambdas and local functions may be used as well. A script that defines
@@ -78,18 +79,19 @@ class ProcessExecutor(Executor):
         self.name = name
         self._initializer = initializer
         self._initargs = initargs
-        self._set_up: tuple[bool, bytes] | None = None
+        self._packed_initializer: tuple[bool, bytes] | None = None
         self._warm = min(warm, capacity)
         self._max_tasks = max_tasks_per_worker
         self._grace = kill_grace
         self._clock: Clock = SystemClock()
+        self._hold: AbstractContextManager[None] | None = None
         self._port: Port | None = None
         self._workers: set[WorkerProcess] = set()
         self._dying: set[WorkerProcess] = set()
         self._idle: list[WorkerProcess] = []
+        self._places_taken = 0
         self._waiting: deque[Future] = deque()
         self._busy = 0
-        self._hold: AbstractContextManager[None] | None = None
 
     def use_clock(self, clock: Clock) -> None:
         """Hold ``clock`` from now on while work goes on in processes."""
@@ -112,29 +114,28 @@ class ProcessExecutor(Executor):
             ConfigurationError: it names the job and says what to do.
 
         """
-        check(func, job, main_file() is not None)
+        check(func, job, bootstrap.main_file() is not None)
 
     async def __aenter__(self) -> Self:
         if self._port is not None:
             raise SchedulerStateError(f"process executor {self.name!r} has been started already")
-        if _runs_main_again():
+        if bootstrap.loading_main:
             raise SchedulerStateError(
                 "the main file was run again in a worker process and starts a scheduler there; "
                 'put the code that starts it under if __name__ == "__main__":'
             )
-        self._set_up = None
         if self._initializer is not None:
             try:
-                self._set_up = pack_call(self._initializer, self._initargs)
+                self._packed_initializer = pack_call(self._initializer, self._initargs)
             except Exception as error:
                 raise ConfigurationError(
                     f"the initializer of process executor {self.name!r} cannot be sent to a worker process: {error}"
                 ) from error
         # Instances of the main file's classes come back under the module name that a worker gives them.
         sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
-        self._port = port = current_port()
+        self._port = current_port()
         for _ in range(self._warm):
-            self._idle.append(self._start(port))
+            self._idle.append(self._start())
         return self
 
     async def __aexit__(
@@ -150,10 +151,18 @@ class ProcessExecutor(Executor):
                 worker.stop()
             else:
                 worker.kill()  # none, unless a run has not ended yet
-        while self._waiting:
-            self._hand(None)
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(False)
+        self._waiting.clear()
+        cancelled = None
         with self._clock.hold():
-            await self._finished()
+            while self._dying:
+                worker = next(iter(self._dying))
+                cancelled = await worker.finished() or cancelled
+                self._dying.discard(worker)
+        if cancelled is not None:
+            raise cancelled
 
     async def run(
         self, run: CurrentRun, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -167,129 +176,114 @@ class ProcessExecutor(Executor):
             WorkerDied: the process ended while the function ran.
 
         """
-        body = pack(run, func, args, kwargs)
+        message = pack(run, func, args, kwargs)
         self._busy += 1
         if self._hold is None:
             self._hold = self._clock.hold()
             self._hold.__enter__()
         try:
-            worker = self._idle.pop() if self._idle else await self._worker()
-            kind, answer = await self._attempt(worker, run, body)
+            if self._places_taken < self.capacity:
+                self._places_taken += 1
+            else:
+                await self._wait_for_place()
+            try:
+                kind, answer = await self._attempt(run, message)
+            finally:
+                self._give_place()
         finally:
             self._busy -= 1
             if not self._busy and self._hold is not None:
                 hold, self._hold = self._hold, None
                 hold.__exit__(None, None, None)
-        if kind == DIED:
-            if (reason := worker.not_started) is not None:
-                raise ConfigurationError(
-                    f"the initializer of process executor {self.name!r} failed: {type(reason).__name__}: {reason}"
-                ) from reason
-            raise worker.died()
         return unpack(run.job, kind, answer)
 
-    async def _attempt(self, worker: WorkerProcess, run: CurrentRun, body: bytes) -> tuple[int, bytes]:
-        reply = worker.begin(run, body)
+    async def _attempt(self, run: CurrentRun, message: Any) -> tuple[int, bytes]:
+        worker = self._idle.pop() if self._idle else self._start()
+        reply = worker.begin(run, message)
         try:
             kind, answer = await reply
         except GeneratorExit:
             worker.kill()  # the loop is being torn down: nothing can be awaited any more
             raise
         except BaseException:
-            if reply.done() and not reply.cancelled() and worker.alive:
-                self._release(worker)  # the function had just returned
-            else:
+            if not reply.done() or reply.cancelled() or not worker.alive:
                 worker.kill()
-                with suppress(get_cancelled_exc_class()):  # the cancellation under way is raised below
-                    await worker.finished()
+                await worker.finished()
+                self._dying.discard(worker)
+            else:
+                self._release(worker)  # the function had just returned
             raise
-        if worker.alive:
-            self._release(worker)
+        if kind == DIED:
+            raise self._death(worker)
+        self._release(worker)
         return kind, answer
 
-    async def _worker(self) -> WorkerProcess:
-        """Return an idle worker, a new one, or the next that is released."""
-        while True:
-            port = self._port
-            if port is None:
-                raise SchedulerClosed(f"process executor {self.name!r} is not open")
-            if self._idle:
-                return self._idle.pop()
-            if len(self._workers) < self.capacity:
-                return self._start(port)
-            waiter = port.future()
-            self._waiting.append(waiter)
-            try:
-                worker: WorkerProcess | None = await waiter
-            except BaseException:
-                if waiter.done() and not waiter.cancelled():
-                    self._pass_on(waiter.result())
-                else:
-                    with suppress(ValueError):
-                        self._waiting.remove(waiter)
-                raise
-            if worker is not None and worker.alive:  # it may have died since it was handed over
-                return worker
+    def _death(self, worker: WorkerProcess) -> Exception:
+        reason = worker.not_started
+        if reason is None:
+            return worker.died()
+        failed = ConfigurationError(
+            f"the initializer of process executor {self.name!r} failed: {type(reason).__name__}: {reason}"
+        )
+        failed.__cause__ = reason
+        return failed
 
-    def _start(self, port: Port) -> WorkerProcess:
-        worker = WorkerProcess(port, self._grace, self._gone, self._dying.discard)
+    async def _wait_for_place(self) -> None:
+        """Wait until another run gives its place."""
+        if self._port is None:
+            raise self._closed()
+        waiter = self._port.future()
+        self._waiting.append(waiter)
         try:
-            worker.start(hello(self._set_up))
+            given = await waiter
         except BaseException:
-            self._hand(None)
+            if not waiter.done() or waiter.cancelled():
+                with suppress(ValueError):
+                    self._waiting.remove(waiter)
+            elif waiter.result():
+                self._give_place()
             raise
-        self._workers.add(worker)
-        return worker
+        if not given:
+            raise self._closed()
 
-    def _release(self, worker: WorkerProcess) -> None:
-        """Hand a worker that has done its run to the first waiting attempt, or keep it idle."""
-        if self._port is None or (self._max_tasks is not None and worker.runs >= self._max_tasks):
-            worker.stop()
-            return
-        if not self._hand(worker):
-            self._idle.append(worker)
-
-    def _pass_on(self, worker: WorkerProcess | None) -> None:
-        if worker is None:
-            self._hand(None)
-        elif worker.alive:
-            self._release(worker)
-
-    def _hand(self, worker: WorkerProcess | None) -> bool:
-        """Wake the first waiting attempt, with a worker, or with ``None`` to let it start one."""
+    def _give_place(self) -> None:
+        """Give the place of a run that has ended to the first that waits."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(worker)
-                return True
-        return False
+                waiter.set_result(True)
+                return
+        self._places_taken -= 1
+
+    def _start(self) -> WorkerProcess:
+        if self._port is None:
+            raise self._closed()
+        worker = WorkerProcess(self._port, self._grace, self._gone)
+        self._workers.add(worker)
+        worker.set_up(bootstrap.settings(self._packed_initializer))
+        return worker
+
+    def _closed(self) -> SchedulerClosed:
+        return SchedulerClosed(f"process executor {self.name!r} is not open")
+
+    def _release(self, worker: WorkerProcess) -> None:
+        """Keep a worker that has done its run for another."""
+        if not worker.alive:
+            return
+        if self._port is None or (self._max_tasks is not None and worker.runs >= self._max_tasks):
+            worker.stop()
+        else:
+            self._idle.append(worker)
 
     def _gone(self, worker: WorkerProcess) -> None:
-        """Remove a worker from the pool as soon as it begins to die, so that another may take its place."""
+        """Remove a worker from the pool as soon as it begins to die."""
         self._workers.discard(worker)
-        self._dying.add(worker)
+        self._dying = {other for other in self._dying if not other.over} | {worker}
         if worker in self._idle:
             self._idle.remove(worker)
-        self._hand(None)
-
-    async def _finished(self) -> None:
-        cancelled: BaseException | None = None
-        while self._dying:
-            worker = next(iter(self._dying))
-            try:
-                await worker.finished()
-            except get_cancelled_exc_class() as error:
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
 
     def __repr__(self) -> str:
         return (
             f"<ProcessExecutor {self.name!r} capacity {self.capacity}, "
             f"{len(self._workers)} workers, {self._busy} busy>"
         )
-
-
-def _runs_main_again() -> bool:
-    worker = sys.modules.get("asyncsched.executors.process.child")
-    return bool(getattr(worker, "loading_main", False))

@@ -25,48 +25,41 @@ class Output:
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
         self.rest = b""
         self.tail: deque[str] = deque(maxlen=20)
 
-    def feed(self, data: bytes, run: CurrentRun | None, pid: int) -> None:
+    def feed(self, data: bytes, run: CurrentRun | None) -> None:
         """Log the lines in ``data``; ``run`` is the worker's current run, if any."""
-        lines = (self.rest + data).split(b"\n")
-        self.rest = lines.pop()
+        *lines, self.rest = (self.rest + data).split(b"\n")
         while len(self.rest) >= LONGEST_LINE:
             lines.append(self.rest[:LONGEST_LINE])
             self.rest = self.rest[LONGEST_LINE:]
         for line in lines:
             for start in range(0, len(line) or 1, LONGEST_LINE):
-                self._line(line[start : start + LONGEST_LINE], run, pid)
+                self._line(line[start : start + LONGEST_LINE], run)
 
-    def flush(self, run: CurrentRun | None, pid: int) -> None:
+    def flush(self, run: CurrentRun | None) -> None:
         """Log the output since the last end of line as a line."""
         if self.rest:
-            rest, self.rest = self.rest, b""
-            self._line(rest, run, pid)
+            self.feed(b"\n", run)
 
-    def _line(self, raw: bytes, run: CurrentRun | None, pid: int) -> None:
+    def _line(self, raw: bytes, run: CurrentRun | None) -> None:
         text = raw.decode(errors="backslashreplace").rstrip("\r")
         self.tail.append(text)
-        if _logged():
-            logger.info("%s", text, extra=_extra(run, pid))
+        if logger.isEnabledFor(logging.INFO) and logger.hasHandlers():
+            logger.info("%s", text, extra=self._extra(run))
         elif logger.level == logging.NOTSET:
             # Logging is neither set up to show the line nor told to drop it: a print stays a print.
             print(text, file=sys.stdout, flush=True)
 
+    def _extra(self, run: CurrentRun | None) -> dict[str, Any]:
+        return {"job": run.job if run else None, "run_id": run.id if run else None, "worker": self._pid}
 
-def _logged() -> bool:
-    return logger.isEnabledFor(logging.INFO) and logger.hasHandlers()
-
-
-def _extra(run: CurrentRun | None, pid: int) -> dict[str, Any]:
-    return {"job": run.job if run else None, "run_id": run.id if run else None, "worker": pid}
-
-
-def relay_record(fields: dict[str, Any], run: CurrentRun | None, pid: int) -> None:
-    """Hand a log record of a worker to this process's logging, if it is enabled here."""
-    record = logging.makeLogRecord({**_extra(run, pid), **fields})
-    target = logging.getLogger(record.name)
-    if target.isEnabledFor(record.levelno):
-        target.handle(record)
+    def relay(self, fields: dict[str, Any], run: CurrentRun | None) -> None:
+        """Hand a log record of the worker to this process's logging, if it is enabled here."""
+        record = logging.makeLogRecord({**self._extra(run), **fields})
+        target = logging.getLogger(record.name)
+        if target.isEnabledFor(record.levelno):
+            target.handle(record)

@@ -1,54 +1,44 @@
-"""The messages between a process executor and its workers, and the child's end of the socket.
+"""The messages between a process executor and its workers, and both ends of the socket they take.
 
-A message is one byte for its kind, eight for the length of its body, and the body. The socket is a
-separate descriptor: 1 and 2 of a worker belong to the jobs.
+A worker writes one byte for the kind of a message, eight for the length of its body, and the body, so that
+the event loop never waits for the rest of one. The executor writes pickles, which end by themselves. The
+socket is a descriptor of its own: 1 and 2 of a worker belong to the jobs.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
+import select
 import socket
 import struct
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asyncsched._backends.base import Port
 
 HEADER = struct.Struct(">BQ")
+CHUNK = 65_536
+"""Bytes asked for at once: much larger buffers cost more than all the rest of a call."""
 
-CHUNK = 16_384
-"""Bytes asked for when a message may come: a larger buffer costs more than all the rest of a call."""
-LARGE_CHUNK = 262_144
-"""Bytes asked for when more of a message must come."""
+# Answers, which end a run.
+VALUE = 1  # the pickled value; an empty body is None
+ERROR = 2  # the function's exception, by `errors.describe`
+NOT_LOADED = 3  # the error because of which the function or its arguments could not be loaded
+NOT_RETURNED = 4  # the type's name of a value that cannot be sent, and the reason; without one, an awaitable
+DIED = 5  # stands for the answer of a worker that has ended; none sends it
 
-# to the child
-HELLO = 1
-"""The settings of the worker: a pickled dict."""
-RUN = 2
-"""The run's fields, whether the call needs the main file, and the pickled call."""
-ANSWER = 3
-"""The answer to ``ASK``: ``b"1"`` or ``b"0"``."""
-
-# to the parent, ending a run
-VALUE = 11
-"""The pickled value; an empty body is ``None``."""
-ERROR = 12
-"""The function's exception, as ``child.describe`` writes it."""
-NOT_LOADED = 13
-"""The function or its arguments could not be loaded: an error, as above."""
-NOT_RETURNED = 14
-"""The value cannot be sent: its type's name and the reason; an empty reason means an awaitable."""
-
-# to the parent, at any time
-NOT_STARTED = 21
-"""The initializer failed: an error, as above. The worker ends."""
-PROGRESS = 22
-EXTEND = 23
-LOG = 24
-"""A log record's fields."""
-ASK = 25
-"""A question: was the run's cancellation requested?"""
-BEGAN = 26
-"""The function of a worker's first run is called now: set-up and imports are done."""
+# At any time.
+NOT_STARTED = 11  # the initializer's error; the worker ends
+BEGAN = 12  # the function of a worker's first run is called now: set-up and imports are done
+PROGRESS = 13
+EXTEND = 14
+LOG = 15  # a log record's fields
+ASK = 16  # a question, which is answered: was the run's cancellation requested?
 
 
 def dumps(value: Any) -> bytes:
@@ -64,66 +54,106 @@ def dumps(value: Any) -> bytes:
 def cloud() -> Any:
     """Return the module ``cloudpickle`` if it is installed."""
     try:
-        cloudpickle = import_module("cloudpickle")
+        return import_module("cloudpickle")
     except ImportError:
         return None
-    return cloudpickle
+
+
+class WorkerSocket:
+    """The executor's end. All from the loop's thread.
+
+    Args:
+        port: the event loop.
+        sock: a connected socket, which does not block from now on.
+        receive: called whenever :meth:`messages` may bring something.
+
+    """
+
+    def __init__(self, port: Port, sock: socket.socket, receive: Callable[[], object]) -> None:
+        sock.setblocking(False)
+        self._port, self._sock, self._fd = port, sock, sock.fileno()
+        self._unread, self._unsent = bytearray(), bytearray()
+        port.watch(self._fd, receive)
+
+    def send(self, message: Any) -> None:
+        """Send a message, now or as soon as the worker reads; one for a dead worker is dropped."""
+        data = pickle.dumps(message, 5)
+        waits = bool(self._unsent)
+        self._unsent += data
+        if not waits and not self._write():
+            self._port.drain(self._fd, self._write)
+
+    def _write(self) -> bool:
+        try:
+            while self._unsent:
+                del self._unsent[: self._sock.send(self._unsent)]
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._unsent.clear()  # the worker is gone, as its process will tell
+        return True
+
+    def messages(self) -> Iterator[tuple[int, bytes]]:
+        """Read once; yield the messages that are complete, kind and body. Raises ``EOFError`` at the end."""
+        try:
+            data = self._sock.recv(CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            raise EOFError
+        unread = self._unread
+        unread += data
+        while len(unread) >= HEADER.size:
+            kind, length = HEADER.unpack_from(unread)
+            end = HEADER.size + length
+            if len(unread) < end:
+                return
+            body = bytes(memoryview(unread)[HEADER.size : end])
+            del unread[:end]
+            yield kind, body
+
+    def close(self) -> None:
+        """Let the worker read an end, even where a process forked from this one has the socket open as well."""
+        self._port.unwatch(self._fd)
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
 
 
 class Pipe:
-    """The child's end of the socket. Any thread of the child may send.
+    """The worker's end. Any thread may send.
 
     Attributes:
-        ended: whether the parent has asked this worker to end while a job was running.
+        lock: held for every message, so that a question and its answer stay together.
+        ended: whether this worker was told to end while a job was running.
+        forked: whether this process was forked from a worker, so that the pipe is not its own.
 
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._lock = threading.Lock()
-        self._buffer = bytearray()
-        self.ended = False
+        self._file = io.BufferedReader(io.FileIO(sock.fileno(), closefd=False))  # faster than sock.makefile()
+        self._poll = select.poll()
+        self._poll.register(sock, 0)  # tells of a hang-up only
+        self.lock = threading.RLock()
+        self.ended = self.forked = False
 
-    def send(self, kind: int, body: bytes) -> None:
-        """Send a message; waits as long as the parent does not read."""
-        with self._lock:
+    def send(self, kind: int, body: bytes = b"") -> None:
+        """Send a message; waits as long as the executor does not read."""
+        with self.lock:
             self._sock.sendall(HEADER.pack(kind, len(body)) + body)
 
-    def ask(self) -> bool:
-        """Ask the parent whether the run's cancellation was requested, and wait for the answer."""
-        with self._lock:
-            self._sock.sendall(HEADER.pack(ASK, 0))
-            return self.receive()[1] == b"1"
-
-    def receive(self) -> tuple[int, bytes]:
-        """Return the next message, kind and body; raises ``EOFError`` when the parent has closed."""
-        buffer = self._buffer
-        while len(buffer) < HEADER.size:
-            data = self._read(CHUNK)
-            if not buffer and len(data) >= HEADER.size:
-                kind, length = HEADER.unpack_from(data)
-                if len(data) == HEADER.size + length:
-                    return kind, data[HEADER.size :]
-            buffer += data
-        kind, length = HEADER.unpack_from(buffer)
-        end = HEADER.size + length
-        while len(buffer) < end:
-            buffer += self._read(LARGE_CHUNK)
-        body = bytes(memoryview(buffer)[HEADER.size : end])
-        del buffer[:end]
-        return kind, body
+    def receive(self) -> Any:
+        """Return the executor's next message. Raises ``EOFError`` when its end is closed."""
+        return pickle.load(self._file)
 
     def closed(self) -> bool:
-        """Return whether the parent has closed its end, or is gone."""
-        try:
-            return not self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        """Return whether the executor has closed its end, or is gone."""
+        return bool(self._poll.poll(0))
 
-    def _read(self, size: int) -> bytes:
-        data = self._sock.recv(size)
-        if not data:
-            raise EOFError
-        return data
+    def leave(self) -> None:
+        """Give up this end, in a process that was forked from the worker."""
+        self.forked = True
+        self._sock.close()  # and not the file: a thread that reads in the worker may have had its lock

@@ -166,16 +166,11 @@ async def test_an_exception_that_makes_its_own_text_keeps_it(executor: ProcessEx
 
 @pytest.mark.anyio
 async def test_an_exception_that_cannot_travel_is_replaced_by_its_text(executor: ProcessExecutor) -> None:
-    cases: list[tuple[type[Exception], tuple[Any, ...], str]] = [
-        (jobs.Picky, (1, 2), "tests.executors.jobs.Picky: 1 and 2"),
-        (jobs.Unpicklable, (), "tests.executors.jobs.Unpicklable: holds a lock"),
-    ]
-    for kind, args, text in cases:
-        with pytest.raises(RemoteError) as raised:
-            await call(executor, jobs.raises, kind, *args)
-        assert str(raised.value) == text
-        assert raised.value.error_type.endswith(kind.__name__)
-        assert "in raises" in raised.value.traceback
+    with pytest.raises(RemoteError) as raised:
+        await call(executor, jobs.raises, jobs.Unpicklable)
+    assert str(raised.value) == "tests.executors.jobs.Unpicklable: holds a lock"
+    assert raised.value.error_type == "tests.executors.jobs.Unpicklable"
+    assert "in raises" in raised.value.traceback
     assert await call(executor, jobs.noop) is None
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ import pytest
 
 from asyncsched.executors import ProcessExecutor
 from asyncsched.executors.process import WorkerDied
+from asyncsched.executors.process.worker import WorkerProcess
 from tests.executors import jobs
 from tests.executors.conftest import on_every_loop
 from tests.executors.helpers import Attempt, attempts, call
@@ -184,6 +187,18 @@ async def test_leaving_the_executor_while_being_cancelled_leaves_nothing() -> No
         assert not psutil.pid_exists(workers[0])
 
 
+@pytest.mark.anyio
+async def test_workers_that_were_replaced_are_forgotten() -> None:
+    def known() -> int:
+        return sum(type(one) is WorkerProcess for one in gc.get_objects())
+
+    before = known()
+    async with ProcessExecutor(1, max_tasks_per_worker=1) as executor:
+        for _ in range(8):
+            await call(executor, jobs.noop)
+        await until(lambda: gc.collect() >= 0 and known() - before <= 3)
+
+
 # Crashed.
 
 
@@ -240,6 +255,19 @@ async def test_a_system_without_room_for_processes_fails_the_run_and_no_other(
 
 
 # With its parent.
+
+
+@pytest.mark.parametrize("options", [{}, {"use_uvloop": True}], ids=["asyncio", "uvloop"])
+def test_workers_end_when_their_loop_ends_without_closing_them(options: dict[str, Any]) -> None:
+    async def forgetful() -> int:
+        executor = await ProcessExecutor(1).__aenter__()
+        return int(await call(executor, jobs.pid))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        worker = anyio.run(forgetful, backend_options=options)
+        assert eventually(lambda: gc.collect() >= 0 and not alive(worker))
+
 
 PARENT = """
     import signal, sys, anyio
