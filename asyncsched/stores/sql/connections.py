@@ -121,4 +121,6 @@ def _nothing() -> None:
 
 
 def _refuse_triggers(id: str, spec: str | None, anchor: Instant) -> Any:
-    raise SchedulerStateError("the store was not prepared: prepare() must set the reader of triggers before open()")
+    raise SchedulerStateError(
+        "the store was not prepared: prepare() must set the reader of triggers before open()"
+    )

@@ -264,7 +264,9 @@ class SqlStore(ByUser, Connected):
 
     async def poll(self, watch: Watch) -> Changes | None:
         wanted = last = self._last_claim
-        if last is not None:  # jobs may have been registered since then, and executors may have capacity again
+        if (
+            last is not None
+        ):  # jobs may have been registered since then, and executors may have capacity again
             wanted = last._replace(free=dict.fromkeys(last.free, 1), most=1, jobs=tuple(last.jobs or ()))
         try:
             changes: Changes | None = await self._read(
@@ -272,7 +274,8 @@ class SqlStore(ByUser, Connected):
             )
         except members.NoLedger:
             logger.warning(
-                "the row of namespace %r in asyncsched_ledger was deleted; it is inserted again", self.namespace
+                "the row of namespace %r in asyncsched_ledger was deleted; it is inserted again",
+                self.namespace,
             )
             await self._call(members.found)
             return None

@@ -68,7 +68,9 @@ class Request:
         self.urgent = urgent
         self.result: Any = None
         self.error: BaseException | None = None
-        self.late: BaseException | None = None  # the error of an answer that did not come in time; the thread does not touch this
+        self.late: BaseException | None = (
+            None  # the error of an answer that did not come in time; the thread does not touch this
+        )
         self.answered = False  # by the thread; the caller may not have been woken yet
         self.done = False
         self.lost = False  # no caller waits for it any more, though the thread may still do it
