@@ -86,8 +86,8 @@ def missing(session: Session) -> Sequence[Migration]:
     found = session.one("schema")[0]
     if not found and len(tables) > 1:
         raise SchemaError(
-            f"{session.place} has tables of asyncsched, and its asyncsched_schema is empty: their version is unknown. If "
-            f"it is this version, insert the row again: INSERT INTO asyncsched_schema (number, name) VALUES "
+            f"{session.place} has tables of asyncsched, and its asyncsched_schema is empty: their version is unknown. "
+            f"If it is this version, insert the row again: INSERT INTO asyncsched_schema (number, name) VALUES "
             f"({known[-1].number}, '{known[-1].name}'); else use {session.elsewhere}"
         )
     if found > known[-1].number:

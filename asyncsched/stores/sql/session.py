@@ -134,7 +134,7 @@ class Session:
         """Make other instances that would make tables wait for the end of the transaction."""
 
     def cut(self, requests: list[Request]) -> list[list[Request]]:
-        """Return the requests grouped by transaction, in order. Writers of some databases do not wait for one another."""
+        """Return the requests grouped by transaction, in order: some databases write several at the same time."""
         return [requests]
 
     def lock_first(self, requests: Sequence[Request]) -> None:

@@ -319,7 +319,7 @@ class DatabaseThread:
         self._call(lambda: self._collect(requests))
 
     def _pace(self, rows: int, took: float) -> None:
-        """Learn from one batch how many rows the next may write: the number falls at once, and rises little by little."""
+        """Learn from one batch how many rows the next may write: it falls at once, and rises little by little."""
         if rows >= LEAST:
             fitting = int(rows * HOLD / max(took, 1e-6))
             self.most = max(LEAST, min(fitting, 2 * self.most, WEIGHT))

@@ -39,5 +39,5 @@ def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instan
         kept=KEPT_PER_SCHEDULE,
     )  # fmt: skip
     if gone:
-        session.announce()  # SQLite may give the row id of the newest run to the next, which would not be noticed as new
+        session.announce()  # SQLite may give the row id of the newest run to the next, which no poll would notice
     return gone, row[0] if row else None

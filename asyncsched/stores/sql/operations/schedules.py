@@ -31,7 +31,7 @@ class Putting(NamedTuple):
 
 
 class Put(NamedTuple):
-    """The answer: whether the row was written, else the row in the store; and the rank from which more runs may go on."""
+    """The answer: whether the row was written, else the stored row; and the rank from which more runs may go on."""
 
     won: bool
     stands: ScheduleRecord | None = None
