@@ -71,7 +71,7 @@ def _execute(connection: Any, dialect: str, statements: Sequence[Statement], tak
     if family != expected:
         raise ArgumentError(
             f"connection: {safe_repr(connection)} is not to a database of the store's kind; the store is "
-            f"{dialect}, so pass a connection of {expected}, or a session or connection of SQLAlchemy"
+            f"{dialect}, so give a connection of {expected}, or a session or connection of SQLAlchemy"
         )
     style = "qmark" if dialect == "sqlite" else "format"
     cursor = _cursor_of(getattr(connection, "connection", connection), family)
