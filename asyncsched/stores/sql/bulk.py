@@ -1,6 +1,6 @@
 """Many rows as one statement.
 
-What all rows share is sent once, and what two columns have alike is, too: rows that are written
+A value that all rows share is sent once, and so is a column that equals another: rows that are written
 together differ in few columns, and a value costs more on its way into the table than in it.
 """
 
@@ -17,27 +17,27 @@ _VALUES = re.compile(r"\bVALUES \(([^)]*)\)")
 
 _SHARED = -1
 MOST = 64
-"""How many rows one statement with a list of values inserts: SQLite's module lets go of the interpreter's lock for
+"""How many rows one statement with a list of values inserts: SQLite's module releases the interpreter's lock for
 each statement, and waits for it again."""
 
 _STEP = 8
-"""By how many rows such statements differ: few of them are prepared, however many rows come."""
+"""The number of rows of such a statement is a multiple of this: few of them are prepared, however many rows come."""
 
 _SHAPES = 256
-"""How many statements are kept: which columns differ is up to the data, so there can be thousands."""
+"""How many statements are cached: the columns that differ depend on the data, so there can be thousands."""
 
 _Shape = tuple[int, ...]
-"""Of each column, which of the lists that are sent has its values; :data:`_SHARED`: they are all the same."""
+"""For each column, the number of the sent list that has its values; :data:`_SHARED` if all its values are the same."""
 
 
-def _taken_apart(
+def _split_columns(
     rows: Sequence[Any], kinds: Sequence[str]
 ) -> tuple[_Shape, list[Any], list[tuple[Any, ...]]]:
-    """Return the shape of rows, the values that all of them share, and the lists of the others.
+    """Return the shape of rows, the values that all rows share, and the lists of the other columns.
 
     Args:
-        rows: at least one.
-        kinds: of the columns: those of two kinds are kept apart.
+        rows: at least one row.
+        kinds: the columns' types; columns of different types never share a list.
 
     """
     shape: list[int] = []
@@ -54,7 +54,7 @@ def _taken_apart(
             shape.append(len(lists))
             found.append(one)
             lists.append(column)
-    if not lists:  # as many as there are rows of one list at least
+    if not lists:  # the number of rows is the length of a list, so there must be one
         shape[0] = 0
         lists.append((shared.pop(0),) * len(rows))
     return tuple(shape), shared, lists
@@ -64,17 +64,17 @@ def _taken_apart(
 
 
 def by_values(sql: str, rows: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Yield statements, with their parameters, that come to an ``INSERT … VALUES (…)`` of each row."""
+    """Yield statements, with their parameters, that together equal an ``INSERT … VALUES (…)`` of each row."""
     found = _VALUES.search(sql)
     assert found is not None, sql
-    shape, shared, lists = _taken_apart(rows, [""] * len(rows[0]))
+    shape, shared, lists = _split_columns(rows, [""] * len(rows[0]))
     full = next((place for place, column in enumerate(lists) if None not in column), None)
     values = list(zip(*lists, strict=True))
     at = 0
     while at < len(values):
         some = values[at : at + MOST]
         at += MOST
-        if full is not None:  # filled up with rows of nothing, which are left out again
+        if full is not None:  # padded with rows of NULLs, which the WHERE leaves out again
             some += [(None,) * len(lists)] * (-len(some) % _STEP)
         yield _with_values(sql, shape, len(some), full), (*shared, *chain.from_iterable(some))
 
@@ -101,13 +101,13 @@ def _with_values(sql: str, shape: _Shape, many: int, full: int | None) -> str:
 def by_arrays(sql: str, rows: Sequence[Any]) -> tuple[str, list[Any]]:
     """Return a statement over arrays for these rows, and its parameters.
 
-    Where it begins with ``unnest(?::text[], …) AS t(name, …)``, it is cut to the arrays that differ: the
-    server takes half as long to take arrays apart as to write the rows.
+    A statement with ``unnest(?::text[], …) AS t(name, …)`` is reduced to the arrays that differ: the
+    server takes half as long to unnest arrays as to write the rows.
     """
     types = _types(sql)
-    if not types:  # it takes the arrays as they are
+    if not types:  # the statement takes the arrays unchanged
         return sql, [_array(column) for column in zip(*rows, strict=True)]
-    shape, shared, lists = _taken_apart(rows, types)
+    shape, shared, lists = _split_columns(rows, types)
     return _with_arrays(sql, shape), [*shared, *map(_array, lists)]
 
 

@@ -1,4 +1,4 @@
-"""What every store in a database is at its base: two connections, each in a thread of its own."""
+"""The base of every store in a database: two connections, each in a separate thread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Connected:
 
     Args:
         timeout: seconds that a call waits for an answer.
-        operations: what can be asked of the writer.
+        operations: the operations of the writer, by kind of request.
 
     """
 
@@ -30,7 +30,7 @@ class Connected:
         self.timeout = timeout
         self.clock: Clock = SystemClock()
         self._operations = operations
-        self._triggers: ReadTrigger = _unread
+        self._triggers: ReadTrigger = _refuse_triggers
         self._notify: Callable[[], None] = _nothing
         self._writer: DatabaseThread | None = None
         self._reader: DatabaseThread | None = None
@@ -38,33 +38,33 @@ class Connected:
         self._polls: Reader | None = None
 
     def prepare(self, clock: Clock, triggers: ReadTrigger) -> None:
-        """Take the clock, and what makes a trigger of a schedule's row. Before ``open``."""
+        """Set the clock, and the function that makes a trigger from a schedule's row. Called before ``open``."""
         self.clock = clock
         self._triggers = triggers
 
     @property
     def trouble(self) -> str:
-        """What keeps the store from answering, in words; ``""`` while it is well."""
+        """The reason why the store does not answer, in words; ``""`` while it does."""
         return self._writer.trouble if self._writer is not None else "it is closed"
 
-    # ── what a database fills in ─────────────────────────────────────────────────────────────
+    # ── a database fills these in ────────────────────────────────────────────────────────────
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
-        """Return a connection that is not open yet."""
+        """Return a session whose connection is not open yet."""
         raise NotImplementedError
 
     def _prepare(self, session: Session) -> None:
-        """Create or check the schema, waiting at most the timeout. In the writer's thread."""
+        """Create or check the schema, waiting at most the timeout. In the opener's thread."""
         raise NotImplementedError
 
-    # ── a life ───────────────────────────────────────────────────────────────────────────────
+    # ── open and close ───────────────────────────────────────────────────────────────────────
 
     async def open(self, notify: Callable[[], None]) -> None:
         self._notify = notify
         quarantine = Quarantine()
         writing, reading = (self._make_session(quarantine, writes) for writes in (True, False))
         self._group = GroupCommit(writing, self._operations)
-        # Opening may wait for others that migrate, each for its own timeout.
+        # Opening may wait for other instances that migrate, each of which takes at most its timeout.
         opener = DatabaseThread(
             "asyncsched-open", self._open_in_thread(writing), _nothing, self.timeout * 3, self.clock
         )
@@ -120,5 +120,7 @@ def _nothing() -> None:
     pass
 
 
-def _unread(id: str, spec: str | None, anchor: Instant) -> Any:
-    raise SchedulerStateError("the store was not prepared: nothing says how triggers are read")
+def _refuse_triggers(id: str, spec: str | None, anchor: Instant) -> Any:
+    raise SchedulerStateError(
+        "the store was not prepared: prepare() must set the reader of triggers before open()"
+    )

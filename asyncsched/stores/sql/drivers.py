@@ -1,7 +1,7 @@
-"""The ledger through a connection of the user's own: what is written there commits with their work.
+"""The ledger through a connection of the user's: its rows commit with the rest of the user's transaction.
 
 psycopg (sync and async), SQLAlchemy (``Session``, ``AsyncSession``, ``Connection``,
-``AsyncConnection``) and ``sqlite3``. None of them is imported: a connection is known by its class.
+``AsyncConnection``) and ``sqlite3``. None of them is imported: a connection is recognised by its class.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _STYLES: dict[str, Callable[[int], str]] = {
 
 Statement = tuple[str, Sequence[Any]]
 Take = Callable[[Any], Any]
-"""Takes from a cursor what is wanted of the last statement."""
+"""Reads the result of the last statement from its cursor."""
 
 
 def in_style(sql: str, paramstyle: str) -> str:
-    """Return SQL whose parameters are ``?`` in another of the styles of PEP 249."""
+    """Return SQL, whose parameters are written ``?``, in another of the styles of PEP 249."""
     number = 0
 
     def placeholder(_: re.Match[str]) -> str:
@@ -41,25 +41,25 @@ def in_style(sql: str, paramstyle: str) -> str:
 
 
 def execute(connection: Any, dialect: str, statements: Sequence[Statement]) -> Any:
-    """Execute statements with ``?`` on somebody's connection, in its transaction.
+    """Execute statements with ``?`` on a user's connection, in its transaction.
 
     Args:
-        connection: whose.
-        dialect: ``sqlite`` or ``postgresql``: what the statements are written in.
+        connection: the user's connection.
+        dialect: the database for which the statements are written: ``sqlite`` or ``postgresql``.
         statements: each with its parameters.
 
     Returns:
-        How many rows the last one touched; of an async connection, an awaitable of it.
+        The number of rows that the last one touched; on an async connection, an awaitable of it.
 
     Raises:
-        ArgumentError: it is no connection of a kind that is known, or to another kind of database.
+        ArgumentError: the connection is of an unknown kind, or is to another kind of database.
 
     """
     return _execute(connection, dialect, statements, lambda cursor: cursor.rowcount)
 
 
 def rows_of(connection: Any, dialect: str, statement: Statement) -> Any:
-    """Return the rows that a query finds for somebody's connection, as :func:`execute` does its count."""
+    """Return the rows that a query finds on a user's connection; awaitable like the count of :func:`execute`."""
     return _execute(connection, dialect, [statement], lambda cursor: cursor.fetchall())
 
 
@@ -91,7 +91,7 @@ def _family(connection: Any) -> str:
 
 
 def _cursor_of(connection: Any, family: str) -> Any:
-    """Return a plain cursor: the connection's own may have other placeholders, or rows of another shape."""
+    """Return a plain cursor: the connection's own cursor may have other placeholders, or rows of another shape."""
     if family == "sqlite3":
         cursor = connection.cursor()
         cursor.row_factory = None
@@ -136,7 +136,7 @@ def _style_of(connection: Any, dialect: str) -> str:
     found = connection.dialect
     if found.name != dialect:
         raise ArgumentError(
-            f"connection: it is to a {found.name} database, and the store is {dialect}: a transaction cannot "
-            "reach over both"
+            f"connection: it is to a {found.name} database, and the store is {dialect}: one transaction cannot "
+            "span both"
         )
     return str(found.paramstyle)

@@ -1,7 +1,7 @@
-"""Group commit: whatever waits is written in one transaction, and each caller resumes after its COMMIT.
+"""Group commit: all queued requests are written in one transaction, and each caller resumes after its COMMIT.
 
-Each kind of request has one operation that takes all requests of that kind at once. It stands under
-a savepoint: if it fails, it is undone and its items are done one by one, so that one item's error is
+Each kind of request has one operation that takes all requests of that kind at once. The operation runs
+under a savepoint: if it fails, it is undone and its items are done one by one, so that one item's error is
 that caller's alone. A transaction may be begun again after an error, so an operation changes nothing
 but the database.
 """
@@ -23,16 +23,16 @@ logger = logging.getLogger("asyncsched.store")
 Operation = Callable[[Session, Sequence[Any]], list[Any]]
 
 _PAUSES = (0.002, 0.01, 0.05, 0.1, 0.25)
-"""Seconds between attempts at a database that is locked or gone."""
+"""Seconds between attempts at a database that is locked or unavailable."""
 
 
 def each(operation: Callable[[Session, Any], Any]) -> Operation:
-    """Return an operation on many requests that does one after the other."""
+    """Return an operation on many requests that does them one after the other."""
     return lambda session, requests: [operation(session, payload) for payload in requests]
 
 
-def _for_now(error: Exception) -> StoreUnavailable:
-    """Return the same for who waits until the database is put right: how an attempt ended is not to be lost."""
+def _repeatable(error: Exception) -> StoreUnavailable:
+    """Return an error as one that the recorder repeats until the database works: no attempt's outcome may be lost."""
     return error if isinstance(error, StoreUnavailable) else StoreUnavailable(str(error))
 
 
@@ -40,8 +40,8 @@ class GroupCommit:
     """Answers requests that write.
 
     Args:
-        session: the connection; used in the worker's thread alone.
-        operations: by kind of request, in the order in which a transaction does them.
+        session: the writer's connection; used in the writer's thread alone.
+        operations: the operations by kind of request, in the order in which a transaction does them.
 
     """
 
@@ -49,25 +49,25 @@ class GroupCommit:
         self._session = session
         self._operations = operations
         self._order = {kind: number for number, kind in enumerate(operations)}
-        self._nap = threading.Event()
+        self._stopping = threading.Event()
         self._reported = False
         self.lost_answers = 0
-        """How many transactions with a claim have failed without a word of whether they were committed."""
+        """How many transactions with a claim have failed without an answer to whether they were committed."""
         self.thread: DatabaseThread
 
     def serve(self, requests: list[Request]) -> None:
         """Answer all requests."""
         requests = sorted(requests, key=lambda request: self._order[request.kind])
         for together in self._session.cut(requests):
-            self._together(together)
+            self._commit_together(together)
 
-    def _together(self, requests: list[Request]) -> None:
-        """Answer what shares a transaction."""
+    def _commit_together(self, requests: list[Request]) -> None:
+        """Answer the requests that share a transaction."""
         failures = 0
         while requests:
             try:
                 self._transaction(requests)
-                self._well()
+                self._report_recovery()
                 return
             except Exception as error:
                 self._session.rollback()
@@ -76,18 +76,18 @@ class GroupCommit:
                 for request in requests:
                     request.result = request.error = None
                 if any(request.kind == "claim" for request in requests):
-                    # The COMMIT may have been the last that was heard: what was begun is not known.
+                    # The database may have committed, and only the answer is lost: the runs that began are unknown.
                     self.lost_answers += 1
-                if ruling != "again" or self._nap.is_set():
-                    self._ill(explained)
+                if ruling != "again" or self._stopping.is_set():
+                    self._report_trouble(explained)
                     for request in requests:
-                        request.error = explained if request.kind != "record" else _for_now(explained)
+                        request.error = explained if request.kind != "record" else _repeatable(explained)
                     return
                 self.thread.trouble = str(explained)
                 if failures:
-                    self._ill(explained)
+                    self._report_trouble(explained)
             self._session.clear_the_way()
-            self._nap.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            self._stopping.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
             failures += 1
             requests[:] = [request for request in requests if not request.lost]
 
@@ -95,14 +95,14 @@ class GroupCommit:
         session = self._session
         session.start(requests)
         if len(requests) == 1:
-            self._alone(requests[0])
+            self._commit_alone(requests[0])
             return
         for kind, group in groupby(requests, lambda request: request.kind):
             self._group(self._operations[kind], list(group))
         session.commit()
 
-    def _alone(self, request: Request) -> None:
-        """Do what needs no savepoint."""
+    def _commit_alone(self, request: Request) -> None:
+        """Do a single request, which needs no savepoint."""
         try:
             request.result = self._operations[request.kind](self._session, (request.payload,))[0]
         except Exception as error:
@@ -133,21 +133,21 @@ class GroupCommit:
             for request, result in zip(group, results, strict=True):
                 request.result = result
 
-    def _ill(self, error: Exception) -> None:
+    def _report_trouble(self, error: Exception) -> None:
         self.thread.trouble = str(error)
         if not self._reported:
             self._reported = True
             logger.error("the store cannot be written to: %s", error)
 
-    def _well(self) -> None:
+    def _report_recovery(self) -> None:
         self.thread.trouble = ""
         if self._reported:
             self._reported = False
             logger.warning("the store can be written to again")
 
     def wake(self) -> None:
-        """End a wait for a database that is gone, at shutdown."""
-        self._nap.set()
+        """End a wait for an unavailable database, at shutdown."""
+        self._stopping.set()
 
 
 class Reader:
@@ -155,7 +155,7 @@ class Reader:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._nap = threading.Event()
+        self._stopping = threading.Event()
         self.thread: DatabaseThread
 
     def serve(self, requests: list[Request]) -> None:
@@ -164,7 +164,7 @@ class Reader:
             self._answer(request)
 
     def _answer(self, request: Request) -> None:
-        """Answer one, trying again for a moment, or while a database that is away is waited for."""
+        """Answer one request, trying again for a moment, or, for a read, until the database is available."""
         failures = 0
         while not request.lost:
             try:
@@ -176,14 +176,14 @@ class Reader:
                 self._session.rollback()
                 ruling = self._session.judge(error)
                 explained = self._session.explain(error)
-            waits = ruling == "again" and request.kind == "read" and not self._nap.is_set()
+            waits = ruling == "again" and request.kind == "read" and not self._stopping.is_set()
             if ruling == "refused" or (failures >= len(_PAUSES) and not waits):
                 request.error = explained
                 return
             self.thread.trouble = str(explained)
-            self._nap.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            self._stopping.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
             failures += 1
 
     def wake(self) -> None:
-        """End a wait for a database that is gone, at shutdown."""
-        self._nap.set()
+        """End a wait for an unavailable database, at shutdown."""
+        self._stopping.set()

@@ -1,7 +1,7 @@
-"""From the ledger's objects to rows, and back.
+"""The conversion between the ledger's records and rows.
 
-Plain tuples on the way in, ``__new__`` and assignments on the way out: they are made for every run.
-What is a list or an object inside a row is JSON text.
+Rows are plain tuples, and records are made by ``__new__`` and assignments, for speed: one is made for every run.
+A list or an object inside a row is JSON text.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _loads = json.loads
 
 
 def text(value: str) -> str:
-    """Return a text that a database can hold: no lone surrogates, no zero characters."""
+    """Return a text that a database can store: no lone surrogates, no zero characters."""
     return value if can_be_kept(value) else value.encode("utf-8", "replace").decode().replace("\0", "�")
 
 
@@ -58,13 +58,13 @@ def new_run(
     """Return the row of ``insert_run``.
 
     Raises:
-        ArgumentError: its arguments are no JSON.
+        ArgumentError: the run's arguments are not JSON.
 
     """
     arguments = run.arguments
     if not isinstance(arguments, str):
         raise ArgumentError(f"job {run.job!r}: its arguments were not written as JSON")
-    # Asked for one by one, the rare fields of a run that has none take longer than all others together.
+    # Read one by one, the rare fields of a run that has none take longer than all other fields together.
     key, key_ttl, permits, context_vars = (
         (None, 0, (), None) if run.rare is None else (run.key, run.key_ttl, run.permits, run.context_vars)
     )
@@ -80,7 +80,7 @@ def read_run(row: Sequence[Any], run_id: Callable[[Any], int]) -> RunRecord:
     """Return the run of a row.
 
     Raises:
-        ValueError: somebody edited it into nonsense.
+        ValueError: the row makes no sense; it was edited by hand.
 
     """
     run = RunRecord.__new__(RunRecord)
@@ -93,22 +93,22 @@ def read_run(row: Sequence[Any], run_id: Callable[[Any], int]) -> RunRecord:
     run.id = run_id(id)
     run.steady = False
     run.queue, run.place, run.rare = None, 0, None
-    run.tags = _part("tags", tags, tuple) if tags else _NO_TAGS
+    run.tags = _from_json("tags", tags, tuple) if tags else _NO_TAGS
     if key or key_ttl or permits or context_vars:
         run.key, run.key_ttl = key, key_ttl
-        run.permits = _part("permits", permits, _permits) if permits else ()
-        run.context_vars = _part("context_vars", context_vars, dict) if context_vars else None
+        run.permits = _from_json("permits", permits, _permits) if permits else ()
+        run.context_vars = _from_json("context_vars", context_vars, dict) if context_vars else None
     if waits_for or cancel_requested or reference:
         run.waits_for, run.cancel_requested, run.reference = waits_for, cancel_requested, reference
     if error or progress or attempts:
-        run.error = _part("error", error, _error) if error else None
-        run.progress = _part("progress", progress, _progress) if progress else None
-        run.attempts = _part("attempts", attempts, _attempts) if attempts else None
+        run.error = _from_json("error", error, _error) if error else None
+        run.progress = _from_json("progress", progress, _progress) if progress else None
+        run.attempts = _from_json("attempts", attempts, _attempts) if attempts else None
     return run
 
 
-def _part(column: str, text: str, read: Callable[[Any], V]) -> V:
-    """Return what a column's JSON says; its type is the database's care."""
+def _from_json(column: str, text: str, read: Callable[[Any], V]) -> V:
+    """Return the value of a column's JSON; the database has checked the column's type."""
     try:
         return read(_loads(text))
     except Exception as error:
@@ -128,10 +128,10 @@ def _progress(parts: Any) -> Progress:
 
 
 def _attempts(listed: Any) -> list[AttemptRecord]:
-    return [_past(one) for one in listed]
+    return [_attempt(one) for one in listed]
 
 
-def _past(one: Sequence[Any]) -> AttemptRecord:
+def _attempt(one: Sequence[Any]) -> AttemptRecord:
     number, started, finished, state, why, error = one
     return AttemptRecord(number, started, finished, state, why, ErrorInfo(*error) if error else None)
 
@@ -160,7 +160,7 @@ def attempts_json(attempts: Iterable[AttemptRecord] | None) -> str | None:
 
 
 def schedule_row(record: ScheduleRecord, revision: int) -> tuple[Any, ...]:
-    """Return what ``insert_schedule`` and ``update_schedule`` write first: all but the version and the key."""
+    """Return the first parameters of ``insert_schedule`` and ``update_schedule``: all but the version and the key."""
     return (
         record.job, record.spec, record.anchor, record.cursor, record.next_slot, record.next_due,
         record.arguments, record.jitter, _dumps(record.tags) if record.tags else None, record.fingerprint,
@@ -174,7 +174,7 @@ def read_schedule(row: Sequence[Any], triggers: ReadTrigger) -> ScheduleRecord:
     """Return the schedule of a row.
 
     Raises:
-        ValueError: somebody edited it into nonsense.
+        ValueError: the row makes no sense; it was edited by hand.
 
     """
     (
@@ -192,7 +192,7 @@ def read_schedule(row: Sequence[Any], triggers: ReadTrigger) -> ScheduleRecord:
         raise ValueError(f"its spec is {safe_repr(spec)}: {describe_error(error)}") from error
     return ScheduleRecord(
         id, job, trigger, anchor, cursor, next_slot, next_due, False, arguments, jitter,
-        _part("tags", tags, tuple) if tags else _NO_TAGS, spec, fingerprint, bool(declared), declared_by,
+        _from_json("tags", tags, tuple) if tags else _NO_TAGS, spec, fingerprint, bool(declared), declared_by,
         bool(orphaned), bool(rescheduled), bool(paused), paused_at, note, by, revision, edition,
         edition_since, failures, created_at,
     )  # fmt: skip
@@ -205,7 +205,7 @@ def read_stretch(row: Sequence[Any]) -> Stretch:
 
 
 class Quarantine:
-    """Rows that make no sense: left out, and named in the log once each."""
+    """Leaves out rows that make no sense, and names each in the log once."""
 
     def __init__(self) -> None:
         self._named: set[tuple[str, Any]] = set()
@@ -213,7 +213,7 @@ class Quarantine:
     def readable(
         self, what: str, rows: Iterable[Sequence[Any]], read: Callable[[Sequence[Any]], Any]
     ) -> list[Any]:
-        """Return what can be read of some rows."""
+        """Return the records of the rows that can be read."""
         found = []
         for row in rows:
             try:
@@ -229,12 +229,12 @@ class Quarantine:
                 self._named.clear()
             self._named.add((what, id))
             logger.error(
-                "%s %s is left out, for its row cannot be read: %s; correct or delete it", what, id, error
+                "%s %s is left out, because its row cannot be read: %s; correct or delete it", what, id, error
             )
 
 
 def as_dict(record: RunRecord, **more: Any) -> Mapping[str, Any]:
-    """Return what ``replace_run`` needs of a run."""
+    """Return the parameters of ``replace_run`` for a run."""
     return {
         "due": record.due,
         "ready_at": record.ready_at,

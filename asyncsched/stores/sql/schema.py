@@ -1,4 +1,4 @@
-"""The tables of a SQL store: made and brought up to date under a lock, or refused in words."""
+"""The tables of a SQL store: made and brought up to date under a lock, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from asyncsched.stores.sql.session import Session
 from asyncsched.stores.sql.statements import Migration, migrations
 
 _PAUSE = 0.02
-"""Seconds between two attempts at a database that is locked or away."""
+"""Seconds between two attempts at a database that is locked or unavailable."""
 
 
 def prepare(session: Session, timeout: float, migrates: bool) -> None:
-    """Create or check the tables, waiting at most ``timeout`` seconds for a database that is locked or away.
+    """Create or check the tables, waiting at most ``timeout`` seconds for a database that is locked or unavailable.
 
     Raises:
-        SchemaError: they are newer than this code, not ours, missing where we may not make them, or
-            a migration failed; then nothing of it was applied.
+        SchemaError: the tables are newer than this code, not of asyncsched, or missing where ``migrates`` is false;
+            or a migration failed, and nothing of it was applied.
         StoreUnavailable: the database cannot be reached.
 
     """
@@ -41,7 +41,7 @@ def _bring_up(session: Session, migrates: bool) -> None:
         return
     session.start()
     session.lock_schema()
-    steps = missing(session)  # read again: another process may have been quicker
+    steps = missing(session)  # read again: another process may have migrated first
     if steps and not migrates:
         raise SchemaError(
             f"{session.place} lacks {', '.join(step.name for step in steps)}; apply what "
@@ -62,7 +62,7 @@ def _apply(session: Session, step: Migration) -> None:
             raise
         raise SchemaError(
             f"the migration {step.name} failed, and nothing of it was applied: {explained}. Where this role may "
-            f"not make tables, have another apply what asyncsched.stores.migrations.sql({session.example!r}) "
+            f"not make tables, have another role apply what asyncsched.stores.migrations.sql({session.example!r}) "
             "returns"
         ) from error
 
@@ -71,7 +71,7 @@ def missing(session: Session) -> Sequence[Migration]:
     """Return the migrations that are not applied yet, oldest first.
 
     Raises:
-        SchemaError: the tables are newer than this code, or not ours.
+        SchemaError: the tables are newer than this code, or not of asyncsched.
 
     """
     known = migrations(session.dialect)
@@ -86,8 +86,8 @@ def missing(session: Session) -> Sequence[Migration]:
     found = session.one("schema")[0]
     if not found and len(tables) > 1:
         raise SchemaError(
-            f"{session.place} has our tables, and its asyncsched_schema is empty: nobody knows of which version they "
-            f"are. If of this one, put back what it said: INSERT INTO asyncsched_schema (number, name) VALUES "
+            f"{session.place} has tables of asyncsched, and its asyncsched_schema is empty: their version is unknown. "
+            f"If it is this version, insert the row again: INSERT INTO asyncsched_schema (number, name) VALUES "
             f"({known[-1].number}, '{known[-1].name}'); else use {session.elsewhere}"
         )
     if found > known[-1].number:
@@ -99,7 +99,7 @@ def missing(session: Session) -> Sequence[Migration]:
 
 
 def script(steps: Sequence[Migration]) -> str:
-    """Return the SQL of some migrations, with what marks each as applied."""
+    """Return the SQL of migrations, with the statement that marks each as applied."""
     return "\n".join(
         f"{step.sql}\nINSERT INTO asyncsched_schema (number, name) VALUES ({step.number}, '{step.name}');\n"
         for step in steps

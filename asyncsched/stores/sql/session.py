@@ -1,7 +1,7 @@
-"""A connection in its own thread that speaks named queries: what the SQL stores' operations are given.
+"""A connection with named queries, used in one thread: the argument of every operation of the SQL stores.
 
-What differs between databases stands here and in the ``.sql`` files; ``sqlite`` and ``postgres``
-fill it in.
+The differences between databases stand in the subclasses of :class:`Session`, in ``sqlite`` and ``postgres``, and
+in the ``.sql`` files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asyncsched.stores.sql.thread import Request
 
 Ruling = Literal["again", "unavailable", "refused"]
-"""What an error means: try the same again; the database cannot at the moment; this item is wrong."""
+"""The meaning of an error: try the statement again; the database is unavailable; this item is wrong."""
 
 Params = Mapping[str, Any] | Sequence[Any]
 
@@ -29,23 +29,23 @@ class Session:
     """One connection. Used by one thread.
 
     Args:
-        namespace: whose rows are seen.
+        namespace: the namespace of the rows.
         queries: SQL by name.
-        triggers: makes a trigger of what a schedule's row says.
-        quarantine: hears of rows that make no sense.
+        triggers: makes a trigger from a schedule's row.
+        quarantine: logs rows that make no sense.
 
     """
 
     dialect: str
     """The folder of its SQL."""
     place = "the database"
-    """Where its tables are, for errors;"""
+    """The place of its tables, for errors."""
     elsewhere = "another database"
-    """what is said of another such place;"""
+    """The words for another such place, for errors."""
     example = "postgresql://…"
-    """and a store's URL that leads there."""
+    """A store's URL that leads there, for errors."""
     most_at_once = sys.maxsize
-    """How many rows of new runs are one statement."""
+    """How many rows of new runs fit into one statement."""
 
     def __init__(
         self, namespace: str, queries: Mapping[str, str], triggers: ReadTrigger, quarantine: Quarantine
@@ -56,9 +56,9 @@ class Session:
         self.quarantine = quarantine
         self._announced = False
         self._version: int | None = None
-        self._single = False  # the only statement is its own transaction
+        self._single = False  # the only statement commits itself
 
-    # ── what a database fills in ─────────────────────────────────────────────────────────────
+    # ── a database fills these in ────────────────────────────────────────────────────────────
 
     def connect(self) -> None:
         """Open the connection, if it is not open."""
@@ -81,18 +81,18 @@ class Session:
         raise NotImplementedError
 
     def rollback(self) -> None:
-        """Undo the transaction; never raises, and drops a connection that is of no use any more."""
+        """Undo the transaction; never raises, and drops a connection that is broken."""
         raise NotImplementedError
 
     def judge(self, error: BaseException) -> Ruling:
-        """Return what an error means."""
+        """Return the meaning of an error."""
         raise NotImplementedError
 
     def clear_the_way(self) -> None:
-        """Do what may help, before the same is tried again."""
+        """Remove a known obstacle, if there is one, before a transaction is tried again."""
 
     def explain(self, error: BaseException) -> Exception:
-        """Return the error of ours that says the same."""
+        """Return the error of asyncsched that says the same."""
         raise NotImplementedError
 
     def array(self, values: Iterable[Any]) -> Any:
@@ -100,54 +100,54 @@ class Session:
         return json.dumps(list(values))
 
     def adapted(self, sql: str) -> str:
-        """Return SQL with ``:name`` parameters as the driver wants it."""
+        """Return SQL with ``:name`` parameters in the form that the driver takes."""
         return sql
 
     def write_id(self, run_id: int) -> Any:
-        """Return a run's id as the database has it."""
+        """Return a run's id in the form that the database stores."""
         return f"{run_id:032x}"
 
     def read_id(self, value: Any) -> int:
-        """Return a run's id from what the database has."""
+        """Return a run's id from the form that the database stores."""
         if len(value) != 32:
             raise ValueError("a run's id has 32 hexadecimal digits")
         return int(value, 16)
 
     def tell_others(self) -> None:
-        """Say, inside the transaction, that others may have something to do."""
+        """Notify other instances, inside the transaction, that there may be work."""
         self.run("announce", {"namespace": self.namespace})
 
     def script(self, sql: str) -> None:
         """Execute the statements of a migration."""
         raise NotImplementedError
 
-    # ── and what it may fill in, where writers do not wait for one another ──────────────────────
+    # ── a database may fill these in ─────────────────────────────────────────────────────────
 
     def exists(self) -> bool:
-        """Whether there is a database at all, where opening would make one."""
+        """Whether the database exists; on SQLite, opening would make one."""
         return True
 
     def set_up(self) -> None:
-        """Have the database as it must be before there are tables."""
+        """Set up the database before there are tables."""
 
     def lock_schema(self) -> None:
-        """Have others that would make tables wait for the end of the transaction."""
+        """Make other instances that would make tables wait for the end of the transaction."""
 
     def cut(self, requests: list[Request]) -> list[list[Request]]:
-        """Return which requests share a transaction, in order."""
+        """Return the requests grouped by transaction, in order: some databases write several at the same time."""
         return [requests]
 
     def lock_first(self, requests: Sequence[Request]) -> None:
-        """Lock what a transaction's requests need before all else."""
+        """Lock the rows that a transaction's requests need before all others."""
 
     def hold(self, schedules: Iterable[str | None]) -> None:
         """Lock schedules, before any run."""
 
     def changed(self, runs: Iterable[RunRecord]) -> None:
-        """Hear which runs a transaction changes: others can be told of them by name."""
+        """Remember the runs that a transaction changes, so that waiters for them can be notified."""
 
     def insert_new(self, rows: Sequence[Params]) -> None:
-        """Insert runs that are there only if this is a repetition, after an answer that was lost."""
+        """Insert new runs; a run that is in the table already was written before, and the answer was lost."""
         self.many("insert_run", rows)
 
     # ── transactions ─────────────────────────────────────────────────────────────────────────
@@ -162,46 +162,46 @@ class Session:
             self.lock_first(requests)
 
     def need_transaction(self) -> None:
-        """Begin one after all: the only statement was refused, and becomes several."""
+        """Begin a transaction after all: the only statement was refused, and becomes several."""
         if self._single:
             self._single = False
             self.begin()
 
     def _needs_one_statement(self, requests: Sequence[Request]) -> bool:
-        """Whether nothing but one statement is to be done, which commits itself."""
+        """Whether the requests are one statement, which commits itself."""
         if len(requests) == 1 and requests[0].kind == "beat":
             return True
         return 0 < len(requests) <= self.most_at_once and all(map(_is_one_insert, requests))
 
     def commit(self) -> None:
-        """Tell others if there is something to tell, and commit."""
+        """Commit, with the notification of other instances if there may be work for them."""
         if self._single:
             return
         if self._announced:
             self.tell_others()
         self.execute("COMMIT")
 
-    # One inside another has another name: after an error, who goes back to the outer one is not stopped by it.
+    # A nested savepoint has another name: after an error, the inner one does not stop a rollback to the outer one.
 
     def savepoint(self, name: str = "item") -> None:
-        """Mark a point that can be gone back to."""
+        """Set a savepoint."""
         if not self._single:
             self.execute(f"SAVEPOINT {name}")
 
     def release(self, name: str = "item") -> None:
-        """Keep what was done since the savepoint."""
+        """Keep the changes since the savepoint."""
         if not self._single:
             self.execute(f"RELEASE SAVEPOINT {name}")
 
     def go_back(self, name: str = "item") -> None:
-        """Undo what was done since the savepoint."""
+        """Undo the changes since the savepoint."""
         if not self._single:  # else nothing was done
             self.execute(f"ROLLBACK TO SAVEPOINT {name}")
             self.execute(f"RELEASE SAVEPOINT {name}")
         self._version = None
 
     def announce(self) -> None:
-        """Remember that others may have something to do once this is committed."""
+        """Remember that other instances may have work once this transaction is committed."""
         self._announced = True
 
     def version(self) -> int:
@@ -215,7 +215,7 @@ class Session:
     # ── named queries ────────────────────────────────────────────────────────────────────────
 
     def all(self, name: str, **params: Any) -> list[Any]:
-        """Return all rows of a query; the namespace goes in by itself."""
+        """Return all rows of a query; the namespace is added to the parameters."""
         params["namespace"] = self.namespace
         found: list[Any] = self.execute(self.queries[name], params).fetchall()
         return found
@@ -230,7 +230,7 @@ class Session:
         return self.execute(self.queries[name], params).fetchone()
 
     def counted(self, name: str) -> int:
-        """Return what a count in the ledger's own row comes to; the row is made again where it was deleted."""
+        """Return the new value of a counter in the ledger's row; a deleted row is inserted again."""
         row = self.one(name)
         if row is None:
             self.do("found")
@@ -244,7 +244,7 @@ class Session:
         return count
 
     def do(self, name: str, **params: Any) -> int:
-        """Do the same with named parameters; the namespace goes in by itself."""
+        """Execute a statement with named parameters and the namespace; return how many rows it touched."""
         params["namespace"] = self.namespace
         return self.run(name, params)
 
@@ -257,7 +257,7 @@ class Session:
         return self.executemany(self.queries[name], rows)
 
     def later(self, name: str, rows: Sequence[Params]) -> None:
-        """Execute a statement for each row, before any other that follows: nobody asks how many rows it touched."""
+        """Execute a statement for each row, before every later statement; the number of rows touched is not needed."""
         self.many(name, rows)
 
     # ── records ──────────────────────────────────────────────────────────────────────────────
@@ -293,5 +293,5 @@ class Session:
 
 
 def _is_one_insert(request: Request) -> bool:
-    """Whether a request is one row that nothing has to be looked up for: any number of them is one statement."""
+    """Whether a request is one row that needs no query first: any number of such requests is one statement."""
     return request.kind == "add" and len(request.payload.runs) == 1 and request.payload.runs[0].key is None

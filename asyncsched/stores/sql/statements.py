@@ -1,6 +1,6 @@
 """SQL by name: each statement stands in a ``.sql`` file, named and described in comments above it.
 
-Those of ``sql/common`` are every database's; those of ``<dialect>/sql`` are written in its own words.
+The statements in ``sql/common`` are the same for every database; those in ``<dialect>/sql`` differ by database.
 
 ``{run}`` and ``{schedule}`` stand for the columns of ``rows``, so their order is written down once, and
 ``{dead_letter}`` for the condition of ``rules/retention``.
@@ -29,7 +29,7 @@ _HEAD = re.compile(r"^-- name: (\w+)\n((?:--.*\n)*)", re.MULTILINE)
 
 
 class Migration(NamedTuple):
-    """One numbered file: from the schema before it to its own number."""
+    """One numbered file: it brings the schema of the number before to this number."""
 
     number: int
     name: str

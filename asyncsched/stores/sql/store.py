@@ -1,22 +1,25 @@
-"""What the SQL stores share: the ``Store`` protocol as requests to two threads.
+"""The ``Store`` protocol of a SQL database, as requests to two threads.
 
-The seams, for who adds a database beside SQLite:
+To add a database beside SQLite and PostgreSQL, these are the parts to know:
 
-* ``sql/*.sql``: the named queries that all databases have in common; ``sql/<dialect>/*.sql``: those
-  that each writes in its own words, with the same names and results; ``sql/<dialect>/0001_*.sql`` and
-  on: its schema. ``_queries`` reads them; ``load(dialect, adapt)`` can rewrite ``:name`` and ``?`` into
-  what a driver wants.
-* ``_session.Session``: one connection in its thread. A database fills in ``connect``, ``close``,
-  ``execute``, ``executemany``, ``begin``, ``rollback``, ``judge`` (is an error to be tried again, is
-  the database away, or is this item wrong), ``explain`` (the error as ours), ``array``, ``write_id``
-  and ``read_id``, ``tell_others`` (inside the transaction), ``time`` where it has one of its own.
-* operations (``_adding``, ``_claiming``, ``_recording``, ``_members``, and the small ones here): plain
-  code over a ``Session``, the same for all. Each may be begun again after an error, so it changes
-  nothing but the database, and the order in which it locks rows is always: instance, schedules by
-  id, runs, limits by key.
-* ``_connected``, ``_worker`` and ``_writer``: two threads, and group commit. Nothing in them knows a database.
-* :class:`SqlStore`: made by a subclass that gives two sessions (``_make_session``), prepares the
-  schema (``_prepare``, in the writer's thread), and says how it hears of others (``_poll``).
+* SQL: ``stores/sql/common/*.sql`` has the named queries that all databases share; ``stores/<dialect>/sql/*.sql``
+  has the queries that differ between databases, with the same names and results; ``stores/<dialect>/sql/0001_*.sql``
+  and the numbered files after it are the schema. ``statements.load(dialect, adapt)`` reads the queries, and its
+  ``adapt`` can rewrite ``:name`` and ``?`` into the driver's placeholders; ``schema`` applies the numbered files.
+* ``session.Session``: one connection in its thread. A database fills in ``connect``, ``close``, ``execute``,
+  ``executemany``, ``begin``, ``rollback``, ``script``, ``judge`` (is the statement to be tried again, is the
+  database unavailable, or is this item wrong), ``explain`` (the driver's error as one of asyncsched), ``array``,
+  ``write_id`` and ``read_id``, ``tell_others`` (inside the transaction), and ``time`` where the database has a clock.
+  ``rows`` converts between records and rows, ``bulk`` makes one statement of many rows.
+* ``operations/`` (``adding``, ``cancelling``, ``claiming``, ``recording``, ``limiter``, ``instances``,
+  ``schedules``, ``stretches``, ``history``, ``query``): plain code over a ``Session``, the same for every database.
+  An operation may be begun again after an error, so it changes nothing but the database, and it always locks rows
+  in this order: instance, schedules by id, runs, limits by key.
+* ``connections``, ``thread`` and ``group_commit``: two connections, their threads, and group commit. Nothing in them
+  depends on a database.
+* ``transactional`` and ``drivers``: writes in a transaction of the user's, through the user's connection.
+* :class:`SqlStore`: a subclass makes two sessions (``_make_session``), prepares the schema (``_prepare``, in
+  the opener's thread), and polls for changes by other instances (``_poll``).
 """
 
 from __future__ import annotations
@@ -62,20 +65,20 @@ _OPERATIONS: dict[str, Operation] = {
 
 
 _KEYED = 4
-"""How many rows a run with a key counts for: it is looked for first."""
+"""How many rows a run with a key counts for: its key is queried before the insert."""
 
 
 class SqlStore(ByUser, Connected):
-    """A ledger in a database.
+    """A ledger of schedules and runs in a database.
 
     Args:
-        namespace: whose rows are seen; schedulers of one namespace are one cluster.
+        namespace: the namespace of the rows; schedulers of one namespace are one cluster.
         timeout: seconds that a call waits for an answer.
         lease: seconds for which an instance's beat must stand still before another declares it dead.
         beat: seconds between two beats.
-        poll: seconds between two looks at what others did.
-        migrate: whether to make the tables, and bring them up to date, at start; see
-            :mod:`asyncsched.stores.migrations` for where that is not allowed.
+        poll: seconds between two polls for changes by other instances.
+        migrate: whether to make the tables, and bring them up to date, at start; where the role may not do
+            so, see :mod:`asyncsched.stores.migrations`.
 
     All instances of one cluster must agree on lease, beat and poll.
 
@@ -95,24 +98,24 @@ class SqlStore(ByUser, Connected):
         self.migrates = migrate
         self.bounds = Bounds()
         self.notified: Callable[[bool, Set[int] | None], None] = lambda work, runs: None
-        self._confirmed = 0  # the doubts that are settled
-        self._last_claim: Claim | None = None  # without what it fired
-        self._completing: set[int] = set()  # runs whose success may stand in a transaction of their own
+        self._confirmed = 0  # how many lost answers have been confirmed
+        self._last_claim: Claim | None = None  # without its firings
+        self._completing: set[int] = set()  # runs whose success may stand in the job's own transaction
 
     async def open(self, notify: Callable[[], None]) -> None:
-        self._confirmed = 0  # of a new life, where they are counted anew
+        self._confirmed = 0  # open() makes a new writer, whose count of lost answers begins at 0
         self._last_claim = None
         await super().open(notify)
 
-    # ── what a database fills in, beside what ``Connected`` asks for ─────────────────────────────
+    # ── a database fills this in, and the methods of ``Connected`` ───────────────────────────────
 
     def _poll(self, session: Session, watch: Watch, wanted: Claim | None) -> Changes | None:
-        """Return what has changed since the last poll, ``None`` if nothing has. In the reader's thread.
+        """Return the changes since the last poll, ``None`` if there are none. In the reader's thread.
 
         Args:
-            session: to read with.
-            watch: what is asked for.
-            wanted: what the next claim will ask for, as far as the last one tells.
+            session: the reader's connection.
+            watch: the versions and runs that the instance knows of.
+            wanted: the next claim, as far as the last one predicts it.
 
         """
         return members.poll(session, watch)
@@ -123,7 +126,7 @@ class SqlStore(ByUser, Connected):
         def read(session: Session) -> list[ScheduleRecord]:
             if ids is None:
                 return session.schedules("schedules")
-            # None has a name that is no text, which a database may or may not look at.
+            # No schedule has an id that cannot be stored as text, and a database may refuse to compare with one.
             return session.schedules("schedules_by_id", ids=session.array(filter(can_be_kept, ids)))
 
         found: list[ScheduleRecord] = await self._read(read)
@@ -152,9 +155,9 @@ class SqlStore(ByUser, Connected):
         await self._wake(await self._call(schedule_rows.pause_job, job, pause), schedule_rows.Whose(job))
 
     async def _wake(self, first: int | None, whose: schedule_rows.Whose) -> None:
-        """Let go on what is left of a resume, in portions: no beat waits for all of them.
+        """Let the remaining runs of a resume go on, in portions, so that no beat waits for all of them.
 
-        If we end in between, the rest goes on when some instance prunes.
+        If this process ends in between, the remaining runs go on when an instance prunes.
         """
         self._notify()
         while first is not None:
@@ -216,7 +219,7 @@ class SqlStore(ByUser, Connected):
         run: RunRecord | None = await self._call(move, Moving(run_id, due, now))
         return run
 
-    # ── looking ──────────────────────────────────────────────────────────────────────────────
+    # ── queries ──────────────────────────────────────────────────────────────────────────────
 
     async def runs(self, query: RunQuery) -> list[RunRecord]:
         found: list[RunRecord] = await self._read(lambda session: queries.runs(session, query))
@@ -261,7 +264,9 @@ class SqlStore(ByUser, Connected):
 
     async def poll(self, watch: Watch) -> Changes | None:
         wanted = last = self._last_claim
-        if last is not None:  # jobs may have come since then, and places may be free again
+        if (
+            last is not None
+        ):  # jobs may have been registered since then, and executors may have capacity again
             wanted = last._replace(free=dict.fromkeys(last.free, 1), most=1, jobs=tuple(last.jobs or ()))
         try:
             changes: Changes | None = await self._read(
@@ -269,7 +274,8 @@ class SqlStore(ByUser, Connected):
             )
         except members.NoLedger:
             logger.warning(
-                "the row of namespace %r in asyncsched_ledger is gone; it is put back", self.namespace
+                "the row of namespace %r in asyncsched_ledger was deleted; it is inserted again",
+                self.namespace,
             )
             await self._call(members.found)
             return None

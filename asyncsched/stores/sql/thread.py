@@ -1,7 +1,7 @@
-"""A thread that owns one connection, and how the event loop asks it for something.
+"""A thread that owns one connection, and the requests that the event loop sends to it.
 
-Whoever asks hands a request over and parks; the thread takes all that waits, answers it, and wakes
-the loop once for the whole lot. Nothing in the loop ever blocks.
+A caller hands a request over and waits for its future; the thread takes all queued requests, answers them, and
+wakes the loop once for the whole batch. Nothing in the loop ever blocks.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from asyncsched._core.errors import StoreUnavailable
 from asyncsched.abc import Clock
 
 AT_ONCE = 512
-"""How many requests are answered in one go, so that waking their callers takes the loop no longer than 1 ms."""
+"""How many requests one batch answers at most, so that waking their callers takes the loop no longer than 1 ms."""
 
 WOKEN = 32
 """How many callers are woken in one turn of the loop."""
 
 HOLD = 0.05
-"""Seconds that one go takes at most, so that a beat never waits for longer."""
+"""Seconds that one batch takes at most, so that a beat never waits for longer."""
 
 WEIGHT = 2048
-"""How many rows one go writes at most: fewer, where those of the last ones took longer than that;"""
+"""How many rows one batch writes at most; fewer, where the rows of the last batches took longer than ``HOLD``."""
 
 LEAST = 100
-"""and this many in any case."""
+"""How many rows one batch may write in any case."""
 
 
 READING = ("read", "poll")
-"""The kinds of request that change nothing."""
+"""The kinds of request that only read."""
 
 
 class Request:
-    """One request on its way: answered with a result or an error, exactly once."""
+    """One request: answered with a result or an error, exactly once."""
 
     __slots__ = (
         "answered",
@@ -68,15 +68,17 @@ class Request:
         self.urgent = urgent
         self.result: Any = None
         self.error: BaseException | None = None
-        self.late: BaseException | None = None  # there was no answer in time; the thread does not touch this
-        self.answered = False  # by the thread, and perhaps not told yet
+        self.late: BaseException | None = (
+            None  # the error of an answer that did not come in time; the thread does not touch this
+        )
+        self.answered = False  # by the thread; the caller may not have been woken yet
         self.done = False
-        self.lost = False  # nobody waits for it any more, though it may still be done
+        self.lost = False  # no caller waits for it any more, though the thread may still do it
         self.expires = 0.0
         self.waiter: Future | None = None
 
     def settle(self) -> None:
-        """Wake who waits for it. In the loop's thread."""
+        """Wake the caller. In the loop's thread."""
         self.done = True
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
@@ -86,11 +88,11 @@ class DatabaseThread:
     """The thread and its queue.
 
     Args:
-        name: what the thread is called.
+        name: the thread's name.
         serve: called in the thread with some requests; fills in their results and errors.
         end: called in the thread when it ends.
-        timeout: seconds after which a caller is told that there is no answer.
-        clock: whose virtual time waits for the thread.
+        timeout: seconds after which a call without an answer fails.
+        clock: the clock; a virtual one stands still while the thread works.
 
     """
 
@@ -107,8 +109,8 @@ class DatabaseThread:
         self._timeout = timeout
         self._clock = clock
         self._port: Port = current_port()
-        self._next: list[Request] = []  # asked for in this turn of the loop, and not handed over;
-        self._expires = 0.0  # and when all of them expire
+        self._next: list[Request] = []  # submitted in this turn of the loop, and not handed over yet
+        self._expires = 0.0  # the monotonic time at which all of those expire
         self._queue: deque[Request] = deque()
         self._wake: SimpleQueue[bool] = SimpleQueue()
         self._under_way: dict[Request, None] = {}
@@ -117,11 +119,11 @@ class DatabaseThread:
         self._context = Context()
         self._closing = False
         self.most = WEIGHT
-        """How many rows one go writes at present."""
+        """How many rows one batch writes at present."""
         self.lost_answers = 0
-        """How many callers were sent away without an answer to what may have been done."""
+        """How many calls failed without an answer although their request may have been done."""
         self.trouble = ""
-        """What keeps the thread from answering, in words; for errors and health pages."""
+        """The reason why the thread does not answer, in words; for errors and health pages."""
         self._ended = self._port.future()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -129,9 +131,10 @@ class DatabaseThread:
     # ── in the loop ──────────────────────────────────────────────────────────────────────────
 
     async def submit(self, kind: str, payload: Any, weight: int = 1, urgent: bool = False) -> Any:
-        """Have the thread do something that takes about ``weight`` rows, and return its answer.
+        """Have the thread do a request that writes about ``weight`` rows, and return its answer.
 
-        Cancelled before the thread took it: nothing happened. Afterwards the answer is waited for.
+        A call that is cancelled before the thread takes the request has no effect; after that the cancellation waits
+        for the answer.
 
         Raises:
             StoreUnavailable: there was no answer in time.
@@ -158,7 +161,7 @@ class DatabaseThread:
         return request.result
 
     def _abandon(self, request: Request) -> bool:
-        """Let go of a request that changes nothing, whatever the thread is doing with it."""
+        """Stop waiting for a request that only reads, whatever the thread is doing with it."""
         if request.kind not in READING:
             return False
         request.lost = request.done = True
@@ -166,16 +169,16 @@ class DatabaseThread:
         return True
 
     async def _wait_out(self, request: Request) -> None:
-        """Wait for the answer whatever happens: asyncio's own ``cancel()`` minds no shield."""
+        """Wait for the answer whatever happens: asyncio's ``cancel()`` ignores the shield."""
         while not request.done:
             waiter = request.waiter = self._port.future()
             try:
                 await waiter
             except BaseException:
-                pass  # the cancellation that we are in already is what is raised in the end
+                pass  # submit() raises the first cancellation in the end
 
     def _enter(self, request: Request) -> None:
-        """Have a request handed over once all that run in this turn of the loop have asked for theirs."""
+        """Have a request handed over once all tasks of this turn of the loop have submitted theirs."""
         if not self._next:
             self._port.call_next(self._hand_over)
             self._expires = self._clock.monotonic() + self._timeout
@@ -189,7 +192,7 @@ class DatabaseThread:
         self._next.append(request)
 
     def _hand_over(self) -> None:
-        """Hand over what was asked for in one turn, without what was asked for under a cancellation."""
+        """Hand over the requests of one turn, without those whose callers were cancelled."""
         requests, self._next = self._next, []
         for request in requests:
             if request.waiter is not None and request.waiter.cancelled():
@@ -199,7 +202,7 @@ class DatabaseThread:
                 self._queue.appendleft(request)
             else:
                 self._queue.append(request)
-        # The thread empties the queue before it sleeps: it is awake if something was there before.
+        # The thread empties the queue before it sleeps: it is awake if the queue was not empty before.
         if len(self._queue) <= len(requests):
             self._wake.put(True)
 
@@ -208,7 +211,7 @@ class DatabaseThread:
         for waiting in (self._next, self._queue):
             try:
                 waiting.remove(request)
-            except (ValueError, IndexError):  # IndexError: the thread took something just now
+            except (ValueError, IndexError):  # IndexError: the thread took a request just now
                 continue
             self._forget(request)
             return True
@@ -220,19 +223,19 @@ class DatabaseThread:
             self._context.run(outside.__exit__, None, None, None)
 
     def _watch(self) -> None:
-        """Look after requests that get no answer: one timer for all, as long as there are any."""
+        """Set the timer of the next request to expire: one timer for all, as long as there are requests."""
         first = next(iter(self._under_way), None)
         self._watching = first is not None and not self._closing
         if self._watching and first is not None:
             self._port.call_at(first.expires, lambda: self._expire(first.expires))
 
     def _expire(self, now: float) -> None:
-        # The clock is not asked: one that anyio tells the time knows none outside a task.
+        # The time is not read from the clock: a clock that reads anyio's time has none outside a task.
         for request in [
             request for request in self._under_way if request.expires <= now and not request.answered
         ]:
             begun = not self._withdraw(request)
-            done = "; what was asked may have been done" if begun else "; nothing was done"
+            done = "; the request may have been done" if begun else "; nothing was done"
             request.late = StoreUnavailable(
                 f"the store gave no answer within {self._timeout:g} s"
                 + (f" ({self.trouble})" if self.trouble else "")
@@ -252,14 +255,14 @@ class DatabaseThread:
         self._settle(answered, 0)
 
     def _settle(self, requests: list[Request], first: int) -> None:
-        """Wake who waits for these, some in each turn of the loop: the thread goes on with what they ask for next."""
+        """Wake the callers of requests, some in each turn of the loop: the thread goes on with their next requests."""
         for request in requests[first : first + WOKEN]:
             request.settle()
         if first + WOKEN < len(requests):
             self._port.call_next(lambda: self._settle(requests, first + WOKEN))
 
     async def close(self) -> None:
-        """End the thread after what it has been given, and wait for that, at most the timeout."""
+        """End the thread after the requests that it has been given, waiting at most the timeout."""
         if self._closing:
             return
         self._closing = True
@@ -269,7 +272,7 @@ class DatabaseThread:
             with self._clock.hold():
                 await self._ended
         while self._ended.done() and self._thread.is_alive():
-            await cancel_shielded_checkpoint()  # its last act was to say so: it is gone in microseconds
+            await cancel_shielded_checkpoint()  # setting the future was its last act: it ends in microseconds
         for request in list(self._under_way):
             request.late = StoreUnavailable("the store was closed before it gave an answer")
             request.lost = True
@@ -279,7 +282,7 @@ class DatabaseThread:
     # ── in the thread ────────────────────────────────────────────────────────────────────────
 
     def take(self) -> list[Request]:
-        """Take what waits, in order. In the thread."""
+        """Take queued requests, in order. In the thread."""
         taken: list[Request] = []
         weight = 0
         queue = self._queue
@@ -316,7 +319,7 @@ class DatabaseThread:
         self._call(lambda: self._collect(requests))
 
     def _pace(self, rows: int, took: float) -> None:
-        """Learn from one go how many rows the next may write: fewer at once, more little by little."""
+        """Learn from one batch how many rows the next may write: it falls at once, and rises little by little."""
         if rows >= LEAST:
             fitting = int(rows * HOLD / max(took, 1e-6))
             self.most = max(LEAST, min(fitting, 2 * self.most, WEIGHT))
@@ -325,4 +328,4 @@ class DatabaseThread:
         try:
             self._port.call_soon(callback)
         except RuntimeError:
-            pass  # the loop is over, and with it whoever waited
+            pass  # the loop is closed, and its callers with it

@@ -1,4 +1,4 @@
-"""What a store of SQL writes in a transaction of the user's own: runs that come in, and a job's success."""
+"""A SQL store's writes in a transaction of the user's: new runs, and a job's success."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from asyncsched.stores.sql.statements import load
 
 
 class ByUser:
-    """The part of a store that uses connections which are not its own, on any thread."""
+    """The part of a store that uses connections of the user's, on any thread."""
 
     namespace: str
     dialect: str
     """The database, as SQLAlchemy calls it."""
     folder: str
-    """Where its SQL stands."""
+    """The folder of its SQL."""
     paramstyle: str
     """How its driver marks parameters, in the words of PEP 249."""
     _completing: set[int]
-    """Runs whose success may stand in a transaction of their own."""
+    """Runs whose success may stand in the job's own transaction."""
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
         raise NotImplementedError
@@ -41,7 +41,7 @@ class ByUser:
         """Put a run into the ledger in the transaction that ``connection`` is in.
 
         Returns:
-            How many runs were added: 0 where another holds the key. Awaitable on async connections.
+            The number of runs added: 0 if another run holds the key. Awaitable on async connections.
 
         """
         queries, session = load(self.folder), self._make_session(Quarantine(), False)
@@ -52,7 +52,7 @@ class ByUser:
         return execute(connection, self.dialect, statements)
 
     def key_holder_in(self, connection: Any, run: RunRecord) -> Any:
-        """Return who holds a run's key, as ``connection`` sees it: rows of id and arguments, one or none.
+        """Return the run that holds a run's key, as ``connection`` sees it: one row of id and arguments, or none.
 
         Awaitable on async connections.
         """
@@ -61,7 +61,7 @@ class ByUser:
         )
 
     def _announcing(self) -> list[Any]:
-        """Return statements that tell the others when the user's transaction commits."""
+        """Return statements that notify other instances when the user's transaction commits."""
         return []
 
     def complete_in(self, run: RunRecord, connection: Any) -> Any:
@@ -84,8 +84,8 @@ class ByUser:
 def _checked(count: int, run: RunRecord) -> None:
     if count != 1:
         raise SchedulerStateError(
-            f"run {run.id:032x} of job {run.job!r} is no longer held by this instance: another may have begun "
-            "it again, so roll the transaction back"
+            f"run {run.id:032x} of job {run.job!r} is no longer held by this instance: another instance may have "
+            "begun it again, so roll the transaction back"
         )
 
 

@@ -1,5 +1,5 @@
 -- name: announce
--- Say that there may be something to do for others.
+-- Notify other instances that there may be work.
 UPDATE asyncsched_ledger SET work_version = work_version + 1 WHERE namespace = :namespace;
 
 -- name: version
@@ -7,7 +7,7 @@ UPDATE asyncsched_ledger SET work_version = work_version + 1 WHERE namespace = :
 UPDATE asyncsched_ledger SET version = version + 1 WHERE namespace = :namespace RETURNING version;
 
 -- name: dropped
--- Say that schedules have gone.
+-- Record the version at which schedules were last removed.
 UPDATE asyncsched_ledger SET dropped = version WHERE namespace = :namespace;
 
 -- name: ordinal
@@ -15,12 +15,12 @@ UPDATE asyncsched_ledger SET dropped = version WHERE namespace = :namespace;
 UPDATE asyncsched_ledger SET ordinals = ordinals + 1 WHERE namespace = :namespace RETURNING ordinals;
 
 -- name: instances
--- The instances that live, oldest first.
+-- The living instances, oldest first.
 SELECT i.incarnation, i.beat, i.ordinal, i.host, i.pid, i.version, i.role, i.jobs, i.schedules, i.started_at, i.beat_at
 FROM asyncsched_instances AS i WHERE i.namespace = :namespace ORDER BY i.ordinal;
 
 -- name: join
--- Take a seat as a living instance. Repeated after a lost answer it changes nothing.
+-- Insert the row of a living instance. Repeated after a lost answer, the statement changes nothing.
 INSERT INTO asyncsched_instances (
     namespace, incarnation, beat, ordinal, host, pid, version, role, jobs, schedules, started_at, beat_at
 ) VALUES (
@@ -28,10 +28,10 @@ INSERT INTO asyncsched_instances (
 ) ON CONFLICT DO NOTHING;
 
 -- name: declare_dead
--- Declare an instance dead whose beat has stood still.
+-- Declare an instance dead, whose beat has stood still.
 DELETE FROM asyncsched_instances
 WHERE namespace = :namespace AND incarnation = :incarnation AND beat = :beat;
 
 -- name: leave
--- Take an instance out that ends.
+-- Remove the row of an instance that ends.
 DELETE FROM asyncsched_instances WHERE namespace = :namespace AND incarnation = :incarnation;

@@ -1,6 +1,6 @@
 -- name: insert_run
--- Put a pending run into the ledger. Repeated after a lost answer it changes nothing; neither does
--- it where the slot, or the key, has its run already.
+-- Put a pending run into the ledger. Repeated after a lost answer, the statement changes nothing; the same
+-- holds if the slot, or the key, has a run already.
 INSERT INTO asyncsched_runs (
     namespace, id, job, due, executor, schedule, origin, slot, ready_at, "rank", priority, waits_for,
     arguments, "key", held_key, key_ttl, tags, permits, max_attempts, context_vars, state
@@ -17,20 +17,20 @@ SELECT {run} FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.job = :job AND r.held_key = :key;
 
 -- name: key_holder_in
--- The same as a connection sees it that is not ours.
+-- The run that holds a key, as the user's connection sees it.
 SELECT CAST(id AS text), arguments FROM asyncsched_runs WHERE namespace = ? AND job = ? AND held_key = ?;
 
 -- name: drop_key
--- Take its key from a run whose time with it is over.
+-- Free the key of a run, by the run's id, after key_ttl.
 UPDATE asyncsched_runs SET held_key = NULL WHERE id = :id;
 
 -- name: drop_old_key
--- Take a key from a run whose time with it is over.
+-- Free a key, by the key, after the key_ttl of its finished run.
 UPDATE asyncsched_runs SET held_key = NULL
 WHERE namespace = ? AND job = ? AND held_key = ? AND finished_at + key_ttl <= ?;
 
 -- name: replace_run
--- Give a pending run another time, and its keys' newest arguments.
+-- Give a pending run another time, and the newest arguments of its key.
 UPDATE asyncsched_runs
 SET due = :due, ready_at = :ready_at, "rank" = :rank, waits_for = :waits_for, arguments = :arguments,
     permits = :permits, priority = :priority, key_ttl = :key_ttl
@@ -47,12 +47,12 @@ WHERE id = :id AND state = 'pending';
 UPDATE asyncsched_runs SET cancel_requested = :why WHERE id = :id AND state = 'running' AND cancel_requested IS NULL;
 
 -- name: wait_for
--- Have a pending run wait for something, out of the index of what is ready.
+-- Make a pending run wait for a limit, a pause or an overlap, out of the index of ready runs.
 UPDATE asyncsched_runs SET waits_for = ?, ready_at = NULL WHERE id = ? AND state = 'pending';
 
 -- name: wake
--- Let some runs go on that were put aside, of a job or of a schedule that was resumed. What is paused in
--- another way, or again, stays where it is: the claim would only put it aside once more.
+-- Let some runs that wait for a resume go on, of a job or of a schedule. A run whose job or schedule is still, or
+-- again, paused keeps waiting: the claim would only park it once more.
 UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 60000000
 WHERE id IN (
     SELECT r.id FROM asyncsched_runs AS r
@@ -69,7 +69,7 @@ WHERE id IN (
 RETURNING "rank";
 
 -- name: strays
--- The jobs of runs that are put aside, and not paused: whoever resumed them has ended on the way.
+-- The jobs of runs that wait for a resume but are not paused: the instance that resumed them ended on the way.
 SELECT DISTINCT r.job FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.waits_for = 'paused' AND r.ready_at IS NULL
     AND NOT EXISTS (
@@ -80,8 +80,8 @@ WHERE r.namespace = :namespace AND r.waits_for = 'paused' AND r.ready_at IS NULL
     );
 
 -- name: wake_chain
--- Let the next run of a schedule go on, if it waits and no live run is before it. The schedule's row
--- is held fast by whoever asks.
+-- Let the next run of a schedule go on, if it waits and no live run is before it. The transaction holds the
+-- lock of the schedule's row.
 UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 60000000
 WHERE id = (
     SELECT r.id FROM asyncsched_runs AS r
@@ -90,8 +90,8 @@ WHERE id = (
 ) AND state = 'pending' AND waits_for = 'overlap';
 
 -- name: record
--- End an attempt, if we are still the run's holder.
--- An attempt that was not spent has its number again: when it began tells them apart.
+-- End an attempt, if the caller is still the run's holder.
+-- An attempt that was not spent gives its number to the next one: started_at tells the two apart.
 UPDATE asyncsched_runs
 SET state = ?, why = ?, error = ?, result = ?, attempts = ?, progress = ?, attempt = ?, ready_at = ?,
     "rank" = ?, started_at = ?, late = ?, finished_at = ?, held_key = CASE WHEN ? THEN held_key END,
@@ -99,36 +99,37 @@ SET state = ?, why = ?, error = ?, result = ?, attempts = ?, progress = ?, attem
 WHERE id = ? AND holder = ? AND attempt = ? AND started_at = ? AND state = 'running';
 
 -- name: complete
--- Write that a held run has succeeded, in its job's own transaction; the record that follows keeps it.
+-- Write that a held run has succeeded, in its job's own transaction; the record that follows keeps the success.
 UPDATE asyncsched_runs SET cancel_requested = ? WHERE id = ? AND holder = ? AND attempt = ? AND state = 'running';
 
 -- name: fence
--- Take a run from a holder that is dead or has lost it.
+-- Take a run from a holder that is dead or never heard of it.
 UPDATE asyncsched_runs SET holder = 0 WHERE id = :id;
 
 -- name: refer
--- Write down the id that an engine elsewhere gave to a held run.
+-- Write the id that an external engine gave to a held run.
 UPDATE asyncsched_runs SET reference = ? WHERE id = ? AND holder = ? AND attempt = ? AND started_at = ? AND state = 'running';
 
 -- name: held
--- What an instance executes.
+-- The running runs that an instance holds.
 SELECT {run} FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.holder = :holder AND r.state = 'running';
 
 -- name: astray
--- What is held by no instance that lives. No holder is below zero: that leads to the index of what is held.
+-- The running runs whose holder is no living instance. No holder is below zero: the condition selects the index
+-- of held runs.
 SELECT {run} FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.state = 'running' AND r.holder >= 0 AND r.holder NOT IN (
     SELECT i.incarnation FROM asyncsched_instances AS i WHERE i.namespace = :namespace
 ) LIMIT 1000;
 
 -- name: cancel_requests
--- Which runs of a holder it is to cancel, and why.
+-- The runs that a holder is requested to cancel, each with the reason.
 SELECT r.id, r.cancel_requested FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.holder = :holder AND r.state = 'running' AND r.cancel_requested IS NOT NULL;
 
 -- name: set_limit
--- Write how a limit stands.
+-- Write the state of a limit.
 INSERT INTO asyncsched_limits (namespace, "key", used, theoretical, trying) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (namespace, "key") DO UPDATE
 SET used = excluded.used, theoretical = excluded.theoretical, trying = excluded.trying;
@@ -139,11 +140,11 @@ SELECT {run} FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.state = 'running' AND r.holder > 0 AND r.permits IS NOT NULL;
 
 -- name: recount_limit
--- Say anew how many hold a limit.
+-- Correct the number of runs that hold a limit.
 UPDATE asyncsched_limits SET used = :used WHERE namespace = :namespace AND "key" = :key;
 
 -- name: sweep_limits
--- Forget limits that say nothing any more.
+-- Drop limits that neither hold nor delay a run.
 DELETE FROM asyncsched_limits
 WHERE namespace = :namespace AND used = 0 AND theoretical <= :now AND trying IS NULL AND NOT EXISTS (
     SELECT 1 FROM asyncsched_runs AS r
@@ -156,28 +157,28 @@ SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace{where}
 ORDER BY r.due DESC, r.id DESC LIMIT :limit;
 
 -- name: few_runs
--- The runs that match, in no order: what is looked up by an id, or as a slot's own.
+-- The runs that match, in no order: for a query by id, or for a slot's own run.
 SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace{where};
 
 -- name: where_dead_letter
--- A dead letter, in the words of the index of them.
+-- The condition of a dead letter, worded as in the index of dead letters.
 {dead_letter};
 
 -- name: oldest_kept
--- When the run ended from which on the history's number of runs keeps all.
+-- The moment the oldest run ended that the history's number of runs still keeps.
 SELECT r.finished_at FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.finished_at IS NOT NULL
 ORDER BY r.finished_at DESC LIMIT 1 OFFSET :count;
 
 -- name: prune_upto
--- Where the next portion of old runs ends.
+-- The end of the next portion of old runs.
 SELECT r.finished_at FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.finished_at > :after AND r.finished_at <= :horizon
 ORDER BY r.finished_at LIMIT 1 OFFSET :most;
 
 -- name: prune
--- Drop the finished runs of a portion, but not the last 20 of a schedule, nor its last failure, nor
--- dead letters that ended after the other horizon.
+-- Drop the finished runs of a portion, except the last 20 of a schedule, its last failure, and dead letters
+-- that ended at or after their horizon.
 DELETE FROM asyncsched_runs WHERE id IN (
     SELECT r.id FROM asyncsched_runs AS r
     WHERE r.namespace = :namespace AND r.finished_at > :after AND r.finished_at <= :upto

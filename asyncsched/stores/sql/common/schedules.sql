@@ -3,12 +3,12 @@
 SELECT {schedule} FROM asyncsched_schedules AS s WHERE s.namespace = :namespace;
 
 -- name: schedules_since
--- The schedules that were changed since a version.
+-- The schedules that have changed since a version.
 SELECT {schedule} FROM asyncsched_schedules AS s
 WHERE s.namespace = :namespace AND s.version > :version;
 
 -- name: schedule_ids
--- The ids of all schedules, in order: whoever locks something of each does so in this one.
+-- The ids of all schedules, in the order in which every transaction locks their rows.
 SELECT s.id FROM asyncsched_schedules AS s WHERE s.namespace = :namespace ORDER BY s.id;
 
 -- name: insert_schedule
@@ -21,7 +21,7 @@ INSERT INTO asyncsched_schedules (
 ON CONFLICT DO NOTHING;
 
 -- name: update_schedule
--- Replace a schedule that stands at a revision.
+-- Replace a schedule, if it is still at a revision.
 UPDATE asyncsched_schedules SET
     job = ?, spec = ?, anchor = ?, cursor = ?, next_slot = ?, next_due = ?, arguments = ?, jitter = ?,
     tags = ?, fingerprint = ?, declared = ?, declared_by = ?, orphaned = ?, rescheduled = ?, paused = ?,
@@ -30,7 +30,7 @@ UPDATE asyncsched_schedules SET
 WHERE namespace = ? AND id = ? AND revision = ?;
 
 -- name: move_schedule
--- Move a schedule on: winning this write is owning the firing.
+-- Move a schedule on: the instance whose write succeeds owns the firing.
 UPDATE asyncsched_schedules SET cursor = ?, next_slot = ?, next_due = ?, revision = revision + 1
 WHERE namespace = ? AND id = ? AND revision = ? AND paused = 0;
 
@@ -49,12 +49,12 @@ SET paused = 1, paused_at = :at, "by" = :by, note = :note, revision = :revision,
 WHERE namespace = :namespace AND id = :id;
 
 -- name: last_stretches
--- The newest stretch of some schedules.
+-- The newest stretch of a schedule.
 SELECT t.schedule, t.first, t.last, t.count, t.reason, t.exact FROM asyncsched_stretches AS t
 WHERE t.namespace = :namespace AND t.schedule = :schedule ORDER BY t.first DESC LIMIT 1;
 
 -- name: insert_stretch
--- Write down slots that get no run.
+-- Write slots that get no run.
 INSERT INTO asyncsched_stretches (schedule, last, count, reason, exact, namespace, first)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (namespace, schedule, first) DO UPDATE
@@ -67,7 +67,7 @@ WHERE t.namespace = :namespace AND t.schedule = :schedule AND t.first <= :end AN
 ORDER BY t.first;
 
 -- name: remove_stretches
--- Drop the stretches of a schedule that is removed: nobody can ask any more what became of its slots.
+-- Drop the stretches of a removed schedule: its slots can no longer be explained.
 DELETE FROM asyncsched_stretches WHERE namespace = :namespace AND schedule = :id;
 
 -- name: prune_stretches
@@ -78,13 +78,13 @@ DELETE FROM asyncsched_stretches WHERE namespace = ? AND schedule = ? AND first 
 );
 
 -- name: pause_job
--- Begin nothing more of a job.
+-- Pause a job: none of its runs begins.
 INSERT INTO asyncsched_paused_jobs (namespace, job, note, "by", since)
 VALUES (:namespace, :job, :note, :by, :since)
 ON CONFLICT (namespace, job) DO UPDATE SET note = excluded.note, "by" = excluded."by", since = excluded.since;
 
 -- name: resume_job
--- Begin runs of a job again.
+-- Resume a job: its runs begin again.
 DELETE FROM asyncsched_paused_jobs WHERE namespace = :namespace AND job = :job;
 
 -- name: paused_jobs

@@ -7,7 +7,7 @@ SELECT coalesce(max(number), 0) FROM asyncsched_schema;
 SELECT 1 FROM asyncsched_ledger WHERE namespace = :namespace;
 
 -- name: found
--- Make a namespace known; or once more, beyond the counts of its rows, where somebody deleted that row.
+-- Insert the ledger's row of a namespace; if the row was deleted, begin beyond the counts in the other rows.
 INSERT INTO asyncsched_ledger (namespace, version, dropped, ordinals)
 SELECT
     :namespace, stood.version, stood.version,

@@ -1,4 +1,4 @@
-"""Runs come in, and are moved or ended before they begin: operations of the SQL stores."""
+"""New runs enter the ledger, with or without a key: an operation of the SQL stores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asyncsched.stores.sql.session import Session
 from asyncsched.stores.sql.thread import AT_ONCE
 
 _RACES = 5
-"""How often a key is looked for again that somebody else took in the same moment."""
+"""How often a key's holder is queried when another instance takes the key at the same moment."""
 
 
 class Adding(NamedTuple):
@@ -38,13 +38,13 @@ def add(session: Session, requests: Sequence[Adding]) -> list[list[Added]]:
                 plain.append(run)
             else:
                 keyed.append((run, request))
-    # While rows are made ready, the loop waits for the interpreter's lock. What single callers add is one piece.
+    # While rows are prepared, the loop waits for the interpreter's lock. The runs of single callers are one portion.
     for some in portions(plain, AT_ONCE):
         session.insert_new([new_run(session.namespace, run, session.write_id) for run in some])
     session.announce()
     if not keyed:
         return [[Added(run, True) for run in request.runs] for request in requests]
-    # Whoever else takes several of these keys takes them in the same order.
+    # Every transaction that takes several keys takes them in this order.
     keyed.sort(key=lambda one: (one[0].job, one[0].key))
     found = {run.id: _keyed(session, run, request.now, request.replace) for run, request in keyed}
     return [[found.get(run.id) or Added(run, True) for run in request.runs] for request in requests]
@@ -54,7 +54,7 @@ def _keyed(session: Session, run: RunRecord, now: Now, replace: bool) -> Added:
     for _ in range(_RACES):
         holder = session.a_run("key_holder", job=run.job, key=run.key)
         if holder is not None and holder.id == run.id:
-            return Added(run, True)  # we wrote it before the answer was lost
+            return Added(run, True)  # this run was inserted before, and the answer was lost
         if holder is not None and not holder.live:
             if answers_for_key(holder, now.wall):
                 return Added(holder, False, conflict=holder.arguments != run.arguments)

@@ -1,4 +1,4 @@
-"""Runs are moved or ended before they begin, and running ones are asked to end."""
+"""Pending runs are moved or ended, and running ones are requested to end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Cancelling(NamedTuple):
 
 
 def cancel(session: Session, request: Cancelling) -> RunRecord | None:
-    """End a pending run, or ask its holder to."""
+    """End a pending run, or request its holder to cancel it."""
     id = session.write_id(request.run_id)
     run = session.a_run("run", id=id)
     if run is not None and run.origin == "schedule":
@@ -62,7 +62,7 @@ def cancel(session: Session, request: Cancelling) -> RunRecord | None:
 
 
 def request_cancel(session: Session, runs: Iterable[RunRecord], why: str) -> None:
-    """Ask the holders of running runs to cancel them."""
+    """Request the holders of running runs to cancel them."""
     session.announce()
     for run in runs:
         session.do("request_cancel", id=session.write_id(run.id), why=text(why))
@@ -71,10 +71,10 @@ def request_cancel(session: Session, runs: Iterable[RunRecord], why: str) -> Non
 def finish_pending(
     session: Session, run: RunRecord, why: str, now: Instant, limits: Limits | None = None
 ) -> None:
-    """End a run that has not begun, and let those go on that waited for it.
+    """End a run that has not begun, and let the runs that waited for it go on.
 
     Args:
-        limits: that are locked already, and written by the caller.
+        limits: the run's limits, if the caller has locked them and will write them.
 
     """
     session.do("finish_pending", id=session.write_id(run.id), why=text(why), now=now)
@@ -88,7 +88,7 @@ def finish_pending(
 
 
 def _leave(session: Session, run: RunRecord, now: Instant) -> None:
-    """A run that does not try lets the next in line of its limits."""
+    """Let the runs that wait for a run's limits go on: it will not try."""
     if run.permits:
         limits = Limits(session, (run,), now)
         limits.leave(run)

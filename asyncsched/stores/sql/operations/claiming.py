@@ -1,7 +1,7 @@
-"""The claim: due schedules move on, their runs appear, and what is ready is begun, in one transaction.
+"""The claim: due schedules move on, their runs appear, and ready runs begin, in one transaction.
 
-The decisions are made in plain code over rows that the transaction has locked; they are those of the
-store in memory.
+The decisions are made in plain code over rows that the transaction has locked; they are the same as in the
+memory store.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Claiming(NamedTuple):
 
 
 def claim(session: Session, request: Claiming) -> Claimed:
-    """Move due schedules on, make their runs, and take what is ready and there is room for.
+    """Move due schedules on, make their runs, and take ready runs as far as there is capacity.
 
     Raises:
         Fenced: the instance has been declared dead.
@@ -39,7 +39,7 @@ def claim(session: Session, request: Claiming) -> Claimed:
     wanted, now = request
     claimed = Claimed()
     alive, *found = session.several(
-        ("alive", {"incarnation": wanted.holder}), *_about(session, wanted.firings)
+        ("alive", {"incarnation": wanted.holder}), *_firing_queries(session, wanted.firings)
     )
     if not alive:
         raise Fenced(f"instance {wanted.holder:x} has been declared dead")
@@ -52,8 +52,8 @@ def claim(session: Session, request: Claiming) -> Claimed:
 # ── schedules move on ────────────────────────────────────────────────────────────────────────────
 
 
-def _about(session: Session, firings: Sequence[Firing]) -> list[tuple[str, dict[str, Any]]]:
-    """Return what is to be asked about schedules that are due: first of all they are locked."""
+def _firing_queries(session: Session, firings: Sequence[Firing]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the queries about due schedules; the first one locks the schedules."""
     if not firings:
         return []
     ids = session.array(sorted(firing.schedule for firing in firings))
@@ -68,7 +68,7 @@ def _fire(
     live: dict[str | None, list[RunRecord]] = {}
     for run in session.runs_of(found[1]):
         live.setdefault(run.schedule, []).append(run)
-    done = set(map(tuple, found[2]))  # the clock was put back past these slots
+    done = set(map(tuple, found[2]))  # the clock was set back past these slots
     won = []
     for firing in wanted.firings:
         record = stand.get(firing.schedule)
@@ -114,7 +114,7 @@ def _admit(
         _replace(session, live, claimed, now)
         decision = "wait" if live else "run"
     waits_for = "overlap" if decision == "wait" else None
-    # A copy: the caller's run is left alone, because this transaction may be begun again.
+    # A copy: the caller's run stays unchanged, because this transaction may be begun again.
     entered = RunRecord(run.id, run.job, run.due)
     entered.waits_for = waits_for
     live.append(entered)
@@ -122,7 +122,7 @@ def _admit(
 
 
 def _replace(session: Session, live: list[RunRecord], claimed: Claimed, now: Now) -> None:
-    """Ask the running ones to end, and end those that have not begun."""
+    """Request the running runs of a schedule to end, and end the pending ones."""
     running = [run for run in live if run.state == "running"]
     request_cancel(session, running, "replaced")
     claimed.cancel_requests += [(run.id, "replaced") for run in running if run.cancel_requested is None]
@@ -142,15 +142,15 @@ def _take(session: Session, wanted: Claim, claimed: Claimed, moment: Now) -> Non
     limits = Limits(session, candidates, now)
     begun, waiting = [], []
     for run in candidates:
-        shut = limits.take(run) if run.rare is not None and run.permits else ""
-        if not shut:
+        closed = limits.take(run) if run.rare is not None and run.permits else ""
+        if not closed:
             begin(run, wanted.holder, moment)
             begun.append(run)
-        elif shut == "drop":
+        elif closed == "drop":
             finish_pending(session, run, "rate_limited", now, limits)
             claimed.dropped.append(run)
         else:
-            waiting.append((shut, session.write_id(run.id)))
+            waiting.append((closed, session.write_id(run.id)))
     session.later("wait_for", waiting)
     if begun:
         runs = session.array(session.write_id(run.id) for run in begun)
@@ -164,12 +164,14 @@ def _take(session: Session, wanted: Claim, claimed: Claimed, moment: Now) -> Non
 
 
 def earliest(session: Session, wanted: Claim, now: Instant) -> Instant | None:
-    """Return when the first pending run is ready that a claim would find: 0 for now, ``None`` for never. Only reads."""
+    """Return when a claim would find its first ready run: 0 for now, ``None`` for never. Only reads."""
     moments = []
     for executor, priority, first, later in session.all(
         "levels", executors=session.array(wanted.free), now=now
     ):
-        if first is not None and session.all("ready", **_of_level(session, wanted, executor, priority, now)):
+        if first is not None and session.all(
+            "ready", **_level_params(session, wanted, executor, priority, now)
+        ):
             return 0
         if later is not None:
             moments.append(later)
@@ -179,7 +181,7 @@ def earliest(session: Session, wanted: Claim, now: Instant) -> Instant | None:
 def _candidates(
     session: Session, wanted: Claim, now: Instant
 ) -> tuple[list[RunRecord], Instant | None, bool]:
-    """Return what is ready by rank, as far as there is room; when the next is; and whether there is more."""
+    """Return the ready runs by rank, as far as there is capacity; when the next is ready; and if there are more."""
     found: list[RunRecord] = []
     upcoming: Instant | None = None
     more = False
@@ -193,8 +195,8 @@ def _candidates(
             continue
         rows = at_once.get((executor, priority))
         if rows is None:
-            rows = session.all("ready", **_of_level(session, wanted, executor, priority, now))
-        ready, woken = _sorted_out(session, rows, now)
+            rows = session.all("ready", **_level_params(session, wanted, executor, priority, now))
+        ready, woken = _without_paused(session, rows, now)
         more = more or woken or len(rows) == most
         found += ready
     found.sort(key=lambda run: (run.rank, run.id))
@@ -210,10 +212,10 @@ def _candidates(
 def _levels(
     session: Session, wanted: Claim, now: Instant
 ) -> tuple[list[Any], dict[tuple[str, int], list[Any]]]:
-    """Return the levels of what is pending, and, asked for with them, what is ready where something has just been made."""
+    """Return the levels of the pending runs, and, from the same trip, the ready runs of levels with a run just made."""
     made = {(run.executor, run.priority) for firing in wanted.firings for run in firing.runs}
     about = {
-        level: _of_level(session, wanted, *level, now)
+        level: _level_params(session, wanted, *level, now)
         for level in sorted(made)
         if _most(wanted, level[0]) > 0
     }
@@ -228,15 +230,17 @@ def _most(wanted: Claim, executor: str) -> int:
     return min(wanted.free.get(executor, 0), wanted.most)
 
 
-def _of_level(session: Session, wanted: Claim, executor: str, priority: int, now: Instant) -> dict[str, Any]:
-    """Return what is asked about the ready runs of one level."""
+def _level_params(
+    session: Session, wanted: Claim, executor: str, priority: int, now: Instant
+) -> dict[str, Any]:
+    """Return the parameters of the query for the ready runs of one level."""
     jobs = session.array(wanted.jobs or ())
     most = _most(wanted, executor)
     return {"executor": executor, "priority": priority, "now": now, "most": most, "jobs": jobs}
 
 
-def _sorted_out(session: Session, rows: Sequence[Any], now: Instant) -> tuple[list[RunRecord], bool]:
-    """Return the runs of rows, and whether some may try now, because others that are paused were put aside."""
+def _without_paused(session: Session, rows: Sequence[Any], now: Instant) -> tuple[list[RunRecord], bool]:
+    """Return the runs of rows, without paused ones, and whether runs may try the limits of those paused ones now."""
     found, aside, parked = [], [], []
     for row in rows:
         try:
@@ -253,12 +257,12 @@ def _sorted_out(session: Session, rows: Sequence[Any], now: Instant) -> tuple[li
     session.later("park", [(session.write_id(run.id),) for run in parked])
     limits = Limits(session, parked, now)
     for run in parked:
-        limits.leave(run)  # it does not take the place that it may have been woken for
+        limits.leave(run)  # a paused run does not use the place for which it may have been woken
     woken, _ = limits.write()
     return found, woken > 0
 
 
 def cancel_requested(session: Session, holder: int) -> list[tuple[int, str]]:
-    """Return which runs of a holder it is to cancel, and why."""
+    """Return the runs that a holder is requested to cancel, each with the reason."""
     rows = session.all("cancel_requests", holder=holder)
     return [(session.read_id(id), why) for id, why in rows if why != COMPLETED]

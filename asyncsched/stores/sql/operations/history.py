@@ -1,4 +1,4 @@
-"""What of the history is dropped, some at a time."""
+"""The history is pruned in portions."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from asyncsched._core.rules.retention import DEAD_LETTERS, KEPT_PER_SCHEDULE, Bo
 from asyncsched.stores.sql.session import Session
 
 PRUNED_AT_ONCE = 500
-"""Of how many runs one transaction drops what is too old, so that others get their turn."""
+"""How many finished runs one transaction examines for pruning, so that other requests get their turn."""
 
 
 class Horizons(NamedTuple):
-    """What ended before is dropped: runs, and dead letters."""
+    """The moments before which runs, and dead letters, are dropped."""
 
     runs: Instant
     dead_letters: Instant
 
 
 def horizons(session: Session, bounds: Bounds, now: Instant) -> Horizons:
-    """Return up to when finished runs are too many or too old."""
+    """Return the moments up to which finished runs are too many or too old."""
     row = session.one("oldest_kept", count=bounds.count)
     aged = now - bounds.age
     return Horizons(max(aged, row[0]) if row else aged, now - DEAD_LETTERS)
 
 
 def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instant | None]:
-    """Drop what the bounds no longer keep of some runs that ended after a moment.
+    """Drop, of a portion of runs that ended after a moment, those that the bounds no longer keep.
 
     Returns:
-        How many went, and the moment after which there are more; ``None`` when there are none.
+        How many runs were dropped, and the moment after which there are more; ``None`` if there are none.
 
     """
     row = session.one("prune_upto", after=after, horizon=upto.runs, most=PRUNED_AT_ONCE)
@@ -39,5 +39,5 @@ def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instan
         kept=KEPT_PER_SCHEDULE,
     )  # fmt: skip
     if gone:
-        session.announce()  # SQLite may give the place of the newest run to the next, which is no news then
+        session.announce()  # SQLite may give the row id of the newest run to the next, which no poll would notice
     return gone, row[0] if row else None

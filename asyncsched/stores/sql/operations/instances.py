@@ -1,4 +1,4 @@
-"""Instances: who lives, who is declared dead, and what each hears of the others."""
+"""Instances join, beat and leave, are declared dead, and poll for changes by others."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from asyncsched.stores.sql.session import Session
 
 
 class Joining(NamedTuple):
-    """A request to take a seat as a living instance."""
+    """A request to join the cluster."""
 
     instance: InstanceRecord
     now: Now
 
 
 def join(session: Session, request: Joining) -> InstanceRecord:
-    """Take a seat; an instance that joins again keeps the one it had."""
+    """Insert an instance's row; an instance that joins again keeps its ordinal."""
     me, now = request
     ordinal = me.ordinal or session.counted("ordinal")
     session.do(
@@ -35,19 +35,19 @@ def join(session: Session, request: Joining) -> InstanceRecord:
 
 
 class Beating(NamedTuple):
-    """A request to say that an instance lives."""
+    """A request to count an instance's beat."""
 
     incarnation: int
     now: Now
 
 
 def beat(session: Session, request: Beating) -> bool:
-    """Say that an instance lives; False means that it was declared dead."""
+    """Count an instance's beat; return False if the instance was declared dead."""
     return session.do("beat", incarnation=request.incarnation, now=request.now.wall) == 1
 
 
 class DeclaringDead(NamedTuple):
-    """A request to declare an instance dead whose beat has stood still at ``beat``."""
+    """A request to declare an instance dead, whose beat has stood still at ``beat``."""
 
     incarnation: int
     beat: int
@@ -55,7 +55,7 @@ class DeclaringDead(NamedTuple):
 
 
 def declare_dead(session: Session, request: DeclaringDead) -> dict[str, int] | None:
-    """Declare an instance dead and fence its runs; ``None`` if it lives or was buried before."""
+    """Declare an instance dead and fence its runs; return ``None`` if it lives or was declared dead before."""
     if not session.do("declare_dead", incarnation=request.incarnation, beat=request.beat):
         return None
     runs = session.runs("held", holder=request.incarnation)
@@ -64,12 +64,12 @@ def declare_dead(session: Session, request: DeclaringDead) -> dict[str, int] | N
 
 
 def sweep(session: Session, now: Now) -> dict[str, int]:
-    """Fence what is held by no instance at all."""
+    """Fence the runs whose holder is no living instance."""
     return dict(fence(session, session.runs("astray"), "its instance died", now, True))
 
 
 class Releasing(NamedTuple):
-    """A request to let go of runs that an instance holds without knowing them."""
+    """A request to release runs that the store says an instance holds but the instance never heard of."""
 
     incarnation: int
     held: Mapping[int, Instant] | None
@@ -77,7 +77,7 @@ class Releasing(NamedTuple):
 
 
 def release_held(session: Session, request: Releasing) -> dict[str, int]:
-    """Let go of held runs that were never begun: those, if they are still held since then, or all."""
+    """Release held runs that were never begun: those of the request that are still held since then, or all."""
     runs = session.runs("held", holder=request.incarnation)
     if request.held is not None:
         runs = [run for run in runs if request.held.get(run.id) == run.started_at]
@@ -85,10 +85,11 @@ def release_held(session: Session, request: Releasing) -> dict[str, int]:
 
 
 def leave(session: Session, incarnation: int, known: Set[int], now: Now) -> None:
-    """Take an instance out that ends, and let go of what it holds and does not know.
+    """Remove the row of an instance that ends, and release the runs that it holds but never heard of.
 
-    A claim of its own that is still being committed, its answer lost, is waited for. Who knows runs that
-    it holds yet could not record how they ended: its row stays until it is declared dead, as by a crash.
+    The lock on the row waits for a claim of the instance that is still being committed and whose answer was
+    lost. An instance that knows runs it still holds could not record how they ended: its row stays until the
+    instance is declared dead, as after a crash.
     """
     session.one("hold_instance", incarnation=incarnation)
     held = session.runs("held", holder=incarnation)
@@ -100,7 +101,7 @@ def leave(session: Session, incarnation: int, known: Set[int], now: Now) -> None
 
 
 def instances(session: Session) -> list[InstanceRecord]:
-    """Return the instances that live, oldest first."""
+    """Return the living instances, oldest first."""
     return session.quarantine.readable("instance", session.all("instances"), _read)
 
 
@@ -113,28 +114,28 @@ def _read(row: Any) -> InstanceRecord:
 
 
 class NoLedger(Exception):
-    """The row is gone that counts the changes of a namespace."""
+    """The ledger's row, which counts the changes of a namespace, was deleted."""
 
 
 _LEDGER = -1
-"""What ``poll`` calls the ledger's own row, which comes before all instances."""
+"""The incarnation that ``poll`` returns for the ledger's row, which sorts before all instances."""
 
 
 def found(session: Session) -> None:
-    """Put that row back, so that everybody reads all schedules anew."""
+    """Insert the ledger's row again, so that every instance reads all schedules anew."""
     session.do("found")
 
 
 def poll(session: Session, watch: Watch) -> Changes:
-    """Return what has changed since an instance last looked."""
+    """Return the changes since an instance's last poll."""
     return changes(session, watch, *ledger(session.all("poll")))
 
 
 def ledger(rows: Iterable[Any]) -> tuple[Any, list[Any]]:
-    """Return the ledger's own row of what ``poll`` found, and those of the instances.
+    """Return the ledger's row and the instances' rows from the rows of ``poll``.
 
     Raises:
-        NoLedger: somebody deleted it.
+        NoLedger: the ledger's row was deleted.
 
     """
     first, *beats = sorted(rows) or [(None,)]
@@ -144,13 +145,15 @@ def ledger(rows: Iterable[Any]) -> tuple[Any, list[Any]]:
 
 
 def changes(session: Session, watch: Watch, own: Any, beats: Iterable[Any]) -> Changes:
-    """Return the same from what the first query found."""
+    """Return the changes since an instance's last poll, from the rows of its first query."""
     _, work_version, version, dropped = own
     found = Changes(work_version, version, [(incarnation, beat) for incarnation, beat, _, _ in beats])
     if work_version != watch.work_version:
         found.cancel_requests = cancel_requested(session, watch.holder)
     if version != watch.version:
-        since = watch.version if version > watch.version else -1  # it was put back: nothing is known
+        since = (
+            watch.version if version > watch.version else -1
+        )  # the row was inserted again: all schedules are read
         found.schedules = session.schedules("schedules_since", version=since)
         if dropped > since:
             found.ids = {id for (id,) in session.all("schedule_ids")}

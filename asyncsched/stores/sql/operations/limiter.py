@@ -1,8 +1,8 @@
-"""The limiter as rows: the rules of ``_limiter`` over what a transaction has locked.
+"""The limiter in SQL: the rules of ``memory/limiter`` over rows that a transaction has locked.
 
-A run that finds a limit shut waits in its line, out of the index of what is ready. Of a limit of
-running runs the head may try when a place is free; of a rate, one at a time tries at its turn.
-Waking one too many costs a look and changes nothing; so an uncertain case wakes.
+A run that finds a limit closed waits in the limit's queue, out of the index of ready runs. For a limit of
+running runs, the head of the queue may try when a place is free; for a rate, one run at a time tries at its turn.
+Waking one run too many costs a query and changes nothing, so an uncertain case wakes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ logger = logging.getLogger("asyncsched.store")
 
 
 class Limits:
-    """The limits that some runs need. Use it, then :meth:`write` it."""
+    """The limits of some runs, locked and read; :meth:`write` stores the changes."""
 
     def __init__(self, session: Session, runs: Iterable[RunRecord], now: Instant) -> None:
         self._session = session
@@ -39,20 +39,20 @@ class Limits:
                 self._used[key], self._theoretical[key], self._trying[key] = used, theoretical, trying
 
     def take(self, run: RunRecord) -> str:
-        """Take what the run needs; return ``""``, ``drop``, or the key whose line it is to wait in."""
-        shut: Permit | None = None
+        """Take the run's permits; return ``""``, ``drop``, or the key of the limit for which the run must wait."""
+        closed: Permit | None = None
         self._forget_trying(run)
         for permit in run.permits:
             if not self._open(permit):
-                shut = permit
+                closed = permit
                 break
-        if shut is None:
+        if closed is None:
             self._occupy(run)
             return ""
-        if shut.drop and run.started_at is None:
+        if closed.drop and run.started_at is None:
             return "drop"
         self._pass_on(run)
-        return shut.key
+        return closed.key
 
     def _open(self, permit: Permit) -> bool:
         if permit.interval:
@@ -77,7 +77,7 @@ class Limits:
                 self._wake[permit.key] += 1
 
     def leave(self, run: RunRecord) -> None:
-        """Hear that a pending run will not try."""
+        """Let the next run try in place of a pending run that will not."""
         self._forget_trying(run)
         self._pass_on(run)
 
@@ -93,10 +93,10 @@ class Limits:
             self._wake[permit.key] += 1
 
     def write(self) -> tuple[int, Instant | None]:
-        """Wake who may try, and write the rows that changed.
+        """Wake the runs that may try, and write the rows that changed.
 
         Returns:
-            How many may try now, and when the next of a rate may.
+            How many runs may try now, and when the next run of a rate may.
 
         """
         woken, upcoming = 0, None
@@ -127,7 +127,7 @@ class Limits:
 
 
 def recount(session: Session, now: Instant) -> None:
-    """Count anew who holds each limit: a run that somebody deleted or spoilt by hand gives nothing back."""
+    """Count anew the runs that hold each limit: a run deleted or broken by hand gives nothing back."""
     stands = dict(session.all("used_limits"))
     if not stands:
         return
@@ -143,6 +143,6 @@ def recount(session: Session, now: Instant) -> None:
 
 
 def sweep_limits(session: Session, now: Instant) -> None:
-    """Drop limits that say nothing any more; count those that do."""
+    """Recount the limits, and drop those that neither hold nor delay a run."""
     recount(session, now)
     session.do("sweep_limits", now=now)

@@ -1,4 +1,4 @@
-"""Which runs a query asks for."""
+"""The query for runs, as SQL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONDITIONS = {
 }
 
 _OWN = "r.origin = 'schedule'"
-"""Written out, an origin leads to the indexes of what is a schedule's own."""
+"""The origin as a literal, so that the indexes of a schedule's own runs are used."""
 
 
 def runs(session: Session, query: RunQuery) -> list[RunRecord]:
@@ -47,7 +47,7 @@ def _select(session: Session, name: str, where: list[str], params: dict[str, Any
 
 
 def _where(session: Session, query: RunQuery, params: dict[str, Any]) -> list[str]:
-    """Return the conditions of a query, and put what they speak of into ``params``."""
+    """Return the conditions of a query, and add their values to ``params``."""
     where = []
     for name, condition in _CONDITIONS.items():
         value = getattr(query, name)

@@ -1,4 +1,4 @@
-"""Runs go out: operations that end attempts, for who holds them and for who has died."""
+"""Attempts end: recorded by the runs' holder, or fenced after the holder's death."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Recording(NamedTuple):
     """A request to end the current attempts of runs that the caller holds."""
 
     endings: Sequence[Ending]
-    completing: Set[int] = frozenset()  # the runs whose own transaction may have written their success
+    completing: Set[int] = frozenset()  # the runs whose jobs may have written their success
 
 
 class Recorded(NamedTuple):
-    """What became of one of them.
+    """The answer to one ending.
 
-    ``verdict`` is another one where the run was asked to end before it could wait again; ``woken``
-    says that something else may begin now; ``paused`` is the schedule that failed too often.
+    ``verdict`` differs from the ending's if the run was requested to cancel before it could wait again; ``woken``
+    says that another run may begin now; ``paused`` is the schedule that failed too often.
     """
 
     held: bool
@@ -41,9 +41,9 @@ class Recorded(NamedTuple):
 
 
 def record(session: Session, requests: Sequence[Recording]) -> list[list[Recorded]]:
-    """End attempts, all at once where nothing is in the way."""
+    """End attempts, all at once if every run is still held."""
     judged = [
-        _minding_asks(session, ending, ending.run.id in completing)
+        _with_cancel_request(session, ending, ending.run.id in completing)
         for endings, completing in requests
         for ending in endings
     ]
@@ -63,8 +63,8 @@ def record(session: Session, requests: Sequence[Recording]) -> list[list[Recorde
     if applied:
         woken, paused = settle(session, [(one.run, one.verdict) for one in applied], applied[0].now.wall)
     answers = (
-        Recorded(ours, ending.verdict, woken or ending.verdict.state == "pending", paused.get(ending.run.id))
-        for ours, ending in zip(held, judged, strict=True)
+        Recorded(kept, ending.verdict, woken or ending.verdict.state == "pending", paused.get(ending.run.id))
+        for kept, ending in zip(held, judged, strict=True)
     )
     return [list(islice(answers, len(request.endings))) for request in requests]
 
@@ -74,7 +74,7 @@ def _at_once(session: Session, judged: Sequence[Ending]) -> int:
     rows: list[Any] = []
     succeeded: dict[tuple[int, int, Instant | None], dict[str, Instant]] = {}
     for run, verdict, now in judged:
-        if _is_plain(run, verdict):  # nearly all: runs of one claim have everything else in common
+        if _is_plain(run, verdict):  # nearly all: runs of one claim share every other value
             one = succeeded.setdefault((run.holder, run.attempt, run.started_at), {})
             one[session.write_id(run.id)] = now.wall
         else:
@@ -86,7 +86,7 @@ def _at_once(session: Session, judged: Sequence[Ending]) -> int:
 
 
 def _is_plain(run: RunRecord, verdict: Verdict) -> bool:
-    """Whether an attempt left nothing but that it succeeded."""
+    """Whether an attempt succeeded and left nothing else to write."""
     return (
         verdict.state == "succeeded"
         and not verdict.why
@@ -102,12 +102,12 @@ def _one_by_one(session: Session, judged: Sequence[Ending]) -> tuple[list[bool],
             applied.append(ending)
             held.append(True)
         else:
-            held.append(_was_ours(session, ending))
+            held.append(_was_written_before(session, ending))
     return held, applied
 
 
-def _was_ours(session: Session, ending: Ending) -> bool:
-    """Whether the same was written before, and only its answer was lost."""
+def _was_written_before(session: Session, ending: Ending) -> bool:
+    """Whether this ending was written before, and only the answer was lost."""
     run, verdict, now = ending
     stands = session.a_run("run", id=session.write_id(run.id))
     after = copy(run)
@@ -119,8 +119,11 @@ def _was_ours(session: Session, ending: Ending) -> bool:
     )
 
 
-def _minding_asks(session: Session, ending: Ending, completing: bool) -> Ending:
-    """A run that was asked to end does not wait again, and what its own transaction says is so."""
+def _with_cancel_request(session: Session, ending: Ending, completing: bool) -> Ending:
+    """Return the ending after the run's cancel request and its job's own transaction.
+
+    A run that was requested to cancel does not wait again; a success that its job has written stands.
+    """
     run, verdict, _ = ending
     if verdict.state != "pending" and not completing:
         return ending
@@ -144,10 +147,10 @@ def _row(session: Session, run: RunRecord, verdict: Verdict, now: Now) -> Any:
 def settle(
     session: Session, ended: Sequence[tuple[RunRecord, Verdict]], now: Instant
 ) -> tuple[bool, dict[int, ScheduleRecord]]:
-    """Free the places of attempts that have ended, and let others go on.
+    """Free the places of ended attempts, and let other runs go on.
 
     Returns:
-        Whether any does, and the schedules that failed too often, by the run that was the last straw.
+        Whether another run may go on, and the schedules that failed too often, by the id of their last run.
 
     """
     schedules: dict[str, None] = {}
@@ -160,7 +163,7 @@ def settle(
             if verdict.state == "succeeded":
                 well[run.schedule] = None
             elif verdict.state in FAILURES:
-                _succeeded(session, well)  # what came before
+                _succeeded(session, well)  # the successes before this failure
                 record = _count_failure(session, run, run.schedule, verdict, now)
                 if record is not None:
                     paused[run.id] = record
@@ -177,7 +180,7 @@ def settle(
 
 
 def _succeeded(session: Session, schedules: dict[str, None]) -> None:
-    """End the rows of failures of some schedules."""
+    """Reset the counts of failures in a row of some schedules."""
     if schedules:
         session.later("succeeded", [{"namespace": session.namespace, "ids": session.array(schedules)}])
         schedules.clear()
@@ -186,7 +189,7 @@ def _succeeded(session: Session, schedules: dict[str, None]) -> None:
 def _count_failure(
     session: Session, run: RunRecord, schedule: str, verdict: Verdict, now: Instant
 ) -> ScheduleRecord | None:
-    """Count one more failure in a row; return the schedule if that pauses it."""
+    """Count one more failure in a row; return the schedule if the failure pauses it."""
     session.run("failed", (session.write_id(run.id), session.namespace, schedule))
     if not verdict.pause_after:
         return None
@@ -217,15 +220,15 @@ def note(session: Session, requests: Sequence[Noting]) -> list[None]:
     return [None] * len(requests)
 
 
-# ── those whose holder is gone ───────────────────────────────────────────────────────────────────
+# ── runs of a dead or unknowing holder ───────────────────────────────────────────────────────────
 
 
 def fence(session: Session, runs: Sequence[RunRecord], why: str, now: Now, spent: bool) -> Counter[str]:
-    """Take runs from a holder that is gone: pending again if they may begin again, else ``lost``.
+    """Take runs from a holder that is dead or never heard of them: pending if they may begin again, else ``lost``.
 
     Args:
-        why: kept with the run.
-        now: when it is.
+        why: the reason, kept with the run.
+        now: the present.
         spent: whether the attempt counts; if it does not, the run may begin again in any case.
 
     """

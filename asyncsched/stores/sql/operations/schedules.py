@@ -1,4 +1,4 @@
-"""Schedules, pauses, lists and pruning: the small operations of the SQL stores."""
+"""Schedules are put and removed, jobs are paused and resumed: operations of the SQL stores."""
 
 from __future__ import annotations
 
@@ -16,13 +16,10 @@ logger = logging.getLogger("asyncsched.store")
 
 
 WOKEN_AT_ONCE = 2000
-"""How many runs one transaction lets go on."""
+"""How many runs of a resume one transaction lets go on."""
 
 FIRST = -(1 << 62)
 """Before every rank, and every moment."""
-
-
-# ── schedules ────────────────────────────────────────────────────────────────────────────────────
 
 
 class Putting(NamedTuple):
@@ -30,11 +27,11 @@ class Putting(NamedTuple):
 
     record: ScheduleRecord
     revision: int
-    lost: Stretch | None = None  # the slots that get no run by this
+    lost: Stretch | None = None  # the slots that get no run because of this change
 
 
 class Put(NamedTuple):
-    """What became of it: whether it was written, else the row that stands; and the rank from which more runs may go on."""
+    """The answer: whether the row was written, else the stored row; and the rank from which more runs may go on."""
 
     won: bool
     stands: ScheduleRecord | None = None
@@ -42,10 +39,10 @@ class Put(NamedTuple):
 
 
 def put_schedule(session: Session, request: Putting) -> Put:
-    """Insert or replace a schedule's row, with what it loses and which runs go on by that.
+    """Insert or replace a schedule's row, write its lost slots, and let its runs go on after a resume.
 
     Raises:
-        StoreError: a row stands that cannot be read, of a schedule that is not declared in the code.
+        StoreError: the row in the store cannot be read, and the schedule is not declared in code.
 
     """
     record, revision, lost = request
@@ -71,14 +68,14 @@ def put_schedule(session: Session, request: Putting) -> Put:
 
 
 def _lost_race(session: Session, stands: ScheduleRecord | None, row: Params) -> Put:
-    """Answer for a row that stands at another revision: that may be ours, of a commit whose answer was lost."""
+    """Return the answer for a row at another revision: the same write may have made it, and its answer was lost."""
     if stands is None or schedule_row(stands, stands.revision) != row:
         return Put(False, stands)
     return Put(True, rest=None if stands.paused else wake(session, Whose(schedule=stands.id)))
 
 
 def _write_over(session: Session, record: ScheduleRecord, row: Params) -> None:
-    """Have the code's word in place of a row that cannot be read; what was added is for its owner to mend."""
+    """Replace a declared schedule's row that cannot be read; the row of an added schedule must be corrected by hand."""
     if not record.declared:
         raise StoreError(
             f"schedule {record.id!r} is in the store, and its row cannot be read; see the log for what is wrong, "
@@ -86,42 +83,40 @@ def _write_over(session: Session, record: ScheduleRecord, row: Params) -> None:
         )
     session.do("remove_schedule", id=record.id)
     session.run("insert_schedule", row)
-    logger.warning(
-        "schedule %r: its row made no sense, and is written anew as the code declares it", record.id
-    )
+    logger.warning("schedule %r: its row made no sense, and is written anew as declared in code", record.id)
 
 
 class Whose(NamedTuple):
-    """Whose runs are to go on that were put aside: a job's, or a schedule's."""
+    """The job or the schedule whose runs may go on after a pause."""
 
     job: str | None = None
     schedule: str | None = None
 
 
 def wake(session: Session, whose: Whose, first: int = FIRST) -> int | None:
-    """Let some runs go on that were put aside, by rank from ``first`` on.
+    """Let some runs that wait for a resume go on, by rank from ``first`` on.
 
     Returns:
-        The rank from which on there may be more; ``None`` when there are none.
+        The rank from which there may be more runs; ``None`` if there are none.
 
     """
     found = session.all("wake", job=whose.job, schedule=whose.schedule, first=first, most=WOKEN_AT_ONCE)
     ranks = [rank for (rank,) in found]
     session.announce()
-    # Fewer than were asked for are not all: one of them may have been cancelled at this moment.
+    # Fewer runs than the limit may not be the last: one may have been cancelled at this moment.
     return max(ranks, default=None)
 
 
 def strays(session: Session) -> list[str]:
-    """Return the jobs of runs that are put aside though nobody has paused them."""
+    """Return the jobs of runs that wait for a resume although neither job nor schedule is paused."""
     return [job for (job,) in session.all("strays")]
 
 
 def remove_schedule(session: Session, id: str) -> tuple[bool, int | None]:
-    """Remove a schedule's row, and let some of its runs go on that waited for a resume.
+    """Remove a schedule's row, and let some of its runs that waited for a resume go on.
 
     Returns:
-        Whether it was there, and the rank from which on there may be more of those runs.
+        Whether the row existed, and the rank from which there may be more of those runs.
 
     """
     gone = session.do("remove_schedule", id=id) > 0
@@ -133,7 +128,7 @@ def remove_schedule(session: Session, id: str) -> tuple[bool, int | None]:
 
 
 def pause_job(session: Session, job: str, pause: JobPause | None) -> int | None:
-    """Stop to begin runs of a job, or let some of them go on."""
+    """Pause a job, or resume it and let some of its runs go on."""
     if pause is None:
         session.do("resume_job", job=job)
         return wake(session, Whose(job=job))
@@ -145,9 +140,3 @@ def pause_job(session: Session, job: str, pause: JobPause | None) -> int | None:
 def paused_jobs(session: Session) -> dict[str, JobPause]:
     """Return the paused jobs."""
     return {job: JobPause(*rest) for job, *rest in session.all("paused_jobs")}
-
-
-# ── lists ────────────────────────────────────────────────────────────────────────────────────────
-
-
-# ── the history's bounds ─────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""Stretches: written as slots are skipped, read back, and dropped when they are too many."""
+"""Stretches are written as slots are skipped, read, and pruned when there are too many."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from asyncsched.stores.sql.session import Session
 
 
 def skip(session: Session, lost: Stretch, before: Instant | None) -> Stretch:
-    """Write down slots that get no run; those that follow on the newest stretch make it longer.
+    """Write slots that get no run; slots that follow directly on the newest stretch lengthen it.
 
     Args:
-        before: the last slot that was settled before; ``None``: it stands alone.
+        before: the last slot that was settled before; ``None`` for a stretch that lengthens no other.
 
     """
     row = None if before is None else session.one("last_stretches", schedule=lost.schedule)
@@ -28,7 +28,7 @@ def skip(session: Session, lost: Stretch, before: Instant | None) -> Stretch:
 
 
 SCHEDULES_AT_ONCE = 100
-"""Of how many schedules one transaction drops stretches."""
+"""How many schedules one transaction prunes stretches of."""
 
 
 def stretches(session: Session, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
@@ -38,6 +38,6 @@ def stretches(session: Session, schedule: str, start: Instant, end: Instant) -> 
 
 
 def prune_stretches(session: Session, schedules: Sequence[str]) -> None:
-    """Drop the stretches of some schedules that are too many."""
+    """Drop the oldest stretches of schedules that have too many."""
     of = [(session.namespace, id) for id in schedules]
     session.many("prune_stretches", [(*one, *one, STRETCHES_KEPT - 1) for one in of])
