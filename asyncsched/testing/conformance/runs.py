@@ -1,4 +1,4 @@
-"""Cases for every ledger: runs come in, wait, begin and end."""
+"""Cases for every store: runs are added, wait, begin and end."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def each_of_many_runs_that_end_at_once_has_its_own_outcome(stage: Stage) -
     keyed = (stage.run(), stage.run(key="kept", key_ttl=HOUR), stage.run(key="free"))
     await stage.add(*keyed, *(stage.run() for _ in range(37)))
     begun = (await stage.claim(free=100)).runs
-    gone, plain, told, failed = begun[0], begun[1:20], begun[20:30], begun[30:]
+    gone, plain, with_result, failed = begun[0], begun[1:20], begun[20:30], begun[30:]
     await stage.end(gone, "failed", why="before")
     stage.wait(SECOND)
     held: dict[int, bool] = {}
@@ -122,21 +122,21 @@ async def each_of_many_runs_that_end_at_once_has_its_own_outcome(stage: Stage) -
     async def end(run: RunRecord, state: str = "succeeded", **more: Any) -> None:
         held[run.id] = await stage.end(run, state, **more)
 
-    async with anyio.create_task_group() as group:  # all of these are held,
+    async with anyio.create_task_group() as group:  # the instance holds all of these,
         for run in plain[:10]:
             group.start_soon(end, run)
-        for run in told:
-            group.start_soon(partial(end, run, result='"told"'))
+        for run in with_result:
+            group.start_soon(partial(end, run, result='"value"'))
         for run in failed:
             group.start_soon(partial(end, run, "failed", why="no"))
-    async with anyio.create_task_group() as group:  # and of these all but one
+    async with anyio.create_task_group() as group:  # and all but one of these
         for run in (gone, *plain[10:]):
             group.start_soon(end, run)
     assert [run for run in begun if not held[run.id]] == [gone]
     found = {run.id: await stage.kept(run.id) for run in begun}
     assert (found[gone.id].state, found[gone.id].why) == ("failed", "before")
     assert {(found[run.id].state, found[run.id].result) for run in plain} == {("succeeded", None)}
-    assert {(found[run.id].state, found[run.id].result) for run in told} == {("succeeded", '"told"')}
+    assert {(found[run.id].state, found[run.id].result) for run in with_result} == {("succeeded", '"value"')}
     assert {(found[run.id].state, found[run.id].why) for run in failed} == {("failed", "no")}
     assert {found[run.id].finished_at for run in begun[1:]} == {stage.at}
     again = await stage.add(stage.run(key="kept"), stage.run(key="free"))

@@ -1,4 +1,4 @@
-"""Cases for every ledger: schedules move on, and their runs mind one another."""
+"""Cases for every store: schedules move on, and their runs follow the overlap rule."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ async def a_change_keeps_its_lost_slots_and_wakes_runs_only_on_a_resume(stage: S
     await stage.store.put_schedule(record, record.revision, stage.now)
     assert not await stage.claim_all()
     lost = Stretch("s", stage.at, stage.at, 1, "paused")
-    for revision in (record.revision - 1, record.revision):  # the first loses: nothing of it is done
+    for revision in (record.revision - 1, record.revision):  # the first is refused, and changes nothing
         assert await stage.store.stretches("s", stage.at, stage.at) == []
         changed = replace(await stage.reread(), note="changed")
         await stage.store.put_schedule(changed, revision, stage.now, lost)

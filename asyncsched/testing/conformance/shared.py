@@ -1,4 +1,4 @@
-"""Cases for a ledger that several instances share: claims, holders and death."""
+"""Cases for a store that several instances share: claims, holders and the death of instances."""
 
 from __future__ import annotations
 
@@ -145,28 +145,28 @@ async def a_held_run_that_its_holder_does_not_know_is_released_without_an_attemp
     stage.wait(SECOND)
     (again,) = (await stage.claim()).runs
     assert again.attempt == 1
-    assert await stage.store.let_go(1, held, stage.now) == {}, "an answer was lost, and it is repeated"
+    assert await stage.store.let_go(1, held, stage.now) == {}, "a repeat after a lost answer"
     assert await stage.state(again) == "running"
 
 
 @case
 async def a_repeated_write_does_not_end_the_next_attempt_of_the_same_holder(stage: Stage) -> None:
-    """Found by a model of the protocol: a snooze spends no attempt, so the next has the same number."""
+    """Found by the protocol model: a snooze spends no attempt, so the next attempt has the same number."""
     await stage.add(stage.run())
     (run,) = (await stage.claim()).runs
-    unheard = copy(run)  # the answer to its first record is lost
+    unconfirmed = copy(run)  # the answer to its first record is lost
     snooze = Verdict("pending", "snooze", ready_at=stage.now.wall, spent=False, attempt="snoozed")
     assert await stage.record(run, snooze)
     stage.wait(SECOND)
     (again,) = (await stage.claim()).runs
-    assert (again.id, again.attempt) == (unheard.id, unheard.attempt)
-    assert not await stage.record(unheard, snooze)
+    assert (again.id, again.attempt) == (unconfirmed.id, unconfirmed.attempt)
+    assert not await stage.record(unconfirmed, snooze)
     assert await stage.state(again) == "running"
 
 
 @case
 async def an_instance_that_leaves_with_an_unrecorded_outcome_is_declared_dead(stage: Stage) -> None:
-    """Found by half an hour of chaos: its run was nobody's, and its schedule stood still."""
+    """Found by a chaos run of half an hour: no instance held the run, and its schedule stood still."""
     await stage.join(stage.store, 2)
     await stage.add(run := stage.run(max_attempts=2))
     await stage.claim(holder=2)
