@@ -81,7 +81,7 @@ class Store(Protocol):
     """The ledger of schedules and runs.
 
     Every write is one transaction. The caller gives ``now``: a scheduler with a virtual clock *is*
-    the cluster's clock. A write that was handed over is shielded from cancellation.
+    the cluster's clock. A write shields itself from cancellation once it was handed over.
     """
 
     durable: bool
@@ -157,7 +157,7 @@ class Store(Protocol):
         """Return the runs that match, newest due first.
 
         Runs by ``ids``, and the run of a ``slot`` with its ``schedule`` and ``origin="schedule"``, are
-        found by an index, however many runs there are.
+        found without a scan, however many runs there are.
         """
         ...
 
@@ -172,7 +172,7 @@ class Store(Protocol):
 
 @runtime_checkable
 class ImmediateStore(Protocol):
-    """A store in memory, which also answers callers that cannot or need not await."""
+    """A store in memory, which also answers without ``await``, for callers that cannot or need not await."""
 
     def put(self, record: ScheduleRecord, revision: int) -> ScheduleRecord:
         """Do what ``put_schedule`` does."""
