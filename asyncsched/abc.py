@@ -1,4 +1,4 @@
-"""Every seam on one page: what a part must be able to do to take its place.
+"""Every seam on one page: the protocols of the parts that can be exchanged.
 
 ==============  =================  ===================================================================
 a part          is at least a      and may be, or add
@@ -12,9 +12,9 @@ a policy        ``Policy``         ``RetryRule``, ``PermitRule`` and ``Provider`
 a store         ``Store``          ``ImmediateStore``; or ``ClusterStore``, ``TransactionalStore``
 ==============  =================  ===================================================================
 
-Implementations stand in the folders of the same plural name; the engine knows only these. A part of one's
-own is written with this module and the public names alone: it also has the records that a store keeps,
-what is asked of a store, and the rules by which one answers.
+The folders of the same plural names hold the implementations; the engine knows only these protocols. This
+module and the public names suffice to write a part outside the library: the module also has the records
+that a store keeps, the requests to a store, and the rules by which a store answers.
 """
 
 from __future__ import annotations
@@ -80,19 +80,19 @@ __all__ = (
 class Store(Protocol):
     """The ledger of schedules and runs.
 
-    Every write is one transaction. ``now`` comes in from the caller: a scheduler with a virtual
-    clock *is* the cluster's clock. A write shields itself from cancellation once it was handed over.
+    Every write is one transaction. The caller gives ``now``: a scheduler with a virtual clock *is*
+    the cluster's clock. A write shields itself from cancellation once it was handed over.
     """
 
     durable: bool
-    """Whether it outlives the process: arguments go through JSON, and instances share it."""
+    """Whether the ledger outlives the process: arguments are kept as JSON, and instances share it."""
 
     async def open(self, notify: Callable[[], None]) -> None:
-        """Open the store; call ``notify`` (from the loop) whenever something earlier may be due."""
+        """Open the store; call ``notify`` (from the loop) whenever a run or a schedule may be due earlier."""
         ...
 
     async def close(self) -> None:
-        """Close it. Idempotent."""
+        """Close the store. Idempotent."""
         ...
 
     async def schedules(self, ids: Collection[str] | None = None) -> list[ScheduleRecord]:
@@ -102,34 +102,34 @@ class Store(Protocol):
     async def put_schedule(
         self, record: ScheduleRecord, revision: int, now: Now, lost: Stretch | None = None
     ) -> ScheduleRecord:
-        """Insert (``revision`` 0) or replace the row if it stands at ``revision``.
+        """Insert the row (``revision`` 0), or replace it if its revision is ``revision``.
 
-        The same transaction keeps ``lost``, the slots that get no run by this change, and lets the waiting
-        runs of a schedule go on that stood paused and no longer is; where they are very many, the first of
-        them. Returns the row as it stands afterwards: the caller's if it won, else the one to look at.
-        A write that is repeated because its answer was lost has won, where the store can tell.
+        The same transaction keeps ``lost``, the slots that get no run because of this change, and wakes the
+        waiting runs of a schedule that was paused and no longer is; where there are very many, the first of
+        them. Returns the row after the transaction: the caller's if it was written, else the stored one.
+        A write that is repeated because its answer was lost counts as written, where the store detects that.
         """
         ...
 
     async def remove_schedule(self, id: str, now: Now) -> bool:
-        """Remove the row; runs that exist stay. Returns whether it was there."""
+        """Remove the row; existing runs stay. Returns whether the row existed."""
         ...
 
     async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
-        """Put pending runs into the ledger, keys respected; one answer each, in order.
+        """Put pending runs into the ledger, keys respected; return one answer for each, in order.
 
         With ``replace``, a pending run that holds the key takes over the new time and arguments.
         """
         ...
 
     async def claim(self, claim: Claim, now: Now) -> Claimed:
-        """Move due schedules on, make their runs, and take what is ready and there is room for."""
+        """Move due schedules on, make their runs, and begin ready runs as far as there is capacity."""
         ...
 
     async def record(self, endings: Sequence[Ending]) -> list[bool]:
-        """End the current attempts of these runs; if one of them is refused, all may be asked for again.
+        """End the current attempts of these runs; if one of them is refused, all may be recorded again.
 
-        Returns for each whether we held it. If not, nothing was changed of it.
+        Returns for each run whether the caller held it. A run that the caller did not hold is unchanged.
         """
         ...
 
@@ -138,26 +138,26 @@ class Store(Protocol):
         ...
 
     async def cancel(self, run_id: int, why: str, now: Now) -> RunRecord | None:
-        """End a pending run, or ask its holder to cancel it. Returns the row, or ``None``."""
+        """Cancel a pending run, or request its cancel from its holder. Returns the row, or ``None``."""
         ...
 
     async def move(self, run_id: int, due: Instant, steady: bool, now: Now) -> RunRecord | None:
-        """Give a pending run another due time. Returns the row as it stands, or ``None``."""
+        """Give a pending run another due time. Returns the stored row, or ``None``."""
         ...
 
     async def pause_job(self, job: str, pause: JobPause | None, now: Now) -> None:
-        """Stop to begin runs of a job, or begin them again."""
+        """Pause a job, so that no run of it begins; ``None`` resumes it."""
         ...
 
     async def paused_jobs(self) -> dict[str, JobPause]:
-        """Return the paused jobs, with why and by whom."""
+        """Return the paused jobs, each with the note, author and time of its pause."""
         ...
 
     async def runs(self, query: RunQuery) -> list[RunRecord]:
         """Return the runs that match, newest due first.
 
-        Runs asked for by ``ids``, and that of a ``slot`` with its ``schedule`` and ``origin="schedule"``,
-        are looked up, however many runs there are.
+        Runs by ``ids``, and the run of a ``slot`` with its ``schedule`` and ``origin="schedule"``, are
+        found without a scan, however many runs there are.
         """
         ...
 
@@ -166,13 +166,13 @@ class Store(Protocol):
         ...
 
     async def prune(self, now: Now) -> int:
-        """Drop what the history's bounds no longer keep. Returns how many runs went."""
+        """Delete the history beyond its bounds. Returns the number of deleted runs."""
         ...
 
 
 @runtime_checkable
 class ImmediateStore(Protocol):
-    """What a store in memory can, beyond the above: answer without being awaited, for who cannot or need not."""
+    """A store in memory, which also answers without ``await``, for callers that cannot or need not await."""
 
     def put(self, record: ScheduleRecord, revision: int) -> ScheduleRecord:
         """Do what ``put_schedule`` does."""
@@ -185,9 +185,9 @@ class ImmediateStore(Protocol):
 
 @runtime_checkable
 class TransactionalStore(Protocol):
-    """What a store in a database can, beyond the above: write in a transaction of the user's own.
+    """A store in a database, which can also write in the user's transaction.
 
-    ``connection`` is the user's, on any thread; what an async one returns is awaited.
+    ``connection`` is the user's, on any thread; the answer of an async connection is awaited.
     """
 
     def statement(self, run: RunRecord) -> tuple[str, tuple[Any, ...]]:
@@ -195,15 +195,15 @@ class TransactionalStore(Protocol):
         ...
 
     def add_in(self, connection: Any, run: RunRecord, now: Now) -> Any:
-        """Put a run into the ledger; return how many were added: 0 where another holds the key."""
+        """Put a run into the ledger; return the number of added runs: 0 where another run holds the key."""
         ...
 
     def key_holder_in(self, connection: Any, run: RunRecord) -> Any:
-        """Return the run that holds a run's key: rows of id and arguments, one or none."""
+        """Return the run that holds a run's key: one row of id and arguments, or none."""
         ...
 
     def complete_in(self, run: RunRecord, connection: Any) -> Any:
-        """Write a held run's success; raise ``SchedulerStateError`` if it is no longer held here."""
+        """Write a held run's success; raise ``SchedulerStateError`` if this instance no longer holds it."""
         ...
 
 
@@ -211,54 +211,54 @@ class ReadTrigger(Protocol):
     """Makes the trigger of a schedule's row."""
 
     def __call__(self, id: str, spec: str | None, anchor: Instant, /) -> InstantTrigger:
-        """Return the trigger that ``spec`` describes, or the code's own where there is no text of it."""
+        """Return the trigger that ``spec`` describes, or the code's trigger where it has no text."""
         ...
 
 
 class ClusterStore(Store, Protocol):
-    """A ledger that several instances share: what a ``durable`` store can, beyond the above.
+    """A ledger that several instances share: the protocol of a ``durable`` store.
 
     An instance is a row with a counter of beats. A run's holder is (incarnation, attempt), and
-    :meth:`Store.claim` raises ``Fenced`` for an incarnation whose row is gone.
+    :meth:`Store.claim` raises ``Fenced`` for an incarnation without a row.
     """
 
     timeout: float
     """Seconds that a call waits for an answer before it raises ``StoreUnavailable``."""
     lease: float
-    """Seconds for which a beat must stand still before its instance is declared dead."""
+    """Seconds without a beat after which an instance is declared dead."""
     beat_every: float
     poll_every: float
 
     @property
     def lost_answers(self) -> int:
-        """How many answers were lost so far: each time runs may be held since then that nobody knows of."""
+        """The number of lost answers so far: after each, this instance may hold runs unknown to it."""
         ...
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether answers were lost beyond those that :meth:`confirm` has heard of."""
+        """Whether answers were lost beyond the number last given to :meth:`confirm`."""
         ...
 
     @property
     def trouble(self) -> str:
-        """What keeps it from being written to, in words; ``""`` while it is well."""
+        """The fault that keeps the store from being written, in words; ``""`` while there is none."""
         ...
 
     notified: Callable[[bool, Set[int] | None], None]
-    """Set by whoever looks; called, from the loop, where the store hears by itself that others wrote:
-    with whether there may be something to do, and which runs have changed (``None``: perhaps any).
-    Then, and if one of the runs is waited for, it is worth a :meth:`poll` before the next poll."""
+    """The scheduler sets this callback; a store that is notified of the writes of other instances calls it
+    from the loop: with whether there may be work, and which runs have changed (``None``: perhaps any).
+    If there may be work, or a changed run is waited for, a :meth:`poll` follows before the next regular one."""
 
     def prepare(self, clock: Clock, triggers: ReadTrigger) -> None:
-        """Take the scheduler's clock, and what reads triggers. Before ``open``."""
+        """Take the scheduler's clock and the reader of triggers. Called before ``open``."""
         ...
 
     async def time(self) -> Instant:
-        """Return the store's time, by which the whole cluster goes."""
+        """Return the store's time, which is the time of the whole cluster."""
         ...
 
     async def join(self, instance: InstanceRecord, now: Now) -> InstanceRecord:
-        """Add a living instance; one without a seat gets the newest."""
+        """Add a living instance; one without an ordinal gets the newest."""
         ...
 
     async def beat(self, incarnation: int, now: Now) -> bool:
@@ -266,32 +266,32 @@ class ClusterStore(Store, Protocol):
         ...
 
     async def poll(self, watch: Watch) -> Changes | None:
-        """Return what has changed, or ``None`` if nothing has."""
+        """Return the changes since ``watch``, or ``None`` if there are none."""
         ...
 
     async def declare_dead(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:
-        """Declare dead whose beat still stands at ``beat``, fencing all its runs in the same write.
+        """Declare an instance dead whose beat is still ``beat``, fencing all its runs in the same write.
 
-        Returns how many runs got which state, or ``None`` if it lives or was buried before.
+        Returns the number of runs by new state, or ``None`` if it lives or was declared dead before.
         """
         ...
 
     async def sweep(self, now: Now) -> dict[str, int]:
-        """Fence the runs that are held by no instance."""
+        """Fence the running runs that no instance holds."""
         ...
 
     async def held(self, incarnation: int) -> dict[int, Instant]:
-        """Return the runs that an instance holds, each with when its attempt began."""
+        """Return the runs that an instance holds, each with the begin of its attempt."""
         ...
 
     async def let_go(self, incarnation: int, held: Mapping[int, Instant] | None, now: Now) -> dict[str, int]:
-        """Make runs pending again that are held since then, no attempt spent; ``None`` means all."""
+        """Make the ``held`` runs pending, if still held since then, no attempt spent; ``None``: all."""
         ...
 
     async def leave(self, incarnation: int, known: Set[int], now: Now) -> None:
-        """Take out an instance that ends; what it holds beside the known runs becomes pending again.
+        """Remove an instance that ends; the runs that it holds beside the known ones become pending again.
 
-        One that holds some of the known runs stays, to be declared dead: how they ended is not recorded.
+        One that holds some of the known runs stays, to be declared dead: their outcome is not recorded.
         """
         ...
 
@@ -300,5 +300,5 @@ class ClusterStore(Store, Protocol):
         ...
 
     def confirm(self, lost_answers: int) -> None:
-        """Hear that all that is held is known, as far as the first ``lost_answers`` of them are concerned."""
+        """Take note that all held runs are known, as far as the first ``lost_answers`` are concerned."""
         ...

@@ -36,7 +36,7 @@ class RunSucceeded(RunFinished):
 
 @dataclass(frozen=True, slots=True)
 class RunUnsuccessful(RunFinished):
-    """A run ended otherwise: ``failed``, ``timed_out``, ``cancelled`` or ``lost``."""
+    """A run ended without success: ``failed``, ``timed_out``, ``cancelled`` or ``lost``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,6 @@ class SchedulerStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class SchedulerStopped(Event):
-    """The scheduler has stopped, and no task, thread or process of it is left."""
+    """The scheduler has stopped, and none of its tasks, threads or processes is left."""
 
     unfinished: int

@@ -1,4 +1,4 @@
-"""What stands around a run: the clock, the policies that wrap it, the executor, and the observers.
+"""The parts around a run: the clock, the policies that wrap it, the executor, and the observers.
 
 :mod:`asyncsched.abc` is the page that has all seams.
 """
@@ -18,7 +18,7 @@ from asyncsched._core.instants import Instant
 
 @runtime_checkable
 class Clock(Protocol):
-    """The one door to time. ``SystemClock`` is the machine's; ``asyncsched.testing`` has a virtual one."""
+    """The only source of time. ``SystemClock`` is the machine's; ``asyncsched.testing`` has a virtual clock."""
 
     def wall(self) -> Instant:
         """Return the wall time in microseconds since the epoch."""
@@ -29,24 +29,24 @@ class Clock(Protocol):
         ...
 
     def hold(self) -> AbstractContextManager[None]:
-        """Return a context in which work goes on outside the loop: virtual time must wait for it."""
+        """Return a context for work outside the loop: virtual time waits for its end."""
         ...
 
 
 @runtime_checkable
 class DrivenClock(Clock, Protocol):
-    """A clock that somebody drives, as a test does: nobody has to look whether it was stepped."""
+    """A clock that a program drives, as a test does: it reports its steps, so none has to be detected."""
 
     random: Random | None
-    """Draws the ids of runs, so that a history is repeatable; ``None``: the machine's own lots."""
+    """Draws the ids of runs, so that a history is repeatable; ``None``: the machine's random numbers."""
 
     def on_step(self, call: Callable[[], None]) -> Callable[[], None]:
-        """Have ``call`` called whenever the wall clock was moved; return what takes that back."""
+        """Call ``call`` whenever the wall clock was moved; return a function that ends that."""
         ...
 
 
 class Call(Protocol):
-    """One attempt of a run: what a policy wraps, and what is left inside is the executor's."""
+    """One attempt of a run: a policy wraps it, and the innermost call is the executor's."""
 
     def __call__(self, run: CurrentRun, /) -> Awaitable[Any]: ...
 
@@ -56,27 +56,27 @@ class Policy(Protocol):
     """Wraps the execution of every attempt. The first of a list is the outermost."""
 
     def wrap(self, call: Call, /) -> Call:
-        """Return a call that does what this policy adds around ``call``."""
+        """Return a call that adds this policy around ``call``."""
         ...
 
 
 class Observer(Protocol):
-    """Hears every event. A plain call must not block; an ``async`` one gets a bounded queue."""
+    """Receives every event. A plain call must not block; an ``async`` one gets a bounded queue."""
 
     def __call__(self, event: Event, /) -> object:
-        """Hear of ``event``. What it returns is ignored; what it raises is logged."""
+        """Receive ``event``. Its return value is ignored; its exception is logged."""
         ...
 
 
 @runtime_checkable
 class SelectiveObserver(Observer, Protocol):
-    """An observer that hears some kinds of events. Those that nobody hears are not even made."""
+    """An observer of some kinds of events. An event that no observer wants is not even made."""
 
     wants: type[Event] | tuple[type[Event], ...]
 
 
 class ExecutorTraits(NamedTuple):
-    """What the scheduler has to know of a kind of executor; the defaults are right for most."""
+    """The traits of a kind of executor that the scheduler must know; the defaults are right for most."""
 
     in_loop: bool = False
     """Functions run in the event loop and can block it: they are watched."""
@@ -87,7 +87,8 @@ class ExecutorTraits(NamedTuple):
     announces: bool = False
     """``run`` calls ``tell_began(run)`` when the function itself begins, and its timeout counts from then.
 
-    For what has to start up first, as a new process has, which may take longer than the timeout.
+    An executor announces the begin if a start-up comes first, as that of a new process, which may take
+    longer than the timeout.
     """
 
 
@@ -99,7 +100,7 @@ class Executor(Protocol):
     """
 
     capacity: int
-    """How many attempts may run at once; what exceeds it stays pending."""
+    """The number of attempts that may run at once; runs beyond it stay pending."""
     traits: ExecutorTraits = ExecutorTraits()
 
     async def __aenter__(self) -> Self:
@@ -111,7 +112,7 @@ class Executor(Protocol):
         return None
 
     def use_clock(self, clock: Clock) -> None:
-        """Take the scheduler's clock, before the start. What works outside the loop holds it meanwhile."""
+        """Take the scheduler's clock, before the start. An executor holds it during work outside the loop."""
         return
 
     def check(self, func: Callable[..., Any], job: str) -> None:
@@ -121,7 +122,7 @@ class Executor(Protocol):
     def run(
         self, run: CurrentRun, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Awaitable[Any]:
-        """Call the function and return its value, or raise what it raised.
+        """Call the function and return its value, or raise its exception.
 
         Cancelling this call ends the attempt as far as this kind of executor can.
         """

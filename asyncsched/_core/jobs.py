@@ -14,15 +14,15 @@ from asyncsched._core.trigger import InstantTrigger
 
 @runtime_checkable
 class RetryRule(Protocol):
-    """Decides whether, and after how long, another attempt begins."""
+    """Decides whether another attempt begins, and after which delay."""
 
     @property
     def attempts(self) -> int:
-        """How many attempts a run has at most."""
+        """The most attempts that a run has."""
         ...
 
     def delay_for(self, run_id: int, attempt: int, error: BaseException, elapsed: int, /) -> int | None:
-        """Return after how many microseconds the next attempt begins, or ``None`` for no other one.
+        """Return the delay of the next attempt in microseconds, or ``None`` for no other attempt.
 
         ``attempt`` has failed with ``error``; ``elapsed`` are microseconds since the first one began.
         """
@@ -34,17 +34,17 @@ class PermitRule(Protocol):
 
     @property
     def by(self) -> str | None:
-        """The argument whose values each have places of their own, or ``None``."""
+        """The argument each value of which has a separate limit, or ``None``."""
         ...
 
     def permit(self, job: str, arguments: Mapping[str, Any], /) -> Permit:
-        """Return the place that a run with these arguments needs."""
+        """Return the permit that a run with these arguments needs."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Job:
-    """A function and its options; the code has it, the store never does."""
+    """A function and its options; only the code has it, never the store."""
 
     name: str
     func: Callable[..., Any]
@@ -91,7 +91,7 @@ class Declared:
 
 
 class JobRegistry(Protocol):
-    """What the code declares, as the engine asks for it."""
+    """The jobs and schedules that the code declares, as the engine reads them."""
 
     @property
     def jobs(self) -> Mapping[str, Job]:

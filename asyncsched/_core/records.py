@@ -1,7 +1,7 @@
-"""The rows of the ledger, and what is asked of it in one transaction.
+"""The rows of the ledger: runs and their attempts, schedules, stretches, pauses of jobs, and instances.
 
-Mutable slots objects: they are made for every run, and a frozen value costs ten times as much.
-Users never see them; ``_views`` turns them into the frozen values of ``_models``.
+The rows are mutable objects with slots: one is made for every run, and a frozen value costs ten times as
+much. Users never see a row; ``mapping`` turns it into a frozen value of ``models``.
 """
 
 from __future__ import annotations
@@ -16,26 +16,22 @@ if TYPE_CHECKING:
     from asyncsched._core.models import ErrorInfo, Progress
     from asyncsched._core.trigger import InstantTrigger
 
-if TYPE_CHECKING:
-    from asyncsched._core.models import ErrorInfo, Progress
-    from asyncsched._core.trigger import InstantTrigger
-
 V = TypeVar("V")
 
 Given = tuple[tuple[Any, ...], dict[str, Any]]
 """The arguments of a call, by position and by name."""
 
 Arguments = Given | str
-"""By reference in memory; as JSON text in a store, and in memory under ``strict``."""
+"""A reference in memory; JSON text in a durable store, and in memory under ``strict``."""
 
 NO_ARGUMENTS: Given = ((), {})
 
 
 class Permit(NamedTuple):
-    """A place that a run needs before it may begin: one row of the limiter.
+    """A permit that a run needs before it may begin: one row of the limiter.
 
-    ``most`` is how many may hold it at once. A rate's permit has ``interval`` set instead: the
-    emission interval of the GCRA in microseconds, ``most`` being the burst.
+    ``most`` is the number of runs that may hold it at once. A rate's permit has ``interval`` set instead:
+    the emission interval of the GCRA in microseconds, ``most`` being the burst.
     """
 
     key: str
@@ -56,9 +52,9 @@ class AttemptRecord(NamedTuple):
 
 
 class _Rare(Generic[V]):
-    """A field that few runs have: kept beside the run, from when it is first set to anything else.
+    """A field that few runs have: kept in ``rare`` once it was set to anything but its usual value.
 
-    A million pending runs hold 8 bytes less each for every one of these.
+    Each of a million pending runs takes 8 bytes less for every such field.
     """
 
     def __init__(self, usual: V) -> None:
@@ -79,18 +75,18 @@ class _Rare(Generic[V]):
 
 
 def rank_of(ready_at: Instant, priority: int) -> Instant:
-    """Return where a run stands among those that are ready: a point of priority is worth a minute of waiting."""
+    """Return a run's rank among the ready runs: a point of priority is worth a minute of waiting."""
     return ready_at - priority * MINUTE
 
 
 class RunRecord:
     """One run.
 
-    ``due`` is the promise from which lateness counts; ``ready_at`` is when it may begin, ``None``
-    while it waits for the permit or the schedule named by ``waits_for``. Both stand on the steady
-    timeline where ``steady`` is set. ``rank`` orders what is ready: one point of priority is worth
-    a minute of waiting, so nothing starves. ``rare`` is ``None`` while all of the rare fields are
-    as usual, which spares whoever is in a hurry to look at each.
+    ``due`` is the promise from which lateness counts; ``ready_at`` is when the run may begin, ``None``
+    while it waits for the permit or the schedule named by ``waits_for``. Both are on the steady
+    timeline where ``steady`` is set. ``rank`` orders the ready runs: one point of priority is worth
+    a minute of waiting, so no run starves. ``rare`` is ``None`` while all of the rare fields are
+    as usual, so that the hot path does not read each of them.
     """
 
     __slots__ = (
@@ -104,11 +100,11 @@ class RunRecord:
     permits: _Rare[tuple[Permit, ...]] = _Rare(())
     context_vars: _Rare[dict[str, Any] | None] = _Rare(None)  # context variables
     waits_for: _Rare[str | None] = _Rare(None)
-    cancel_requested: _Rare[str | None] = _Rare(None)  # why its holder is to cancel it
+    cancel_requested: _Rare[str | None] = _Rare(None)  # the reason for which its holder is to cancel it
     progress: _Rare[Progress | None] = _Rare(None)
     error: _Rare[ErrorInfo | None] = _Rare(None)
     attempts: _Rare[list[AttemptRecord] | None] = _Rare(None)
-    reference: _Rare[str | None] = _Rare(None)  # the id an engine elsewhere gave it
+    reference: _Rare[str | None] = _Rare(None)  # the run's id in an engine elsewhere
 
     def __init__(
         self,
@@ -139,7 +135,7 @@ class RunRecord:
         self.steady = steady
         self.ready_at: Instant | None = due
         self.priority = priority
-        # The same number where it can be: a million pending runs hold 32 bytes less each.
+        # The same number object where it can be: each of a million pending runs takes 32 bytes less.
         self.rank = rank_of(due, priority) if priority else due
         self.executor = executor
         self.arguments = arguments
@@ -153,8 +149,8 @@ class RunRecord:
         self.late: int | None = None
         self.why = ""
         self.result: Any = None
-        # In memory: the queue it stands in, and by which number; in the history, its number among
-        # those of its schedule, and how many bytes it counts for.
+        # In memory: the run's queue, and its number there; in the history, its number among the runs
+        # of its schedule, and the bytes that it counts for.
         self.queue: Any = None
         self.place = 0
         self.rare: dict[str, Any] | None = None
@@ -163,7 +159,7 @@ class RunRecord:
 
     @property
     def created_at(self) -> Instant:
-        """When it was made, which its id tells."""
+        """The time at which the run was made, which is part of its id."""
         return moment_of(self.id)
 
     def __copy__(self) -> RunRecord:
@@ -175,7 +171,7 @@ class RunRecord:
 
     @property
     def live(self) -> bool:
-        """Whether it has no outcome yet."""
+        """Whether the run has no outcome yet."""
         return self.state == "pending" or self.state == "running"
 
     def __repr__(self) -> str:
@@ -187,8 +183,8 @@ class ScheduleRecord:
     """One schedule.
 
     ``cursor`` is the last slot that was settled: every slot up to it has its record. ``next_slot``
-    is the next one, ``next_due`` the same with jitter; both ``None`` when the trigger has ended,
-    and not looked at while ``paused``.
+    is the next slot, ``next_due`` the same with jitter; both are ``None`` when the trigger has ended,
+    and are not read while the schedule is ``paused``.
     """
 
     id: str
@@ -202,11 +198,11 @@ class ScheduleRecord:
     arguments: Arguments = NO_ARGUMENTS
     jitter: int = 0
     tags: tuple[str, ...] = ()
-    spec: str | None = None  # the trigger as JSON, where it can be written down
+    spec: str | None = None  # the trigger as JSON, where it has such a text
     fingerprint: str = ""
     declared: bool = False
     declared_by: int = 0
-    orphaned: bool = False  # declared once, and by no instance that lives and knows the job
+    orphaned: bool = False  # declared once, but by no living instance that knows the job
     rescheduled: bool = False
     paused: bool = False
     paused_at: Instant | None = None
@@ -220,13 +216,13 @@ class ScheduleRecord:
 
     @property
     def dormant(self) -> bool:
-        """Whether it is not to be fired: paused, orphaned, or with a trigger that is not known here."""
+        """Whether the schedule does not fire: it is paused or orphaned, or its trigger is not known here."""
         return self.paused or self.orphaned or self.trigger.foreign
 
 
 @dataclass(slots=True)
 class Stretch:
-    """Slots of a schedule that got no run. ``exact`` is False where ``count`` is only a least."""
+    """Slots of a schedule that got no run. ``exact`` is False where ``count`` is a lower bound."""
 
     schedule: str
     first: Instant
@@ -237,7 +233,7 @@ class Stretch:
 
 
 class JobPause(NamedTuple):
-    """Why, by whom and since when nothing of a job is begun."""
+    """A pause of a job, with its note, author and time: while it lasts, no run of the job is begun."""
 
     note: str
     by: str
@@ -245,10 +241,10 @@ class JobPause(NamedTuple):
 
 
 class InstanceRecord(NamedTuple):
-    """One running scheduler, as the others see it.
+    """One running scheduler, as the other instances know it.
 
-    ``ordinal`` numbers the instances in the order of their start: the newest has the word about what
-    the code declares. ``beat`` counts up while it lives.
+    ``ordinal`` numbers the instances in the order of their start: the declarations of the newest count.
+    ``beat`` counts up while the instance lives.
     """
 
     incarnation: int

@@ -1,4 +1,4 @@
-"""Frozen values that answer questions about a scheduler: its instances, its health, and what became of a due time."""
+"""Frozen values that describe a scheduler: its instances, its health, and the end of a due time."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Coming:
 
     Attributes:
         note: the effect of a clock change on it, such as ``"02:30 does not exist on 29 March …"``, or ``""``.
-        fault: the error of the schedule's trigger when it was asked for the slot after ``at``, which is
+        fault: the error of the schedule's trigger in the search for the slot after ``at``, which is
             no slot then; ``""`` for a slot.
 
     """

@@ -1,4 +1,4 @@
-"""What the instances of a cluster know of one another: their rows, and what each wants to hear."""
+"""The requests to a store, each of one transaction, and its answers."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 
 class Fenced(Exception):
-    """The instance has been declared dead: what it runs is no longer its own."""
+    """The instance has been declared dead: it no longer holds the runs that it executes."""
 
 
 class Watch(NamedTuple):
-    """What an instance wants to hear: changes since the numbers it saw last, and of some runs."""
+    """A poll of an instance for the changes since the versions that it saw last, and for some runs."""
 
     holder: int
     work_version: Any
     version: int
     runs: Collection[int] = ()
-    fully: bool = False  # whether or not anything has changed
+    fully: bool = False  # answered even if nothing has changed
 
 
 @dataclass(slots=True, eq=False)
 class Changes:
-    """What it hears.
+    """The answer to a poll.
 
-    ``work_version`` differs from the last one when there may be something to claim. ``earliest`` then
-    says when the first pending run is ready: 0 for now, or where only a claim can tell, ``None`` for
-    never. ``ids`` are all schedules there are, given only when some have gone; ``runs`` are tokens that
-    change with a run.
+    ``work_version`` differs from the last one when a claim may find a run or a due schedule. ``earliest``
+    then is the time at which the first pending run is ready: 0 for now, or where only a claim can find
+    out, ``None`` for never. ``ids`` are those of all schedules, given only when some were removed; ``runs``
+    are tokens that change with a run.
     """
 
     work_version: Any
@@ -50,7 +50,7 @@ class Changes:
 
 
 class Firing:
-    """A due schedule moving on: valid only while its row stands at ``revision``."""
+    """One step of a due schedule: valid only while the revision of its row is ``revision``."""
 
     __slots__ = (
         "chained", "cursor", "next_due", "next_slot", "overlap", "revision", "runs", "schedule",
@@ -77,11 +77,11 @@ class Firing:
         self.next_slot = next_slot
         self.next_due = next_due
         self.overlap = overlap
-        self.chained = chained  # a catch-up: its runs go behind one another
+        self.chained = chained  # a catch-up: its runs begin one after the other
 
 
 class Claim(NamedTuple):
-    """What one instance asks for in one transaction."""
+    """A claim of one instance, in one transaction."""
 
     holder: int
     firings: list[Firing]
@@ -92,11 +92,11 @@ class Claim(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Claimed:
-    """What it got.
+    """The answer to a claim.
 
-    ``next_wall`` and ``next_steady`` are when the earliest pending run becomes ready on each
-    timeline; ``more`` says that something is ready already. ``cancel_requests`` names running runs that
-    are to be cancelled, and why; whoever holds one does.
+    ``next_wall`` and ``next_steady`` are the times at which the earliest pending run becomes ready on each
+    timeline; ``more`` is True if another run is ready already. ``cancel_requests`` names running runs that
+    their holders are to cancel, each with the reason.
     """
 
     runs: list[RunRecord] = field(default_factory=list)
@@ -112,10 +112,10 @@ class Claimed:
 class Verdict:
     """How an attempt ended: with an outcome, or ``pending`` again at ``ready_at``.
 
-    ``attempt`` is how the attempt itself ended where that differs: ``failed``, ``timed_out``,
-    ``snoozed`` or ``released``. ``began`` is False where the job's code never had its first step: then nothing
-    of it is an attempt. The store puts the schedule's row into ``paused`` if this verdict was the failure
-    that paused it.
+    ``attempt`` is the end of the attempt itself where that differs: ``failed``, ``timed_out``,
+    ``snoozed`` or ``released``. ``began`` is False where the job's code never had its first step: then it
+    is no attempt at all. The store puts the schedule's row into ``paused`` if the failure of this verdict
+    paused the schedule.
     """
 
     __slots__ = (
@@ -156,7 +156,7 @@ class Verdict:
 
 
 class Ending(NamedTuple):
-    """An attempt of ours that is over: of which run, how, and when."""
+    """An attempt of this instance that is over: its run, its verdict, and its time."""
 
     run: RunRecord
     verdict: Verdict
@@ -164,7 +164,7 @@ class Ending(NamedTuple):
 
 
 class Added(NamedTuple):
-    """What became of a run that was to be added: itself, or the one that holds its key."""
+    """The answer to an added run: the run itself, or the run that holds its key."""
 
     run: RunRecord
     created: bool
@@ -172,13 +172,13 @@ class Added(NamedTuple):
 
 
 class RunQuery(NamedTuple):
-    """Which runs are asked for; every field that is given must match.
+    """A query for runs: a run matches if every given field does.
 
-    ``finished_since`` is the earliest end, and ``dead_letters`` leaves out all that is none. The earliest
-    and the latest due time are ``start`` and ``end``.
+    ``finished_since`` is the earliest end, and ``dead_letters`` leaves out every run that is none. The
+    earliest and the latest due time are ``start`` and ``end``.
     """
 
-    ids: Collection[int] | None = None  # first, for nothing is asked as often
+    ids: Collection[int] | None = None  # first, because it is the most frequent filter
     job: str | None = None
     schedule: str | None = None
     states: Collection[str] | None = None
@@ -194,7 +194,7 @@ class RunQuery(NamedTuple):
     dead_letters: bool = False
 
     def select(self, runs: Iterable[RunRecord]) -> list[RunRecord]:
-        """Return the runs that match, newest due first: the answer of a store that looks at each."""
+        """Return the runs that match, newest due first: the answer of a store that filters run by run."""
         found = [run for run in runs if self._matches(run)]
         if len(found) > 1:
             found.sort(key=lambda run: (run.due, run.id), reverse=True)

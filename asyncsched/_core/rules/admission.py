@@ -1,4 +1,4 @@
-"""Admission: which runs may begin now, by the overlap rule of their schedule, by limits and by rates."""
+"""Admission: the runs that may begin now, by the overlap rule of their schedule, by limits and by rates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def gcra(theoretical: Instant, permit: Permit, now: Instant) -> tuple[Instant, Instant]:
-    """Return when a run may begin under a rate, and the theoretical arrival time to keep.
+    """Return the time at which a run may begin under a rate, and the theoretical arrival time to keep.
 
     The generic cell rate algorithm in its virtual scheduling form (ITU-T I.371): one timestamp per
     key, exact, O(1).
@@ -27,9 +27,9 @@ def admit(overlap: str, live: int, waiting: int, chained: bool) -> str:
 
     Args:
         overlap: the job's rule.
-        live: how many of the schedule's own runs have no outcome.
-        waiting: how many of those have not begun, and wait for another run of the schedule.
-        chained: the run belongs to a catch-up, whose runs go behind one another.
+        live: the number of live runs of the schedule, of origin ``schedule``.
+        waiting: the number of live runs that have not begun and wait for another run of the schedule.
+        chained: whether the run belongs to a catch-up, whose runs begin one after the other.
 
     """
     if not live:

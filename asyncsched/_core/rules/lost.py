@@ -1,4 +1,4 @@
-"""Slots that get no run: counted, and gathered when a pause or a trigger ends."""
+"""Slots that get no run: their count, and the stretch of them when a pause or a trigger ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Lost(NamedTuple):
 
 
 def count_slots(trigger: InstantTrigger, after: Instant, upto: Instant) -> tuple[int, bool]:
-    """Return how many slots lie after ``after`` and at or before ``upto``, and whether that is exact."""
+    """Return the number of slots after ``after`` and at or before ``upto``, and whether it is exact."""
     counted = trigger.count(after, upto)
     if counted is not None:
         return counted, True

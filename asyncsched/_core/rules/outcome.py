@@ -1,4 +1,4 @@
-"""How an attempt ended: the one place where values and exceptions become outcomes."""
+"""The outcome of an attempt: the one place where values and exceptions become outcomes."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _TEXT_LIMIT = 4096
 _TRACEBACK_LIMIT = 64 * 1024
 
 _AT_ONE_INSTANT = 100
-"""How often a run may begin at one and the same microsecond."""
+"""The most times that a run may begin at one and the same microsecond."""
 
 COMPLETED = "completed in a transaction"
-"""Stands as the reason for a cancel where the run's own transaction has written that it succeeded."""
+"""The reason in ``cancel_requested`` of a run whose own transaction has written its success."""
 
 _SUCCEEDED = Verdict("succeeded")
 
@@ -46,19 +46,19 @@ def judge(
     """Return the verdict on an attempt that returned ``value`` or raised ``error``.
 
     Args:
-        job: what was run.
-        run: for whom.
-        asked: why the attempt was to end, if it was asked to.
-        value: what it returned.
-        error: what it raised, or ``None``.
-        now: when.
+        job: the job of the run.
+        run: the run of the attempt.
+        cancel_requested: the reason for which the attempt was to end, or ``None`` without such a request.
+        value: the value that the attempt returned.
+        error: the exception that the attempt raised, or ``None``.
+        now: the time of the end.
 
     Returns:
-        The verdict, or ``None`` where nothing is to be recorded: another instance holds the run now.
+        The verdict, or ``None`` where there is none to record: another instance holds the run now.
 
     """
     if error is None and value is None and cancel_requested is None:
-        return _SUCCEEDED  # nearly every run: there is nothing to decide
+        return _SUCCEEDED  # nearly every run, with no decision to make
     if cancel_requested == "fenced":
         return None
     try:
@@ -67,15 +67,15 @@ def judge(
             _refuse_to_spin(run, now)
         return verdict
     except Exception as broken:
-        # A retry rule of the user's own, or a delay that is none: the run fails with that, and
-        # what the attempt itself had raised stays in sight as its context.
+        # A user's retry rule raised, or a delay is invalid: the run fails with that exception, and
+        # the exception of the attempt itself is kept as its context.
         broken.__context__ = error
-        logger.exception("job %r: what follows its attempt could not be decided", job.name)
+        logger.exception("job %r: the verdict on its attempt could not be decided", job.name)
         return Verdict("failed", "retry", error=error_info(broken), pause_after=job.pause_after)
 
 
 def _refuse_to_spin(run: RunRecord, now: Now) -> None:
-    """Refuse to begin again and again at one instant: a virtual clock, which waits for that, never moves."""
+    """Refuse a run that begins again and again at one instant, for which a virtual clock would wait for ever."""
     past = run.attempts
     if past is not None and len(past) >= _AT_ONE_INSTANT and past[-_AT_ONE_INSTANT].started_at == now.wall:
         raise ConfigurationError(
@@ -108,8 +108,8 @@ def _succeeded(job: Job, value: Any, as_json: bool) -> Verdict:
         size = len(text.encode())
         if size > RESULT_LIMIT:
             raise ArgumentError(
-                f"job {job.name!r}: its result has {size} bytes as JSON, {RESULT_LIMIT} are kept; "
-                "write it somewhere and return where"
+                f"job {job.name!r}: its result has {size} bytes as JSON, the limit is {RESULT_LIMIT}; "
+                "store it elsewhere and return its address"
             )
     except ArgumentError as refused:
         return Verdict("failed", "result", error=error_info(refused), pause_after=job.pause_after)
@@ -157,7 +157,8 @@ def _failed(job: Job, run: RunRecord, error: BaseException, now: Now, state: str
 def heeding(verdict: Verdict, cancel_requested: str | None) -> Verdict:
     """Return the verdict that holds where a cancel was requested while the attempt ended by itself.
 
-    Nothing that is to be cancelled begins again; and what a run's own transaction has written is so.
+    A run that is to be cancelled never begins again; and a success that a run's own transaction has
+    written holds.
     """
     if cancel_requested is None:
         return verdict
@@ -174,9 +175,9 @@ def abandoned(run: RunRecord, why: str, now: Now, spent: bool) -> Verdict:
     """Return the verdict on the attempt of a run whose holder is gone.
 
     Args:
-        run: as it stands.
-        why: kept with the run.
-        now: the moment.
+        run: the run as it is stored.
+        why: the reason, which is kept with the run.
+        now: the current time.
         spent: whether the attempt counts; if it does not, the run may begin again in any case.
 
     """
@@ -190,17 +191,17 @@ def abandoned(run: RunRecord, why: str, now: Now, spent: bool) -> Verdict:
 
 
 def leaf(error: BaseException) -> BaseException:
-    """Return the only exception in a group of one: a job's own task group wraps what it raises."""
+    """Return the only exception in a group of one: a task group in a job wraps the exceptions of its tasks."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 
 
 def let_go_of_locals(error: BaseException) -> None:
-    """Drop what the frames of an exception that is over hold: a connection left open still has its locks.
+    """Clear the locals in the frames of a handled exception: a connection left open there keeps its locks.
 
-    Python does so when the exception itself goes; ours waits until its outcome is written, which may
-    be just what that lock is in the way of.
+    Python clears them when the exception itself is freed; the exception of an attempt is kept until its
+    outcome is written, and that very write may wait for such a lock.
     """
     todo: list[BaseException | None] = [error]
     seen = set()
@@ -220,23 +221,23 @@ def error_info(error: BaseException) -> ErrorInfo:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     frames = error.__traceback__
-    ours = sys.modules["asyncsched"].__path__[0]
-    while frames is not None and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(ours):
+    package = sys.modules["asyncsched"].__path__[0]
+    while frames is not None and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(package):
         frames = frames.tb_next
     try:
         text = "".join(traceback.format_exception(kind, error, frames))
         message = str(error)
-    except Exception as broken:  # an exception whose own text cannot be made
+    except Exception as broken:  # the exception's text cannot be made
         text = message = f"<{name} whose text raised {type(broken).__name__}>"
     return ErrorInfo(name, _writable(message[:_TEXT_LIMIT]), _writable(text[-_TRACEBACK_LIMIT:]))
 
 
 def _reason(error: Discard) -> str:
-    """Return why a job gave up, as a text, whatever it gave as its reason."""
+    """Return the reason of a ``Discard`` as text, whatever its type."""
     given: object = error.reason
     return _writable(given[:_TEXT_LIMIT] if isinstance(given, str) else safe_repr(given))
 
 
 def _writable(text: str) -> str:
-    """Return the text without what neither a log nor a database takes: half characters, and nothing at all."""
+    """Return the text with lone surrogates and NUL escaped, which neither a log nor a database takes."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

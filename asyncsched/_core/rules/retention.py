@@ -1,6 +1,6 @@
-"""What is kept: how much of the history, which runs stay in any case, and which runs are dead letters.
+"""The retention of the history: its bounds, the runs that stay in any case, and the dead letters.
 
-The stores ask; a store in memory drops run by run as they end, the SQL stores portion by portion.
+The stores apply these rules: the store in memory deletes run by run as runs end, the SQL stores in batches.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from asyncsched._core.records import RunRecord
 
 KEPT_PER_SCHEDULE = 20
-"""How many of its last runs every schedule keeps."""
+"""The number of last runs that every schedule keeps."""
 
 DEAD_LETTERS = 30 * DAY
-"""How long a dead letter is kept."""
+"""The time for which a dead letter is kept, in microseconds."""
 
 STRETCHES_KEPT = 1000
-"""How many stretches of slots without a run a schedule keeps."""
+"""The number of stretches that a schedule keeps."""
 
 ATTEMPTS_KEPT = 200
-"""How many of its past attempts a run keeps."""
+"""The number of past attempts that a run keeps."""
 
 DEAD_LETTER_STATES = (*FAILURES, "cancelled")
 """The states that a dead letter can be in; ``cancelled`` only by a shutdown."""
@@ -32,10 +32,10 @@ DEAD_LETTER_STATES = (*FAILURES, "cancelled")
 
 @dataclass(slots=True)
 class Bounds:
-    """How much history is kept: microseconds, runs, and bytes; a database does not count its bytes.
+    """The bounds of the history: microseconds, runs, and bytes; a database does not count its bytes.
 
-    Whatever they say, the last 20 runs and the last failure of each schedule stay, and dead letters
-    for 30 days. In memory those are bounded by the same count and bytes once more, the newest staying.
+    Whatever the bounds are, the last 20 runs and the last failure of each schedule stay, and dead letters
+    for 30 days. In memory the dead letters are bounded by the same count and bytes once more; the newest stay.
     """
 
     age: int = 7 * DAY
@@ -51,7 +51,7 @@ def is_dead_letter(run: RunRecord) -> bool:
 def dead_letter_sql(run: str) -> str:
     """Return the condition of :func:`is_dead_letter` in SQL, for the table of runs called ``run``.
 
-    Of nearly all rows its first two parts say no: a database asks at every write, for its index.
+    Its first two parts are false for nearly every row: a database evaluates it at every write, for its index.
     """
     failures = ", ".join(f"'{state}'" for state in FAILURES)
     return (

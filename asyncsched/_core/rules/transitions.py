@@ -1,4 +1,4 @@
-"""What a run and a schedule may become, and what changes with it: one state machine for every store.
+"""The transitions of a run and of a schedule: one state machine for every store.
 
 ::
 
@@ -7,12 +7,12 @@
      │    └───── end ───────┘  (another attempt follows)
      └── drop ──▶ cancelled
 
-While a run is pending it may ``park`` behind something, ``wake``, ``move`` to another time, or ``take_over``
-what a newer call with its key asks for.
+A pending run may be parked (``park``), woken (``wake``), moved to another time (``move``), or given the
+arguments and time of a newer run with its key (``take_over``).
 
 Each function does a whole step on one record, and nothing else: no queue, no key, no limit. The store in
-memory calls them on the ledger's own records. The SQL stores call them on what a transaction has read, and
-write that back; the holder's own copy of a run goes through the same step after the commit.
+memory calls them on the records of the ledger. The SQL stores call them on the records that a transaction
+has read, and write those back; the holder's copy of a run goes through the same step after the commit.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def begin(run: RunRecord, holder: int, now: Now) -> None:
 
 
 def end(run: RunRecord, verdict: Verdict, now: Now) -> None:
-    """End the attempt of a running run: it has its outcome, or waits for its next attempt."""
+    """End the attempt of a running run: the run has its outcome, or waits for its next attempt."""
     state = run.state = verdict.state
     run.why = verdict.why
     run.result = verdict.result
-    if run.rare is not None or state != "succeeded":  # else nothing rare has to be written
+    if run.rare is not None or state != "succeeded":  # else no rare field has to be written
         if not verdict.began:
             _take_back_attempt(run)
         elif state != "succeeded" or run.attempts is not None:
@@ -70,12 +70,12 @@ def end(run: RunRecord, verdict: Verdict, now: Now) -> None:
     if verdict.began and not verdict.spent:
         run.attempt -= 1
     run.ready_at = verdict.ready_at
-    run.steady = True  # a delay: a step of the wall clock does not exist for it
+    run.steady = True  # a delay: no step of the wall clock affects it
     run.rank = rank_of(verdict.ready_at, run.priority)
 
 
 def _take_back_attempt(run: RunRecord) -> None:
-    """Have the run as it was before an attempt whose code never had its first step."""
+    """Restore the run as it was before an attempt whose code never had its first step."""
     run.attempt -= 1
     if run.attempts:
         run.started_at = run.attempts[-1].started_at
@@ -93,48 +93,48 @@ def drop(run: RunRecord, why: str, at: Instant) -> None:
 
 
 def park(run: RunRecord, waits_for: str) -> None:
-    """Have a pending run wait for something that has no time: a resume, a run before it, a limit."""
+    """Make a pending run wait for an event without a time: a resume, the end of a run before it, a limit."""
     run.waits_for, run.ready_at = waits_for, None
 
 
 def wake(run: RunRecord) -> None:
-    """Let a parked run go on from the moment at which it would have been ready."""
+    """Make a parked run ready from the time at which it would have been ready."""
     run.waits_for, run.ready_at = None, rank_of(run.rank, -run.priority)
 
 
 def move(run: RunRecord, due: Instant, steady: bool) -> None:
-    """Give a pending run another due time; one that waits for the run before it goes on waiting."""
+    """Give a pending run another due time; a run that waits for the run before it goes on waiting."""
     run.due, run.steady, run.rank = due, steady, rank_of(due, run.priority)
     if run.waits_for != "overlap":
         run.waits_for, run.ready_at = None, due
 
 
 def take_over(run: RunRecord, newer: RunRecord) -> None:
-    """Let a pending run that holds a key do what a newer one with that key asks for."""
+    """Give a pending run that holds a key the arguments, options and time of a newer run with that key."""
     run.arguments, run.permits = newer.arguments, newer.permits
     run.priority, run.key_ttl = newer.priority, newer.key_ttl
     move(run, newer.due, newer.steady)
 
 
 def keeps_key(run: RunRecord) -> bool:
-    """Whether a run, as it stands, has its key: as long as it lives, and for a while after a success."""
+    """Whether a run still has its key: while it is live, and for ``key_ttl`` after a success."""
     return run.live or (run.state == "succeeded" and run.key_ttl > 0)
 
 
 def answers_for_key(run: RunRecord, now: Instant) -> bool:
-    """Whether a run that has its key has it at this moment."""
+    """Whether a run that still has its key has it at this time."""
     return run.live or (run.finished_at is not None and now < run.finished_at + run.key_ttl)
 
 
 def past_attempts(run: RunRecord, verdict: Verdict, at: Instant) -> list[AttemptRecord] | None:
-    """Return the attempts that a run has behind it once this one has ended; ``None`` if it is the only one."""
+    """Return a run's past attempts after the end of this one; ``None`` if it is the only one, a success."""
     before = run.attempts
     if before is None and verdict.state == "succeeded":
         return None
     assert run.started_at is not None
     past = AttemptRecord(run.attempt, run.started_at, at, verdict.attempt, verdict.why, verdict.error)
     kept = [*(before or ()), past]
-    if len(kept) > ATTEMPTS_KEPT:  # one that snoozes for ever: its first attempt and its newest stay
+    if len(kept) > ATTEMPTS_KEPT:  # a run that snoozes for ever: its first and its newest attempts stay
         del kept[1]
     return kept
 
@@ -143,7 +143,7 @@ def past_attempts(run: RunRecord, verdict: Verdict, at: Instant) -> list[Attempt
 
 
 def advance(schedule: ScheduleRecord, firing: Firing) -> None:
-    """Move a schedule on to what comes after a firing."""
+    """Move a schedule on to the slot after a firing."""
     schedule.revision += 1
     schedule.cursor = firing.cursor
     schedule.next_slot = firing.next_slot
@@ -151,12 +151,12 @@ def advance(schedule: ScheduleRecord, firing: Firing) -> None:
 
 
 def goes_on(stood: ScheduleRecord | None, record: ScheduleRecord) -> bool:
-    """Whether a schedule that stood paused no longer is, so that its waiting runs may begin."""
+    """Whether a schedule that was paused no longer is, so that its waiting runs may begin."""
     return stood is not None and stood.paused and not record.paused
 
 
 def pause_after_failures(schedule: ScheduleRecord, most: int, at: Instant) -> bool:
-    """Pause a schedule that has failed ``most`` times in a row (0: however often); return whether it did."""
+    """Pause a schedule after ``most`` failures in a row (0: never); return whether it was paused now."""
     if not most or schedule.failures < most or schedule.paused:
         return False
     schedule.paused = True
@@ -173,7 +173,7 @@ def lengthened(newest: Stretch | None, lost: Stretch, before: Instant | None) ->
     Args:
         newest: the last stretch of the schedule.
         lost: the slots.
-        before: the last slot that was settled before them; ``None`` if they are to stand alone.
+        before: the last slot settled before the lost ones; ``None`` if ``lost`` is to be a separate stretch.
 
     Returns:
         ``newest`` made longer, if it ends at ``before`` for the same reason; else ``lost``.

@@ -22,5 +22,5 @@ SHARED_CASES: list[Case] = list(shared.CASES)
 
 
 def name_of(case: Case) -> str:
-    """Return the case's sentence, as a test's id."""
+    """Return the name of a case, which is the id of its test."""
     return case.__name__

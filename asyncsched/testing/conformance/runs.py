@@ -1,4 +1,4 @@
-"""Cases for every ledger: runs come in, wait, begin and end."""
+"""Cases for every store: runs are added, wait, begin and end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def case(function: Case) -> Case:
 
 
 @case
-async def what_is_added_is_claimed_and_recorded(stage: Stage) -> None:
+async def an_added_run_is_claimed_and_recorded(stage: Stage) -> None:
     run = stage.run(tags=("a", "b"), priority=2, key="k", context_vars={"tenant": "x"})
     (added,) = await stage.add(run)
     assert added.created
@@ -40,7 +40,7 @@ async def what_is_added_is_claimed_and_recorded(stage: Stage) -> None:
 
 
 @case
-async def what_is_due_later_is_announced_and_not_claimed(stage: Stage) -> None:
+async def a_run_that_is_due_later_is_announced_and_not_claimed(stage: Stage) -> None:
     await stage.add(stage.run(delay=10 * SECOND))
     claimed = await stage.claim()
     assert not claimed.runs
@@ -50,7 +50,7 @@ async def what_is_due_later_is_announced_and_not_claimed(stage: Stage) -> None:
 
 
 @case
-async def no_more_is_claimed_than_there_is_room_for(stage: Stage) -> None:
+async def a_claim_takes_no_more_runs_than_there_is_capacity(stage: Stage) -> None:
     await stage.add(*(stage.run() for _ in range(5)))
     claimed = await stage.claim(free=2)
     assert len(claimed.runs) == 2
@@ -59,7 +59,7 @@ async def no_more_is_claimed_than_there_is_room_for(stage: Stage) -> None:
 
 
 @case
-async def one_claim_takes_no_more_than_it_asks_for_and_says_that_there_is_more(stage: Stage) -> None:
+async def a_claim_stops_at_its_most_and_reports_that_more_is_ready(stage: Stage) -> None:
     await stage.add(*(stage.run() for _ in range(5)))
     claimed = await stage.claim(most=3)
     assert len(claimed.runs) == 3
@@ -75,7 +75,7 @@ async def runs_begin_in_order_of_time_and_priority_is_worth_a_minute_a_point(sta
 
 
 @case
-async def a_retry_is_a_pending_run_that_anybody_may_begin(stage: Stage) -> None:
+async def a_retry_is_a_pending_run_that_any_instance_may_begin(stage: Stage) -> None:
     await stage.add(stage.run(max_attempts=3))
     (run,) = (await stage.claim()).runs
     error = ErrorInfo("ValueError", "no", "trace")
@@ -110,11 +110,11 @@ async def a_run_ends_once(stage: Stage) -> None:
 
 
 @case
-async def of_many_that_end_at_once_each_has_its_own_outcome(stage: Stage) -> None:
+async def each_of_many_runs_that_end_at_once_has_its_own_outcome(stage: Stage) -> None:
     keyed = (stage.run(), stage.run(key="kept", key_ttl=HOUR), stage.run(key="free"))
     await stage.add(*keyed, *(stage.run() for _ in range(37)))
     begun = (await stage.claim(free=100)).runs
-    gone, plain, told, failed = begun[0], begun[1:20], begun[20:30], begun[30:]
+    gone, plain, with_result, failed = begun[0], begun[1:20], begun[20:30], begun[30:]
     await stage.end(gone, "failed", why="before")
     stage.wait(SECOND)
     held: dict[int, bool] = {}
@@ -122,21 +122,21 @@ async def of_many_that_end_at_once_each_has_its_own_outcome(stage: Stage) -> Non
     async def end(run: RunRecord, state: str = "succeeded", **more: Any) -> None:
         held[run.id] = await stage.end(run, state, **more)
 
-    async with anyio.create_task_group() as group:  # all of these are held,
+    async with anyio.create_task_group() as group:  # the instance holds all of these,
         for run in plain[:10]:
             group.start_soon(end, run)
-        for run in told:
-            group.start_soon(partial(end, run, result='"told"'))
+        for run in with_result:
+            group.start_soon(partial(end, run, result='"value"'))
         for run in failed:
             group.start_soon(partial(end, run, "failed", why="no"))
-    async with anyio.create_task_group() as group:  # and of these all but one
+    async with anyio.create_task_group() as group:  # and all but one of these
         for run in (gone, *plain[10:]):
             group.start_soon(end, run)
     assert [run for run in begun if not held[run.id]] == [gone]
     found = {run.id: await stage.kept(run.id) for run in begun}
     assert (found[gone.id].state, found[gone.id].why) == ("failed", "before")
     assert {(found[run.id].state, found[run.id].result) for run in plain} == {("succeeded", None)}
-    assert {(found[run.id].state, found[run.id].result) for run in told} == {("succeeded", '"told"')}
+    assert {(found[run.id].state, found[run.id].result) for run in with_result} == {("succeeded", '"value"')}
     assert {(found[run.id].state, found[run.id].why) for run in failed} == {("failed", "no")}
     assert {found[run.id].finished_at for run in begun[1:]} == {stage.at}
     again = await stage.add(stage.run(key="kept"), stage.run(key="free"))
@@ -155,7 +155,7 @@ async def a_pending_run_is_cancelled_at_once(stage: Stage) -> None:
 
 
 @case
-async def of_a_running_run_the_cancel_is_asked_and_a_retry_does_not_outrun_it(stage: Stage) -> None:
+async def a_running_runs_cancel_is_requested_and_wins_over_a_retry(stage: Stage) -> None:
     await stage.add(stage.run(max_attempts=3))
     (run,) = (await stage.claim()).runs
     cancel_requested = await stage.store.cancel(run.id, "cancelled", stage.now)
@@ -176,13 +176,13 @@ async def a_pending_run_can_be_moved_and_a_running_one_cannot(stage: Stage) -> N
 
 
 @case
-async def runs_of_jobs_that_are_not_known_are_left_to_others(stage: Stage) -> None:
+async def runs_of_unknown_jobs_are_left_to_other_instances(stage: Stage) -> None:
     await stage.add(stage.run("job"), stage.run("other"))
     assert [run.job for run in (await stage.claim(jobs=("other",))).runs] == ["other"]
 
 
 @case
-async def runs_are_found_by_what_they_are(stage: Stage) -> None:
+async def runs_are_found_by_each_of_their_fields(stage: Stage) -> None:
     first, second = stage.run(tags=("x",)), stage.run("other", delay=HOUR, key="k", tags=("y", "x"))
     await stage.add(first, second)
     (began,) = (await stage.claim()).runs
@@ -274,7 +274,7 @@ async def a_key_is_kept_for_its_time_after_success_only(stage: Stage) -> None:
 
 
 @case
-async def replacing_moves_the_pending_run_of_a_key(stage: Stage) -> None:
+async def an_add_with_replace_moves_the_pending_run_of_a_key(stage: Stage) -> None:
     first = stage.run(key="k", delay=HOUR)
     await stage.add(first)
     (moved,) = await stage.add(stage.run(key="k", delay=MINUTE, arguments='{"x":9}'), replace=True)
@@ -288,7 +288,7 @@ async def replacing_moves_the_pending_run_of_a_key(stage: Stage) -> None:
 
 
 @case
-async def no_more_run_at_once_than_the_limit_and_the_others_follow_in_order(stage: Stage) -> None:
+async def a_limit_bounds_the_running_runs_and_the_others_follow_in_order(stage: Stage) -> None:
     runs = [stage.run(delay=number, permits=(Permit("places", 2),)) for number in range(5)]
     await stage.add(*runs)
     stage.wait(SECOND)
@@ -305,7 +305,7 @@ async def no_more_run_at_once_than_the_limit_and_the_others_follow_in_order(stag
 
 
 @case
-async def a_cancelled_run_gives_the_place_on_that_it_was_woken_for(stage: Stage) -> None:
+async def a_cancelled_run_passes_its_place_on_to_the_next_one(stage: Stage) -> None:
     runs = [stage.run(delay=number, permits=(Permit("places", 1),)) for number in range(3)]
     await stage.add(*runs)
     stage.wait(SECOND)
@@ -330,7 +330,7 @@ async def a_rate_lets_runs_begin_at_its_pace(stage: Stage) -> None:
 
 
 @case
-async def over_a_dropping_rate_a_run_ends_with_a_reason(stage: Stage) -> None:
+async def a_run_over_a_dropping_rate_ends_with_a_reason(stage: Stage) -> None:
     rate = (Permit("rate", 1, 10 * SECOND, drop=True),)
     await stage.add(stage.run(permits=rate), over := stage.run(delay=1, permits=rate))
     stage.wait(SECOND)

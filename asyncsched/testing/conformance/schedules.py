@@ -1,4 +1,4 @@
-"""Cases for every ledger: schedules move on, and their runs mind one another."""
+"""Cases for every store: schedules move on, and their runs follow the overlap rule."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def a_schedule_is_kept_as_it_was_given(stage: Stage) -> None:
 
 
 @case
-async def a_schedules_row_is_replaced_only_at_the_revision_that_was_seen(stage: Stage) -> None:
+async def a_schedules_row_is_replaced_only_at_the_revision_that_was_read(stage: Stage) -> None:
     first = await stage.schedule()
     mine, others = replace(first, note="mine"), replace(first, note="others")
     seen = first.revision
@@ -45,7 +45,7 @@ async def a_schedules_row_is_replaced_only_at_the_revision_that_was_seen(stage: 
 
 
 @case
-async def a_slot_has_one_run_however_many_fire_it(stage: Stage) -> None:
+async def a_slot_that_is_fired_twice_has_one_run(stage: Stage) -> None:
     record = await stage.schedule()
     stage.wait(MINUTE)
     firings = [stage.fire(record), stage.fire(record)]
@@ -74,7 +74,7 @@ async def a_slot_that_has_its_run_gets_no_second_one_when_the_clock_is_put_back(
 
 
 @case
-async def slots_that_follow_one_another_without_a_run_are_one_stretch(stage: Stage) -> None:
+async def consecutive_slots_without_a_run_are_one_stretch(stage: Stage) -> None:
     record = await stage.schedule()
     (run,) = (await stage.fire_next()).runs
     for _ in range(3):
@@ -101,7 +101,7 @@ async def a_missed_stretch_is_written_with_the_firing(stage: Stage) -> None:
 
 
 @case
-async def queue_one_keeps_the_one_that_waits(stage: Stage) -> None:
+async def queue_one_keeps_the_waiting_run(stage: Stage) -> None:
     await stage.schedule()
     (first,) = (await stage.fire_next(overlap="queue_one")).runs
     assert not (await stage.fire_next(overlap="queue_one")).runs
@@ -113,7 +113,7 @@ async def queue_one_keeps_the_one_that_waits(stage: Stage) -> None:
 
 
 @case
-async def queue_all_runs_them_one_behind_the_other(stage: Stage) -> None:
+async def queue_all_begins_its_runs_one_after_the_other(stage: Stage) -> None:
     await stage.schedule()
     (run,) = (await stage.fire_next(overlap="queue_all")).runs
     for _ in range(3):
@@ -128,7 +128,7 @@ async def queue_all_runs_them_one_behind_the_other(stage: Stage) -> None:
 
 
 @case
-async def replace_asks_the_running_one_and_waits_for_its_end(stage: Stage) -> None:
+async def replace_requests_the_running_runs_cancel_and_waits_for_its_end(stage: Stage) -> None:
     await stage.schedule()
     (first,) = (await stage.fire_next(overlap="replace")).runs
     claimed = await stage.fire_next(overlap="replace")
@@ -140,14 +140,14 @@ async def replace_asks_the_running_one_and_waits_for_its_end(stage: Stage) -> No
 
 
 @case
-async def under_allow_runs_overlap(stage: Stage) -> None:
+async def runs_overlap_under_allow(stage: Stage) -> None:
     await stage.schedule()
     assert len((await stage.fire_next(overlap="allow")).runs) == 1
     assert len((await stage.fire_next(overlap="allow")).runs) == 1
 
 
 @case
-async def the_runs_of_a_catch_up_go_behind_one_another(stage: Stage) -> None:
+async def the_runs_of_a_catch_up_begin_one_after_the_other(stage: Stage) -> None:
     record = await stage.schedule()
     stage.wait(3 * MINUTE)
     claimed = await stage.claim(stage.fire(record, slots=3))
@@ -161,7 +161,7 @@ async def the_runs_of_a_catch_up_go_behind_one_another(stage: Stage) -> None:
 
 
 @case
-async def a_paused_schedule_neither_fires_nor_begins_what_waits(stage: Stage) -> None:
+async def a_paused_schedule_neither_fires_nor_begins_its_waiting_runs(stage: Stage) -> None:
     record = await stage.schedule()
     (run,) = (await stage.fire_next()).runs
     await stage.end(run, "pending", why="retry", ready_at=stage.at, attempt="failed")
@@ -180,7 +180,7 @@ async def a_paused_schedule_neither_fires_nor_begins_what_waits(stage: Stage) ->
 
 
 @case
-async def a_change_keeps_what_it_loses_and_lets_go_on_only_what_it_resumes(stage: Stage) -> None:
+async def a_change_keeps_its_lost_slots_and_wakes_runs_only_on_a_resume(stage: Stage) -> None:
     await stage.schedule()
     (run,) = (await stage.fire_next()).runs
     await stage.end(run, "pending", why="retry", ready_at=stage.at, attempt="failed")
@@ -189,7 +189,7 @@ async def a_change_keeps_what_it_loses_and_lets_go_on_only_what_it_resumes(stage
     await stage.store.put_schedule(record, record.revision, stage.now)
     assert not await stage.claim_all()
     lost = Stretch("s", stage.at, stage.at, 1, "paused")
-    for revision in (record.revision - 1, record.revision):  # the first loses: nothing of it is done
+    for revision in (record.revision - 1, record.revision):  # the first is refused, and changes nothing
         assert await stage.store.stretches("s", stage.at, stage.at) == []
         changed = replace(await stage.reread(), note="changed")
         await stage.store.put_schedule(changed, revision, stage.now, lost)
@@ -198,7 +198,7 @@ async def a_change_keeps_what_it_loses_and_lets_go_on_only_what_it_resumes(stage
 
 
 @case
-async def nothing_of_a_paused_job_is_begun(stage: Stage) -> None:
+async def no_run_of_a_paused_job_is_begun(stage: Stage) -> None:
     await stage.store.pause_job("job", JobPause("broken", "me", stage.at), stage.now)
     assert await stage.store.paused_jobs() == {"job": JobPause("broken", "me", stage.at)}
     run = stage.run()

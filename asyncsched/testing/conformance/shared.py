@@ -1,4 +1,4 @@
-"""Cases for a ledger that several instances share: claims, holders and death."""
+"""Cases for a store that several instances share: claims, holders and the death of instances."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def case(function: Case) -> Case:
 
 
 @case
-async def what_one_instance_adds_another_claims(stage: Stage) -> None:
+async def a_run_that_one_instance_adds_is_claimed_by_another(stage: Stage) -> None:
     other = await stage.another()
     await stage.join(other, 2)
     await stage.add(run := stage.run())
@@ -30,7 +30,7 @@ async def what_one_instance_adds_another_claims(stage: Stage) -> None:
 
 
 @case
-async def it_is_still_there_after_all_have_closed(stage: Stage) -> None:
+async def the_ledger_outlives_the_close_of_all_its_stores(stage: Stage) -> None:
     await stage.schedule()
     await stage.add(run := stage.run())
     await stage.store.close()
@@ -59,7 +59,7 @@ async def recording_again_after_a_lost_answer_is_accepted(stage: Stage) -> None:
 
 
 @case
-async def only_the_holder_records(stage: Stage) -> None:
+async def only_the_holder_of_a_run_records_it(stage: Stage) -> None:
     await stage.add(stage.run())
     (run,) = (await stage.claim()).runs
     run.holder = 2
@@ -73,7 +73,7 @@ async def only_the_holder_records(stage: Stage) -> None:
 
 
 @case
-async def progress_is_seen_by_others(stage: Stage) -> None:
+async def progress_is_seen_by_other_instances(stage: Stage) -> None:
     other = await stage.another()
     await stage.add(stage.run())
     (run,) = (await stage.claim()).runs
@@ -106,7 +106,7 @@ async def declaring_an_instance_dead_fences_its_runs_in_one_write(stage: Stage) 
 
 
 @case
-async def the_dead_neither_beat_nor_claim(stage: Stage) -> None:
+async def a_dead_instance_neither_beats_nor_claims(stage: Stage) -> None:
     await stage.join(stage.store, 2)
     assert await stage.store.beat(2, stage.now)
     assert await stage.store.declare_dead(2, 1, stage.now) is None
@@ -122,7 +122,7 @@ async def the_dead_neither_beat_nor_claim(stage: Stage) -> None:
 
 
 @case
-async def death_lets_the_schedule_go_on(stage: Stage) -> None:
+async def a_schedule_goes_on_after_the_death_of_its_runs_holder(stage: Stage) -> None:
     await stage.join(stage.store, 2)
     record = await stage.schedule()
     stage.wait(MINUTE)
@@ -135,7 +135,7 @@ async def death_lets_the_schedule_go_on(stage: Stage) -> None:
 
 
 @case
-async def what_is_held_and_not_known_is_let_go_without_an_attempt(stage: Stage) -> None:
+async def a_held_run_that_its_holder_does_not_know_is_released_without_an_attempt(stage: Stage) -> None:
     await stage.add(stage.run())
     (run,) = (await stage.claim()).runs
     held = await stage.store.held(1)
@@ -145,28 +145,28 @@ async def what_is_held_and_not_known_is_let_go_without_an_attempt(stage: Stage) 
     stage.wait(SECOND)
     (again,) = (await stage.claim()).runs
     assert again.attempt == 1
-    assert await stage.store.let_go(1, held, stage.now) == {}, "an answer was lost, and it is repeated"
+    assert await stage.store.let_go(1, held, stage.now) == {}, "a repeat after a lost answer"
     assert await stage.state(again) == "running"
 
 
 @case
 async def a_repeated_write_does_not_end_the_next_attempt_of_the_same_holder(stage: Stage) -> None:
-    """Found by a model of the protocol: a snooze spends no attempt, so the next has the same number."""
+    """Found by the protocol model: a snooze spends no attempt, so the next attempt has the same number."""
     await stage.add(stage.run())
     (run,) = (await stage.claim()).runs
-    unheard = copy(run)  # the answer to its first record is lost
+    unconfirmed = copy(run)  # the answer to its first record is lost
     snooze = Verdict("pending", "snooze", ready_at=stage.now.wall, spent=False, attempt="snoozed")
     assert await stage.record(run, snooze)
     stage.wait(SECOND)
     (again,) = (await stage.claim()).runs
-    assert (again.id, again.attempt) == (unheard.id, unheard.attempt)
-    assert not await stage.record(unheard, snooze)
+    assert (again.id, again.attempt) == (unconfirmed.id, unconfirmed.attempt)
+    assert not await stage.record(unconfirmed, snooze)
     assert await stage.state(again) == "running"
 
 
 @case
-async def who_leaves_with_an_outcome_that_was_not_recorded_is_declared_dead(stage: Stage) -> None:
-    """Found by half an hour of chaos: its run was nobody's, and its schedule stood still."""
+async def an_instance_that_leaves_with_an_unrecorded_outcome_is_declared_dead(stage: Stage) -> None:
+    """Found by a chaos run of half an hour: no instance held the run, and its schedule stood still."""
     await stage.join(stage.store, 2)
     await stage.add(run := stage.run(max_attempts=2))
     await stage.claim(holder=2)
@@ -177,7 +177,7 @@ async def who_leaves_with_an_outcome_that_was_not_recorded_is_declared_dead(stag
 
 
 @case
-async def who_leaves_lets_go_of_what_it_holds_and_does_not_know(stage: Stage) -> None:
+async def an_instance_that_leaves_releases_its_unknown_runs(stage: Stage) -> None:
     await stage.join(stage.store, 2)
     await stage.add(known := stage.run(), unknown := stage.run())
     assert len((await stage.claim(holder=2)).runs) == 2
@@ -188,7 +188,7 @@ async def who_leaves_lets_go_of_what_it_holds_and_does_not_know(stage: Stage) ->
 
 
 @case
-async def instances_stand_in_the_order_of_their_start(stage: Stage) -> None:
+async def instances_are_listed_in_the_order_of_their_start(stage: Stage) -> None:
     for incarnation in (9, 3, 7):
         await stage.join(stage.store, incarnation)
     members = await stage.store.instances()
@@ -201,7 +201,7 @@ async def instances_stand_in_the_order_of_their_start(stage: Stage) -> None:
 
 
 @case
-async def a_look_tells_what_others_did(stage: Stage) -> None:
+async def a_poll_returns_the_changes_of_other_instances(stage: Stage) -> None:
     other = await stage.another()
     record = await stage.schedule()
     await stage.add(stage.run(max_attempts=2))

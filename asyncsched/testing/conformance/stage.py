@@ -1,4 +1,4 @@
-"""What a case of the conformance suite plays on: an open store, and moves in few words."""
+"""The fixture of the conformance cases: an open store, and short calls on it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def _read_trigger(id: str, spec: str | None, anchor: Instant) -> InstantTrigger:
 
 
 class Stage:
-    """A store that is open, and the moves of a play on it.
+    """An open store, with short calls on it.
 
     Args:
-        make_store: returns a store that is not open; called again for a second instance.
+        make_store: makes a store that is not open; called again for a second instance.
         clock: the cluster's clock.
 
     """
@@ -70,20 +70,20 @@ class Stage:
 
     @property
     def now(self) -> Now:
-        """The moment, on both timelines."""
+        """The current time, on both timelines."""
         return Now(self.at, self.at)
 
     def wait(self, micros: int) -> None:
-        """Let time pass."""
+        """Let so many microseconds pass."""
         self.at += micros
 
     async def join(self, store: Any, incarnation: int) -> None:
-        """Have an instance live."""
+        """Add a living instance."""
         jobs = frozenset({"job", "other"})
         await store.join(InstanceRecord(incarnation, "host", 1, "1", "both", jobs, frozenset()), self.now)
 
     def run(self, job: str = "job", delay: int = 0, **more: Any) -> RunRecord:
-        """Return a run that is to be added."""
+        """Return a new run, to be added."""
         more.setdefault("arguments", '{"x":1}')
         number = (self.at // 1000 << 80) | next(self._ids)
         return RunRecord(number, job, self.at + delay, **more)
@@ -94,7 +94,7 @@ class Stage:
         return added
 
     async def claim(self, *firings: Firing, free: int = 10, holder: int = 1, **more: Any) -> Claimed:
-        """Claim for an instance."""
+        """Claim runs for an instance."""
         store = more.pop("store", self.store)
         claim = Claim(holder, list(firings), {"loop": free}, jobs=more.pop("jobs", ("job", "other")), **more)
         claimed: Claimed = await store.claim(claim, self.now)
@@ -122,9 +122,9 @@ class Stage:
         return await self.reread(id)
 
     async def reread(self, id: str = "s") -> ScheduleRecord:
-        """Return a schedule as it stands."""
+        """Return the stored schedule."""
         found: list[ScheduleRecord] = await self.store.schedules((id,))
-        return replace(found[0])  # in memory it is the store's own
+        return replace(found[0])  # in memory the answer is the store's row itself
 
     def fire(
         self, record: ScheduleRecord, *, slots: int = 1, overlap: str = "skip", lost: Stretch | None = None, **more: Any
@@ -143,7 +143,7 @@ class Stage:
         return Firing(record.id, record.revision, runs, lost, due[-1], upcoming, upcoming, overlap, slots > 1)
 
     async def fire_next(self, id: str = "s", **more: Any) -> Claimed:
-        """Let a schedule's next slot come, and claim it."""
+        """Wait for a schedule's next slot, and claim it."""
         record = await self.reread(id)
         assert record.next_slot is not None
         self.at = max(self.at, record.next_slot)
@@ -155,13 +155,13 @@ class Stage:
         return "gone" if found is None else str(found.state)
 
     async def kept(self, run_id: int) -> Any:
-        """Return a run as the ledger has it."""
+        """Return the stored run."""
         found = await run_of_id(self.store, run_id)
         assert found is not None
         return found
 
     async def claim_all(self) -> list[RunRecord]:
-        """Claim until nothing more is ready, and return what was begun."""
+        """Claim until no run is ready, and return the runs that were begun."""
         runs: list[RunRecord] = []
         for _ in range(20):
             claimed = await self.claim()
