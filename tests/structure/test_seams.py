@@ -51,6 +51,7 @@ OTHERS = {
     "flow": "a loop or a clock of virtual time, of which there may be none",
     "force_exit servers started should_exit": "uvicorn's",
     "connection get_bind": "SQLAlchemy's",
+    "register_at_fork": "the operating system's, where it has one",
     "sqlite_errorcode": "sqlite3's, for errors of the database itself",
     "cr_await close": "a coroutine's",
     "freeze_factories": "freezegun's",

@@ -160,7 +160,6 @@ class ProcessExecutor(Executor):
             while self._dying:
                 worker = next(iter(self._dying))
                 cancelled = await worker.finished() or cancelled
-                self._dying.discard(worker)
         if cancelled is not None:
             raise cancelled
 
@@ -209,7 +208,6 @@ class ProcessExecutor(Executor):
             if not reply.done() or reply.cancelled() or not worker.alive:
                 worker.kill()
                 await worker.finished()
-                self._dying.discard(worker)
             else:
                 self._release(worker)  # the function had just returned
             raise
@@ -258,7 +256,7 @@ class ProcessExecutor(Executor):
     def _start(self) -> WorkerProcess:
         if self._port is None:
             raise self._closed()
-        worker = WorkerProcess(self._port, self._grace, self._gone)
+        worker = WorkerProcess(self._port, self._grace, self._gone, self._dying.discard)
         self._workers.add(worker)
         worker.set_up(bootstrap.settings(self._packed_initializer))
         return worker
@@ -278,7 +276,7 @@ class ProcessExecutor(Executor):
     def _gone(self, worker: WorkerProcess) -> None:
         """Remove a worker from the pool as soon as it begins to die."""
         self._workers.discard(worker)
-        self._dying = {other for other in self._dying if not other.over} | {worker}
+        self._dying.add(worker)
         if worker in self._idle:
             self._idle.remove(worker)
 

@@ -61,6 +61,7 @@ class WorkerProcess:
         port: the event loop.
         grace: the seconds between SIGTERM and SIGKILL.
         gone: called when the worker can be given no more runs.
+        forget: called when its process has ended.
 
     Raises:
         OSError: the system cannot start it.
@@ -73,10 +74,17 @@ class WorkerProcess:
 
     """
 
-    def __init__(self, port: Port, grace: float, gone: Callable[[WorkerProcess], object]) -> None:
+    def __init__(
+        self,
+        port: Port,
+        grace: float,
+        gone: Callable[[WorkerProcess], object],
+        forget: Callable[[WorkerProcess], object],
+    ) -> None:
         self._port = port
         self._grace = grace
         self._gone = gone
+        self._forget = forget
         self._run: CurrentRun | None = None
         self._reply: Future | None = None
         self._warm = self._killed = self._expected = False
@@ -258,6 +266,7 @@ class WorkerProcess:
         if self._reply is not None and not self._reply.done():
             self._reply.set_result((DIED, b""))
         self.over = True
+        self._forget(self)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)

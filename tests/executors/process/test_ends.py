@@ -196,7 +196,7 @@ async def test_workers_that_were_replaced_are_forgotten() -> None:
     async with ProcessExecutor(1, max_tasks_per_worker=1) as executor:
         for _ in range(8):
             await call(executor, jobs.noop)
-        await until(lambda: gc.collect() >= 0 and known() - before <= 3)
+        await soon(lambda: gc.collect() >= 0 and known() - before <= 3)
 
 
 # Crashed.
