@@ -17,7 +17,7 @@ _SWEEP = 1000
 
 
 class _Recent:
-    """The runs of one schedule that are kept in any case: the last ones, by their number, and the last failure."""
+    """The runs of one schedule that are kept in any case: the last ones, by number, and the last failure."""
 
     __slots__ = ("ended", "failure")
 
@@ -90,7 +90,7 @@ class History:
         self._recent.pop(schedule, None)
 
     def _shift(self, now: Instant) -> int:
-        """Take the oldest runs out of the order while the bounds are exceeded: each is forgotten, or spared."""
+        """Take out the oldest runs while the bounds are exceeded: each is forgotten, or spared."""
         gone = 0
         while self._order and self._too_much(now):
             run = self._order.popleft()
@@ -104,7 +104,7 @@ class History:
         return gone
 
     def _sweep(self, now: Instant) -> int:
-        """Forget the spared runs that no rule keeps any more, and the oldest dead letters beyond the bounds."""
+        """Forget the spared runs that no rule keeps, and the oldest dead letters beyond the bounds."""
         over = [run for run in self._spared.values() if not self._keeps(run, now)]
         for run in over:
             self._forget_spared(run)

@@ -21,7 +21,7 @@ _SWEEP = 1024
 
 
 class _Limit:
-    """The limit of one key: its number of holders, its waiting runs, and for a rate, the theoretical arrival time."""
+    """The limit of one key: its holders' number, its waiting runs; for a rate, the theoretical arrival time."""
 
     __slots__ = ("theoretical", "trying", "used", "waiting")
 
@@ -65,7 +65,7 @@ class Limiter:
         if shut is None:
             self._occupy(run, now)
             return "yes"
-        # A run is dropped before its first attempt only; its retries wait for their turn like every other run.
+        # A run is dropped before its first attempt only; its retries wait for their turn.
         if shut.drop and run.started_at is None:
             return "drop"
         park(run, shut.key)

@@ -1,4 +1,4 @@
-"""The entry of one schedule in the ledger in memory: its row, its runs of origin ``schedule``, its stretches."""
+"""A schedule's entry in the ledger in memory: its row, its runs of origin ``schedule``, its stretches."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ScheduleEntry:
     # ── slots without a run ──────────────────────────────────────────────────────────────────
 
     def skip(self, stretch: Stretch, before: Instant | None = None) -> Stretch:
-        """Record a stretch; it lengthens the newest one if that has the same reason and ends at ``before``."""
+        """Record a stretch; it lengthens the newest if that has the same reason and ends at ``before``."""
         kept = self.stretches
         written = lengthened(kept[-1] if kept else None, stretch, before)
         if written is stretch:

@@ -90,7 +90,7 @@ class MemoryStore:
         return None if entry is None else entry.record
 
     async def remove_schedule(self, id: str, now: Now) -> bool:
-        # The slots of a removed schedule cannot be explained any more: only its runs stay, until they are pruned.
+        # Its slots cannot be explained any more: only its runs stay, until they are pruned.
         entry = self._entry(id)
         known, entry.record = entry.record is not None, None
         entry.stretches.clear()
@@ -181,7 +181,7 @@ class MemoryStore:
             claimed.skipped.append(entry.skip(firing.stretch, before))
         for run in firing.runs:
             assert run.slot is not None
-            # A slot has a run already if the clock was set back past it: that run stays, and no second one is made.
+            # A slot has a run already if the clock was set back past it: that run stays, without a second.
             if run.slot not in entry.slots:
                 self._admit(run, entry, firing, before, claimed, now)
             before = run.slot

@@ -1,4 +1,4 @@
-"""Pending runs in memory, which wait for their time, their turn, a permit, or an instance that may begin them."""
+"""Pending runs in memory: each waits for its time, its turn, a permit, or an instance that may begin it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Waiting:
     # ── runs that no instance may begin now ──────────────────────────────────────────────────
 
     def park(self, kind: str, name: str, run: RunRecord, now: Now) -> None:
-        """Park a run that may not begin now: its ``job`` or ``schedule`` is paused, or its job is ``unknown``."""
+        """Park a run that may not begin: its ``job`` or ``schedule`` is paused, or its job ``unknown``."""
         transitions.park(run, "job" if kind == "unknown" else "paused")
         self._parked.setdefault((kind, name), {})[run.id] = run
         if run.permits:
