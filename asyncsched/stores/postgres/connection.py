@@ -53,11 +53,11 @@ def connect(dsn: str, name: str, timeout: float) -> Connection:
 
 
 _STILL_THERE = (
-    "unnest(%s::int[], %s::text[]) AS lost(pid, start) JOIN pg_stat_activity AS a ON a.pid = lost.pid "
-    "AND extract(epoch FROM a.backend_start)::text = lost.start AND a.usename = current_user"
+    "unnest(%s::int[], %s::text[]) AS ghost(pid, start) JOIN pg_stat_activity AS a ON a.pid = ghost.pid "
+    "AND extract(epoch FROM a.backend_start)::text = ghost.start AND a.usename = current_user"
 )
 # A transaction that has begun to commit is not stopped by it: its process ends after the commit.
-_TERMINATE = "SELECT lost.pid, lost.start, pg_terminate_backend(a.pid) FROM {living}"
+_END = "SELECT ghost.pid, ghost.start, pg_terminate_backend(a.pid) FROM {living}"
 
 
 class Ghosts:
@@ -83,7 +83,7 @@ class Ghosts:
         if not known:
             return
         found = connection.execute(
-            _TERMINATE.format(living=_STILL_THERE).encode(),
+            _END.format(living=_STILL_THERE).encode(),
             ([pid for pid, _ in known], [start for _, start in known]),
         )
         self._processes.difference_update(set(known) - {(pid, start) for pid, start, *_ in found})
