@@ -155,7 +155,7 @@ def explain(error: BaseException) -> Exception:
     if state == "42501":
         return StoreError(f"PostgreSQL refused: {words}; the role needs rights on the asyncsched tables")
     if state in _OTHER_TABLES:
-        return SchemaError(f"the tables are not those of this version of asyncsched: {words}")
+        return SchemaError(f"the tables are not those of this version: {words}")
     if will_pass(error) or state.startswith(("53", "25")):
         return StoreUnavailable(f"PostgreSQL cannot answer at the moment: {words}")
     return StoreError(f"PostgreSQL refused: {words}")

@@ -162,7 +162,7 @@ class PostgresSession(Session):
             return
         form = self.queries["insert_run_all"]
         self.savepoint("new")
-        try:  # a check for conflicts takes the server a quarter longer
+        try:  # the check for conflicts takes the server a quarter longer
             self._by_arrays(form.removesuffix("ON CONFLICT DO NOTHING"), rows)
         except UniqueViolation:
             self.go_back("new")
@@ -237,7 +237,7 @@ class PostgresSession(Session):
             self._before.append((b"RELEASE SAVEPOINT " + name.encode(), None))
 
     def go_back(self, name: str = "item") -> None:
-        if not self._single:  # a single statement has done nothing
+        if not self._single:  # a single statement that failed has done nothing
             # Not in a pipeline: psycopg drops its prepared statements after a rollback, and in a pipeline
             # it has sent the next statement by then.
             self._before = [one for one in self._before if one[1] is None]
@@ -296,7 +296,7 @@ class PostgresSession(Session):
         """Lock the rows that are first in the order of locks: instances, then schedules by id."""
         schedules = set(_schedules_of(requests))
         if len(requests) == 1 and isinstance(requests[0].payload, Claiming):
-            return  # a single claim locks in this order without help
+            return  # a single claim takes its locks in this order
         if schedules:
             for request in requests:
                 if isinstance(request.payload, Claiming):

@@ -237,7 +237,7 @@ class SqliteSession(Session):
         if code == sqlite3.SQLITE_FULL:
             return StoreUnavailable(f"{self.path}: the disk is full")
         if code == sqlite3.SQLITE_IOERR:
-            return StoreUnavailable(f"{self.path}: {error}; check the disk, and limits on the size of a file")
+            return StoreUnavailable(f"{self.path}: {error}; check the disk, and limits on a file's size")
         if code == sqlite3.SQLITE_READONLY:
             return StoreUnavailable(f"{self.path} cannot be written to: the file or its folder is read-only")
         made = self.opened or not self._writes
@@ -253,7 +253,7 @@ class SqliteSession(Session):
             return StoreUnavailable(f"{self.path}: {error}")
         if any(words in str(error) for words in _OTHER_TABLES):
             return SchemaError(
-                f"{self.path}: the tables are not those of this version of asyncsched: {error}"
+                f"{self.path}: the tables are not those of this version: {error}"
             )
         return StoreError(f"{self.path}: {error}")
 
