@@ -147,7 +147,7 @@ def explain(error: BaseException) -> Exception:
     if state in _UNWRITABLE or (not state and isinstance(error, psycopg.DataError)):
         return ArgumentError(f"the database cannot keep this text: {error.diag.message_primary or words}")
     if is_shut_out(error):
-        return StoreUnavailable(f"PostgreSQL refused the connection: {words}")
+        return StoreUnavailable(f"PostgreSQL refused the login: {words}")
     if state == _LOCKED:
         return StoreUnavailable("another transaction holds the lock of the same key or run, and does not end")
     if state == "57014":

@@ -252,9 +252,7 @@ class SqliteSession(Session):
         if self.judge(error) == "unavailable":
             return StoreUnavailable(f"{self.path}: {error}")
         if any(words in str(error) for words in _OTHER_TABLES):
-            return SchemaError(
-                f"{self.path}: the tables are not those of this version: {error}"
-            )
+            return SchemaError(f"{self.path}: the tables are not those of this version: {error}")
         return StoreError(f"{self.path}: {error}")
 
     def __del__(self) -> None:
