@@ -1,4 +1,4 @@
-"""The store that ``Scheduler`` is given: none, a URL or a store itself, checked before anything is opened."""
+"""Make the store of a ``Scheduler`` from its argument: ``None``, a URL or a store, checked before it is opened."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from asyncsched._core.text import shorten
 from asyncsched.abc import Store
 
 _POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg_async")
-"""The last two are how SQLAlchemy says psycopg."""
+"""The URL schemes of PostgreSQL. The last two are SQLAlchemy's names for psycopg."""
 
 
 def open_store(store: Any, namespace: str, timeout: float = 5.0) -> Callable[[], Store]:
-    """Return what makes the store of a scheduler at each of its starts.
+    """Return a function that makes the store of a scheduler at each of its starts.
 
     Args:
         store: ``None``, a URL, or a ``Store``.
-        namespace: which cluster's rows are seen, where several share a database.
+        namespace: the cluster whose rows are used, if several share a database.
         timeout: seconds that a call to a store named by URL waits for an answer.
 
     Raises:
-        ConfigurationError: the URL's scheme is unknown, its driver is not installed, or it is no store.
+        ConfigurationError: the URL's scheme is unknown, its driver is not installed, or the value is no store.
 
     """
     if store is None:
@@ -32,7 +32,7 @@ def open_store(store: Any, namespace: str, timeout: float = 5.0) -> Callable[[],
     if isinstance(store, str):
         return _from_url(store, namespace, timeout)
     if isinstance(store, type) or not isinstance(store, Store):
-        raise ConfigurationError(  # not its repr: a URL object's would show the password
+        raise ConfigurationError(  # without a repr: that of a URL object would show the password
             f"store must be None, a URL as text or a Store, not of type {shorten(type(store).__name__)}"
         )
     return lambda: store
@@ -49,7 +49,7 @@ def _from_url(url: str, namespace: str, timeout: float) -> Callable[[], Store]:
     if scheme == "sqlite":
         from asyncsched.stores.sqlite.store import SqliteStore, path_of
 
-        path = path_of(url).absolute()  # as seen from here, and not inside the event loop
+        path = path_of(url).absolute()  # by the working directory of now, and outside the event loop
         return lambda: SqliteStore(path, namespace, timeout=timeout)
     if find_spec("psycopg") is None:
         raise ConfigurationError(
@@ -57,15 +57,15 @@ def _from_url(url: str, namespace: str, timeout: float) -> Callable[[], Store]:
         )
     from asyncsched.stores.postgres.store import PostgresStore, conninfo
 
-    conninfo(url, timeout)  # what is wrong with it is told here, not at start
+    conninfo(url, timeout)  # a faulty URL raises here, not at start
     return lambda: PostgresStore(url, namespace, timeout=timeout)
 
 
 def _scheme_of(url: str) -> str:
-    """Return which kind of store a URL names: ``sqlite`` or ``postgresql``.
+    """Return the kind of store that a URL names: ``sqlite`` or ``postgresql``.
 
     Raises:
-        ConfigurationError: neither. Nothing is repeated of it that could be a password.
+        ConfigurationError: the URL names neither. The text repeats no part that could be a password.
 
     """
     scheme = url.partition(":")[0]

@@ -1,8 +1,8 @@
-"""What a database lacks, and the SQL for it: for an app that may not make tables itself.
+"""The migrations that a database lacks, and their SQL: for an app whose role may not make tables.
 
-By itself a store makes its tables at start, and brings them up to date. Opened with ``migrate=False``
-it does not, and says what is missing; then somebody who may applies what :func:`sql` returns, in one
-transaction::
+By default a store makes its tables at start, and brings them up to date. A store that is opened with
+``migrate=False`` does not, and its error names the migrations that are missing; then a role that may make
+tables applies the SQL that :func:`sql` returns, in one transaction::
 
     python -c "from asyncsched.stores.migrations import sql; print(sql('postgresql://…'))" | psql -1 …
 
@@ -28,15 +28,15 @@ __all__ = ["Migration", "plan", "sql"]
 
 
 def plan(url: str) -> list[Migration]:
-    """Return what would be applied to a database, oldest first; nothing is changed.
+    """Return the migrations that a database lacks, oldest first; nothing is changed.
 
     Args:
         url: of the store, as ``Scheduler`` takes it.
 
     Raises:
         ConfigurationError: the URL names no database.
-        SchemaError: its tables are newer than this version of asyncsched, or not ours.
-        StoreUnavailable: it cannot be reached.
+        SchemaError: the tables are newer than this version of asyncsched, or belong to another program.
+        StoreUnavailable: the database cannot be reached.
 
     """
     session = _store(url)._make_session(Quarantine(), False)
@@ -54,13 +54,13 @@ def plan(url: str) -> list[Migration]:
 def sql(url: str, after: int | None = None) -> str:
     """Return the SQL that brings a database up to date; ``""`` where nothing is missing.
 
-    It writes down, too, which migrations were applied, so that the app then accepts the tables.
-    Execute it in one transaction.
+    The SQL also records the migrations that it applies, so that the app then accepts the tables.
+    Execute the SQL in one transaction.
 
     Args:
         url: of the store, as ``Scheduler`` takes it.
         after: the number of the last migration that was applied (0: none was); then the database is
-            not asked, and need not be reachable. ``None``: it is asked.
+            not queried, and need not be reachable. ``None``: the database is queried.
 
     Raises:
         ConfigurationError, SchemaError, StoreUnavailable: as :func:`plan`.

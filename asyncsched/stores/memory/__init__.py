@@ -1,4 +1,4 @@
-"""The store in memory: the default, with every promise but surviving the process.
+"""The store in memory: the default; it keeps every promise but durability beyond the process.
 
 This folder may import ``_core``, ``abc`` and ``_backends``. Begin reading at ``store``.
 """

@@ -1,4 +1,4 @@
-"""Which finished runs are kept in memory: bounded by age, count and bytes."""
+"""The history in memory: finished runs, bounded by age, count and bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SWEEP = 1000
 
 
 class _Recent:
-    """Which runs of one schedule stay in any case: the last ones, told by their number, and a failure."""
+    """The runs of one schedule that are kept in any case: the last ones, by number, and the last failure."""
 
     __slots__ = ("ended", "failure")
 
@@ -27,14 +27,14 @@ class _Recent:
 
 
 def size_of(run: RunRecord) -> int:
-    """Return about how many bytes a finished run takes; of a result only what is its own."""
+    """Return about how many bytes a finished run takes; objects that its result refers to are not counted."""
     size = _RECORD_BYTES
     if run.result is None and run.rare is None and run.arguments.__class__ is tuple:
-        return size  # as nearly every run
+        return size  # nearly every run is like this
     if run.result is not None:
         try:
             size += sys.getsizeof(run.result)
-        except Exception:  # an object whose own __sizeof__ fails
+        except Exception:  # the __sizeof__ of a user's object failed
             size += 0
     if isinstance(run.arguments, str):
         size += len(run.arguments)
@@ -46,12 +46,12 @@ def size_of(run: RunRecord) -> int:
 
 
 class History:
-    """Finished runs, oldest first, and the rule that drops them."""
+    """Finished runs, oldest first, and the rule that prunes them."""
 
     def __init__(self, bounds: Bounds, forget: Callable[[RunRecord], None]) -> None:
         self._bounds = bounds
         self._forget = forget
-        # A run's size is kept as its place: its result is the job's own object, and may grow.
+        # A run's size is stored in its `place`: the result is an object of the job, and may grow later.
         self._order: deque[RunRecord] = deque()
         self._bytes = 0
         self._spared: dict[int, RunRecord] = {}
@@ -63,12 +63,12 @@ class History:
         return len(self._order) + len(self._spared)
 
     def push(self, run: RunRecord, now: Instant, known: bool = False) -> None:
-        """Take in a run that has just ended, and drop what is now too much.
+        """Add a run that has just ended, and prune the runs beyond the bounds.
 
         Args:
-            run: it, finished.
+            run: the finished run.
             now: the wall instant.
-            known: whether its schedule exists, so that its last runs are to be kept in any case.
+            known: whether the run's schedule exists, so that its last runs are kept in any case.
 
         """
         run.place = size = size_of(run)
@@ -82,15 +82,15 @@ class History:
                 self._sweep(now)
 
     def prune(self, now: Instant) -> int:
-        """Drop what the bounds no longer keep; return how many runs went."""
+        """Prune the runs beyond the bounds; return the number of runs dropped."""
         return self._shift(now) + self._sweep(now)
 
     def drop_schedule(self, schedule: str) -> None:
-        """Let go of what was kept only because its schedule was there."""
+        """Stop keeping runs for the sake of a schedule that was removed."""
         self._recent.pop(schedule, None)
 
     def _shift(self, now: Instant) -> int:
-        """Take the oldest out while there is too much: forgotten, or spared."""
+        """Take out the oldest runs while the bounds are exceeded: each is forgotten, or spared."""
         gone = 0
         while self._order and self._too_much(now):
             run = self._order.popleft()
@@ -104,22 +104,22 @@ class History:
         return gone
 
     def _sweep(self, now: Instant) -> int:
-        """Forget the spared that nothing keeps any more, and the oldest dead letters if too many."""
+        """Forget the spared runs that no rule keeps, and the oldest dead letters beyond the bounds."""
         over = [run for run in self._spared.values() if not self._keeps(run, now)]
         for run in over:
-            self._let_go(run)
+            self._forget_spared(run)
         gone = len(over)
         for run in list(self._spared.values()):
             if len(self._spared) <= self._bounds.count and self._spared_bytes <= self._bounds.size:
                 break
             if not self._is_recent(run):
-                self._let_go(run)
+                self._forget_spared(run)
                 gone += 1
-        # Doubling keeps the cost of looking at all of them constant for each run that comes in.
+        # Doubling the threshold keeps the cost of a sweep constant for each run that is added.
         self._sweep_at = max(_SWEEP, 2 * len(self._spared))
         return gone
 
-    def _let_go(self, run: RunRecord) -> None:
+    def _forget_spared(self, run: RunRecord) -> None:
         self._spared_bytes -= self._spared.pop(run.id).place
         self._forget(run)
 

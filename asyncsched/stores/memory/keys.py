@@ -1,4 +1,4 @@
-"""Whose a key is, in memory: one live run of a job, and for a while after its success."""
+"""Keys in memory: a key belongs to one live run of a job, and to that run for `key_ttl` after its success."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Keys:
         return len(self._holders)
 
     def holder(self, run: RunRecord, now: Now) -> RunRecord | None:
-        """Return the run that has the key of ``run``, and drop one whose time with it is over."""
+        """Return the run that holds the key of ``run``; a holder whose ``key_ttl`` is over is dropped."""
         if run.key is None:
             return None
         holder = self._holders.get((run.job, run.key))
@@ -34,12 +34,12 @@ class Keys:
             self._holders[run.job, run.key] = run
 
     def settle(self, run: RunRecord) -> None:
-        """Free the key of a run that has ended, unless it keeps it for a while."""
+        """Free the key of a run that has ended, unless the run keeps it for its ``key_ttl``."""
         if run.key is not None and not keeps_key(run):
             self.drop(run)
 
     def drop(self, run: RunRecord) -> None:
-        """Free the key of a run, if it is its own."""
+        """Free the key of a run, if that run holds it."""
         if run.key is not None and self._holders.get((run.job, run.key)) is run:
             del self._holders[run.job, run.key]
 
@@ -48,5 +48,5 @@ def same(one: Any, other: Any) -> bool:
     """Whether two calls with one key are the same call."""
     try:
         return bool(one == other)
-    except Exception:  # arrays and the like refuse to be compared: then they are not the same
+    except Exception:  # arrays and the like refuse a comparison: they count as different
         return False

@@ -1,10 +1,10 @@
-"""The one limiter: how many at once, and how many in a time. In memory; SQL stores keep it as rows.
+"""The limiter in memory: it bounds concurrency and rates. SQL stores keep the same state as rows.
 
-A run takes all of its permits at the moment it begins, or none. So a place is never held by one
-that waits, and a rate is exact at the instants of the ledger, however long a run had to wait for
-something else. One that gets none stands in the line of the first place that is shut; of a line,
-only the head is tried when there is room (of a rate: at the time of its next turn). Whoever was let
-try and did not begin passes the chance on: that is what keeps a line from standing still.
+A run takes all of its permits at the moment it begins, or none. So a waiting run never holds a
+limit, and a rate is exact at the instants of the ledger, however long a run had to wait for
+another reason. A run that gets no permits waits in the queue of the first limit that is full. Only
+the head of a queue tries again when there is room (for a rate: at the time of its next permit). A run
+that tried and did not begin wakes the next run of the queue: without that, the queue would stall.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from asyncsched.stores.memory.run_queue import RunQueue
 _SWEEP = 1024
 
 
-class _Place:
-    """One key: how many hold it, who waits, and of a rate, the theoretical arrival time."""
+class _Limit:
+    """The limit of one key: its holders' number, its waiting runs; for a rate, the theoretical arrival time."""
 
     __slots__ = ("theoretical", "trying", "used", "waiting")
 
@@ -29,7 +29,7 @@ class _Place:
         self.used = 0
         self.theoretical = 0
         self.waiting = RunQueue()
-        self.trying: RunRecord | None = None  # of a rate: whose turn is next, and has its time
+        self.trying: RunRecord | None = None  # for a rate: the run that has the next turn, at a known time
 
     def open(self, permit: Permit, now: Instant) -> bool:
         if permit.interval:
@@ -40,12 +40,13 @@ class _Place:
 class Limiter:
     """Gives out permits in order of rank.
 
-    ``ready`` is called with a run that may try again, and when: ``None`` for now, else an instant
-    of the steady timeline, on which rates are kept: there a step of the wall clock does not exist.
+    ``ready`` is called with a run that may try again, and the time for it: ``None`` for now, else an
+    instant of the steady timeline. Rates are kept on that timeline because the wall clock's steps do
+    not show on it.
     """
 
     def __init__(self, ready: Callable[[RunRecord, Instant | None], None]) -> None:
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _Limit] = {}
         self._ready = ready
         self._sweep_at = _SWEEP
 
@@ -53,7 +54,7 @@ class Limiter:
         return len(self._places)
 
     def take(self, run: RunRecord, now: Instant) -> str:
-        """Take what the run needs; return ``yes``, ``wait``, or ``drop``."""
+        """Take the permits of a run; return ``yes``, ``wait``, or ``drop``."""
         shut: Permit | None = None
         for permit in run.permits:
             place = self._place(permit.key, now)
@@ -64,7 +65,7 @@ class Limiter:
         if shut is None:
             self._occupy(run, now)
             return "yes"
-        # A run is dropped before it first begins; its retries wait for their turn like anybody's.
+        # A run is dropped before its first attempt only; its retries wait for their turn.
         if shut.drop and run.started_at is None:
             return "drop"
         park(run, shut.key)
@@ -83,7 +84,7 @@ class Limiter:
                 place.used += 1
 
     def give_back(self, run: RunRecord, now: Instant) -> None:
-        """Free the places a running run held, and let the next in rank try."""
+        """Free the limits that a running run held, and let the next run in rank try."""
         for permit in run.permits:
             if not permit.interval:
                 place = self._places[permit.key]
@@ -91,7 +92,7 @@ class Limiter:
                 self._wake(place, permit, now)
 
     def leave(self, run: RunRecord, now: Instant) -> None:
-        """Hear that a pending run, already out of its queue, will not try."""
+        """Withdraw a pending run that is already out of its queue and will not try."""
         for permit in run.permits:
             place = self._places.get(permit.key)
             if place is not None and place.trying is run:
@@ -104,8 +105,8 @@ class Limiter:
             if place is not None:
                 self._wake(place, permit, now)
 
-    def _wake(self, place: _Place, permit: Permit, now: Instant) -> None:
-        """Let the head of a line try, if there is room or will be at a known time."""
+    def _wake(self, place: _Limit, permit: Permit, now: Instant) -> None:
+        """Let the head of a queue try, if there is room, or at the known time at which there will be room."""
         if permit.interval:
             if place.trying is None and (head := place.waiting.pop()) is not None:
                 turn = gcra(place.theoretical, permit, now)[0]
@@ -115,16 +116,16 @@ class Limiter:
             head.waits_for = None
             self._ready(head, None)
 
-    def _place(self, key: str, now: Instant) -> _Place:
+    def _place(self, key: str, now: Instant) -> _Limit:
         place = self._places.get(key)
         if place is None:
             if len(self._places) >= self._sweep_at:
                 self._sweep(now)
-            place = self._places[key] = _Place()
+            place = self._places[key] = _Limit()
         return place
 
     def _sweep(self, now: Instant) -> None:
-        """Forget the keys that say nothing any more, so that a million values do not stay."""
+        """Forget the keys of idle limits, so that a million values of an argument do not stay in memory."""
         for key, place in list(self._places.items()):
             idle = not place.used and place.trying is None and place.theoretical <= now
             if idle and place.waiting.peek() is None:

@@ -1,4 +1,4 @@
-"""Which runs in memory a query means; a few of them are found without a look at all."""
+"""Queries of the runs in memory; those by id or by slot need no scan of all runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asyncsched._core.requests import RunQuery
 from asyncsched.stores.memory.schedules import ScheduleEntry
 
 _ANY = RunQuery()[1:]
-"""The rest of a query that asks for runs by their ids alone."""
+"""The other fields of a query that selects runs by their ids alone."""
 
 
 def select(
@@ -26,7 +26,7 @@ def select(
     if query.ids is None:
         return query.select(_candidates(query, runs, entries))
     known = [run for id in query.ids if (run := runs.get(id)) is not None]
-    if len(known) < 2 and query[1:] == _ANY:  # nearly always
+    if len(known) < 2 and query[1:] == _ANY:  # nearly every query is like this
         return known
     return query.select({run.id: run for run in known}.values())
 
@@ -34,7 +34,7 @@ def select(
 def _candidates(
     query: RunQuery, runs: Mapping[int, RunRecord], entries: Mapping[str, ScheduleEntry]
 ) -> Iterable[RunRecord]:
-    """Return the runs that a query may mean: one, where it names a schedule's slot."""
+    """Return the runs that a query may match: at most one, if it names a schedule's slot."""
     if query.schedule is None or query.slot is None or query.origin != "schedule":
         return runs.values()
     entry = entries.get(query.schedule)

@@ -1,4 +1,4 @@
-"""What the ledger in memory knows of one schedule: its row, its own runs, and its stretches."""
+"""A schedule's entry in the ledger in memory: its row, its runs of origin ``schedule``, its stretches."""
 
 from __future__ import annotations
 
@@ -10,44 +10,47 @@ from asyncsched._core.states import FAILURES
 
 
 class ScheduleEntry:
-    """One schedule. It outlives its row for as long as there are runs of its own."""
+    """One schedule. The entry outlives the row while runs of origin ``schedule`` are left."""
 
     __slots__ = ("live", "record", "slots", "stretches")
 
     def __init__(self) -> None:
         self.record: ScheduleRecord | None = None
-        self.live: dict[int, RunRecord] = {}  # those of its own that have no outcome
-        self.slots: dict[Instant, RunRecord] = {}  # its own runs, by their slot
+        self.live: dict[int, RunRecord] = {}  # runs of origin "schedule" without an outcome
+        self.slots: dict[Instant, RunRecord] = {}  # runs of origin "schedule", by their slot
         self.stretches: list[Stretch] = []
 
     @property
     def blank(self) -> bool:
-        """Whether nobody needs it any more."""
+        """Whether the entry is empty, so that it can be dropped."""
         return self.record is None and not self.live and not self.slots
 
-    # ── what runs behind what ────────────────────────────────────────────────────────────────
+    # ── the order of its runs ────────────────────────────────────────────────────────────────
 
     @property
     def waiting(self) -> int:
-        """How many of its runs wait for another of them."""
+        """The number of its runs that wait for another run of the schedule."""
         return sum(run.waits_for == "overlap" for run in self.live.values())
 
     def next_to_go(self) -> RunRecord | None:
-        """Return the first of those that wait for others, if none of those before it is left.
+        """Return the first run that waits for another of the schedule, if no earlier run is live.
 
-        Only those before it: under ``allow``, later slots begin while a catch-up's runs still wait
-        for one another, and must not hold them up.
+        Later runs do not count: under ``allow``, later slots begin while a catch-up's runs still wait
+        for one another, and must not hold those up.
         """
         waiting = [run for run in self.live.values() if run.waits_for == "overlap"]
         if not waiting:
             return None
-        following = min(waiting, key=_by_due)
-        if all(run.waits_for == "overlap" or _by_due(run) > _by_due(following) for run in self.live.values()):
+        following = min(waiting, key=_due_order)
+        if all(
+            run.waits_for == "overlap" or _due_order(run) > _due_order(following)
+            for run in self.live.values()
+        ):
             return following
         return None
 
     def count(self, run: RunRecord, most: int, now: Instant) -> ScheduleRecord | None:
-        """Count failures in a row; return the schedule if they are ``most``, for which it is paused."""
+        """Count failures in a row; return the schedule if it is paused because they reached ``most``."""
         record = self.record
         if record is None:
             return None
@@ -62,7 +65,7 @@ class ScheduleEntry:
     # ── slots without a run ──────────────────────────────────────────────────────────────────
 
     def skip(self, stretch: Stretch, before: Instant | None = None) -> Stretch:
-        """Write down a stretch; it is one with the newest if that has the same reason and ends at ``before``."""
+        """Record a stretch; it lengthens the newest if that has the same reason and ends at ``before``."""
         kept = self.stretches
         written = lengthened(kept[-1] if kept else None, stretch, before)
         if written is stretch:
@@ -74,5 +77,5 @@ class ScheduleEntry:
         return stretch
 
 
-def _by_due(run: RunRecord) -> tuple[Instant, int]:
+def _due_order(run: RunRecord) -> tuple[Instant, int]:
     return run.due, run.id

@@ -1,4 +1,4 @@
-"""The ledger in memory: the default, with every promise but surviving the process."""
+"""The ledger in memory: the default; it keeps every promise but durability beyond the process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asyncsched.stores.memory.schedules import ScheduleEntry
 from asyncsched.stores.memory.waiting import Waiting
 
 _ONE_TURN = 100
-"""How many runs are added before others get their turn: about 0.1 ms."""
+"""Runs added before other tasks of the loop get their turn: about 0.1 ms."""
 
 _new = tuple.__new__
 
@@ -27,15 +27,15 @@ _new = tuple.__new__
 class MemoryStore:
     """Keeps runs and schedules as Python objects; arguments by reference.
 
-    It lives in one event loop, where nothing else runs between two awaits: every method is one
-    transaction because none of them awaits, but to add very many runs.
+    The store belongs to one event loop, in which no other code runs between two awaits. So every
+    method is one transaction, because none of them awaits, except ``add`` with very many runs.
     """
 
     durable = False
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._runs: dict[int, RunRecord] = {}
-        self._entries: dict[str, ScheduleEntry] = {}  # of each schedule
+        self._entries: dict[str, ScheduleEntry] = {}  # by schedule id
         self._waiting = Waiting()
         self._keys = Keys()
         self._paused_jobs: dict[str, JobPause] = {}
@@ -65,7 +65,7 @@ class MemoryStore:
         return self.put(record, revision, lost)
 
     def put(self, record: ScheduleRecord, revision: int, lost: Stretch | None = None) -> ScheduleRecord:
-        """Do what ``put_schedule`` does, for who cannot await."""
+        """Do the same as ``put_schedule``, for callers that cannot await."""
         stands = self._record(record.id)
         if (0 if stands is None else stands.revision) != revision:
             assert stands is not None or revision
@@ -90,7 +90,7 @@ class MemoryStore:
         return None if entry is None else entry.record
 
     async def remove_schedule(self, id: str, now: Now) -> bool:
-        # Nobody can ask any more what became of its slots: only its runs stay, until they are pruned.
+        # Its slots cannot be explained any more: only its runs stay, until they are pruned.
         entry = self._entry(id)
         known, entry.record = entry.record is not None, None
         entry.stretches.clear()
@@ -110,10 +110,10 @@ class MemoryStore:
     async def paused_jobs(self) -> dict[str, JobPause]:
         return dict(self._paused_jobs)
 
-    # ── runs come in ─────────────────────────────────────────────────────────────────────────
+    # ── adding runs ──────────────────────────────────────────────────────────────────────────
 
     async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
-        if len(runs) == 1:  # nearly every call
+        if len(runs) == 1:  # nearly every call is like this
             return [self._add(runs[0], now, replace)]
         return await in_turns(lambda run: self._add(run, now, replace), runs, _ONE_TURN)
 
@@ -122,10 +122,10 @@ class MemoryStore:
             return self._found(holder, run, replace, now)
         self._insert(run)
         if run.due <= (now.steady if run.steady else now.wall):
-            self._waiting.until_its_turn(run)  # "now" is the usual time; it need not pass through both queues
+            self._waiting.until_its_turn(run)  # "now" is the usual time: one queue is enough
         else:
             self._waiting.until_ready(run)
-        return _new(Added, (run, True, False))  # twice as quick as a named tuple's own constructor
+        return _new(Added, (run, True, False))  # twice as quick as the constructor of a named tuple
 
     def _found(self, holder: RunRecord, run: RunRecord, replace: bool, now: Now) -> Added:
         if replace and holder.state == "pending":
@@ -153,7 +153,7 @@ class MemoryStore:
         self._waiting.ripen(now, claim.most)
         for name, queue in self._waiting.by_executor():
             free = claim.free.get(name, 0)
-            room = claim.most  # each executor's own: a flood for one must not keep the others waiting
+            room = claim.most  # for each executor anew: many runs of one must not delay the others
             while free > 0 and room > 0 and (run := queue.pop()) is not None:
                 if self._may_begin(run, claim, claimed, now):
                     begin(run, claim.holder, now)
@@ -181,7 +181,7 @@ class MemoryStore:
             claimed.skipped.append(entry.skip(firing.stretch, before))
         for run in firing.runs:
             assert run.slot is not None
-            # The clock was put back past it where there is one: its record stands, it is not run twice.
+            # A slot has a run already if the clock was set back past it: that run stays, without a second.
             if run.slot not in entry.slots:
                 self._admit(run, entry, firing, before, claimed, now)
             before = run.slot
@@ -199,7 +199,7 @@ class MemoryStore:
         decision = "run"
         if entry.live:
             decision = admit(firing.overlap, len(entry.live), entry.waiting, firing.chained)
-        # What is admitted behind others waits for those before it only (see Book.next_to_go).
+        # A run that is admitted behind others waits for the earlier ones only (see ScheduleEntry.next_to_go).
         if decision == "skip":
             lost = Stretch(firing.schedule, run.slot, run.slot, 1, "overlap")
             claimed.skipped.append(entry.skip(lost, before))
@@ -214,16 +214,16 @@ class MemoryStore:
             self._waiting.until_its_turn(run)
 
     def _replace(self, entry: ScheduleEntry, claimed: Claimed, now: Now) -> None:
-        """Ask the running ones to end, and end those that have not begun."""
+        """Request cancellation of the running runs, and end those that have not begun."""
         for other in list(entry.live.values()):
             if other.state == "running":
-                self._ask(other, "replaced")
+                self._request_cancel(other, "replaced")
             else:
                 self._drop(other, "replaced", now)
                 claimed.dropped.append(other)
 
     def _may_begin(self, run: RunRecord, claim: Claim, claimed: Claimed, now: Now) -> bool:
-        """Whether a ready run may begin; one that may not is put aside, or dropped."""
+        """Whether a ready run may begin; otherwise the run is parked, or dropped."""
         if claim.jobs is not None and run.job not in claim.jobs:
             kind, name = "unknown", run.job
         elif run.job in self._paused_jobs:
@@ -232,7 +232,7 @@ class MemoryStore:
             kind, name = "schedule", run.schedule
         else:
             return run.rare is None or not run.permits or self._permitted(run, claimed, now)
-        self._waiting.park(kind, name, run, now)  # it gives up its turn, not its place in the line
+        self._waiting.park(kind, name, run, now)  # the run gives up its turn, not its rank
         return False
 
     def _is_paused(self, schedule: str) -> bool:
@@ -246,13 +246,13 @@ class MemoryStore:
             claimed.dropped.append(run)
         return answer == "yes"
 
-    # ── runs go out ──────────────────────────────────────────────────────────────────────────
+    # ── recording ────────────────────────────────────────────────────────────────────────────
 
     async def record(self, endings: Sequence[Ending]) -> list[bool]:
         return [self.end(*ending) for ending in endings]
 
     def end(self, run: RunRecord, verdict: Verdict, now: Now) -> bool:
-        """Do what ``record`` does, for one: there is nothing to await."""
+        """Do the same as ``record`` for one attempt, without an await."""
         if run.state != "running":
             return False
         if run.rare is not None:
@@ -276,7 +276,7 @@ class MemoryStore:
         self._ended(run, now)
 
     def _ended(self, run: RunRecord, now: Now) -> ScheduleEntry | None:
-        """Let go of what a run with an outcome had, and return what is known of its schedule."""
+        """Free the key and the turn of a run with an outcome, and return the entry of its schedule, if any."""
         if run.rare is not None:
             self._keys.settle(run)
         entry = None
@@ -292,17 +292,17 @@ class MemoryStore:
         return entry
 
     async def note(self, run: RunRecord, now: Now) -> None:
-        pass  # the progress stands on the record already
+        pass  # the progress is on the record already
 
     async def cancel(self, run_id: int, why: str, now: Now) -> RunRecord | None:
         run = self._runs.get(run_id)
         if run is not None and run.state == "running":
-            self._ask(run, why)
+            self._request_cancel(run, why)
         elif run is not None and run.state == "pending":
             self._drop(run, why, now)
         return run
 
-    def _ask(self, run: RunRecord, why: str) -> None:
+    def _request_cancel(self, run: RunRecord, why: str) -> None:
         if run.cancel_requested is None:
             run.cancel_requested = why
             self._cancel_requests.append((run.id, why))
@@ -319,7 +319,7 @@ class MemoryStore:
                 self._waiting.notify()
         return run
 
-    # ── looking ──────────────────────────────────────────────────────────────────────────────
+    # ── queries ──────────────────────────────────────────────────────────────────────────────
 
     async def runs(self, query: RunQuery) -> list[RunRecord]:
         return select(query, self._runs, self._entries)

@@ -1,4 +1,4 @@
-"""Where pending runs wait in memory: for their time, their turn, a permit, or whoever may begin them."""
+"""Pending runs in memory: each waits for its time, its turn, a permit, or an instance that may begin it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from asyncsched.stores.memory.run_queue import RunQueue, take_out
 
 
 class Waiting:
-    """The places in which a pending run can be; each is in one of them.
+    """The queues of pending runs; each run is in one of them.
 
-    One that waits for an earlier run of its schedule is in none: it stands in its book only.
+    A run that waits for an earlier run of its schedule is in none of them: the schedule's entry has it.
     """
 
     def __init__(self) -> None:
-        self.notify: Callable[[], None] = lambda: (
-            None
-        )  # called when something may begin earlier than was known
+        # Called when a run may begin earlier than the last answer said.
+        self.notify: Callable[[], None] = lambda: None
         self.limiter = Limiter(self._may_try)
         self._later = {False: RunQueue(), True: RunQueue()}  # by timeline: wall, steady
         self._ready: dict[str, RunQueue] = {}  # by executor
         self._parked: dict[tuple[str, str], dict[int, RunRecord]] = {}
 
-    # ── for its time, and its turn ───────────────────────────────────────────────────────────
+    # ── runs that wait for their time or turn ────────────────────────────────────────────────
 
     def until_ready(self, run: RunRecord) -> None:
         """Let a run wait until it is ready."""
@@ -34,14 +33,14 @@ class Waiting:
         self._later[run.steady].push(run.ready_at, run)
 
     def until_its_turn(self, run: RunRecord) -> None:
-        """Let a run that is ready wait for a place in its executor."""
+        """Let a run that is ready wait for free capacity of its executor."""
         queue = self._ready.get(run.executor)
         if queue is None:
             queue = self._ready[run.executor] = RunQueue()
         queue.push(run.rank, run)
 
     def ripen(self, now: Now, most: int) -> None:
-        """Let at most so many of those whose time has come wait for their turn."""
+        """Let at most ``most`` runs of each timeline whose time has come wait for their turn."""
         for steady, queue in self._later.items():
             at = now.steady if steady else now.wall
             for _ in range(most):
@@ -51,14 +50,14 @@ class Waiting:
                 self.until_its_turn(run)
 
     def next_times(self) -> tuple[Instant | None, Instant | None]:
-        """Return when the earliest run is ready on the wall's and on the steady timeline."""
+        """Return the instants at which the earliest run is ready, on the wall and on the steady timeline."""
         return self._later[False].peek(), self._later[True].peek()
 
     def by_executor(self) -> Iterator[tuple[str, RunQueue]]:
-        """Yield the executors for which runs are ready, with those in the order of their rank."""
+        """Yield each executor that has ready runs, with these runs in order of rank."""
         return iter(list(self._ready.items()))
 
-    # ── for a permit ─────────────────────────────────────────────────────────────────────────
+    # ── runs that wait for a permit ──────────────────────────────────────────────────────────
 
     def _may_try(self, run: RunRecord, at: Instant | None) -> None:
         """Let a run that waited for a limit try again, now or at a steady instant."""
@@ -71,30 +70,30 @@ class Waiting:
             self._later[True].push(at, run)
         self.notify()
 
-    # ── for whoever may begin it ─────────────────────────────────────────────────────────────
+    # ── runs that no instance may begin now ──────────────────────────────────────────────────
 
     def park(self, kind: str, name: str, run: RunRecord, now: Now) -> None:
-        """Put a run aside that nobody may begin now: its ``job`` or ``schedule`` is paused, or ``unknown``."""
+        """Park a run that may not begin: its ``job`` or ``schedule`` is paused, or its job ``unknown``."""
         transitions.park(run, "job" if kind == "unknown" else "paused")
         self._parked.setdefault((kind, name), {})[run.id] = run
         if run.permits:
             self.limiter.leave(run, now.steady)
 
     def release(self, kind: str, name: str) -> None:
-        """Let those go on that were put aside for this reason."""
+        """Let the runs that were parked for this reason go on."""
         for run in self._parked.pop((kind, name), {}).values():
             transitions.wake(run)
             self.until_its_turn(run)
         self.notify()
 
     def release_unknown(self) -> None:
-        """Let all go on whose job was not known: whoever asks now may know it."""
+        """Let all runs of unknown jobs go on: the scheduler that claims next may know the job."""
         for kind, name in list(self._parked):
             if kind == "unknown":
                 self.release(kind, name)
 
     def leave(self, run: RunRecord, now: Now) -> None:
-        """Take a pending run out of wherever it waits."""
+        """Take a pending run out of the queue in which it waits."""
         take_out(run)
         if run.rare is None:
             return

@@ -1,8 +1,8 @@
-"""LISTEN and NOTIFY: hints that make things quicker than polling, and that may be lost.
+"""LISTEN and NOTIFY: notifications are quicker than polling, and may be lost.
 
-A thread of its own hears and sends, on a connection of its own, so that no commit waits for a
-notification: its lock is one for the whole server. What is to be said is gathered, and said at most
-once in :data:`EVERY` seconds.
+A separate thread receives and sends them on a separate connection, so that no commit waits for a
+notification: NOTIFY takes one lock for the whole server. Changes are gathered, and sent at most once in
+:data:`EVERY` seconds.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from asyncsched.stores.postgres import connection as link
 logger = logging.getLogger("asyncsched.store")
 
 WORK = "w:"
-"""What says that there may be something to do, and names no run."""
+"""The payload that announces work and names no run."""
 
 EVERY = 0.01
 MOST_RUNS = 128
-"""How many runs one notification names; above that it says "many", and all who wait look."""
+"""The most runs that one notification names; beyond that its payload is "many", and all waiters query."""
 
 _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Seconds between attempts to listen again. Without listening, polling goes on."""
+"""Seconds between attempts to listen again. Polling goes on meanwhile."""
 
 
 def channel_of(namespace: str) -> str:
-    """Return the channel of a namespace: every name fits into PostgreSQL's 63 bytes."""
+    """Return the channel of a namespace: its name always fits into PostgreSQL's 63 bytes."""
     return f"asyncsched_{blake2b(namespace.encode(), digest_size=16).hexdigest()}"
 
 
 class Notifications:
-    """Sends and hears hints: that something may be due, and that runs have changed.
+    """Sends and receives notifications that work may be due, and that runs have changed.
 
     Args:
-        dsn: of the server, for a connection that nobody else uses.
+        dsn: of the server, for a separate connection.
         timeout: seconds for one statement.
-        channel: what is listened to.
-        heard: called in this thread with whether there is work, and the changed runs (``None``: perhaps any).
+        channel: the channel to listen to.
+        heard: called in this thread with whether there is work, and the changed runs (``None``: maybe all).
 
     """
 
@@ -69,7 +69,7 @@ class Notifications:
         self._thread.start()
 
     def say(self, work: bool, changed: set[int]) -> None:
-        """Have a hint sent. From any thread; never blocks."""
+        """Have a notification sent. From any thread; never blocks."""
         with self._lock:
             silent = not (self._work or self._changed)
             self._work = self._work or work
@@ -94,9 +94,7 @@ class Notifications:
     def _ring(self) -> None:
         try:
             self._button.send(b"x")
-        except (
-            OSError
-        ):  # full: it is going to wake anyway; or closed: a hint may be lost, and nobody fails for it
+        except OSError:  # full: the thread wakes anyway; or closed: a notification may be lost
             pass
 
     # ── in the thread ────────────────────────────────────────────────────────────────────────
@@ -109,21 +107,24 @@ class Notifications:
                     connection.execute(f'LISTEN "{self._channel}"'.encode())
                     self._own = connection.info.backend_pid
                     if failures:
-                        logger.info("PostgreSQL is listened to again")
+                        logger.info("the connection that listens for PostgreSQL notifications is back")
                     failures = 0
-                    # What was said while nobody listened is not said again.
+                    # Notifications that were sent meanwhile are not repeated.
                     self._heard(True, None)
-                    self._converse(connection)
+                    self._send_and_receive(connection)
             except (psycopg.Error, OSError) as error:
                 if not failures:
-                    logger.warning("PostgreSQL is not listened to, polling goes on: %s", link.in_words(error))
+                    logger.warning(
+                        "the connection that listens for PostgreSQL notifications failed; polling goes on: %s",
+                        link.in_words(error),
+                    )
                 self._sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
                 failures += 1
-            except Exception:  # never without hints for ever
-                logger.exception("the thread that listens to PostgreSQL failed; it goes on")
+            except Exception:  # one failure must not end all notifications
+                logger.exception("the thread that listens for PostgreSQL notifications failed; it goes on")
                 self._sleep(_PAUSES[-1])
 
-    def _converse(self, connection: link.Connection) -> None:
+    def _send_and_receive(self, connection: link.Connection) -> None:
         while not self._closing:
             self._say(connection)
             for notice in connection.notifies(timeout=0):
@@ -144,7 +145,7 @@ class Notifications:
         if not work and not changed:
             return
         named = "many" if len(changed) > MOST_RUNS else ",".join(f"{run:x}" for run in changed)
-        # It may be lost, so it need not be on disk before it is sent.
+        # A notification may be lost, so the commit need not wait for the disk.
         connection.execute(
             "SELECT set_config('synchronous_commit', 'off', false), pg_notify(%s, %s)",
             (self._channel, f"{'w' if work else ''}:{named}"),
@@ -152,9 +153,9 @@ class Notifications:
         time.sleep(EVERY)
 
     def _sleep(self, seconds: float | None, connection: link.Connection | None = None) -> None:
-        """Sleep until there is something to hear or to say."""
+        """Sleep until a notification has come or is to be sent."""
         bell = self._bell.fileno()
-        ears = [bell] if connection is None else [bell, connection.fileno()]
-        ready, _, _ = select.select(ears, (), (), seconds)
+        sources = [bell] if connection is None else [bell, connection.fileno()]
+        ready, _, _ = select.select(sources, (), (), seconds)
         if bell in ready:
             self._bell.recv(4096)

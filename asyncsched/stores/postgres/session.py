@@ -1,4 +1,4 @@
-"""PostgreSQL as the SQL stores' operations see it: connections, transactions, ids, hints."""
+"""The session of a PostgreSQL store: connections, transactions, ids and notifications."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from asyncsched.abc import ReadTrigger
     from asyncsched.stores.sql.rows import Quarantine
 
-_QUERIES = load("postgres")  # read at import, not inside the loop
+_QUERIES = load("postgres")  # the files are read at import, not inside the loop
 _NAMED = re.compile(r"(?<!:):([a-z_]\w*)")
 
 _MANY = 4
-"""From how many rows on one statement over arrays is quicker than one for each."""
+"""The number of rows from which on one statement over arrays is quicker than one per row."""
 
-_LOCK = 0x6173796E63736368  # "asyncsch": one lock of the database, whatever the namespace
+_LOCK = 0x6173796E63736368  # "asyncsch": one lock per database, for all namespaces
 
 Committed = Callable[[bool, set[int]], None]
 
@@ -44,15 +44,15 @@ def adapt(sql: str) -> bytes:
 
 
 class PostgresSession(Session):
-    """One connection, made when it is needed, and again after it was lost.
+    """One connection, opened when it is needed, and again after it was lost.
 
     Args:
-        dsn: where to.
-        name: of the connection, as the server shows it.
+        dsn: connection text of the server.
+        name: of the connection, in the server's list.
         timeout: seconds for one statement.
-        committed: hears, after COMMIT, whether others may have something to do, and what was changed.
-        beaten: hears the server's time with every beat.
-        ghosts: of lost connections, what the server may still have of them.
+        committed: called after COMMIT with whether other instances may have work, and the changed runs.
+        beaten: called with the server's time at every beat.
+        ghosts: the lost connections whose server process may still run.
 
     """
 
@@ -72,8 +72,8 @@ class PostgresSession(Session):
         self._beaten = beaten
         self._ghosts = ghosts
         self._changed: set[int] = set()
-        # What nobody waits for goes out with the next statement: every round trip hands over the
-        # interpreter's lock twice, which costs more than the trip.
+        # A statement whose answer is not needed is sent with the next one: every round trip hands over
+        # the interpreter's lock twice, which costs more than the trip.
         self._before: list[tuple[bytes, Params | None]] = []
         self._connection: link.Connection | None = None
         self._server: tuple[int, str] | None = None
@@ -82,7 +82,7 @@ class PostgresSession(Session):
         if self._connection is None:
             made = link.connect(self._dsn, self._name, self._timeout)
             made.adapters.register_loader("uuid", TextLoader)
-            # One type for all numbers: a statement is prepared once, not for each mix of their sizes.
+            # All numbers have one type, so that a statement is prepared once, not for each mix of their sizes.
             made.adapters.register_dumper(int, Int8Dumper)
             self._connection = made
             if self._ghosts is not None:
@@ -90,10 +90,10 @@ class PostgresSession(Session):
                 self.see_off()
 
     def check_pooler(self) -> None:
-        """Refuse a pooler that keeps no session for a connection: LISTEN and settings would go astray.
+        """Refuse a pooler that keeps no session for a connection: LISTEN and settings would not last.
 
-        One that stands in between gives each connection a process number of its own making; it keeps no
-        sessions if the same process of the server then answers on two.
+        A pooler gives each connection a process id that is not the server's. It keeps no sessions if the
+        same process of the server then answers on two connections.
         """
         assert self._connection is not None
         if self._server is None or self._server[0] == self._connection.info.backend_pid:
@@ -101,8 +101,8 @@ class PostgresSession(Session):
         with link.connect(self._dsn, "probe", self._timeout) as second:
             if link.server_process(second) == link.server_process(self._connection):
                 raise StoreError(
-                    "there is a pooler in between that keeps no session for a connection, such as PgBouncer in "
-                    "transaction mode; use its session mode, or connect to the server itself"
+                    "the URL leads to a pooler that keeps no session for a connection, such as PgBouncer in "
+                    "transaction mode; use its session mode, or connect to the server directly"
                 )
 
     def close(self) -> None:
@@ -111,13 +111,13 @@ class PostgresSession(Session):
             connection.close()
 
     def _lose(self) -> None:
-        """Let go of a connection that is of no use; what it was about may still be done."""
+        """Close a connection that cannot be used; the server may still execute its last statements."""
         if self._server is not None and self._ghosts is not None:
             self._ghosts.add(self._server)
         self.close()
 
     def see_off(self) -> None:
-        """Have the server end what it may still have of connections that were lost."""
+        """Have the server terminate the processes of connections that were lost."""
         if self._ghosts and self._connection is not None:
             self._ghosts.see_off(self._connection)
 
@@ -146,7 +146,7 @@ class PostgresSession(Session):
             self._connection.execute(*command)
 
     def many(self, name: str, rows: Sequence[Params]) -> int:
-        """Execute a statement for each row; many rows at once where there is a form for that."""
+        """Execute a statement for each row, or its form for many rows, if it has one."""
         form = self.queries.get(f"{name}_all")
         if form is None or len(rows) < _MANY:
             return super().many(name, rows)
@@ -162,7 +162,7 @@ class PostgresSession(Session):
             return
         form = self.queries["insert_run_all"]
         self.savepoint("new")
-        try:  # to look out for what is there already takes the server a quarter longer
+        try:  # the check for conflicts takes the server a quarter longer
             self._by_arrays(form.removesuffix("ON CONFLICT DO NOTHING"), rows)
         except UniqueViolation:
             self.go_back("new")
@@ -204,7 +204,7 @@ class PostgresSession(Session):
         assert self._connection is not None
         if self._connection.info.parameter_status("server_encoding") == "SQL_ASCII":
             raise SchemaError(
-                "the database's encoding is SQL_ASCII, which keeps bytes and knows no text; make one with CREATE "
+                "the database's encoding is SQL_ASCII, which keeps bytes, not text; make a database with CREATE "
                 "DATABASE … ENCODING 'UTF8' TEMPLATE template0"
             )
 
@@ -232,14 +232,14 @@ class PostgresSession(Session):
         if not self._single:
             if any(params is not None for _, params in self._before):
                 assert self._connection is not None
-                with self._connection.pipeline():  # now: an error is the item's own
+                with self._connection.pipeline():  # at once, so that an error belongs to this item
                     self._send()
             self._before.append((b"RELEASE SAVEPOINT " + name.encode(), None))
 
     def go_back(self, name: str = "item") -> None:
-        if not self._single:  # else nothing was done
-            # Not in a pipeline: psycopg drops what it has prepared when it hears of a rollback, and in a
-            # pipeline it has sent the next statement by then.
+        if not self._single:  # a single statement that failed has done nothing
+            # Not in a pipeline: psycopg drops its prepared statements after a rollback, and in a pipeline
+            # it has sent the next statement by then.
             self._before = [one for one in self._before if one[1] is None]
             self._before.append((b"ROLLBACK TO SAVEPOINT " + name.encode(), None))
             self._before.append((b"RELEASE SAVEPOINT " + name.encode(), None))
@@ -273,7 +273,7 @@ class PostgresSession(Session):
         self._changed.update(run.id for run in runs)
 
     def tell_others(self) -> None:
-        """Nothing here: a notification inside the transaction would make all commits wait in one line."""
+        """Do nothing: a notification inside the transaction would serialise all commits."""
 
     def hold(self, schedules: Iterable[str | None]) -> None:
         ids = sorted({id for id in schedules if id is not None})
@@ -281,22 +281,22 @@ class PostgresSession(Session):
             self.all("hold_schedules", ids=self.array(ids))
 
     def cut(self, requests: list[Request]) -> list[list[Request]]:
-        """Return what may share a transaction: what takes its locks in one order."""
+        """Return the requests in groups that may share a transaction, because they take locks in one order."""
         alone = [[request] for request in requests if request.kind in ("beat", "call")]
         last = [[request] for request in requests if request.kind == "leave"]
         shared = [request for request in requests if request.kind not in ("beat", "call", "leave")]
         if any(request.kind == "record" and _has_permits(request.payload) for request in shared):
-            # Limits come last, in the order of their keys: those given back, or those taken.
+            # Limits come last, in the order of their keys; one transaction gives them back or takes them.
             claims = [request for request in shared if request.kind == "claim"]
             shared = [request for request in shared if request.kind != "claim"]
             return [*alone, *filter(None, (shared, claims)), *last]
         return [*alone, *filter(None, (shared,)), *last]
 
     def lock_first(self, requests: Sequence[Request]) -> None:
-        """Lock what comes first in the order of locks: instances, then schedules by id."""
+        """Lock the rows that are first in the order of locks: instances, then schedules by id."""
         schedules = set(_schedules_of(requests))
         if len(requests) == 1 and isinstance(requests[0].payload, Claiming):
-            return  # it locks in this order by itself
+            return  # a single claim takes its locks in this order
         if schedules:
             for request in requests:
                 if isinstance(request.payload, Claiming):

@@ -1,7 +1,7 @@
-"""The ledger in PostgreSQL: instances on any number of hosts, and nothing lost at ``kill -9``.
+"""The ledger in PostgreSQL: for instances on any number of hosts; it loses nothing at ``kill -9``.
 
-One thread writes, with group commit; one reads; one hears and says what is new (``LISTEN`` and
-``NOTIFY``). Polling is the truth, a notification only makes it quicker.
+One thread writes, with group commit; one reads; one receives and sends notifications (``LISTEN`` and
+``NOTIFY``). Polling finds every change, a notification only makes it quicker.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from asyncsched.stores.sql.session import Session
 from asyncsched.stores.sql.store import SqlStore
 
 _FRESH = 1.0
-"""Seconds for which the server's time need not be asked for again after a beat."""
+"""Seconds after a beat in which the server's time is not queried again."""
 
 
 class PostgresStore(SqlStore):
     """A ledger in a PostgreSQL database, for instances on any number of hosts.
 
-    The tables stand in the schema that is first on the connection's ``search_path``.
+    The tables are in the schema that is first on the connection's ``search_path``.
 
     Args:
         url: ``postgresql://user:password@host:port/database?options``, as libpq reads it.
@@ -52,7 +52,7 @@ class PostgresStore(SqlStore):
         self._notifications: Notifications | None = None
         self._ghosts = Ghosts()
         self._notices = 0
-        self._time = (0, float("-inf"))  # the server's, and when it was heard
+        self._time = (0, float("-inf"))  # the server's time, and the monotonic time of its answer
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
         return PostgresSession(
@@ -73,7 +73,7 @@ class PostgresStore(SqlStore):
             try:
                 port.call_soon(lambda: self._heard(work, runs))
             except RuntimeError:
-                pass  # the loop is over
+                pass  # the loop has ended
 
         self._notifications = Notifications(self._dsn, self.timeout, channel_of(self.namespace), heard)
 
@@ -89,13 +89,13 @@ class PostgresStore(SqlStore):
         return [("SELECT pg_notify(?, ?)", (channel_of(self.namespace), WORK))]
 
     def _committed(self, work: bool, runs: set[int]) -> None:
-        """Tell the others what was committed. In the writer's thread."""
-        notifications = self._notifications  # looked at once: the loop may be closing the store
+        """Notify the other instances of a commit. In the writer's thread."""
+        notifications = self._notifications  # read once, because the loop may be closing the store
         if notifications is not None:
             notifications.say(work, runs)
 
     def _beaten(self, at: Instant) -> None:
-        """Hear the server's time with a beat. In the writer's thread."""
+        """Keep the server's time that a beat returned. In the writer's thread."""
         self._time = (at, time.monotonic())
 
     def _heard(self, work: bool, runs: set[int] | None) -> None:
@@ -114,7 +114,7 @@ class PostgresStore(SqlStore):
         return members.changes(session, watch, (own[0], self._notices, *own[2:]), beats)
 
     def _wall(self) -> Instant | None:
-        """Return the virtual clock's time, where that is the cluster's."""
+        """Return the virtual clock's time, or ``None`` where the server's clock is the cluster's."""
         return None if isinstance(self.clock, SystemClock) else self.clock.wall()
 
     async def time(self) -> Instant:
@@ -122,10 +122,10 @@ class PostgresStore(SqlStore):
         virtual = self._wall()
         if virtual is not None:
             return virtual
-        told, heard = self._time
-        elapsed = time.monotonic() - heard
+        answered, at_monotonic = self._time
+        elapsed = time.monotonic() - at_monotonic
         if elapsed < _FRESH:
-            return told + round(elapsed * SECOND)
+            return answered + round(elapsed * SECOND)
         at: Instant = await self._read(lambda session: session.time())
         return at
 
@@ -134,7 +134,7 @@ class PostgresStore(SqlStore):
             assert isinstance(session, PostgresSession)
             session.see_off()
 
-        # First: what a ghost commits after this look is seen at the next.
+        # This comes first: a commit of a lost connection after this query is in the answer to the next.
         await self._read(see_off)
         return await super().held(incarnation)
 

@@ -1,4 +1,4 @@
-"""The address of a PostgreSQL store. What is wrong with one is said without a word of it: it has a password."""
+"""The address of a PostgreSQL store. Errors repeat no part of an address, because it has a password."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from asyncsched._core.errors import ConfigurationError
 _FORM = "give postgresql://user:password@host:port/database"
 _QUOTE = "write each of %, @, :, /, ?, # and blanks in a user name or password as urllib.parse.quote does"
 
-_OWN_WORDS = re.compile(r'(?:"[=:/\]]"|[^"])*')
-"""What libpq says before it repeats, in quotes, what it was given."""
+_BEFORE_QUOTES = re.compile(r'(?:"[=:/\]]"|[^"])*')
+"""The part of a libpq error before libpq repeats, in quotes, a part of the URL."""
 
 
 def conninfo(url: str, timeout: float) -> str:
-    """Return the connection text of a store's URL, with what makes a dead network known in time.
+    """Return the connection text of a store's URL, with the settings that detect a dead network in time.
 
     Raises:
         ConfigurationError: the URL cannot be read.
@@ -28,28 +28,28 @@ def conninfo(url: str, timeout: float) -> str:
         raise ConfigurationError(f"store: that is no URL; {_FORM}")
     _check_signs(rest)
     given: dict[str, str | int | None] = {}
-    trouble = ""
+    fault = ""
     try:
         given = dict(conninfo_to_dict(f"postgresql://{rest}"))
     except psycopg.ProgrammingError as error:
-        # Raised only below: a chained exception would be shown with the password in it.
-        trouble = _own_words(str(error))
-    if trouble:
-        raise ConfigurationError(f"store: PostgreSQL cannot read the URL: {trouble}; {_FORM}, and {_QUOTE}")
+        # The error is raised only below: a traceback of chained exceptions would show the password.
+        fault = _without_quotes(str(error))
+    if fault:
+        raise ConfigurationError(f"store: PostgreSQL cannot read the URL: {fault}; {_FORM}, and {_QUOTE}")
     _check_ports(str(given.get("port") or ""))
     defaults = {
-        "connect_timeout": max(2, round(timeout)),  # libpq takes no less
+        "connect_timeout": max(2, round(timeout)),  # the least that libpq accepts
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
         "tcp_user_timeout": int(timeout * 1000),
     }
-    # Whatever the URL says: text goes both ways as it is.
+    # The client encoding overrides the URL, so that text is sent and received unchanged.
     return make_conninfo("", **{**defaults, **given, "client_encoding": "UTF8"})
 
 
 def _check_signs(rest: str) -> None:
-    """Refuse a password with a sign that ends it: libpq would take its rest for a host, and name that."""
+    """Refuse a password with a sign that ends it: libpq would take its rest for a host, and show that."""
     before, at, after = rest.partition("@")
     too_early = "?" not in before if "/" in before else "@" in after.partition("?")[0]
     if at and too_early:
@@ -66,7 +66,7 @@ def _check_ports(ports: str) -> None:
             )
 
 
-def _own_words(text: str) -> str:
-    found = _OWN_WORDS.match(text)
+def _without_quotes(text: str) -> str:
+    found = _BEFORE_QUOTES.match(text)
     words = " ".join(found[0].split()) if found else ""
     return words.rstrip(": ").removesuffix(" found in") or "it is malformed"

@@ -1,6 +1,7 @@
-"""The store in a SQLite file: several processes of one host, and nothing lost at ``kill -9``.
+"""The store in a SQLite file: for several processes of one host; it loses nothing at ``kill -9``.
 
-This folder may import ``stores.sql``, and what that may import. Begin reading at ``store``.
+This folder may import ``stores.sql``, and the folders that ``stores.sql`` may import. Begin reading at
+``store``.
 """
 
 from asyncsched.stores.sqlite.store import SqliteStore as SqliteStore

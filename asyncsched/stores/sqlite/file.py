@@ -1,4 +1,4 @@
-"""The file of a SQLite store: its address, where it may lie, who opens it, and who holds its lock."""
+"""The file of a SQLite store: its address, its file system, and its locks with their holders."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ _REMOTE = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "fuse.sshfs", "fuse.glusterfs"}
 )
 _WRITE_LOCK = 120
-"""The byte of the ``-shm`` file that whoever writes into the write-ahead log has locked."""
+"""The byte of the ``-shm`` file that a process locks while it writes into the write-ahead log."""
 
 
 def path_of(url: str) -> Path:
     """Return the path in ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
 
     Raises:
-        ConfigurationError: it names no file.
+        ConfigurationError: the URL names no file.
 
     """
     rest = url.removeprefix("sqlite:")
     if not rest.startswith("///") or rest == "///" or "?" in rest:
         raise ConfigurationError(
-            "a SQLite store is sqlite:///relative.db or sqlite:////absolute/path.db, with three or four slashes"
+            "store: a SQLite URL is sqlite:///relative.db or sqlite:////absolute/path.db, with three or "
+            "four slashes"
         )
     if rest == "///:memory:":
         raise ConfigurationError(
-            "store: SQLite's :memory: is gone with its connection; leave store out to keep runs in memory"
+            "store: SQLite's :memory: database ends with its connection; leave store out to keep runs in memory"
         )
     return Path(rest[3:])
 
 
 def check_place(path: Path, mounts: str = "/proc/mounts") -> None:
-    """Refuse a file where it cannot be: on a network, where SQLite's write-ahead log cannot work, or nowhere.
+    """Refuse a path in a missing folder, or on a network, where SQLite's write-ahead log cannot work.
 
     Raises:
         StoreError: the path is on a network file system.
-        StoreUnavailable: its folder does not exist.
+        StoreUnavailable: the folder of the path does not exist.
 
     """
     kind = _file_system(path.absolute(), mounts)
@@ -52,7 +53,9 @@ def check_place(path: Path, mounts: str = "/proc/mounts") -> None:
             "local disk, or PostgreSQL for several hosts"
         )
     if not path.parent.is_dir():
-        raise StoreUnavailable(f"{path} cannot be opened: there is no folder {path.parent}; make it first")
+        raise StoreUnavailable(
+            f"{path} cannot be opened: there is no folder {path.parent}; make that folder first"
+        )
 
 
 def _file_system(path: Path, mounts: str) -> str:
@@ -67,11 +70,11 @@ def _file_system(path: Path, mounts: str) -> str:
 def _lines(file: str) -> list[str]:
     try:
         return Path(file).read_text("utf-8", "replace").splitlines()
-    except OSError:  # another system has none
+    except OSError:  # only Linux has such files
         return []
 
 
-# ── who opens it ─────────────────────────────────────────────────────────────────────────────────
+# ── the lock for opening the file ────────────────────────────────────────────────────────────────
 
 if sys.platform == "win32":
     import msvcrt
@@ -87,11 +90,11 @@ else:
 
 @contextmanager
 def opening(path: Path, timeout: float) -> Iterator[None]:
-    """Hold the lock file beside the database, as far as the system has locks."""
+    """Hold the lock file beside the database while the block runs, as far as the system has locks."""
     deadline = time.monotonic() + timeout
     try:
         fd = os.open(f"{path}-open", os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError:  # a read-only folder: SQLite will say so better
+    except OSError:  # a read-only folder: the error of SQLite explains it better
         yield
         return
     try:
@@ -101,48 +104,48 @@ def opening(path: Path, timeout: float) -> Iterator[None]:
                 break
             except OSError:
                 time.sleep(0.01)
-        # Not had in time, as behind a process that was stopped: SQLite's own locks hold in any case.
+        # The lock may be missing here, as behind a stopped process: the locks of SQLite hold in any case.
         yield
     finally:
         os.close(fd)
 
 
-# ── who holds its lock ───────────────────────────────────────────────────────────────────────────
+# ── the holder of the write lock ─────────────────────────────────────────────────────────────────
 
 
 def lock_holder(path: Path, locks: str = "/proc/locks") -> str:
-    """Return which process may write and lets nobody else, in words: as far as the system can tell."""
+    """Return a description of the process that holds the write lock, as far as the system knows it."""
     pid = _holder(path, locks)
     if pid is None:
         return "another process or connection"
-    name, state = _process(pid)
-    whose = "this process" if pid == os.getpid() else f"process {pid}"
-    return f"{whose}{f' ({name})' if name else ''}{', which is stopped,' if state in ('T', 't') else ''}"
+    name, state = _name_and_state(pid)
+    process = "this process" if pid == os.getpid() else f"process {pid}"
+    return f"{process}{f' ({name})' if name else ''}{', which is stopped,' if state in ('T', 't') else ''}"
 
 
 def lock_is_ours(path: Path, locks: str = "/proc/locks") -> bool:
-    """Return whether a connection of this very process may write and lets nobody else, if it can be known."""
+    """Return whether a connection of this process is known to hold the write lock."""
     return _holder(path, locks) == os.getpid()
 
 
 def _holder(path: Path, locks: str) -> int | None:
-    """Return the id of the process that has the write lock, where Linux says so."""
+    """Return the id of the process that holds the write lock, if Linux shows it."""
     try:
         inode = str(os.stat(f"{path}-shm").st_ino)
     except OSError:
         return None
     for line in _lines(locks):
-        fields = line.split()  # number:, kind, how, what for, pid, device:inode, first byte, last byte
+        fields = line.split()  # number:, kind, mode, access, pid, device:inode, first byte, last byte
         if len(fields) != 8 or fields[3] != "WRITE" or fields[5].rpartition(":")[2] != inode:
             continue
         pid, first, last = fields[4], int(fields[6]), fields[7]
         if first <= _WRITE_LOCK and (last == "EOF" or int(last) >= _WRITE_LOCK) and pid.isdecimal():
-            return int(pid) or None  # 0: it lives in a container beside ours
+            return int(pid) or None  # 0: the process is in another container
     return None
 
 
-def _process(pid: int) -> tuple[str, str]:
-    """Return a process's name and state, as the system has them."""
+def _name_and_state(pid: int) -> tuple[str, str]:
+    """Return the name and state of a process, as the system shows them."""
     found = {
         key: value.strip()
         for key, _, value in (line.partition(":") for line in _lines(f"/proc/{pid}/status"))

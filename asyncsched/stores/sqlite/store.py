@@ -1,7 +1,7 @@
-"""The ledger in a SQLite file: several processes of one host, and nothing lost at ``kill -9``.
+"""The ledger in a SQLite file: for several processes of one host; it loses nothing at ``kill -9``.
 
-WAL and ``synchronous=FULL``: what was answered survives the process and the power. One thread
-writes, with group commit; one reads.
+WAL and ``synchronous=FULL``: a write that was answered survives a crash of the process and a power
+failure. One thread writes, with group commit; another one reads.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_
 _WRONG_FILE = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 _OTHER_TABLES = ("no such column", "no such table", "has no column named")
 _OLDEST = (3, 37)
-"""The first SQLite that minds the types of what it is given (STRICT)."""
-_PATIENCE = 0.5
-"""Seconds that SQLite itself waits for a lock, before we look whether anybody still waits for us."""
+"""The first SQLite that checks the types of values (STRICT)."""
+_BUSY_TIMEOUT = 0.5
+"""Seconds that SQLite waits for a lock, before the thread checks whether a caller still waits."""
 
 
 class SqliteStore(SqlStore):
     """A ledger in a SQLite file, for any number of processes of one host.
 
     Args:
-        path: of the file; it is made if it is not there, its folder is not.
+        path: of the file. A missing file is made, a missing folder is not.
         namespace, timeout, lease, beat, poll, migrate: see :class:`asyncsched.stores.sql.store.SqlStore`.
 
     """
@@ -54,7 +54,7 @@ class SqliteStore(SqlStore):
 
     def __init__(self, path: str | os.PathLike[str], namespace: str = "default", **options: Any) -> None:
         super().__init__(namespace, **options)
-        self.path = Path(path).absolute()  # wherever the process goes from here
+        self.path = Path(path).absolute()  # the working directory may change later
         self._seen: tuple[Any, ...] | None = None
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
@@ -68,23 +68,24 @@ class SqliteStore(SqlStore):
                 "build of Python, or PostgreSQL"
             )
         check_place(self.path)
-        # One process at a time, because the switch to the write-ahead log does not honour SQLite's own
-        # patience.
+        # One process at a time opens the file, because the switch to the write-ahead log does not honour
+        # the busy timeout of SQLite.
         with opening(self.path, self.timeout):
             schema.prepare(session, self.timeout, self.migrates)
 
     def _poll(self, session: Session, watch: Watch, wanted: Claim | None) -> Changes | None:
         assert isinstance(session, SqliteSession)
         file = (session.opened, session.execute("PRAGMA data_version").fetchone()[0])
-        of_whom = (watch.holder, frozenset(watch.runs))
-        if self._seen == (file, of_whom, watch.version, watch.work_version) and not watch.fully:
+        watched = (watch.holder, frozenset(watch.runs))
+        if self._seen == (file, watched, watch.version, watch.work_version) and not watch.fully:
             return None
         changes = members.poll(session, watch)
-        # The file's version tells of our own writes, too. Reading what is pending costs less than a claim in vain.
+        # The file's version changes with this instance's writes, too. Reading pending runs costs less than
+        # an empty claim.
         if wanted is not None and changes.work_version != watch.work_version:
             changes.earliest = earliest(session, wanted, self.clock.wall())
-        # Last, because a poll that failed on the way has seen nothing.
-        self._seen = (file, of_whom, changes.version, changes.work_version)
+        # This comes last, because a poll that failed on the way has seen no changes.
+        self._seen = (file, watched, changes.version, changes.work_version)
         return changes
 
     def __repr__(self) -> str:
@@ -107,21 +108,21 @@ class SqliteSession(Session):
         self.example = f"sqlite:///{path}"
         self._writes = writes
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None  # which one is open: its device and inode
+        self._file: tuple[int, int] | None = None  # device and inode of the open file
         self.opened = 0
-        """How often the file was opened."""
+        """The number of times that the file was opened."""
 
     def connect(self) -> None:
         if self._connection is not None:
             if not self._writes:
                 self._check_file()
             return
-        self.queries = load("sqlite")  # here in the thread, because it reads files
-        # Made by whoever prepares it, and never again: it would be another ledger.
+        self.queries = load("sqlite")  # in the thread, because it reads files
+        # Only the session that prepares the store makes the file, and never again: it would be another ledger.
         makes = self._writes and not self.opened and not self.path.exists()
         mode = "rwc" if makes else "rw"
         made = sqlite3.connect(
-            f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None,
+            f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None,
             cached_statements=256,
         )  # fmt: skip
         try:
@@ -134,7 +135,7 @@ class SqliteSession(Session):
             raise
         self._connection = made
         self.opened += 1
-        self.execute = made.execute  # type: ignore[method-assign, assignment]  # one call less for every statement
+        self.execute = made.execute  # type: ignore[method-assign, assignment]  # saves a call per statement
 
     def _file_there(self) -> tuple[int, int] | None:
         try:
@@ -144,11 +145,11 @@ class SqliteSession(Session):
         return found.st_dev, found.st_ino
 
     def _check_file(self) -> None:
-        """Close what nobody else would find: SQLite itself goes on with a file that was removed."""
+        """Close a file that was removed or replaced: SQLite would go on with it, and no process could open it."""
         if self._file_there() != self._file:
             self.close()
             raise StoreUnavailable(
-                f"{self.path} was removed or replaced while it was in use, and what was not answered is not in it"
+                f"{self.path} was removed or replaced while it was in use; writes that were not answered are not in it"
             )
 
     def commit(self) -> None:
@@ -205,14 +206,14 @@ class SqliteSession(Session):
             code = _code(error)
             if code in _LOCKED:
                 return "again"
-            if code != sqlite3.SQLITE_ERROR:  # that one is SQL's own: a bug of ours, or a foreign table
+            if code != sqlite3.SQLITE_ERROR:  # an error of the SQL: a bug, or tables of another program
                 return "unavailable"
         elif isinstance(error, sqlite3.DatabaseError) and _code(error) in _WRONG_FILE:
             return "unavailable"
         return "refused"
 
     def clear_the_way(self) -> None:
-        # A connection that a job left open refers to itself: it and its lock stay until the collector comes.
+        # A connection that a job left open refers to itself: its lock stays until a garbage collection.
         if lock_is_ours(self.path):
             gc.collect()
 
@@ -225,7 +226,7 @@ class SqliteSession(Session):
             return StoreError(f"{shorten(str(self.path), 120)} cannot be opened: {error.strerror}")
         if isinstance(error, Exception):
             return error
-        return StoreError(f"{type(error).__name__} while the store was written to")
+        return StoreError(f"the store failed with {type(error).__name__} while it was written to")
 
     def _explain(self, error: sqlite3.Error) -> AsyncSchedError:
         code = _code(error)
@@ -236,7 +237,7 @@ class SqliteSession(Session):
         if code == sqlite3.SQLITE_FULL:
             return StoreUnavailable(f"{self.path}: the disk is full")
         if code == sqlite3.SQLITE_IOERR:
-            return StoreUnavailable(f"{self.path}: {error}; look at the disk, and at limits on a file's size")
+            return StoreUnavailable(f"{self.path}: {error}; check the disk, and limits on a file's size")
         if code == sqlite3.SQLITE_READONLY:
             return StoreUnavailable(f"{self.path} cannot be written to: the file or its folder is read-only")
         made = self.opened or not self._writes
@@ -246,7 +247,7 @@ class SqliteSession(Session):
             )
         if code == sqlite3.SQLITE_CANTOPEN:
             return StoreUnavailable(
-                f"{self.path} cannot be opened: see that its folder exists and can be written to"
+                f"{self.path} cannot be opened: check that its folder exists and can be written to"
             )
         if self.judge(error) == "unavailable":
             return StoreUnavailable(f"{self.path}: {error}")
@@ -259,7 +260,7 @@ class SqliteSession(Session):
 
 
 def _code(error: sqlite3.Error) -> int:
-    """Return the primary result code of an error: the lower byte of the extended one."""
+    """Return the primary result code of an error: the lower byte of the extended code."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 

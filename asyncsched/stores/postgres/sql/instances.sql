@@ -1,6 +1,6 @@
 -- name: poll
--- In one answer: how the ledger stands, with whether there is something for an instance to do now (by
--- the server's own time where none is given), then how far each instance's beats are.
+-- In one answer: the versions of the ledger, with whether an instance has work now (by the server's time,
+-- if none is given), then the beat of each instance.
 WITH RECURSIVE level(executor, priority) AS (
     SELECT e.value, (
         SELECT min(r.priority) FROM asyncsched_runs AS r
@@ -32,17 +32,18 @@ UNION ALL
 SELECT i.incarnation, i.beat, i.ordinal, 0 FROM asyncsched_instances AS i WHERE i.namespace = :namespace;
 
 -- name: beat
--- Say that an instance lives, and hear the server's time; no row means that it was declared dead.
+-- Record a heartbeat of an instance, and return the server's time; no row means that the instance was
+-- declared dead.
 UPDATE asyncsched_instances SET beat = beat + 1, beat_at = :now
 WHERE namespace = :namespace AND incarnation = :incarnation
 RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
 
 -- name: alive
--- Whether an instance has not been declared dead, held fast until the end of the transaction.
+-- Whether an instance has not been declared dead; its row stays locked until the end of the transaction.
 SELECT 1 FROM asyncsched_instances WHERE namespace = :namespace AND incarnation = :incarnation
 FOR KEY SHARE;
 
 -- name: hold_instance
--- Hold an instance fast that is about to leave, after what it is still about.
+-- Lock the row of an instance that is about to leave, after the writes that it still does.
 SELECT 1 FROM asyncsched_instances WHERE namespace = :namespace AND incarnation = :incarnation
 FOR UPDATE;

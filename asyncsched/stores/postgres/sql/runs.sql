@@ -1,5 +1,5 @@
 -- name: insert_run_all
--- The same for many.
+-- Insert many pending runs, as insert_run does one.
 INSERT INTO asyncsched_runs (
     namespace, id, job, due, executor, schedule, origin, slot, ready_at, "rank", priority, waits_for,
     arguments, "key", held_key, key_ttl, tags, permits, max_attempts, context_vars, state
@@ -16,13 +16,13 @@ FROM unnest(
 ) ON CONFLICT DO NOTHING;
 
 -- name: lock_run
--- The same, about to be written.
+-- One run by its id, which is about to be written.
 SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace AND r.id = :id
 FOR NO KEY UPDATE;
 
 -- name: levels
--- Of each executor, the priorities that pending runs have, each with the earliest that is ready and
--- the earliest that is not: a few probes of an index, however many runs there are.
+-- For each executor, the priorities of its pending runs, each with the earliest run that is ready and
+-- the earliest run that is not: a few probes of an index, however many runs there are.
 WITH RECURSIVE level(executor, priority) AS (
     SELECT e.value, (
         SELECT min(r.priority) FROM asyncsched_runs AS r
@@ -47,8 +47,8 @@ SELECT level.executor, level.priority, (
 ) FROM level WHERE level.priority IS NOT NULL;
 
 -- name: ready
--- The pending runs of one executor and priority that are ready, oldest first, with whether their job
--- or schedule is paused.
+-- The ready pending runs of one executor and priority, oldest first, each with whether its job or
+-- schedule is paused.
 SELECT {run},
     r.job IN (SELECT p.job FROM asyncsched_paused_jobs AS p WHERE p.namespace = :namespace),
     CASE r.origin WHEN 'schedule' THEN (
@@ -63,15 +63,15 @@ LIMIT :most
 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: begin
--- Begin attempts: their instance is the runs' holder.
+-- Begin attempts: the instance becomes the runs' holder.
 UPDATE asyncsched_runs
 SET state = 'running', holder = :holder, attempt = attempt + 1, started_at = :now,
     late = coalesce(late, :now - due), ready_at = NULL, waits_for = NULL, cancel_requested = NULL
 WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:runs)::uuid));
 
 -- name: park
--- Put a pending run aside until its schedule or job is resumed. Whoever resumes it at this moment
--- waits for us and wakes it, or has done so before, and then it is not put aside.
+-- Park a pending run until its schedule or job is resumed. A transaction that resumes it at this moment
+-- waits for this one and wakes the run, or was committed before, and then the run is not parked.
 UPDATE asyncsched_runs AS r SET waits_for = 'paused', ready_at = NULL
 WHERE r.id = ? AND r.state = 'pending' AND (
     EXISTS (
@@ -85,7 +85,7 @@ WHERE r.id = ? AND r.state = 'pending' AND (
 );
 
 -- name: wake_head
--- Let the first in rank of a limit's line try at a moment.
+-- Let the first run in rank that waits for a limit try again at a moment.
 UPDATE asyncsched_runs SET waits_for = :waits_for, ready_at = :at
 WHERE id = (
     SELECT r.id FROM asyncsched_runs AS r
@@ -94,7 +94,7 @@ WHERE id = (
 ) RETURNING id;
 
 -- name: wake_chain_all
--- The same for many.
+-- Wake the next run of many schedules, as wake_chain does for one.
 UPDATE asyncsched_runs SET waits_for = NULL, ready_at = "rank" + priority * 60000000
 WHERE id = ANY(ARRAY(
     SELECT (
@@ -106,7 +106,7 @@ WHERE id = ANY(ARRAY(
 )) AND state = 'pending' AND waits_for = 'overlap';
 
 -- name: live
--- The runs of some schedules' own that have no outcome.
+-- The runs of origin "schedule" of some schedules that have no outcome.
 SELECT {run} FROM json_array_elements_text(:schedules) AS one(id)
 CROSS JOIN LATERAL (
     SELECT * FROM asyncsched_runs AS r
@@ -116,7 +116,7 @@ CROSS JOIN LATERAL (
 ) AS r;
 
 -- name: slots_done
--- Which of some slots have their run already.
+-- The slots, of those given, that have their run already.
 SELECT t.value->>0, (t.value->>1)::bigint FROM json_array_elements(:slots) AS t(value)
 WHERE EXISTS (
     SELECT 1 FROM asyncsched_runs AS r
@@ -126,7 +126,7 @@ WHERE EXISTS (
 );
 
 -- name: record_all
--- The same for many.
+-- End many attempts, as record does one.
 UPDATE asyncsched_runs AS r
 SET state = t.state, why = t.why, error = t.error, result = t.result, attempts = t.attempts,
     progress = t.progress, attempt = t.spent, ready_at = t.ready_at, "rank" = t."rank",
@@ -139,12 +139,12 @@ FROM unnest(
     state, why, error, result, attempts, progress, spent, ready_at, "rank", started_at, late, finished_at, keeps,
     id, holder, attempt, began
 )
--- By the primary key alone: the index of what is held is full of what was, until it is vacuumed.
+-- By the primary key alone: the index of held runs is full of runs that were held, until a vacuum.
 WHERE r.id = t.id
     AND (r.holder, r.attempt, r.started_at, r.state) IS NOT DISTINCT FROM (t.holder, t.attempt, t.began, 'running');
 
 -- name: succeed
--- End attempts of one instance that began at the same moment, and left nothing but that they succeeded.
+-- End attempts of one instance that began at the same moment and have only their success to record.
 UPDATE asyncsched_runs AS r
 SET state = 'succeeded', why = '', finished_at = t.at::bigint, cancel_requested = NULL,
     held_key = CASE WHEN r.key_ttl > 0 THEN r.held_key END
@@ -153,7 +153,7 @@ WHERE r.id = t.id::uuid
     AND (r.holder, r.attempt, r.started_at, r.state) IS NOT DISTINCT FROM (:holder, :attempt, :began, 'running');
 
 -- name: note
--- Write a held run's progress, unless its job holds the row fast in a transaction of its own.
+-- Write the progress of a held run, unless its job has locked the row in another transaction.
 UPDATE asyncsched_runs SET progress = ? WHERE id = (
     SELECT r.id FROM asyncsched_runs AS r
     WHERE r.id = ? AND r.holder = ? AND r.attempt = ? AND r.started_at = ? AND r.state = 'running'
@@ -161,35 +161,35 @@ UPDATE asyncsched_runs SET progress = ? WHERE id = (
 );
 
 -- name: states
--- How the runs that somebody waits for stand.
+-- The states of the runs that callers wait for.
 SELECT r.id, r.state, r.attempt, r.progress FROM json_array_elements_text(:ids) AS one(id)
 JOIN asyncsched_runs AS r ON r.id = one.id::uuid;
 
 -- name: limits
--- The rows of some limits, made where they are not there yet, and held fast in the order of their keys.
+-- The rows of some limits, inserted if they are missing, and locked in the order of their keys.
 INSERT INTO asyncsched_limits AS l (namespace, "key")
 SELECT :namespace, k.value FROM json_array_elements_text(:keys) AS k(value) ORDER BY k.value COLLATE "C"
 ON CONFLICT (namespace, "key") DO UPDATE SET used = l.used
 RETURNING l."key", l.used, l.theoretical, l.trying;
 
 -- name: used_limits
--- The limits that somebody holds, about to be counted again.
+-- The limits that runs hold, which are about to be counted again.
 SELECT l."key", l.used FROM asyncsched_limits AS l
 WHERE l.namespace = :namespace AND l.used <> 0 ORDER BY l."key" COLLATE "C" FOR UPDATE;
 
 -- name: runs_by_id
--- Those of some ids that match, in no order.
+-- The runs of some ids that match, in no order.
 SELECT {run} FROM asyncsched_runs AS r
 WHERE r.id = ANY(ARRAY(SELECT json_array_elements_text(:ids)::uuid)) AND r.namespace = :namespace{where};
 
 -- name: where_finished_since
--- Ended at a moment or after it.
+-- Runs that ended at a moment or after it.
 r.finished_at >= :finished_since;
 
 -- name: where_states
--- One of several states.
+-- Runs in one of several states.
 r.state = ANY(ARRAY(SELECT json_array_elements_text(:states)));
 
 -- name: where_tag
--- With a tag.
+-- Runs with a tag.
 jsonb_exists(r.tags::jsonb, :tag);

@@ -1,4 +1,4 @@
 -- name: tables
--- The tables of our names.
+-- The tables whose names begin with asyncsched_.
 SELECT tablename FROM pg_tables
 WHERE schemaname = current_schema() AND starts_with(tablename, 'asyncsched_');

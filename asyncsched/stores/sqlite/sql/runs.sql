@@ -1,10 +1,10 @@
 -- name: lock_run
--- The same, about to be written.
+-- One run by its id, which is about to be written.
 SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace AND r.id = :id;
 
 -- name: levels
--- Of each executor, the priorities that pending runs have, each with the earliest that is ready and
--- the earliest that is not: a few probes of an index, however many runs there are.
+-- For each executor, the priorities of its pending runs, each with the earliest run that is ready and
+-- the earliest run that is not: a few probes of an index, however many runs there are.
 WITH RECURSIVE level(executor, priority) AS (
     SELECT e.value, (
         SELECT min(r.priority) FROM asyncsched_runs AS r
@@ -29,8 +29,8 @@ SELECT level.executor, level.priority, (
 ) FROM level WHERE level.priority IS NOT NULL;
 
 -- name: ready
--- The pending runs of one executor and priority that are ready, oldest first, with whether their job
--- or schedule is paused.
+-- The ready pending runs of one executor and priority, oldest first, each with whether its job or
+-- schedule is paused.
 SELECT {run},
     r.job IN (SELECT p.job FROM asyncsched_paused_jobs AS p WHERE p.namespace = :namespace),
     CASE r.origin WHEN 'schedule' THEN (
@@ -44,18 +44,18 @@ ORDER BY r.ready_at
 LIMIT :most;
 
 -- name: begin
--- Begin attempts: their instance is the runs' holder.
+-- Begin attempts: the instance becomes the runs' holder.
 UPDATE asyncsched_runs
 SET state = 'running', holder = :holder, attempt = attempt + 1, started_at = :now,
     late = coalesce(late, :now - due), ready_at = NULL, waits_for = NULL, cancel_requested = NULL
 WHERE id IN (SELECT value FROM json_each(:runs));
 
 -- name: park
--- Put a pending run aside until its schedule or job is resumed.
+-- Park a pending run until its schedule or job is resumed.
 UPDATE asyncsched_runs SET waits_for = 'paused', ready_at = NULL WHERE id = ? AND state = 'pending';
 
 -- name: wake_head
--- Let the first in rank of a limit's line try at a moment.
+-- Let the first run in rank that waits for a limit try again at a moment.
 UPDATE asyncsched_runs SET waits_for = :waits_for, ready_at = :at
 WHERE id = (
     SELECT r.id FROM asyncsched_runs AS r
@@ -64,13 +64,13 @@ WHERE id = (
 ) RETURNING id;
 
 -- name: live
--- The runs of some schedules' own that have no outcome.
+-- The runs of origin "schedule" of some schedules that have no outcome.
 SELECT {run} FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.schedule IN (SELECT value FROM json_each(:schedules))
     AND r.origin = 'schedule' AND r.state IN ('pending', 'running');
 
 -- name: slots_done
--- Which of some slots have their run already.
+-- The slots, of those given, that have their run already.
 SELECT json_extract(t.value, '$[0]') AS schedule, json_extract(t.value, '$[1]') AS slot
 FROM json_each(:slots) AS t
 WHERE EXISTS (
@@ -80,7 +80,7 @@ WHERE EXISTS (
 );
 
 -- name: succeed
--- End attempts of one instance that began at the same moment, and left nothing but that they succeeded.
+-- End attempts of one instance that began at the same moment and have only their success to record.
 UPDATE asyncsched_runs AS r
 SET state = 'succeeded', why = '', finished_at = t.value, cancel_requested = NULL,
     held_key = CASE WHEN r.key_ttl > 0 THEN r.held_key END
@@ -89,38 +89,38 @@ WHERE r.id = t.key AND r.state = 'running'
     AND r.holder = :holder AND r.attempt = :attempt AND r.started_at = :began;
 
 -- name: note
--- Write a held run's progress.
+-- Write the progress of a held run.
 UPDATE asyncsched_runs SET progress = ? WHERE id = ? AND holder = ? AND attempt = ? AND started_at = ? AND state = 'running';
 
 -- name: states
--- How the runs that somebody waits for stand.
+-- The states of the runs that callers wait for.
 SELECT r.id, r.state, r.attempt, r.progress FROM asyncsched_runs AS r
 WHERE r.id IN (SELECT value FROM json_each(:ids));
 
 -- name: limits
--- The rows of some limits, about to be written.
+-- The rows of some limits, which are about to be written.
 SELECT l."key", l.used, l.theoretical, l.trying FROM asyncsched_limits AS l
 WHERE l.namespace = :namespace AND l."key" IN (SELECT value FROM json_each(:keys)) ORDER BY l."key";
 
 -- name: used_limits
--- The limits that somebody holds, about to be counted again.
+-- The limits that runs hold, which are about to be counted again.
 SELECT l."key", l.used FROM asyncsched_limits AS l
 WHERE l.namespace = :namespace AND l.used <> 0 ORDER BY l."key";
 
 -- name: runs_by_id
--- Those of some ids that match, in no order.
+-- The runs of some ids that match, in no order.
 SELECT {run} FROM json_each(:ids) AS one CROSS JOIN asyncsched_runs AS r ON r.id = one.value
 WHERE r.namespace = :namespace{where};
 
 -- name: where_finished_since
--- Ended at a moment or after it. The plus keeps SQLite from the index by that time, in which it would read all
--- that ended since then and sort it: a list in order of due times is at its limit long before.
+-- Runs that ended at a moment or after it. The plus keeps SQLite from the index by that time: it would read
+-- all runs that ended since then and sort them, while a list in order of due times is at its limit long before.
 +r.finished_at >= :finished_since;
 
 -- name: where_states
--- One of several states.
+-- Runs in one of several states.
 r.state IN (SELECT value FROM json_each(:states));
 
 -- name: where_tag
--- With a tag.
+-- Runs with a tag.
 EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = :tag);

@@ -1,3 +1,3 @@
 -- name: tables
--- The tables of our names.
+-- The tables whose names begin with asyncsched_.
 SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'asyncsched~_%' ESCAPE '~';
