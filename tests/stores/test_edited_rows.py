@@ -282,7 +282,7 @@ async def test_a_limit_that_nobody_gives_back_is_counted_again(
         for number in range(2, 6):
             await scheduler.schedule_once(limited, number, 0)
         await database.clock.advance(60)  # nobody has tended the ledger yet
-        assert begun == [0, 1]
+        assert sorted(begun) == [0, 1]  # of one claim, trio begins them in any order
         await database.clock.advance(250)
         assert sorted(begun) == [0, 1, 2, 3, 4, 5]
         await database.clock.advance(300)

@@ -9,3 +9,8 @@ ALTER TABLE asyncsched_instances RENAME COLUMN seat TO ordinal;
 CREATE INDEX asyncsched_runs_dead ON asyncsched_runs (namespace, due, finished_at)
     WHERE finished_at IS NOT NULL AND state <> 'succeeded'
         AND (state IN ('failed', 'timed_out', 'lost') OR (state = 'cancelled' AND why = 'shutdown'));
+
+-- Runs of one rank wait for a limit in the order in which they were made; without the id, in that of their place on disk.
+DROP INDEX asyncsched_runs_waiting;
+CREATE INDEX asyncsched_runs_waiting ON asyncsched_runs (namespace, waits_for, "rank", id)
+    WHERE waits_for IS NOT NULL AND ready_at IS NULL;

@@ -90,7 +90,7 @@ UPDATE asyncsched_runs SET waits_for = :waits_for, ready_at = :at
 WHERE id = (
     SELECT r.id FROM asyncsched_runs AS r
     WHERE r.namespace = :namespace AND r.waits_for = :key AND r.ready_at IS NULL
-    ORDER BY r."rank" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY r."rank", r.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 ) RETURNING id;
 
 -- name: wake_chain_all
