@@ -45,9 +45,14 @@ _ID = {"sqlite": "printf('%032x', i + 1)", "postgres": "lpad(to_hex(i + 1), 32, 
 def statements(dialect: str) -> list[str]:
     """Return what fills an empty database; the indexes are made when the rows are there, which is quicker."""
     tables = script(migrations(dialect))
-    indexes = re.findall(r"^CREATE (?:UNIQUE )?INDEX asyncsched_runs.*?;$", tables, re.M | re.S)
-    for index in indexes:
-        tables = tables.replace(index, "")
+    found = re.findall(
+        r"^(?:CREATE (?:UNIQUE )?|DROP )INDEX (asyncsched_runs\w*)(.*?;)$", tables, re.M | re.S
+    )
+    made = re.findall(r"^(?:CREATE (?:UNIQUE )?|DROP )INDEX asyncsched_runs.*?;$", tables, re.M | re.S)
+    for statement in made:
+        tables = tables.replace(statement, "")
+    # Of an index that a later migration makes anew, the last definition counts.
+    indexes = {name: statement for (name, _), statement in zip(found, made, strict=True)}.values()
     words = {
         "id": _ID[dialect], "due": f"({NOW} + (i - {RUNS // 2}) * 1000000)", "now": NOW,
         "thousands": "(i / 10) % 2000", "hundreds": "(i / 100)",
