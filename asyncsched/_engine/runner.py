@@ -195,7 +195,8 @@ class Runner:
         attempt.task = None  # the task refers to the attempt by its context: without this, a circle
         if attempt.runnable.in_loop:
             self._watcher.idle()
-        attempt.stop_timer()
+        if attempt.timer is not None:  # spelled out: a call costs every run
+            attempt.timer.cancel()
         if self._idle is not None and not self.running:
             self._idle.set()
 

@@ -147,7 +147,8 @@ class Face:
             self._registry.let_go(run.job)
         if added.conflict:
             raise conflict(stands)
-        return RunHandle(self._control(worker), stands.id, stands, added.created)
+        control = self._controls.get(worker) or self._control(worker)
+        return RunHandle(control, stands.id, stands, added.created)
 
 
 def here(record: ScheduleRecord, now: Now) -> Instant:
