@@ -25,8 +25,8 @@ from asyncsched._core.errors import TryAgain as TryAgain
 from asyncsched._core.errors import UnknownJob as UnknownJob
 from asyncsched._core.errors import UnknownRun as UnknownRun
 from asyncsched._core.errors import UnknownSchedule as UnknownSchedule
+from asyncsched._core.misfire import Misfire as Misfire
 from asyncsched._core.models import Attempt as Attempt
-from asyncsched._core.models import Misfire as Misfire
 from asyncsched._core.models import Progress as Progress
 from asyncsched._core.models import Run as Run
 from asyncsched._core.models import Schedule as Schedule

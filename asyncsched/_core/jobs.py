@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from asyncsched._core.arguments.signature import Signature
-from asyncsched._core.models import Misfire
+from asyncsched._core.misfire import Misfire
 from asyncsched._core.records import Arguments, Given, Permit, RunRecord, ScheduleRecord
 from asyncsched._core.trigger import InstantTrigger
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from asyncsched._core.instants import Instant, to_datetime
+from asyncsched._core.events import SlotsSkipped
+from asyncsched._core.instants import Instant, Now, to_datetime
 from asyncsched._core.jobs import Job, arguments_of
 from asyncsched._core.models import Attempt, ErrorInfo, Run, Schedule
-from asyncsched._core.records import InstanceRecord, RunRecord, ScheduleRecord
+from asyncsched._core.records import InstanceRecord, RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.reports import Instance
 from asyncsched._core.states import FINAL_STATES
 from asyncsched._core.text import describe_error
@@ -151,3 +152,16 @@ def _description(trigger: InstantTrigger) -> str:
         return trigger.describe()
     except Exception as error:  # a user's faulty trigger must not hide the other schedules
         return f"{type(trigger.original).__name__} whose description failed: {describe_error(error)}"
+
+
+def skipped_event(stretch: Stretch, now: Now) -> SlotsSkipped:
+    """Return the event that tells observers of slots without a run."""
+    return SlotsSkipped(
+        to_datetime(now.wall),
+        stretch.schedule,
+        to_datetime(stretch.first),
+        to_datetime(stretch.last),
+        stretch.count,
+        stretch.exact,
+        stretch.reason,
+    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from asyncsched._backends.clock import LONGEST_NAP
-from asyncsched._core.instants import SECOND, Instant, Now
+from asyncsched._core.events import ClockStepped
+from asyncsched._core.instants import SECOND, Instant, Now, to_datetime
 from asyncsched._core.records import ScheduleRecord, Stretch
 from asyncsched._core.rules.due import replanned
 from asyncsched._core.rules.lost import passed
@@ -16,6 +18,8 @@ from asyncsched.abc import DrivenClock
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import Timeline
+    from asyncsched._engine.agenda import Agenda
+    from asyncsched._engine.event_bus import EventBus
     from asyncsched.abc import Clock, Store
 
 logger = logging.getLogger("asyncsched.scheduler")
@@ -82,6 +86,21 @@ class Steps:
 
     def _drift(self, now: Now) -> int:
         return now.wall - round(self._clock.monotonic() * SECOND)
+
+
+async def plan_again(step: Step, steps: Steps, agenda: Agenda, store: Store, bus: EventBus, now: Now) -> None:
+    """Plan the schedules of the wall clock again after the clock was moved, and once at the start."""
+    names = await replan(list(agenda.schedules.values()), store, step, now, agenda.follow)
+    agenda.tidy()
+    steps.met(step)
+    if step.first:
+        return  # before the start, the store's clock was not known
+    log = logger.warning if names else logger.info
+    log(
+        "the wall clock was moved by %+.3f s; %d schedules were planned again", step.by / SECOND, len(names)
+    )  # fmt: skip
+    if bus.wants(ClockStepped):
+        bus.emit(ClockStepped(to_datetime(now.wall), timedelta(microseconds=step.by), names))
 
 
 async def replan(

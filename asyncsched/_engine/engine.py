@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from asyncsched._backends.clock import LONGEST_NAP
-from asyncsched._core.events import ClockStepped, SlotsSkipped
-from asyncsched._core.instants import SECOND, Now, to_datetime
+from asyncsched._core.events import SlotsSkipped
+from asyncsched._core.instants import SECOND, Now
 from asyncsched._core.jobs import Job, arguments_of
+from asyncsched._core.mapping import skipped_event
 from asyncsched._core.records import Permit, RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.requests import Claim, Claimed, Firing
 from asyncsched._core.rules.due import Slot, plan
-from asyncsched._engine.clock_steps import Steps, replan
+from asyncsched._engine.clock_steps import Steps, plan_again
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import Timeline
@@ -78,7 +78,8 @@ class Engine:
         """Fire the schedules that are due and claim the runs that are ready; ``None`` if there were none."""
         self.busy = False
         now = self._timeline.now()
-        await self._notice_step(now)
+        if (step := self._steps.check(now)) is not None:
+            await plan_again(step, self._steps, self._agenda, self._store, self._bus, now)
         if self._draining():
             return None
         firings = self._firings(now)
@@ -100,7 +101,7 @@ class Engine:
             self._forget_missing(firings, claimed)
         if claimed.skipped and self._bus.wants(SlotsSkipped):
             for stretch in claimed.skipped:
-                self._bus.emit(_skipped(stretch, now))
+                self._bus.emit(skipped_event(stretch, now))
         if claimed.more:
             self._agenda.notified = True  # the runs that are left are ready: no due time announces them again
         self.busy = claimed.more or len(firings) >= self._at_once or self._agenda.has_ready_runs(now)
@@ -179,38 +180,3 @@ class Engine:
                     "schedule %r was due, and its row was deleted from the store or cannot be read: it is not "
                     "fired any more; the next start of a process whose code has it writes it anew", record.id,
                 )  # fmt: skip
-
-    # ── steps of the clock ───────────────────────────────────────────────────────────────────
-
-    async def _notice_step(self, now: Now) -> None:
-        """Plan the schedules of the wall clock again after the clock was moved, and once at the start."""
-        step = self._steps.check(now)
-        if step is None:
-            return
-        names = await replan(
-            list(self._agenda.schedules.values()), self._store, step, now, self._agenda.follow
-        )
-        self._agenda.tidy()
-        self._steps.met(step)
-        if step.first:
-            return  # before the start, the store's clock was not known
-        log = logger.warning if names else logger.info
-        log(
-            "the wall clock was moved by %+.3f s; %d schedules were planned again",
-            step.by / SECOND,
-            len(names),
-        )
-        if self._bus.wants(ClockStepped):
-            self._bus.emit(ClockStepped(to_datetime(now.wall), timedelta(microseconds=step.by), names))
-
-
-def _skipped(stretch: Stretch, now: Now) -> SlotsSkipped:
-    return SlotsSkipped(
-        to_datetime(now.wall),
-        stretch.schedule,
-        to_datetime(stretch.first),
-        to_datetime(stretch.last),
-        stretch.count,
-        stretch.exact,
-        stretch.reason,
-    )

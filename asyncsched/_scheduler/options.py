@@ -13,7 +13,7 @@ from asyncsched._core.checks import check_choice, check_int, check_text
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.instants import to_micros
 from asyncsched._core.jobs import Job, RetryRule
-from asyncsched._core.models import Misfire
+from asyncsched._core.misfire import Misfire
 from asyncsched._core.states import OVERLAPS, Overlap
 from asyncsched._core.text import safe_repr
 from asyncsched.abc import Executor, Policy

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asyncsched._core.trigger import InstantTrigger
 
 if TYPE_CHECKING:
-    from asyncsched._core.models import Misfire
+    from asyncsched._core.misfire import Misfire
     from asyncsched._core.records import ScheduleRecord
     from asyncsched._core.trigger import InstantTrigger
 
