@@ -6,11 +6,14 @@ without a record, and none has two; cancelling anywhere leaks nothing and loses 
 
 from __future__ import annotations
 
+import itertools
 import logging
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -36,7 +39,9 @@ from asyncsched import (
 )
 from asyncsched.events import Event, RunFinished, RunStarted
 from asyncsched.stores.memory import MemoryStore
+from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
+from tests.policies.conftest import ALONE
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 PERIOD = 7
@@ -349,12 +354,43 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+TIMES = int(os.environ.get("ASYNCSCHED_MODEL_TIMES", "1"))
+"""How often as many random programs as in the suite are tried; see ``.ci/run``."""
+
+EXAMPLES = {"memory": 120, "sqlite": 8, "postgres": 8}
+
+
+@pytest.fixture(params=EXAMPLES)
+def store(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def new_store(store: str, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Any]:
+    """Return what makes an empty store at each call."""
+    if store == "memory":
+        return MemoryStore
+    if store == "sqlite":
+        numbers = itertools.count()
+        return lambda: SqliteStore(tmp_path / f"{next(numbers)}.db", **ALONE)
+    server = request.getfixturevalue("pg_server")
+    database = request.getfixturevalue("pg_database")
+    from asyncsched.stores.postgres import PostgresStore
+
+    def fresh() -> Any:
+        server.run("drop schema public cascade", "create schema public", database=database)
+        return PostgresStore(server.dsn(database), **ALONE)
+
+    return fresh
+
+
+@pytest.mark.timeout(60 * TIMES)
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_the_promises_hold_whatever_is_done(backend: str) -> None:
-    @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_promises_hold_whatever_is_done(backend: str, store: str, new_store: Callable[[], Any]) -> None:
+    @settings(max_examples=EXAMPLES[store] * TIMES, deadline=None, suppress_health_check=list(HealthCheck))
     @given(options=OPTIONS, steps=st.lists(STEP, max_size=40))
     def run(options: Options, steps: list[tuple[Any, ...]]) -> None:
-        world = World(options, MemoryStore())
+        world = World(options, new_store())
         world.clock.run(world.live, steps, backend=backend)
 
     run()
