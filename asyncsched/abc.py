@@ -52,6 +52,8 @@ from asyncsched._core.requests import (
     Changes,
     Claim,
     Claimed,
+    Closed,
+    Closing,
     Ending,
     Fenced,
     Firing,
@@ -59,20 +61,20 @@ from asyncsched._core.requests import (
     Verdict,
     Watch,
 )
-from asyncsched._core.rules import retention, transitions
+from asyncsched._core.rules import letters, retention, transitions
 from asyncsched._core.rules.admission import admit, gcra
 from asyncsched._core.rules.outcome import heeding
 from asyncsched._core.states import FAILURES
 from asyncsched._core.trigger import DescribedTrigger, InstantTrigger, Trigger, TwoWayTrigger
 
 __all__ = (
-    "Added", "AttemptRecord", "Call", "Changes", "Claim", "Claimed", "Clock", "ClusterStore", "CurrentRun",
-    "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor", "ExecutorTraits", "FAILURES", "Fenced",
-    "Firing", "ImmediateStore", "InstanceRecord", "Instant", "InstantTrigger", "JobPause", "Now", "Observer",
-    "Permit", "PermitRule", "Policy", "Progress", "Provider", "ReadTrigger", "RetryRule", "RunQuery",
-    "RunRecord", "ScheduleRecord", "SelectiveObserver", "Store", "Stretch", "TransactionalStore", "Trigger",
-    "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "heeding", "retention", "tell_began", "to_datetime",
-    "to_instant", "transitions",
+    "Added", "AttemptRecord", "Call", "Changes", "Claim", "Claimed", "Clock", "Closed", "Closing",
+    "ClusterStore", "CurrentRun", "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor",
+    "ExecutorTraits", "FAILURES", "Fenced", "Firing", "ImmediateStore", "InstanceRecord", "Instant",
+    "InstantTrigger", "JobPause", "Now", "Observer", "Permit", "PermitRule", "Policy", "Progress", "Provider",
+    "ReadTrigger", "RetryRule", "RunQuery", "RunRecord", "ScheduleRecord", "SelectiveObserver", "Store",
+    "Stretch", "TransactionalStore", "Trigger", "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "heeding",
+    "letters", "retention", "tell_began", "to_datetime", "to_instant", "transitions",
 )  # fmt: skip
 
 
@@ -119,6 +121,14 @@ class Store(Protocol):
         """Put pending runs into the ledger, keys respected; return one answer for each, in order.
 
         With ``replace``, a pending run that holds the key takes over the new time and arguments.
+        """
+        ...
+
+    async def close_letters(self, closings: Sequence[Closing], now: Now) -> list[Closed]:
+        """Close dead letters by ``rules.letters``, and add the runs that come of them, as :meth:`add` does.
+
+        A letter is closed in the transaction that adds its run. Where another run holds the key, the letter is
+        closed by that run, if its arguments are the same. Returns one answer for each closing, in order.
         """
         ...
 

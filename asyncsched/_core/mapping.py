@@ -71,6 +71,9 @@ def run_view(record: RunRecord, job: Job | None) -> Run:
         tags=record.tags,
         executor=record.executor,
         instance=instance_text(record.holder) if record.holder and record.state != "pending" else None,
+        requeue_of=None if record.requeue_of is None else run_id_text(record.requeue_of),
+        requeued_as=None if record.requeued_as is None else run_id_text(record.requeued_as),
+        dismissed=record.dismissed,
     )
 
 

@@ -49,6 +49,9 @@ class Run(_SafeRepr):
 
     Times are aware UTC datetimes. ``scheduled_for`` is the due time before jitter, ``due`` the due
     time after it; ``late`` is the time from ``due`` to the beginning of the first attempt.
+
+    ``requeued_as`` is the id of the run that came of this one by ``requeue``, and ``requeue_of`` that of the run
+    of which this one came. ``dismissed`` is the note with which a dead letter was put aside, which may be ``""``.
     """
 
     id: str
@@ -79,6 +82,9 @@ class Run(_SafeRepr):
     tags: tuple[str, ...]
     executor: str
     instance: str | None
+    requeue_of: str | None = None
+    requeued_as: str | None = None
+    dismissed: str | None = None
 
     @property
     def outcome(self) -> Outcome | None:

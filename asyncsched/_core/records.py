@@ -105,6 +105,9 @@ class RunRecord:
     error: _Rare[ErrorInfo | None] = _Rare(None)
     attempts: _Rare[list[AttemptRecord] | None] = _Rare(None)
     reference: _Rare[str | None] = _Rare(None)  # the run's id in an engine elsewhere
+    requeue_of: _Rare[int | None] = _Rare(None)  # the dead letter of which this run came
+    requeued_as: _Rare[int | None] = _Rare(None)  # the newest run that came of this dead letter
+    dismissed: _Rare[str | None] = _Rare(None)  # the note with which this dead letter was put aside
 
     def __init__(
         self,

@@ -171,6 +171,31 @@ class Added(NamedTuple):
     conflict: bool = False
 
 
+class Closing(NamedTuple):
+    """A request to close a dead letter: by ``run``, which is to come of it, or by a ``note``.
+
+    A letter that is closed already stays as it is, unless ``again``; a new note replaces an old one.
+    """
+
+    letter: int
+    run: RunRecord | None = None
+    note: str = ""
+    again: bool = False
+
+
+class Closed(NamedTuple):
+    """The answer to a closing: the letter as it stands, and the run that came of it, as far as they are kept.
+
+    ``created`` tells whether the run of the closing was added, and ``conflict`` whether another run stands in
+    its place that has other arguments: the run that came of the letter before, or the one that holds its key.
+    """
+
+    letter: RunRecord | None
+    run: RunRecord | None = None
+    created: bool = False
+    conflict: bool = False
+
+
 class RunQuery(NamedTuple):
     """A query for runs: a run matches if every given field does.
 

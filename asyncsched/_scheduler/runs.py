@@ -6,12 +6,18 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from asyncsched._core.errors import ArgumentError, ConfigurationError, NotCancellable, SchedulerStateError
+from asyncsched._core.errors import (
+    ArgumentError,
+    ConfigurationError,
+    NotCancellable,
+    SchedulerStateError,
+    UnknownRun,
+)
 from asyncsched._core.instants import Instant, to_instant
 from asyncsched._core.jobs import Job, arguments_of
 from asyncsched._core.mapping import run_id_text
 from asyncsched._core.records import Permit, RunRecord, ScheduleRecord
-from asyncsched._core.requests import RunQuery
+from asyncsched._core.requests import Added, Closed, Closing, RunQuery
 from asyncsched._core.trigger import asking
 from asyncsched._scheduler.face import EVERYTHING, Face, check_texts, here, states_of
 from asyncsched._scheduler.handle import RunHandle
@@ -144,23 +150,29 @@ class Runs(Face):
         self, run_id: str | None = None, *, job: str | None = None, schedule: str | None = None,
         tag: str | None = None, state: str | Collection[str] | None = None,
         since: float | timedelta | None = None, args: tuple[Any, ...] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None, again: bool = False,
     ) -> list[RunHandle[Any]]:  # fmt: skip
-        """Run dead letters again: one by its id, or all that match. Each becomes a new run.
+        """Run dead letters again: one by its id, or all that match. Each becomes one new run, and leaves the list.
+
+        The call is safe to repeat: for a run that was run again before, the handle is that of the run that came
+        of it (``handle.created`` is False). The two name each other, as ``requeued_as`` and ``requeue_of``. The
+        new run takes over the key; where another run holds it by now, the handle is that run's.
 
         Args:
             run_id: the id of a run that failed, timed out, was lost or was cancelled.
             job, schedule, tag, state, since: as for :meth:`dead_letters`; without a ``run_id``,
                 at least one is needed.
             args, kwargs: for a single run, arguments in place of those that it had; the others stay.
+            again: run a single run once more that was run again before, or dismissed.
 
         Returns:
             The handles of the new runs, the newest letter's first.
 
         Raises:
             UnknownRun: there is no run of that id.
-            NotCancellable: the run has not ended, or succeeded.
+            NotCancellable: the run has not ended, or succeeded, was dismissed, or was run again with other arguments.
             ArgumentError: the function does not take the arguments (any more).
+            KeyConflict: its key belongs to another run by now, with other arguments; of many, the others are run.
 
         """
         wanted = (job, schedule, tag, state, since)
@@ -171,17 +183,56 @@ class Runs(Face):
         if run_id is None:
             if args is not None or kwargs is not None:
                 raise ConfigurationError("requeue: other arguments can be given to one run only, by its id")
+            if again:
+                raise ConfigurationError(
+                    "requeue: again=True is for one run, by its id; a filter finds only runs "
+                    "that were not run again"
+                )
             letters = await self._letters(*wanted)
         else:
-            letters = [await self._run_record(run_id)]
-            if letters[0].live or letters[0].state == "succeeded":
-                raise NotCancellable(f"run {run_id} is {letters[0].state}: only a dead letter is run again")
-        runs = [self._again(letter, args, kwargs) for letter in letters]
+            letters = [_checked_letter(await self._run_record(run_id))]
         worker = self._running().main
-        added = await worker.store.add(runs, worker.timeline.now())
-        for run in runs:
-            worker.agenda.add(run)
-        return [self._handle_of(worker, run, one) for run, one in zip(runs, added, strict=True)]
+        runs = [self._again(letter, args, kwargs) for letter in letters]
+        closings = [Closing(letter.id, run, again=again) for letter, run in zip(letters, runs, strict=True)]
+        closed = await worker.store.close_letters(closings, worker.timeline.now())
+        for one in closed:
+            if one.run is not None:
+                worker.agenda.add(one.run)
+        return [self._came_of(worker, run, one) for run, one in zip(runs, closed, strict=True)]
+
+    async def dismiss(self, run_id: str, note: str = "") -> None:
+        """Put a dead letter aside: it leaves the list, and stays in the history with the note.
+
+        Args:
+            run_id: the id of a run that failed, timed out, was lost or was cancelled.
+            note: why nothing is to be done about it; a second call changes the note.
+
+        Raises:
+            UnknownRun: there is no run of that id.
+            NotCancellable: the run has not ended, or succeeded, or was run again.
+
+        """
+        check_texts(note=note)
+        letter = _checked_letter(await self._run_record(run_id))
+        worker = self._running().main
+        (closed,) = await worker.store.close_letters([Closing(letter.id, note=note)], worker.timeline.now())
+        if closed.letter is None:
+            raise UnknownRun(run_id)
+        if closed.letter.requeued_as is not None:
+            raise NotCancellable(f"{_closed(closed.letter)}: there is nothing to dismiss")
+
+    def _came_of(self, worker: Worker, run: RunRecord, closed: Closed) -> RunHandle[Any]:
+        """Return the handle of the run that came of a letter, which is ``run`` if it was run again by this call."""
+        letter, stands = closed.letter, closed.run
+        if letter is None:
+            self._registry.let_go(run.job)
+            raise UnknownRun(run_id_text(run.requeue_of or 0))
+        again = closed.created or stands is None or stands.id == letter.requeued_as
+        if stands is None or (again and closed.conflict):
+            self._registry.let_go(run.job)
+            other = " with other arguments" if closed.conflict else ""
+            raise NotCancellable(f"{_closed(letter)}{other}; again=True runs it once more")
+        return self._handle_of(worker, run, Added(stands, closed.created, closed.conflict))
 
     def _again(
         self, letter: RunRecord, args: tuple[Any, ...] | None, kwargs: Mapping[str, Any] | None
@@ -192,9 +243,15 @@ class Runs(Face):
             given = arguments_of(letter, job)
         else:
             given = job.signature.merged(letter.arguments, args or (), kwargs or {})
-        once = Once(job.func, *given, priority=letter.priority)
+        once = Once(
+            job.func,
+            *given,
+            key=letter.key,
+            key_ttl=timedelta(microseconds=letter.key_ttl),
+            priority=letter.priority,
+        )
         run = self._make_run(worker, job, once, worker.timeline.now(), "manual", letter.schedule)
-        run.tags, run.context_vars = letter.tags, letter.context_vars
+        run.tags, run.context_vars, run.requeue_of = letter.tags, letter.context_vars, letter.id
         return run
 
     def _made(
@@ -207,6 +264,22 @@ class Runs(Face):
             origin=origin, slot=slot, steady=True, priority=job.priority, arguments=record.arguments,
             tags=job.tags + record.tags, permits=_permits(job, record), max_attempts=job.attempts,
         )  # fmt: skip
+
+
+def _checked_letter(run: RunRecord) -> RunRecord:
+    """Return the run if it ended without success."""
+    if run.live or run.state == "succeeded":
+        raise NotCancellable(f"run {run_id_text(run.id)} is {run.state}: it is no dead letter")
+    return run
+
+
+def _closed(letter: RunRecord) -> str:
+    """Return how a letter was closed, in words."""
+    if letter.requeued_as is not None:
+        return f"run {run_id_text(letter.id)} was run again as {run_id_text(letter.requeued_as)}"
+    return f"run {run_id_text(letter.id)} was dismissed" + (
+        f" ({letter.dismissed})" if letter.dismissed else ""
+    )
 
 
 def _permits(job: Job, record: ScheduleRecord) -> tuple[Permit, ...]:

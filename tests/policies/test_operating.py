@@ -13,6 +13,7 @@ from asyncsched import (
     ConfigurationError,
     Cron,
     Interval,
+    KeyConflict,
     NotCancellable,
     Retry,
     ScheduleExists,
@@ -448,14 +449,92 @@ async def test_one_dead_letter_is_run_again_with_its_own_or_with_edited_argument
         await failed.wait()
         (again,) = await scheduler.requeue(failed.id)
         assert (await again.wait()).state == "failed"
-        (edited,) = await scheduler.requeue(failed.id, kwargs={"fails": 0})
+        (edited,) = await scheduler.requeue(again.id, kwargs={"fails": 0})
         assert await edited.result() == "a"
-        (other,) = await scheduler.requeue(failed.id, args=("b",), kwargs={"fails": 1})
+        (other,) = await scheduler.requeue(failed.id, args=("b",), kwargs={"fails": 1}, again=True)
         assert await other.result() == "b"
         assert (await other.status()).origin == "manual"
         assert (await failed.status()).state == "failed"  # what happened stays what happened
         with pytest.raises(ArgumentError, match="job 'work' does not take these arguments"):
             await scheduler.requeue(failed.id, kwargs={"nobody": 1})
+
+
+async def test_a_dead_letter_is_run_again_once_however_often_it_is_requeued(scheduler: Scheduler) -> None:
+    async with scheduler:
+        failed = await scheduler.schedule_once("work", "pay 100", kwargs={"fails": 2}, key="invoice-7")
+        await failed.wait()
+        (first,) = await scheduler.requeue(failed.id, kwargs={"fails": 0})
+        assert first.created
+        assert await scheduler.dead_letters() == []  # while the new run waits already
+        for _ in range(2):
+            (repeated,) = await scheduler.requeue(failed.id, kwargs={"fails": 0})
+            assert (repeated.id, repeated.created) == (first.id, False)
+        assert await first.result() == "pay 100"
+        (repeated,) = await scheduler.requeue(failed.id, kwargs={"fails": 0})
+        assert (repeated.id, repeated.created) == (first.id, False)
+        assert len(await scheduler.runs(job="work")) == 2
+        letter, run = await scheduler.run(failed.id), await scheduler.run(first.id)
+    assert (letter.requeued_as, letter.requeue_of) == (first.id, None)
+    assert (run.requeue_of, run.requeued_as) == (failed.id, None)
+    assert run.key == letter.key == "invoice-7"
+
+
+async def test_a_key_that_a_newer_run_holds_is_not_run_twice_by_a_requeue(scheduler: Scheduler) -> None:
+    async with scheduler:
+        failed = await scheduler.schedule_once("work", "a", kwargs={"fails": 2}, key="k", key_ttl=60)
+        await failed.wait()
+        newer = await scheduler.schedule_once("work", "a", kwargs={"fails": 2}, key="k", delay=5)
+        (found,) = await scheduler.requeue(failed.id)
+        assert (found.id, found.created) == (newer.id, False)
+        assert (await scheduler.run(failed.id)).requeued_as == newer.id
+        assert (await scheduler.run(newer.id)).requeue_of is None  # it did not come of the letter
+        await newer.wait()
+        other = await scheduler.schedule_once("work", "b", key="k", delay=5)
+        with pytest.raises(KeyConflict):
+            await scheduler.requeue(newer.id)
+        assert [run.id for run in await scheduler.dead_letters()] == [newer.id]
+        await other.wait()
+        assert (await scheduler.requeue(newer.id))[0].created
+
+
+async def test_again_runs_a_dead_letter_once_more_and_names_the_newest(scheduler: Scheduler) -> None:
+    async with scheduler:
+        failed = await scheduler.schedule_once("work", "a", kwargs={"fails": 2})
+        await failed.wait()
+        (first,) = await scheduler.requeue(failed.id)
+        with pytest.raises(NotCancellable, match=f"as {first.id} with other arguments; again=True"):
+            await scheduler.requeue(failed.id, args=("b",))
+        (second,) = await scheduler.requeue(failed.id, args=("b",), again=True)
+        assert second.created
+        assert (await failed.status()).requeued_as == second.id
+        for handle in (first, second):
+            await handle.wait()
+        assert {run.id for run in await scheduler.dead_letters()} == {first.id, second.id}
+        with pytest.raises(ConfigurationError, match="again=True is for one run"):
+            await scheduler.requeue(job="work", again=True)
+
+
+async def test_a_dismissed_dead_letter_leaves_the_list_with_its_note(scheduler: Scheduler) -> None:
+    async with scheduler:
+        failed = await scheduler.schedule_once("work", "a", kwargs={"fails": 2})
+        with pytest.raises(NotCancellable, match="it is no dead letter"):
+            await scheduler.dismiss(failed.id)
+        await failed.wait()
+        assert (await failed.status()).dismissed is None
+        await scheduler.dismiss(failed.id)
+        assert (await failed.status()).dismissed == ""
+        await scheduler.dismiss(failed.id, "paid by hand")
+        assert await scheduler.dead_letters() == []
+        assert await scheduler.requeue(job="work") == []
+        assert (await failed.status()).dismissed == "paid by hand"
+        with pytest.raises(NotCancellable, match=r"was dismissed \(paid by hand\); again=True"):
+            await scheduler.requeue(failed.id)
+        (run,) = await scheduler.requeue(failed.id, again=True)
+        assert (await failed.status()).dismissed is None
+        with pytest.raises(NotCancellable, match=f"was run again as {run.id}: there is nothing to dismiss"):
+            await scheduler.dismiss(failed.id)
+        with pytest.raises(UnknownRun):
+            await scheduler.dismiss("1" * 32)
 
 
 async def test_many_dead_letters_are_run_again_by_filter(
@@ -472,7 +551,9 @@ async def test_many_dead_letters_are_run_again_by_filter(
         assert len(await scheduler.dead_letters(since=60)) == 0
         again = await scheduler.requeue(tag="odd")
         assert [(await handle.status()).tags for handle in again] == [("odd",), ("odd",)]
-        assert len(await scheduler.requeue(job="work", state="failed", since=timedelta(hours=2))) == 4
+        # Two were run again already.
+        assert len(await scheduler.requeue(job="work", state="failed", since=timedelta(hours=2))) == 2
+        assert await scheduler.requeue(job="work", since=timedelta(hours=2)) == []
         assert await scheduler.requeue(schedule="tick") == []
 
 

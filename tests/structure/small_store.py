@@ -14,6 +14,8 @@ from asyncsched.abc import (
     Added,
     Claim,
     Claimed,
+    Closed,
+    Closing,
     Ending,
     Firing,
     Instant,
@@ -29,6 +31,7 @@ from asyncsched.abc import (
     admit,
     gcra,
     heeding,
+    letters,
     retention,
     transitions,
 )
@@ -104,6 +107,25 @@ class SmallStore(Store):
         transitions.take_over(holder, run)
         self._notify()
         return Added(holder, created=False)
+
+    async def close_letters(self, closings: Sequence[Closing], now: Now) -> list[Closed]:
+        return [self._close(one, now) for one in closings]
+
+    def _close(self, closing: Closing, now: Now) -> Closed:
+        letter, run = self._runs.get(closing.letter), closing.run
+        if letter is None:
+            return Closed(None)
+        if not letters.may_close(letter, closing):
+            stands = self._runs.get(letter.requeued_as or 0)
+            differs = stands is not None and run is not None and stands.arguments != run.arguments
+            return Closed(letter, stands, conflict=differs)
+        if run is None:
+            letters.dismiss(letter, closing.note)
+            return Closed(letter)
+        added = self._add(run, now, False)
+        if not added.conflict:
+            letters.requeue(letter, added.run.id)
+        return Closed(letter, *added)
 
     def _key_holder(self, run: RunRecord, now: Now) -> RunRecord | None:
         """Return the run that holds the key of ``run``: a live one, or for a while one that succeeded."""

@@ -44,8 +44,13 @@ class Bounds:
 
 
 def is_dead_letter(run: RunRecord) -> bool:
-    """Whether a run ended without success and without an attempt left, and is kept to be run again."""
-    return run.state in FAILURES or (run.state == "cancelled" and run.why == "shutdown")
+    """Whether a run ended without success and without an attempt left, and is kept to be run again.
+
+    One that was run again, or dismissed, is no dead letter any more.
+    """
+    if run.state in FAILURES or (run.state == "cancelled" and run.why == "shutdown"):
+        return run.rare is None or (run.requeued_as is None and run.dismissed is None)
+    return False
 
 
 def dead_letter_sql(run: str) -> str:
@@ -56,5 +61,6 @@ def dead_letter_sql(run: str) -> str:
     failures = ", ".join(f"'{state}'" for state in FAILURES)
     return (
         f"{run}.finished_at IS NOT NULL AND {run}.state <> 'succeeded' "
-        f"AND ({run}.state IN ({failures}) OR ({run}.state = 'cancelled' AND {run}.why = 'shutdown'))"
+        f"AND ({run}.state IN ({failures}) OR ({run}.state = 'cancelled' AND {run}.why = 'shutdown')) "
+        f"AND {run}.requeued_as IS NULL AND {run}.dismissed IS NULL"
     )

@@ -7,13 +7,16 @@ from collections.abc import Callable, Collection, Sequence
 from asyncsched._backends.turns import in_turns
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import JobPause, RunRecord, ScheduleRecord, Stretch
-from asyncsched._core.requests import Added, Claim, Claimed, Ending, Firing, RunQuery, Verdict
+from asyncsched._core.requests import (
+    Added, Claim, Claimed, Closed, Closing, Ending, Firing, RunQuery, Verdict,
+)  # fmt: skip
 from asyncsched._core.rules.admission import admit
 from asyncsched._core.rules.outcome import heeding
 from asyncsched._core.rules.retention import Bounds
 from asyncsched._core.rules.transitions import advance, begin, drop, end, goes_on, move, park, take_over, wake
 from asyncsched.stores.memory.history import History
 from asyncsched.stores.memory.keys import Keys, same
+from asyncsched.stores.memory.letters import close_letter
 from asyncsched.stores.memory.query import select
 from asyncsched.stores.memory.schedules import ScheduleEntry
 from asyncsched.stores.memory.waiting import Waiting
@@ -135,6 +138,9 @@ class MemoryStore:
             self._waiting.notify()
             return Added(holder, False)
         return Added(holder, False, conflict=not same(holder.arguments, run.arguments))
+
+    async def close_letters(self, closings: Sequence[Closing], now: Now) -> list[Closed]:
+        return [close_letter(one, self._runs, lambda run: self._add(run, now, False)) for one in closings]
 
     def _insert(self, run: RunRecord) -> None:
         self._runs[run.id] = run

@@ -28,7 +28,7 @@ _RUN = (
     "id", "job", "due", "executor", "schedule", "origin", "slot", "ready_at", '"rank"', "priority", "waits_for",
     "arguments", '"key"', "key_ttl", "tags", "permits", "max_attempts", "state", "attempt",
     "holder", "cancel_requested", "started_at", "finished_at", "late", "why", "error", "result",
-    "progress", "attempts", "context_vars", "reference",
+    "progress", "attempts", "context_vars", "reference", "requeue_of", "requeued_as", "dismissed",
 )  # fmt: skip
 _SCHEDULE = (
     "id", "job", "spec", "anchor", "cursor", "next_slot", "next_due", "arguments", "jitter", "tags",
@@ -89,6 +89,7 @@ def read_run(row: Sequence[Any], run_id: Callable[[Any], int]) -> RunRecord:
         run.priority, waits_for, run.arguments, key, key_ttl, tags, permits,
         run.max_attempts, run.state, run.attempt, run.holder, cancel_requested, run.started_at,
         run.finished_at, run.late, run.why, error, run.result, progress, attempts, context_vars, reference,
+        requeue_of, requeued_as, dismissed,
     ) = row[:RUN_WIDTH]  # fmt: skip
     run.id = run_id(id)
     run.steady = False
@@ -104,6 +105,10 @@ def read_run(row: Sequence[Any], run_id: Callable[[Any], int]) -> RunRecord:
         run.error = _from_json("error", error, _error) if error else None
         run.progress = _from_json("progress", progress, _progress) if progress else None
         run.attempts = _from_json("attempts", attempts, _attempts) if attempts else None
+    if requeue_of or requeued_as or dismissed is not None:
+        run.requeue_of = run_id(requeue_of) if requeue_of else None
+        run.requeued_as = run_id(requeued_as) if requeued_as else None
+        run.dismissed = dismissed
     return run
 
 

@@ -31,7 +31,7 @@ from asyncsched._backends.turns import portions
 from asyncsched._core.checks import can_be_kept
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import InstanceRecord, JobPause, RunRecord, ScheduleRecord, Stretch
-from asyncsched._core.requests import Added, Changes, Claim, Claimed, Ending, RunQuery, Watch
+from asyncsched._core.requests import Added, Changes, Claim, Claimed, Closed, Closing, Ending, RunQuery, Watch
 from asyncsched._core.rules.retention import Bounds
 from asyncsched._core.rules.transitions import end
 from asyncsched.stores.sql.connections import Connected
@@ -44,6 +44,7 @@ from asyncsched.stores.sql.operations import stretches as stretch_rows
 from asyncsched.stores.sql.operations.adding import Adding, add
 from asyncsched.stores.sql.operations.cancelling import Cancelling, Moving, cancel, move
 from asyncsched.stores.sql.operations.claiming import Claiming, claim
+from asyncsched.stores.sql.operations.letters import ClosingLetters, close_letters
 from asyncsched.stores.sql.operations.recording import Noting, Recorded, Recording, note, record
 from asyncsched.stores.sql.session import Session
 from asyncsched.stores.sql.thread import LEAST
@@ -182,6 +183,13 @@ class SqlStore(ByUser, Connected):
                 some, each = some[: max(LEAST, most // _KEYED)], _KEYED
             added += await self._write("add", Adding(some, now, replace), each * len(some))
         return added
+
+    async def close_letters(self, closings: Sequence[Closing], now: Now) -> list[Closed]:
+        closed: list[Closed] = []
+        for some in portions(closings, LEAST):
+            closed += await self._call(close_letters, ClosingLetters(some, now))
+        self._notify()
+        return closed
 
     async def claim(self, claim: Claim, now: Now) -> Claimed:
         self._last_claim = claim._replace(firings=[])

@@ -10,7 +10,7 @@ import anyio
 from asyncsched._core.instants import HOUR, MINUTE, SECOND
 from asyncsched._core.models import ErrorInfo
 from asyncsched._core.records import Permit, RunRecord
-from asyncsched._core.requests import RunQuery, Verdict
+from asyncsched._core.requests import RunQuery
 from asyncsched.testing.conformance.stage import Case, Stage
 
 CASES: list[Case] = []
@@ -206,39 +206,6 @@ async def runs_are_found_by_each_of_their_fields(stage: Stage) -> None:
     )
     assert await ids(ids=(first.id,), job="other") == await ids(ids=(1,)) == await ids(ids=()) == []
     assert await ids(ids=(first.id, second.id), limit=1) == [second.id]
-
-
-@case
-async def dead_letters_are_found_newest_first(stage: Stage) -> None:
-    ends = {
-        "failed": Verdict("failed"), "timed_out": Verdict("timed_out"), "lost": Verdict("lost", "its instance died"),
-        "shutdown": Verdict("cancelled", "shutdown"), "by hand": Verdict("cancelled", "cancelled"),
-        "fine": Verdict("succeeded"),
-    }  # fmt: skip
-    letters: list[int] = []
-    for name, verdict in ends.items():
-        await stage.add(stage.run(tags=(name,)))
-        (run,) = (await stage.claim()).runs
-        stage.wait(MINUTE)
-        await stage.record(run, verdict)
-        if name not in ("by hand", "fine"):
-            letters.insert(0, run.id)
-    await stage.add(stage.run())
-
-    async def ids(**query: Any) -> list[int]:
-        return [run.id for run in await stage.store.runs(RunQuery(dead_letters=True, **query))]
-
-    assert await ids() == letters
-    assert await ids(limit=3) == letters[:3]
-    assert await ids(states=("cancelled", "lost", "succeeded")) == letters[:2]
-    assert await ids(tag="failed") == letters[3:]
-    assert await ids(finished_since=stage.at - 4 * MINUTE) == letters[:3]
-    assert await ids(finished_since=stage.at) == []
-    ended = await stage.store.runs(RunQuery(finished_since=stage.at - MINUTE))
-    assert [run.tags for run in ended] == [("fine",), ("by hand",)]
-
-
-# ── keys ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @case

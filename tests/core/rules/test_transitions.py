@@ -175,11 +175,14 @@ def test_a_run_whose_holder_is_gone(
 
 def test_dead_letters_are_the_same_in_python_and_in_sql() -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
-        for state, why in product((*FINAL_STATES, "pending", "running"), ("", "shutdown", "cancelled")):
+        states, whys = (*FINAL_STATES, "pending", "running"), ("", "shutdown", "cancelled")
+        for state, why, requeued_as, dismissed in product(states, whys, (None, 2), (None, "", "paid")):
             run = RunRecord(1, "job", AT)
             run.state, run.why = state, why
+            run.requeued_as, run.dismissed = requeued_as, dismissed
             row = connection.execute(
-                f"SELECT {dead_letter_sql('r')} FROM (SELECT ? AS state, ? AS why, 1 AS finished_at) AS r",
-                (state, why),
+                f"SELECT {dead_letter_sql('r')} FROM (SELECT ? AS state, ? AS why, ? AS requeued_as, ? AS dismissed, "
+                "1 AS finished_at) AS r",
+                (state, why, requeued_as, dismissed),
             )
-            assert bool(row.fetchone()[0]) is is_dead_letter(run), (state, why)
+            assert bool(row.fetchone()[0]) is is_dead_letter(run), (state, why, requeued_as, dismissed)

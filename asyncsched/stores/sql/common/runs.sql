@@ -36,6 +36,14 @@ SET due = :due, ready_at = :ready_at, "rank" = :rank, waits_for = :waits_for, ar
     permits = :permits, priority = :priority, key_ttl = :key_ttl
 WHERE id = :id AND state = 'pending';
 
+-- name: close_letter
+-- Close a dead letter by the run that came of it, or by a note.
+UPDATE asyncsched_runs SET requeued_as = :run, dismissed = :note WHERE id = :id;
+
+-- name: name_letter
+-- Write into a run of which dead letter it came.
+UPDATE asyncsched_runs SET requeue_of = :letter WHERE id = :id;
+
 -- name: finish_pending
 -- End a run that has not begun.
 UPDATE asyncsched_runs
