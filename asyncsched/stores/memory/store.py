@@ -8,7 +8,15 @@ from asyncsched._backends.turns import in_turns
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import JobPause, RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.requests import (
-    Added, Claim, Claimed, Closed, Closing, Ending, Firing, RunQuery, Verdict,
+    Added,
+    Claim,
+    Claimed,
+    Closed,
+    Closing,
+    Ending,
+    Firing,
+    RunQuery,
+    Verdict,
 )  # fmt: skip
 from asyncsched._core.rules.admission import admit
 from asyncsched._core.rules.outcome import heeding
@@ -55,12 +63,8 @@ class MemoryStore:
     # ── schedules ────────────────────────────────────────────────────────────────────────────
 
     async def schedules(self, ids: Collection[str] | None = None) -> list[ScheduleRecord]:
-        entries = (
-            self._entries.values()
-            if ids is None
-            else [self._entries[id] for id in ids if id in self._entries]
-        )
-        return [entry.record for entry in entries if entry.record is not None]
+        found = [self._record(id) for id in (self._entries if ids is None else ids)]
+        return [record for record in found if record is not None]
 
     async def put_schedule(
         self, record: ScheduleRecord, revision: int, now: Now, lost: Stretch | None = None
@@ -193,14 +197,8 @@ class MemoryStore:
             before = run.slot
 
     def _admit(
-        self,
-        run: RunRecord,
-        entry: ScheduleEntry,
-        firing: Firing,
-        before: Instant,
-        claimed: Claimed,
-        now: Now,
-    ) -> None:
+        self, run: RunRecord, entry: ScheduleEntry, firing: Firing, before: Instant, claimed: Claimed, now: Now
+    ) -> None:  # fmt: skip
         assert run.slot is not None
         decision = "run"
         if entry.live:
