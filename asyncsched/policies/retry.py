@@ -9,8 +9,9 @@ from hashlib import blake2b
 from typing import Literal, get_args
 
 from asyncsched._core.checks import check_choice, check_int
-from asyncsched._core.errors import ConfigurationError, TryAgain
+from asyncsched._core.errors import ConfigurationError, Discard, Snooze, TryAgain
 from asyncsched._core.instants import YEAR, to_micros
+from asyncsched._core.rules.outcome import leaves
 from asyncsched._core.text import safe_repr
 
 Backoff = Literal["constant", "linear", "exponential"]
@@ -32,7 +33,8 @@ class Retry:
         jitter: ``full`` draws the delay between nothing and its full length, so that runs that
             failed together do not come back together (AWS, "Exponential Backoff and Jitter").
         on: the exceptions that are worth another attempt, or a function that decides. A timeout
-            comes as ``TimeoutError``; ``TryAgain`` is always worth one.
+            comes as ``TimeoutError``; ``TryAgain`` is always worth one. An exception group is worth
+            one if each exception in it is; the longest of their delays counts.
 
     """
 
@@ -70,19 +72,34 @@ class Retry:
         """
         if attempt >= self.attempts or not self._worth(error):
             return None
-        delay = self._delay(run_id, attempt)
-        if isinstance(error, TryAgain) and error.delay is not None:
-            delay = to_micros(error.delay, "TryAgain: delay")
+        delay = max(self._delay_after(one, run_id, attempt) for one in leaves(error))
         if self.max_elapsed is not None and elapsed + delay > to_micros(self.max_elapsed, "max_elapsed"):
             return None
         return delay
 
     def _worth(self, error: BaseException) -> bool:
-        if isinstance(error, TryAgain):  # the job itself asks for another attempt
+        if isinstance(error, BaseExceptionGroup):
+            return self._names_group(error) or all(map(self._worth, error.exceptions))
+        if isinstance(error, (TryAgain, Snooze)):  # the job itself asks for another attempt
             return True
+        if isinstance(error, Discard):  # inside a group: the job itself asks for none
+            return False
         if isinstance(self.on, (tuple, type)):
             return isinstance(error, self.on)
         return bool(self.on(error))
+
+    def _names_group(self, error: BaseException) -> bool:
+        """Whether ``on`` has the kind of the group itself, and not only what every exception is."""
+        kinds = self.on if isinstance(self.on, tuple) else (self.on,)
+        return any(
+            isinstance(kind, type) and issubclass(kind, BaseExceptionGroup) and isinstance(error, kind)
+            for kind in kinds
+        )
+
+    def _delay_after(self, error: BaseException, run_id: int, attempt: int) -> int:
+        if isinstance(error, (TryAgain, Snooze)) and error.delay is not None:
+            return to_micros(error.delay, f"{type(error).__name__}: delay")
+        return self._delay(run_id, attempt)
 
     def _delay(self, run_id: int, attempt: int) -> int:
         base = to_micros(self.delay, "delay")

@@ -281,3 +281,94 @@ async def test_a_run_may_snooze_as_often_as_it_likes_while_time_goes_on(
     start = virtual_clock.now()
     async with scheduler:
         assert await (await scheduler.schedule_once(patient)).result(timeout=1) == "at last"
+
+
+# ── groups: a task group in a job raises the exceptions of its tasks together ────────────────────
+
+
+@pytest.mark.parametrize(
+    "raised, ends",
+    [
+        ([ConnectionError("one"), TimeoutError("two")], "succeeded"),
+        ([ExceptionGroup("inner", [OSError("one"), OSError("two")]), OSError("three")], "succeeded"),
+        ([TryAgain(), TryAgain()], "succeeded"),
+        ([TryAgain(), OSError("one")], "succeeded"),
+        ([OSError("one"), ValueError("two")], "failed"),
+        ([OSError("one"), Discard("no such account")], "failed"),
+    ],
+)
+async def test_a_group_is_retried_if_each_exception_in_it_is_worth_it(
+    scheduler: Scheduler, raised: list[Exception], ends: str
+) -> None:
+    @scheduler.job(retry=Retry(attempts=2, on=OSError, delay=0))
+    async def gather() -> None:
+        if current_run().attempt == 1:
+            raise ExceptionGroup("unhandled errors in a TaskGroup", raised)
+
+    async with scheduler:
+        run = await (await scheduler.schedule_once(gather)).wait()
+    assert run.state == ends
+    assert run.attempts[0].error_type == "ExceptionGroup"
+
+
+async def test_a_function_decides_on_each_exception_of_a_group(scheduler: Scheduler) -> None:
+    seen: list[BaseException] = []
+
+    def is_short(error: BaseException) -> bool:
+        seen.append(error)
+        return len(str(error)) < 9
+
+    @scheduler.job(retry=Retry(attempts=2, on=is_short, delay=0))
+    async def gather() -> None:
+        raise ExceptionGroup("both", [OSError("one"), OSError("a long story")])
+
+    async with scheduler:
+        run = await (await scheduler.schedule_once(gather)).wait()
+    assert (run.state, run.attempt) == ("failed", 1)
+    assert [str(error) for error in seen] == ["one", "a long story"]
+
+
+async def test_a_retry_may_name_the_kind_of_group_itself(scheduler: Scheduler) -> None:
+    @scheduler.job(retry=Retry(attempts=2, on=ExceptionGroup, delay=0))
+    async def gather() -> None:
+        raise ExceptionGroup("both", [OSError("one"), ValueError("two")])
+
+    async with scheduler:
+        assert (await (await scheduler.schedule_once(gather)).wait()).attempt == 2
+
+
+async def test_the_longest_delay_in_a_group_counts(scheduler: Scheduler) -> None:
+    @scheduler.job(retry=Retry(attempts=2, delay=3, jitter="none"))
+    async def gather() -> None:
+        if current_run().attempt == 1:
+            raise ExceptionGroup("both", [TryAgain(delay=20), TryAgain(delay=5), TryAgain()])
+
+    async with scheduler:
+        first, second = (await (await scheduler.schedule_once(gather)).wait()).attempts
+    assert second.started_at - first.finished_at == timedelta(seconds=20)
+
+
+async def test_a_group_of_snoozes_snoozes_and_one_of_discards_discards(scheduler: Scheduler) -> None:
+    @scheduler.job()
+    async def both(first: bool) -> None:
+        if first and len((await scheduler.run(current_run().id)).attempts) == 0:
+            raise ExceptionGroup("both", [Snooze(5), Snooze(30)])
+        raise ExceptionGroup("both", [Discard("no such account"), Discard("no such account")])
+
+    async with scheduler:
+        run = await (await scheduler.schedule_once(both, True)).wait()
+    assert (run.state, run.why, run.attempt) == ("failed", "no such account", 1)
+    assert [attempt.state for attempt in run.attempts] == ["snoozed", "failed"]
+    assert run.attempts[1].started_at - run.attempts[0].finished_at == timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("delay", [-1, "soon"])
+async def test_a_wrong_delay_in_a_group_fails_the_run_in_words(scheduler: Scheduler, delay: object) -> None:
+    @scheduler.job(retry=Retry(attempts=2))
+    async def gather() -> None:
+        raise ExceptionGroup("both", [OSError("one"), TryAgain(delay=delay)])  # type: ignore[arg-type]
+
+    async with scheduler:
+        run = await (await scheduler.schedule_once(gather)).wait()
+    assert (run.state, run.why) == ("failed", "retry")
+    assert "TryAgain: delay" in run.message

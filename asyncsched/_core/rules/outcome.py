@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncsched._core.errors import ArgumentError, ConfigurationError, Discard, Snooze, TryAgain
 from asyncsched._core.instants import SECOND, to_micros
@@ -17,6 +18,8 @@ from asyncsched._core.text import safe_repr
 if TYPE_CHECKING:
     from asyncsched._core.instants import Now
     from asyncsched._core.jobs import Job
+
+E = TypeVar("E", bound=BaseException)
 
 logger = logging.getLogger("asyncsched.job")
 
@@ -127,14 +130,22 @@ def _cancelled(job: Job, why: str, error: BaseException, now: Now) -> Verdict:
 
 
 def _raised(job: Job, run: RunRecord, error: BaseException, now: Now) -> Verdict:
-    if isinstance(error, Discard):
-        return Verdict("failed", _reason(error), error=error_info(error), pause_after=job.pause_after)
-    if isinstance(error, Snooze):
-        delay = _delay(error.delay, f"job {job.name!r}: Snooze: delay")
+    parts = list(leaves(error))
+    if discards := _all(parts, Discard):
+        return Verdict("failed", _reason(discards[0]), error=error_info(error), pause_after=job.pause_after)
+    if snoozes := _all(parts, Snooze):
+        delay = max(_delay(one.delay, f"job {job.name!r}: Snooze: delay") for one in snoozes)
         return Verdict("pending", "snooze", ready_at=now.steady + delay, spent=False, attempt="snoozed")
-    if isinstance(error, TryAgain) and error.delay is not None:
-        _delay(error.delay, f"job {job.name!r}: TryAgain: delay")
+    for one in parts:
+        if isinstance(one, TryAgain) and one.delay is not None:
+            _delay(one.delay, f"job {job.name!r}: TryAgain: delay")
     return _failed(job, run, error, now, "failed")
+
+
+def _all(errors: list[BaseException], kind: type[E]) -> list[E]:
+    """Return the exceptions if each is of one kind, else none: a group is what all its leaves are."""
+    found = [error for error in errors if isinstance(error, kind)]
+    return found if len(found) == len(errors) else []
 
 
 def _delay(delay: Any, what: str) -> int:
@@ -195,6 +206,15 @@ def leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions in a group and in the groups in it; an exception that is no group yields itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from leaves(part)
+    else:
+        yield error
 
 
 def let_go_of_locals(error: BaseException) -> None:
