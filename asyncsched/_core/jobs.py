@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from asyncsched._core.arguments.copies import copied
 from asyncsched._core.arguments.signature import Signature
 from asyncsched._core.misfire import Misfire
 from asyncsched._core.records import Arguments, Given, Permit, RunRecord, ScheduleRecord
@@ -81,13 +82,17 @@ def arguments_of(run: RunRecord | ScheduleRecord, job: Job) -> Given:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A schedule that the code declares."""
+    """A schedule that the code declares. It keeps copies of the plain mutable arguments."""
 
     id: str
     job: Job
     trigger: InstantTrigger
     arguments: Arguments
     jitter: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.arguments, str):
+            object.__setattr__(self, "arguments", copied(self.arguments))
 
 
 class JobRegistry(Protocol):

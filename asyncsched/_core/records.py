@@ -22,7 +22,7 @@ Given = tuple[tuple[Any, ...], dict[str, Any]]
 """The arguments of a call, by position and by name."""
 
 Arguments = Given | str
-"""A reference in memory; JSON text in a durable store, and in memory under ``strict``."""
+"""Objects in memory; JSON text in a durable store, and in memory under ``strict``."""
 
 NO_ARGUMENTS: Given = ((), {})
 

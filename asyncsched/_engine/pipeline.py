@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
+from asyncsched._core.arguments.copies import copied
 from asyncsched._core.context import CurrentRun
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.jobs import Job, arguments_of
@@ -43,12 +44,14 @@ def _innermost(job: Job, executor: Executor) -> Call:
     """Return the call inside all policies: the executor with the run's arguments."""
     run = executor.run
     func = job.func
-    send = propagating(job) if job.carry and executor.traits.elsewhere else None
+    elsewhere = executor.traits.elsewhere
+    send = propagating(job) if job.carry and elsewhere else None
+    own = (lambda given: given) if elsewhere else copied  # another process gets a copy in any case
 
     def call(current: CurrentRun) -> Any:
         attempt: Any = current._link
         given = attempt.run.arguments
-        args, kwargs = arguments_of(attempt.run, job) if isinstance(given, str) else given
+        args, kwargs = arguments_of(attempt.run, job) if isinstance(given, str) else own(given)
         if attempt.provided is not None:
             kwargs = {**kwargs, **attempt.provided}
         return run(current, func if send is None else send(), args, kwargs)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from asyncsched._core.arguments.copies import copied
 from asyncsched._core.checks import check_int, check_text
 from asyncsched._core.errors import ArgumentError, ConfigurationError, KeyConflict
 from asyncsched._core.instants import Instant, to_instant, to_micros
@@ -68,7 +69,7 @@ def make_run(once: Once, job: Job, run_id: int, now: Now, *, as_json: bool) -> R
         steady=steady,
         executor=job.executor,
         priority=job.priority if once.priority is None else _priority(job, once.priority),
-        arguments=signature.encode(call) if as_json else call,
+        arguments=signature.encode(call) if as_json else copied(call),
         tags=job.tags + tags_of(once.tags, f"job {job.name!r}") if once.tags else job.tags,
         max_attempts=job.attempts,
     )

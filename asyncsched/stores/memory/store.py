@@ -36,7 +36,7 @@ _new = tuple.__new__
 
 
 class MemoryStore:
-    """Keeps runs and schedules as Python objects; arguments by reference.
+    """Keeps runs and schedules as Python objects, and their arguments as copies where those are plain containers.
 
     The store belongs to one event loop, in which no other code runs between two awaits. So every
     method is one transaction, because none of them awaits, except ``add`` with very many runs.
