@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any, Protocol, runtime_checkable
 
-from asyncsched._core.arguments.signature import Provider
+from asyncsched._core.arguments.provided import Opening, Provider
 from asyncsched._core.context import CurrentRun, tell_began
 from asyncsched._core.events import Event
 from asyncsched._core.execution import (
@@ -71,8 +71,8 @@ __all__ = (
     "Added", "AttemptRecord", "Call", "Changes", "Claim", "Claimed", "Clock", "Closed", "Closing",
     "ClusterStore", "CurrentRun", "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor",
     "ExecutorTraits", "FAILURES", "Fenced", "Firing", "ImmediateStore", "InstanceRecord", "Instant",
-    "InstantTrigger", "JobPause", "Now", "Observer", "Permit", "PermitRule", "Policy", "Progress", "Provider",
-    "ReadTrigger", "RetryRule", "RunQuery", "RunRecord", "ScheduleRecord", "SelectiveObserver", "Store",
+    "InstantTrigger", "JobPause", "Now", "Observer", "Opening", "Permit", "PermitRule", "Policy", "Progress",
+    "Provider", "ReadTrigger", "RetryRule", "RunQuery", "RunRecord", "ScheduleRecord", "SelectiveObserver", "Store",
     "Stretch", "TransactionalStore", "Trigger", "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "heeding",
     "letters", "retention", "tell_began", "to_datetime", "to_instant", "transitions",
 )  # fmt: skip

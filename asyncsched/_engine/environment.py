@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from asyncsched._backends.base import Backend
 from asyncsched._core.ids import RunIds
@@ -20,12 +20,14 @@ from asyncsched.abc import Clock, DrivenClock, Store
 class Settings(NamedTuple):
     """The arguments of the scheduler that its workers need.
 
-    ``make_local_store`` makes the store in memory for the runs that stay in this process, whatever the store is.
+    ``make_local_store`` makes the store in memory for the runs that stay in this process, whatever the store is;
+    ``overrides`` has factories that are called in place of others for provided parameters.
     """
 
     role: str
     triggers: TriggerCodec
     make_local_store: Callable[[], Store]
+    overrides: Mapping[Any, Callable[..., Any]]
 
     @property
     def works(self) -> bool:

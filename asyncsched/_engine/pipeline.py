@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any, cast
 
 from asyncsched._core.arguments.copies import copied
@@ -12,12 +11,19 @@ from asyncsched._core.context import CurrentRun
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.jobs import Job, arguments_of
 from asyncsched._core.propagation import propagating
-from asyncsched._engine.watchdog import StallWatcher
-from asyncsched.abc import Call, Executor, Provider
+from asyncsched._engine.environment import Environment
+from asyncsched.abc import Call, Executor, Opening, Provider
+
+Overrides = Mapping[Any, Callable[..., Any]]
 
 
-def make_runnable(job: Job, executor: Executor) -> Runnable:
+def make_runnable(job: Job, executor: Executor, overrides: Overrides) -> Runnable:
     """Return the job with its policies around its executor; the first policy is the outermost.
+
+    Args:
+        job: the job.
+        executor: where its function runs.
+        overrides: factories that are called in place of others for provided parameters.
 
     Raises:
         ConfigurationError: a policy's ``wrap`` raises, or returns no callable.
@@ -25,7 +31,7 @@ def make_runnable(job: Job, executor: Executor) -> Runnable:
     """
     call: Call = _innermost(job, executor)
     if job.signature.provided:
-        call = Providing(tuple(job.signature.provided.items()), _fill).wrap(call)
+        call = Providing(job.signature.provided, overrides).wrap(call)
     for policy in reversed(job.policies):
         try:
             call = policy.wrap(call)
@@ -59,26 +65,21 @@ def _innermost(job: Job, executor: Executor) -> Call:
     return call
 
 
-def _fill(current: CurrentRun, values: dict[str, Any]) -> None:
-    """Give the attempt the values of its provided parameters."""
-    attempt: Any = current._link
-    attempt.provided = values
-
-
 class Runnables(dict[str, "Runnable"]):
     """The jobs that a worker can run, by name.
 
     Args:
         executors: all executors by name.
-        watcher: is told which code belongs to which job.
+        environment: its watcher is told which code belongs to which job.
         durable: whether arguments are kept as JSON, so that a type that JSON cannot carry is refused at once.
 
     """
 
-    def __init__(self, executors: Mapping[str, Executor], watcher: StallWatcher, durable: bool) -> None:
+    def __init__(self, executors: Mapping[str, Executor], environment: Environment, durable: bool) -> None:
         super().__init__()
         self._executors = executors
-        self._watcher = watcher
+        self._watcher = environment.watcher
+        self._overrides = environment.settings.overrides
         self._durable = durable
 
     def learn(self, job: Job) -> None:
@@ -86,7 +87,7 @@ class Runnables(dict[str, "Runnable"]):
         known = self.get(job.name)
         if known is not None and known.job is job:
             return
-        self[job.name] = runnable = make_runnable(job, self._executors[job.executor])
+        self[job.name] = runnable = make_runnable(job, self._executors[job.executor], self._overrides)
         if runnable.in_loop:
             self._watcher.register(job.func, job.name)
         if self._durable and not job.each_instance:
@@ -110,19 +111,22 @@ class Runnable:
         self.announces = executor.traits.announces
 
 
-@dataclass(frozen=True, slots=True)
 class Providing:
     """The policy that fills a job's provided parameters around each attempt."""
 
-    parameters: tuple[tuple[str, Provider], ...]
-    fill: Callable[[CurrentRun, dict[str, Any]], None]
+    def __init__(self, parameters: Mapping[str, Provider], overrides: Overrides) -> None:
+        self._parameters = tuple(parameters.items())
+        self._overrides = overrides
+        self._needs: dict[Any, dict[str, Provider]] = {}
 
     def wrap(self, call: Call) -> Call:
         """Return a call that opens the parameters, and closes them after ``call``."""
 
         async def provided(run: CurrentRun) -> Any:
+            attempt: Any = run._link
             async with AsyncExitStack() as stack:
-                self.fill(run, {name: await item.enter(stack) for name, item in self.parameters})
+                opening = Opening(stack, self._overrides, self._needs)
+                attempt.provided = {name: await item.enter(opening) for name, item in self._parameters}
                 return await call(run)
 
         return provided

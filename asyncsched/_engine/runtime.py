@@ -104,7 +104,7 @@ class Runtime:
         self.strict = strict
         self.thread = get_ident()
         self.shutdown = Shutdown(server)
-        self.jobs = Runnables(executors, environment.watcher, store.durable or strict)
+        self.jobs = Runnables(executors, environment, store.durable or strict)
         for job in registry.jobs.values():
             self.jobs.learn(job)
         self.main = Worker(store, environment, registry, self.jobs, self.shutdown.draining, strict)

@@ -63,6 +63,12 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         stall_threshold: seconds that one job may block the event loop before the log names it;
             ``None`` for no watchdog.
 
+    Attributes:
+        state: a mapping for what the lifespan opens, such as a pool, so that jobs reach it:
+            ``Provide(lambda: scheduler.state["pool"])``.
+        overrides: for tests; ``scheduler.overrides[open_session] = fake_session`` has ``Provide`` call
+            ``fake_session`` in place of ``open_session``, from the next attempt on.
+
     Raises:
         ConfigurationError: an argument is wrong.
 
@@ -108,6 +114,8 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         if stall_threshold is not None and to_micros(stall_threshold, "stall_threshold") <= 0:
             raise ConfigurationError(f"stall_threshold must be more than 0 s, not {stall_threshold}")
         self._stall_threshold = stall_threshold
+        self.state: dict[str, Any] = {}
+        self.overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._runtime: Runtime | None = None
         self._task = 0
         self._ever = False
@@ -123,8 +131,9 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         role = self._role or os.environ.get("ASYNCSCHED_ROLE") or "both"
         check_choice(role, "role (ASYNCSCHED_ROLE)", get_args(Role))
         settings = Settings(
-            role, TriggerCodec(trigger_to_json, trigger_from_json), open_store(None, self.namespace)
-        )
+            role, TriggerCodec(trigger_to_json, trigger_from_json), open_store(None, self.namespace),
+            self.overrides,
+        )  # fmt: skip
         environment = make_environment(
             settings, self._executors, self._clock, self._observers, self._stall_threshold
         )

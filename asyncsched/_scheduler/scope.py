@@ -147,7 +147,7 @@ class ScopeRuntime:
         self.thread = host.thread
         self.from_thread = host.from_thread
         self.store = MemoryStore(_BOUNDS)
-        self.jobs = Runnables(host.executors, host.environment.watcher, durable=False)
+        self.jobs = Runnables(host.executors, host.environment, durable=False)
         self.main = Worker(self.store, host.environment, registry, self.jobs, self._draining)
 
     @property

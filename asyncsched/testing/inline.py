@@ -221,4 +221,5 @@ def _like(scheduler: Scheduler) -> Scheduler:
         {},
     )
     made._registry, made._executors = registry, scheduler._executors
+    made.state, made.overrides = scheduler.state, scheduler.overrides
     return made

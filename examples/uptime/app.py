@@ -38,8 +38,10 @@ sink = MailSink()
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def http_client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=CHECK_TIMEOUT, verify=TLS, headers={"user-agent": "asyncsched-uptime"})
+async def http_client() -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"user-agent": "asyncsched-uptime"}
+    async with httpx.AsyncClient(timeout=CHECK_TIMEOUT, verify=TLS, headers=headers) as client:
+        yield client
 
 
 @scheduler.job(timeout=CHECK_TIMEOUT + 1, max_running=50)

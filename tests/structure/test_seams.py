@@ -55,6 +55,8 @@ OTHERS = {
     "sqlite_errorcode": "sqlite3's, for errors of the database itself",
     "cr_await close": "a coroutine's",
     "freeze_factories": "freezegun's",
+    "_fields": "a named tuple's",
+    "dependency": "FastAPI's Depends",
     "loading_main": "a module's that may not be imported",
 }
 """The members that the package looks for by name, and whose they are: none is a seam's."""

@@ -5,27 +5,17 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from asyncsched._core.arguments.functions import type_hints
+from asyncsched._core.arguments.provided import provided_parameters
 from asyncsched._core.errors import ArgumentError, ConfigurationError
 from asyncsched._core.records import NO_ARGUMENTS, Arguments, Given
-from asyncsched._core.text import safe_repr, shorten
+from asyncsched._core.text import safe_repr
 
 if typing.TYPE_CHECKING:
     from asyncsched._core.arguments.codec import Codec
 
 _NO_KWARGS: dict[str, Any] = {}  # shared by all runs: an empty dict takes 64 bytes, and there are many runs
-
-
-@runtime_checkable
-class Provider(Protocol):
-    """Fills a parameter for each attempt: what stands in its ``Annotated``, as ``Provide`` does."""
-
-    async def enter(self, stack: AsyncExitStack, /) -> Any:
-        """Return the parameter's value, and leave to ``stack`` what is to be closed after the attempt."""
-        ...
 
 
 class Signature:
@@ -41,7 +31,9 @@ class Signature:
                 f"job {job!r}: the parameters of {safe_repr(func)} cannot be read ({error}); "
                 "wrap it in a function with plain parameters"
             ) from None
-        self.provided = _provided(func, self._whole, job)
+        self.provided = provided_parameters(func, self._whole, f"job {job!r}")
+        for provider in self.provided.values():
+            provider.check(f"job {job!r}")
         kept = [p for p in self._whole.parameters.values() if p.name not in self.provided]
         self.signature = self._whole.replace(parameters=kept)
         self._least, self._most, self._plain = _arity(kept)
@@ -147,25 +139,6 @@ class Signature:
 
             self._codec = Codec(self._func, self._job, self.signature)
         return self._codec
-
-
-def _provided(func: Callable[..., Any], signature: inspect.Signature, job: str) -> dict[str, Provider]:
-    """Return the parameters whose ``Annotated`` has a provider: an object with an ``enter`` method."""
-    if not any("Annotated" in str(p.annotation) or p.annotation for p in signature.parameters.values()):
-        return {}
-    found = {}
-    hints = type_hints(func)
-    for name, parameter in signature.parameters.items():
-        if name not in hints and isinstance(parameter.annotation, str) and "Provide(" in parameter.annotation:
-            raise ConfigurationError(
-                f"job {job!r}: the annotation of {name!r}, {shorten(parameter.annotation, 120)}, cannot be resolved; "
-                "define the names in it in the function's module"
-            )
-    for name, hint in hints.items():
-        for item in getattr(hint, "__metadata__", ()):
-            if name in signature.parameters and isinstance(item, Provider):
-                found[name] = item
-    return found
 
 
 def _arity(parameters: list[inspect.Parameter]) -> tuple[int, float, bool]:
