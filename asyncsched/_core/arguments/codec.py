@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, get_args, get_origin
+from collections.abc import Callable
+from typing import Any
 
-from pydantic import (
-    ConfigDict,
-    GetCoreSchemaHandler,
-    PydanticSchemaGenerationError,
-    PydanticUndefinedAnnotation,
-    PydanticUserError,
-    TypeAdapter,
-    ValidationError,
-)
-from pydantic_core import CoreSchema, PydanticSerializationError, core_schema, from_json
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
+from asyncsched._core.arguments.comparison import Comparison, Zones, place_of, restore
 from asyncsched._core.arguments.functions import type_hints
 from asyncsched._core.arguments.jsonable import (
+    NO_NUMBER,
     PLAIN,
     SURELY_READABLE,
     count_nonfinite,
@@ -29,41 +22,22 @@ from asyncsched._core.arguments.jsonable import (
     refuse_unreadable,
     without_order,
 )
-from asyncsched._core.errors import ArgumentError, ConfigurationError
-from asyncsched._core.text import safe_repr, shorten
-
-_NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
-_CUSTOM_FORM = re.compile(r"'type': '(model|dataclass|enum)'|'serialization'")
-"""Marks in a pydantic schema of a class with its own way of writing, which its way of reading need not match."""
+from asyncsched._core.arguments.results import ResultCodec
+from asyncsched._core.arguments.schemas import BY_PLACE, GATHERING, CallSchema
+from asyncsched._core.errors import ArgumentError
+from asyncsched._core.text import shorten
 
 _MASK = "*****"
 """The text that pydantic writes in place of a secret, or of most of it."""
 
-_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_GATHERING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-class _Call:
-    """The schema of a call: a dict of the arguments by name; ``*`` says how many were given by position."""
-
-    def __init__(self, signature: inspect.Signature, hints: Mapping[str, Any]) -> None:
-        self._signature = signature
-        self._hints = hints
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        field = core_schema.typed_dict_field
-        fields = {"*": field(core_schema.int_schema(), required=False)}
-        for name, parameter in self._signature.parameters.items():
-            schema = handler.generate_schema(_annotation(parameter, self._hints.get(name, Any)))
-            if schema["type"] == "default":  # the annotation has a Field with a default, which a call ignores
-                schema = schema["schema"]
-            required = parameter.default is parameter.empty and parameter.kind not in _GATHERING
-            fields[name] = field(schema, required=required)
-        return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
-
 
 class Codec:
-    """Writes a call of one function as a JSON object by parameter name, and reads it back."""
+    """Writes a call of one function as a JSON object by parameter name, and reads it back.
+
+    Raises:
+        ConfigurationError: a parameter or the result is of a type that JSON cannot carry, or that cannot be resolved.
+
+    """
 
     def __init__(self, func: Callable[..., Any], job: str, signature: inspect.Signature) -> None:
         self._job = job
@@ -71,23 +45,18 @@ class Codec:
         hints = type_hints(func)
         parameters = signature.parameters.values()
         self._untyped = [p for p in parameters if is_untyped(hints.get(p.name, Any))]
-        self._names = tuple(p.name for p in parameters if p.kind in _BY_PLACE)
+        self._names = tuple(p.name for p in parameters if p.kind in BY_PLACE)
         self._by_position = {given: self._names[:given] for given in range(len(self._names) + 1)}
-        self._gathers = any(p.kind in _GATHERING for p in parameters)
-        try:
-            call = _adapter(Annotated[dict, _Call(signature, hints)], extra="forbid")
-            result = _adapter(_stripped(hints.get("return", Any)))
-        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as error:
-            raise ConfigurationError(
-                f"job {job!r}: JSON cannot carry its parameters or result "
-                f"({str(error).splitlines()[0]}); use types that pydantic knows, "
-                "or Provide for a value that is opened for each attempt"
-            ) from None
-        self._has_custom_form = _CUSTOM_FORM.search(str(call.core_schema)) is not None
-        # Bound once, past the adapters: the adapters' methods take longer than all of the work.
-        self._validate, self._write = call.validator.validate_python, call.serializer.to_json
-        self._read = call.validator.validate_json
-        self._write_result, self._read_result = result.serializer.to_json, result.validator.validate_json
+        self._gathers = any(p.kind in GATHERING for p in parameters)
+        schema = CallSchema(job, signature, hints)
+        self._compared = schema.compared()
+        # Bound once, past the adapter: its methods take longer than all of the work.
+        self._validate, self._write = (
+            schema.adapter.validator.validate_python,
+            schema.adapter.serializer.to_json,
+        )
+        self._read = schema.adapter.validator.validate_json
+        self.result = ResultCodec(job, hints.get("return", Any))
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return a call that the signature takes as JSON.
@@ -108,15 +77,15 @@ class Codec:
             given["*"] = len(args)
         try:
             made = self._validate(given)
-            text = self._write(made, by_alias=True, round_trip=True).decode()
+            text = self._write(made, by_alias=True, round_trip=True, warnings=False).decode()
             if _MASK in text:
                 self._refuse_secrets(made)
             if len(text) > SURELY_READABLE:
                 refuse_unreadable(text)
             if ("NaN" in text or "Infinity" in text or "null" in text) and count_nonfinite(made):
                 self._refuse_lost_numbers(made, text)
-            if self._has_custom_form:
-                self._refuse_changed_values(made, text)
+            if self._compared and not self._compared.keys().isdisjoint(made):
+                return self._with_zones(made, text)
             return text
         except ValidationError as error:
             raise ArgumentError(f"job {self._job!r}: {_first(error)}") from None
@@ -150,41 +119,37 @@ class Codec:
                     "store; give an id by which the job can look it up"
                 )
 
-    def _refuse_changed_values(self, made: dict[str, Any], text: str) -> None:
-        """Refuse an argument whose class does not read the form that it writes, as under another alias."""
+    def _with_zones(self, made: dict[str, Any], text: str) -> str:
+        """Return the text with the zones of datetimes that it lacks; refuse a call that would come back as another."""
         try:
             back = self._read(text)
         except ValidationError as error:
-            what = _first(error)
-        else:
-            changed = self._changed_argument(made, text, back)
-            if changed is None:
-                return
-            what = f"argument {changed!r}: It is another value"
-        raise ArgumentError(
-            f"job {self._job!r}: {what}, when it is read back from the JSON that its class makes of it; let the "
-            "class read the form that it writes"
-        )
+            raise ArgumentError(
+                f"job {self._job!r}: {_first(error)}, when it is read back from the JSON that is made of it; {_remedy(error)}"
+            ) from None
+        zones: Zones = []
+        for name, open in self._compared.items():
+            if name not in made:
+                continue
+            comparison = Comparison(open)
+            found = comparison.find(made[name], back[name], (name,))
+            if found is not None:
+                raise ArgumentError(
+                    f"job {self._job!r}: argument {place_of(found.path)!r}: {found}; {found.remedy}"
+                )
+            if comparison.undecided:
+                self._refuse_another_text(name, text, back)
+            zones += comparison.zones
+        return f'{text[:-1]},"@":{to_json(zones).decode()}}}' if zones else text
 
-    def _changed_argument(self, made: dict[str, Any], text: str, back: dict[str, Any]) -> str | None:
-        """Return the argument that came back as another value: it is unequal, and its JSON is unequal.
-
-        Both are asked: a class may write one value in many ways, and need not define equality.
-        """
-        try:
-            again = self._write(back, by_alias=True, round_trip=True).decode()
-        except PydanticSerializationError:
-            return None
-        if again == text:
-            return None
-        first: dict[str, Any] = from_json(text)
-        second: dict[str, Any] = from_json(again)
-        for name, value in first.items():
-            if without_order(value) != without_order(second.get(name)) and not _equal(
-                made[name], back.get(name)
-            ):
-                return name
-        return None
+    def _refuse_another_text(self, name: str, text: str, back: dict[str, Any]) -> None:
+        """Refuse an argument that has no equality and whose JSON is another one after it was read back."""
+        again = self._write(back, by_alias=True, round_trip=True, warnings=False).decode()
+        if again != text and without_order(from_json(again)[name]) != without_order(from_json(text)[name]):
+            raise ArgumentError(
+                f"job {self._job!r}: argument {name!r} comes back as another value from the JSON that its class makes "
+                "of it; let the class read the form that it writes"
+            )
 
     def _refuse_lost_numbers(self, made: dict[str, Any], text: str) -> None:
         """Refuse a nan or inf that would come back as another value: JSON has no such number."""
@@ -199,7 +164,7 @@ class Codec:
                 raise
             lost = [str(place[0])]  # it came back as null, where a number is needed
         if lost:
-            raise ArgumentError(f"job {self._job!r}: argument {lost[0]!r}: {_NO_NUMBER}")
+            raise ArgumentError(f"job {self._job!r}: argument {lost[0]!r}: {NO_NUMBER}")
 
     def decode(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the call that ``text`` describes."""
@@ -209,6 +174,8 @@ class Codec:
             raise ArgumentError(
                 f"job {self._job!r}: the stored arguments do not fit: {_first(error)}"
             ) from None
+        if "@" in made:
+            self._restore(made)
         by_position = made.pop("*", 0)
         if tuple(made) == self._by_position.get(by_position):  # nearly every call
             return tuple(made.values()), {}
@@ -227,34 +194,21 @@ class Codec:
                 kwargs[name] = made[name]
         return tuple(args), kwargs
 
-    def encode_result(self, value: Any) -> str:
-        """Return a result as JSON.
-
-        Raises:
-            ArgumentError: JSON cannot carry it.
-
-        """
-        try:
-            text = self._write_result(value, warnings="error").decode()
-            if (lost := count_nonfinite(value)) and count_nonfinite(self._read_result(text)) != lost:
-                raise ValueError(_NO_NUMBER)
-            if len(text) > SURELY_READABLE:
-                refuse_unreadable(text)
-            return text
-        except (PydanticSerializationError, ValueError, RecursionError) as error:
-            raise ArgumentError(
-                f"job {self._job!r}: its result {safe_repr(value)} cannot be written as JSON: "
-                f"{shorten(str(error), 160)}"
-            ) from None
-
-    def decode_result(self, text: str) -> Any:
-        """Return the result that was written, as the type the function declares."""
-        try:
-            return self._read_result(text)
-        except ValidationError as error:
-            raise ArgumentError(
-                f"job {self._job!r}: the stored result does not fit: {_first(error)}"
-            ) from None
+    def _restore(self, made: dict[str, Any]) -> None:
+        """Bring the datetimes into the zones that were written beside them."""
+        for path, zone in made.pop("@"):
+            try:
+                restore(made, tuple(path), zone)
+            except (
+                LookupError,
+                TypeError,
+                ValueError,
+                AttributeError,
+            ) as error:  # edited, or the zone is unknown
+                raise ArgumentError(
+                    f"job {self._job!r}: the stored arguments do not fit: the zone {shorten(zone)!r} of "
+                    f"{place_of(tuple(path))!r}: {shorten(str(error), 120)}"
+                ) from None
 
     def _unserialisable(self, bound: dict[str, Any]) -> str:
         for name, value in bound.items():
@@ -265,42 +219,13 @@ class Codec:
         return "an argument"
 
 
-def _equal(one: Any, other: Any) -> bool:
-    """Return whether two values are equal by their own ``==``."""
-    try:
-        return bool(one == other)
-    except Exception:  # a user's class may raise anything here, and an array does: not known to be equal
-        return False
-
-
-def _annotation(parameter: inspect.Parameter, hint: Any) -> Any:
-    if parameter.kind is parameter.VAR_POSITIONAL:
-        return tuple[hint, ...]
-    if parameter.kind is parameter.VAR_KEYWORD:
-        return dict[str, hint]
-    return hint
-
-
-def _adapter(kind: Any, extra: Literal["forbid"] | None = None) -> TypeAdapter[Any]:
-    try:
-        made = TypeAdapter(kind, config=ConfigDict(extra=extra, ser_json_inf_nan="strings"))
-    except PydanticUserError:  # a model or a dataclass brings its own configuration
-        made = TypeAdapter(kind)
-    made.rebuild()  # raises if a name in a model is undefined
-    return made
-
-
-def _stripped(hint: Any) -> Any:
-    """Return a return annotation without its ``Annotated`` metadata, which need not be pydantic's."""
-    return get_args(hint)[0] if get_origin(hint) is Annotated else (None if hint is None else hint)
+def _remedy(error: ValidationError) -> str:
+    if "[key]" in error.errors(include_url=False, include_input=False)[0]["loc"]:
+        return "the keys of JSON are texts: give a list of pairs"
+    return "let its class read the form that it writes"
 
 
 def _first(error: ValidationError) -> str:
     detail = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in detail["loc"]) or "arguments"
     return f"argument {place!r}: {detail['msg']}"
-
-
-# The first schema makes pydantic look for its plugins, which reads files. It is built at import, so
-# that no event loop has to wait for it when a scheduler starts.
-TypeAdapter(int)

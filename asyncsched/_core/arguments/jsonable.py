@@ -22,6 +22,8 @@ SURELY_READABLE = 2 * _DEEPEST
 
 _LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{_MOST_DIGITS + 1}}}")
 
+NO_NUMBER = "JSON has no nan or inf; annotate it as float where it stands, or give a text or None"
+
 _SCALARS = (str, int, float, NoneType)
 PLAIN = frozenset({*_SCALARS, bool})
 """The types whose values come back as they are."""
@@ -45,15 +47,16 @@ def is_untyped(hint: Any) -> bool:
 def first_unjsonable(value: Any) -> str:
     """Return in words the first part of a value that JSON cannot express; ``""`` if there is none."""
     items: Iterable[Any]
-    if isinstance(value, dict):
+    kind = type(value)  # a subclass comes back as the plain type
+    if kind is dict:
         for key in value:
-            if not isinstance(key, str):
+            if type(key) is not str:
                 return f"a dict with the key {safe_repr(key)}"
         items = value.values()
-    elif isinstance(value, list):
+    elif kind is list:
         items = value
     else:
-        return "" if isinstance(value, _SCALARS) else f"something of type {shorten(type(value).__name__)}"
+        return "" if kind in PLAIN else f"something of type {shorten(kind.__name__)}"
     for item in items:
         # Most items are plain: a call for each would cost the most.
         if type(item) not in PLAIN and (found := first_unjsonable(item)):

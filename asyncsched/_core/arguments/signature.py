@@ -125,11 +125,11 @@ class Signature:
 
     def encode_result(self, value: Any) -> str:
         """Return the job's return value as JSON."""
-        return self._coder().encode_result(value)
+        return self._coder().result.encode(value)
 
     def decode_result(self, text: str) -> Any:
         """Return the value that :meth:`encode_result` wrote."""
-        return self._coder().decode_result(text)
+        return self._coder().result.decode(text)
 
     def _coder(self) -> Codec:
         if self._codec is None:
