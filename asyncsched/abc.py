@@ -7,7 +7,7 @@ a trigger       ``Trigger``        ``TwoWayTrigger``, ``DescribedTrigger``; or `
                                    speaks the engine's own words
 a clock         ``Clock``          ``DrivenClock``
 an executor     ``Executor``       its ``traits``
-an observer     ``Observer``       ``SelectiveObserver``
+an observer     ``Observer``       ``SelectiveObserver``, ``AttachedObserver``
 a policy        ``Policy``         ``RetryRule``, ``PermitRule`` and ``Provider`` have options of their own
 a store         ``Store``          ``ImmediateStore``; or ``ClusterStore``, ``TransactionalStore``
 ==============  =================  ===================================================================
@@ -35,6 +35,7 @@ from asyncsched._core.execution import (
     Policy,
     SelectiveObserver,
 )
+from asyncsched._core.figures import AttachedObserver, Figures, Slots
 from asyncsched._core.instants import Instant, Now, to_datetime, to_instant
 from asyncsched._core.jobs import PermitRule, RetryRule
 from asyncsched._core.models import ErrorInfo, Progress
@@ -68,13 +69,14 @@ from asyncsched._core.states import FAILURES
 from asyncsched._core.trigger import DescribedTrigger, InstantTrigger, Trigger, TwoWayTrigger
 
 __all__ = (
-    "Added", "AttemptRecord", "Call", "Changes", "Claim", "Claimed", "Clock", "Closed", "Closing",
-    "ClusterStore", "CurrentRun", "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor",
-    "ExecutorTraits", "FAILURES", "Fenced", "Firing", "ImmediateStore", "InstanceRecord", "Instant",
-    "InstantTrigger", "JobPause", "Now", "Observer", "Opening", "Permit", "PermitRule", "Policy", "Progress",
-    "Provider", "ReadTrigger", "RetryRule", "RunQuery", "RunRecord", "ScheduleRecord", "SelectiveObserver", "Store",
-    "Stretch", "TransactionalStore", "Trigger", "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "heeding",
-    "letters", "retention", "tell_began", "to_datetime", "to_instant", "transitions",
+    "Added", "AttachedObserver", "AttemptRecord", "Call", "Changes", "Claim", "Claimed", "Clock", "Closed",
+    "Closing", "ClusterStore", "CurrentRun", "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo",
+    "Event", "Executor", "ExecutorTraits", "FAILURES", "Fenced", "Figures", "Firing", "ImmediateStore",
+    "InstanceRecord", "Instant", "InstantTrigger", "JobPause", "Now", "Observer", "Opening", "Permit",
+    "PermitRule", "Policy", "Progress", "Provider", "ReadTrigger", "RetryRule", "RunQuery", "RunRecord",
+    "ScheduleRecord", "SelectiveObserver", "Slots", "Store", "Stretch", "TransactionalStore", "Trigger",
+    "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "heeding", "letters", "retention", "tell_began",
+    "to_datetime", "to_instant", "transitions",
 )  # fmt: skip
 
 

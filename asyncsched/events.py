@@ -14,6 +14,7 @@ callables; one with an attribute ``wants = SomeEvent`` hears that kind only::
 from asyncsched._core.events import ClockStepped as ClockStepped
 from asyncsched._core.events import Event as Event
 from asyncsched._core.events import LoopStalled as LoopStalled
+from asyncsched._core.events import RunFenced as RunFenced
 from asyncsched._core.events import RunFinished as RunFinished
 from asyncsched._core.events import RunStarted as RunStarted
 from asyncsched._core.events import RunSucceeded as RunSucceeded
@@ -23,3 +24,4 @@ from asyncsched._core.events import SchedulePaused as SchedulePaused
 from asyncsched._core.events import SchedulerStarted as SchedulerStarted
 from asyncsched._core.events import SchedulerStopped as SchedulerStopped
 from asyncsched._core.events import SlotsSkipped as SlotsSkipped
+from asyncsched._core.events import StoreFailed as StoreFailed

@@ -47,6 +47,13 @@ class RunWaits(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RunFenced(Event):
+    """An attempt ended and its end was not recorded, because this instance no longer held the run."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
 class SlotsSkipped(Event):
     """Slots got no run; ``reason`` says why. ``exact`` is False where ``count`` is a lower bound."""
 
@@ -56,6 +63,7 @@ class SlotsSkipped(Event):
     count: int
     exact: bool
     reason: str
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,13 @@ class LoopStalled(Event):
     run_id: str | None
     milliseconds: float
     stack: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed(Event):
+    """A claim, a heartbeat or a poll was not accepted by the store; it is tried again."""
+
+    error: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,8 +157,8 @@ def _description(trigger: InstantTrigger) -> str:
         return f"{type(trigger.original).__name__} whose description failed: {describe_error(error)}"
 
 
-def skipped_event(stretch: Stretch, now: Now) -> SlotsSkipped:
-    """Return the event that tells observers of slots without a run."""
+def skipped_event(stretch: Stretch, now: Now, job: str) -> SlotsSkipped:
+    """Return the event that tells observers of slots without a run of a job's schedule."""
     return SlotsSkipped(
         to_datetime(now.wall),
         stretch.schedule,
@@ -167,4 +167,5 @@ def skipped_event(stretch: Stretch, now: Now) -> SlotsSkipped:
         stretch.count,
         stretch.exact,
         stretch.reason,
+        job,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from asyncsched._core.errors import TriggerError
@@ -75,6 +75,10 @@ class InstantTrigger(Protocol):
     def describe(self) -> str:
         """Return the trigger in plain English; by default its ``repr``."""
         return repr(self)
+
+    def zones(self) -> Iterable[tzinfo]:
+        """Return the zones that its own times are in; by default none."""
+        return ()
 
     @property
     def original(self) -> Any:

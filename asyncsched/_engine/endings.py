@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from asyncsched._core.events import RunSucceeded, RunUnsuccessful, RunWaits, SchedulePaused
+from asyncsched._core.events import RunFenced, RunSucceeded, RunUnsuccessful, RunWaits, SchedulePaused
 from asyncsched._core.instants import Now, to_datetime
 from asyncsched._core.jobs import Job
 from asyncsched._core.mapping import run_view
@@ -42,6 +42,7 @@ class Endings:
     def attempt_ended(self, run: RunRecord) -> None:
         """Free the place of an attempt without a record: another instance holds the run now."""
         self._capacity.give_back(run.executor)
+        self._fenced(run, None)
 
     def recorded(self, run: RunRecord, verdict: Verdict, now: Now, job: Job, held: bool) -> None:
         """Free an attempt's place; tell handles and observers of its end if that end is in the ledger.
@@ -61,6 +62,7 @@ class Endings:
                 at = to_datetime(self._timeline.now().wall)
                 self._bus.emit(SchedulePaused(at, verdict.paused.id, verdict.paused.note, verdict.paused.by))
         if not held:
+            self._fenced(run, job)
             return
         # The row decides, not the verdict: a cancel may have been requested meanwhile.
         if run.state != "pending":
@@ -69,6 +71,10 @@ class Endings:
         self._waiters.notify(run.id)  # a run that waits again has changed, too
         if self._bus.wants(RunWaits):
             self._bus.emit(RunWaits(to_datetime(now.wall), run_view(run, job)))
+
+    def _fenced(self, run: RunRecord, job: Job | None) -> None:
+        if self._bus.wants(RunFenced):
+            self._bus.emit(RunFenced(to_datetime(self._timeline.now().wall), run_view(run, job)))
 
     def run_ended(self, run: RunRecord, job: Job | None) -> None:
         """Tell handles and observers that a run has its outcome."""

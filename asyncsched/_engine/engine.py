@@ -101,7 +101,7 @@ class Engine:
             self._forget_missing(firings, claimed)
         if claimed.skipped and self._bus.wants(SlotsSkipped):
             for stretch in claimed.skipped:
-                self._bus.emit(skipped_event(stretch, now))
+                self._bus.emit(skipped_event(stretch, now, self._agenda.schedules[stretch.schedule].job))
         if claimed.more:
             self._agenda.notified = True  # the runs that are left are ready: no due time announces them again
         self.busy = claimed.more or len(firings) >= self._at_once or self._agenda.has_ready_runs(now)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from asyncsched._core.events import Event
-from asyncsched.abc import Observer, SelectiveObserver
+from asyncsched.abc import AttachedObserver, Figures, Observer, SelectiveObserver
 
 if TYPE_CHECKING:
     from asyncsched._backends.base import Backend
@@ -32,6 +32,16 @@ class EventBus:
         self._monotonic = monotonic
         self._observers = [_plain(observer) for observer in observers]
         self._by_kind: dict[type[Event], list[Any]] = {}
+
+    def attach(self, figures: Figures) -> None:
+        """Give the scheduler's figures to the observers that take them; the log names an observer that raises."""
+        for observer in self._observers:
+            asked = observer.observer if isinstance(observer, _Queued) else observer
+            if isinstance(asked, AttachedObserver):
+                try:
+                    asked.attach(figures)
+                except Exception:
+                    logger.exception("observer %r failed at attach; it is kept", asked)
 
     def start(self, backend: Backend) -> None:
         """Begin to serve the async observers."""
@@ -90,7 +100,7 @@ class _Queued:
     """An async observer behind a bounded queue."""
 
     def __init__(self, observer: Any) -> None:
-        self._observer = observer
+        self.observer = observer
         self.wants = _wants(observer)
         self.lost = 0
         self.serving = False
@@ -101,7 +111,7 @@ class _Queued:
             self._send.send_nowait(event)
         except anyio.WouldBlock:
             if not self.lost:
-                logger.warning("observer %r is too slow: events are dropped and counted", self._observer)
+                logger.warning("observer %r is too slow: events are dropped and counted", self.observer)
             self.lost += 1
 
     def close(self) -> None:
@@ -113,17 +123,17 @@ class _Queued:
         async with self._receive:
             async for event in self._receive:
                 try:
-                    await self._observer(event)
+                    await self.observer(event)
                 except (KeyboardInterrupt, GeneratorExit):
                     raise
                 except anyio.get_cancelled_exc_class():
                     raise
                 except BaseException:
                     logger.exception(
-                        "observer %r failed at %s; it is kept", self._observer, type(event).__name__
+                        "observer %r failed at %s; it is kept", self.observer, type(event).__name__
                     )
         if self.lost:
-            logger.warning("observer %r was too slow for %d events in all", self._observer, self.lost)
+            logger.warning("observer %r was too slow for %d events in all", self.observer, self.lost)
 
     def __repr__(self) -> str:
-        return repr(self._observer)
+        return repr(self.observer)

@@ -13,6 +13,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from asyncsched._core.errors import StoreError
+from asyncsched._core.events import StoreFailed
 from asyncsched._core.instants import to_datetime
 from asyncsched._core.records import InstanceRecord
 from asyncsched._core.reports import Health
@@ -52,6 +53,7 @@ class Membership:
         self._store = store
         self._timeline = timeline
         self._clock = environment.clock
+        self._bus = environment.bus
         self._waiters = environment.waiters
         self._backend = environment.backend
         self._agenda = agenda
@@ -315,6 +317,8 @@ class Membership:
 
     def _failed(self, error: StoreError) -> None:
         self._missed = True
+        if self._bus.wants(StoreFailed):
+            self._bus.emit(StoreFailed(to_datetime(self._timeline.now().wall), str(error)))
         if not self._trouble:
             logger.error(
                 "the store cannot be reached: %s; running attempts go on, and the store is tried again", error

@@ -22,6 +22,7 @@ from asyncsched._core.requests import RunQuery
 from asyncsched._engine.capacity import Capacity
 from asyncsched._engine.environment import Environment, Settings
 from asyncsched._engine.event_bus import EventBus
+from asyncsched._engine.figures import RuntimeFigures
 from asyncsched._engine.pipeline import Runnables
 from asyncsched._engine.runner import run_in
 from asyncsched._engine.server import Server
@@ -118,10 +119,14 @@ class Runtime:
         return self.environment.settings.works
 
     @property
+    def own_workers(self) -> list[Worker]:
+        """The worker of the store, and that of ``each_instance`` jobs, if there are any."""
+        return [self.main] if self._local is None else [self.main, self._local]
+
+    @property
     def workers(self) -> list[Worker]:
         """All workers that are open."""
-        own = [self.main] if self._local is None else [self.main, self._local]
-        return own + list(self.scopes)
+        return self.own_workers + list(self.scopes)
 
     # ── a life ───────────────────────────────────────────────────────────────────────────────
 
@@ -137,6 +142,7 @@ class Runtime:
             await self.main.open()
             self._stack.push_async_callback(self.main.store.close)
             await self._declare()
+            environment.bus.attach(RuntimeFigures(self))
             environment.bus.start(environment.backend)
             environment.watcher.start()
             self._stack.callback(environment.watcher.stop)

@@ -15,6 +15,8 @@ import anyio
 
 from asyncsched._backends.clock import ClusterTimeline, Timeline
 from asyncsched._core.errors import StoreUnavailable
+from asyncsched._core.events import StoreFailed
+from asyncsched._core.instants import to_datetime
 from asyncsched._core.jobs import Declared, JobRegistry
 from asyncsched._core.requests import Claimed, Fenced
 from asyncsched._engine.agenda import Agenda
@@ -23,6 +25,7 @@ from asyncsched._engine.engine import Engine
 from asyncsched._engine.maintenance import Maintenance
 from asyncsched._engine.membership import Membership
 from asyncsched._engine.progress import ProgressBoard
+from asyncsched._engine.pulse import Pulse
 from asyncsched._engine.reconcile import Reconciler
 from asyncsched._engine.recorder import Recorder
 from asyncsched._engine.runner import Runner
@@ -69,6 +72,7 @@ class Worker:
         self._closing = False
         self._failures = 0
         self._sleeper = environment.backend.sleeper()
+        self.pulse = Pulse(environment.clock)
         timeline = ClusterTimeline(environment.clock) if store.durable else Timeline(environment.clock)
         self.timeline: Timeline = timeline
         self.agenda = Agenda(self._sleeper.wake)
@@ -164,6 +168,7 @@ class Worker:
     async def _serve(self) -> None:
         """Take turns until :meth:`stop`. A failure of one turn is logged, and the next turn comes."""
         while not self._closing:
+            self.pulse.tick()
             try:
                 claimed = await self.engine.turn()
                 # Runs that were claimed too late are left to the other instances.
@@ -176,7 +181,7 @@ class Worker:
             if self.engine.busy:
                 await self._backend.pause()
             elif not self._closing:
-                await self._sleeper.until(self.engine.wake_at())
+                await self._sleeper.until(self.pulse.promise(self.engine.wake_at()))
 
     def _take(self, claimed: Claimed) -> None:
         """Start the claimed runs, and pass on the cancels and the ends that the claim brought."""
@@ -194,6 +199,8 @@ class Worker:
     async def _back_off(self, error: Exception) -> None:
         """Pause after a turn that failed, longer each time while the store is away."""
         away = isinstance(error, (StoreUnavailable, Fenced))
+        if self._environment.bus.wants(StoreFailed):
+            self._environment.bus.emit(StoreFailed(to_datetime(self.timeline.now().wall), str(error)))
         if not away:
             logger.error("a turn of the scheduler failed; the next one comes in a second", exc_info=error)
         elif not self._failures:

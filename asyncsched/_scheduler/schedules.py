@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 from asyncsched._core.errors import ConfigurationError, ScheduleExists, SchedulerStateError, UnknownSchedule
-from asyncsched._core.events import SchedulePaused
+from asyncsched._core.events import SchedulePaused, SlotsSkipped
 from asyncsched._core.instants import Instant, Now, to_datetime
 from asyncsched._core.jobs import Declared
-from asyncsched._core.mapping import schedule_view
+from asyncsched._core.mapping import schedule_view, skipped_event
 from asyncsched._core.models import Schedule
 from asyncsched._core.records import JobPause, ScheduleRecord, Stretch
 from asyncsched._core.requests import RunQuery
@@ -273,7 +273,7 @@ class Schedules(Face):
             lost = change(changed)
             after = await worker.store.put_schedule(changed, stands.revision, worker.timeline.now(), lost)
             if after is changed:
-                return await self._follow(worker, after)
+                return await self._follow(worker, after, lost)
         raise SchedulerStateError(
             f"schedule {id!r}: other instances changed it at each of {_TRIES} tries; try again"
         )
@@ -284,11 +284,14 @@ class Schedules(Face):
         after = await worker.store.put_schedule(record, revision, worker.timeline.now(), lost)
         if after is not record:
             raise ScheduleExists(f"schedule {record.id!r} was made or changed by another at the same moment")
-        return await self._follow(worker, after)
+        return await self._follow(worker, after, lost)
 
-    async def _follow(self, worker: Worker, record: ScheduleRecord) -> ScheduleRecord:
+    async def _follow(self, worker: Worker, record: ScheduleRecord, lost: Stretch | None) -> ScheduleRecord:
         worker.agenda.follow((record,))
         worker.agenda.notify()
+        bus = self._running().environment.bus
+        if lost is not None and bus.wants(SlotsSkipped):
+            bus.emit(skipped_event(lost, worker.timeline.now(), record.job))
         return record
 
 

@@ -126,9 +126,12 @@ class LogObserver:
             text = (
                 f"{'' if event.exact else 'more than '}{event.count} slots from {first} to {last} got no run"
             )
-        logger.warning(
-            "schedule %r: %s: %s", event.schedule, text, event.reason, extra={"schedule": event.schedule}
-        )
+        # What a person paused is meant to be skipped; any other slot is missed.
+        level = logging.INFO if event.reason == "paused" else logging.WARNING
+        logger.log(
+            level, "schedule %r: %s: %s", event.schedule, text, event.reason,
+            extra={"schedule": event.schedule, "job": event.job},
+        )  # fmt: skip
 
     def _unsuccessful(self, run: Run) -> None:
         if run.state == "cancelled":
