@@ -151,6 +151,12 @@ def current_run() -> CurrentRun:
         ) from None
 
 
+def own_key(job: str, key: str) -> int | None:
+    """Return the run whose code is calling, if it is a run of this job with this key: it may pass the key on."""
+    run = _current.get(None)
+    return run._id if run is not None and run.job == job and run.key == key else None
+
+
 def tell_began(run: CurrentRun) -> None:
     """Tell the scheduler that the function of ``run`` begins only now, so that its timeout counts from here.
 

@@ -97,6 +97,8 @@ class RunRecord:
 
     key: _Rare[str | None] = _Rare(None)
     key_ttl: _Rare[int] = _Rare(0)
+    key_from: _Rare[int | None] = _Rare(None)  # of a new run: the running run whose code adds it
+    key_passed: _Rare[bool] = _Rare(False)  # whether the key went to a run that this one added
     permits: _Rare[tuple[Permit, ...]] = _Rare(())
     context_vars: _Rare[dict[str, Any] | None] = _Rare(None)  # context variables
     waits_for: _Rare[str | None] = _Rare(None)

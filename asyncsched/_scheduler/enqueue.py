@@ -94,7 +94,8 @@ class Enqueue(Face):
             delay: seconds or ``timedelta`` from now.
             at: aware datetime; past means now.
             key: makes it safe to repeat the call: while a run of the job with this key is live, and ``key_ttl``
-                seconds after its success, the call returns that run (``handle.created`` is False).
+                seconds after its success, the call returns that run (``handle.created`` is False). A job that
+                schedules itself under its own key passes the key on to the new run, once.
             replace: with a ``key``: a pending run takes over this call's time and arguments, which
                 is a debounce.
             priority: overrides the job's.

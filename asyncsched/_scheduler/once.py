@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncsched._core.arguments.copies import copied
 from asyncsched._core.checks import check_int, check_text
+from asyncsched._core.context import own_key
 from asyncsched._core.errors import ArgumentError, ConfigurationError, KeyConflict
 from asyncsched._core.instants import Instant, to_instant, to_micros
 from asyncsched._core.mapping import run_id_text
@@ -75,6 +76,8 @@ def make_run(once: Once, job: Job, run_id: int, now: Now, *, as_json: bool) -> R
     )
     if once.key is not None or permits or job.carry:
         run.key, run.permits = once.key, permits
+        if once.key is not None:
+            run.key_from = own_key(job.name, once.key)
         run.key_ttl = to_micros(once.key_ttl, "key_ttl") if once.key_ttl else 0
         run.context_vars = capture(job, as_json) if job.carry else None
     return run

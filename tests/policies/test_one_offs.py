@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -135,6 +136,79 @@ async def test_a_key_can_outlive_success_but_not_failure(
         failed = await scheduler.schedule_once("broken", "x", key="k", key_ttl=3600)
         await failed.wait()
         assert (await scheduler.schedule_once("broken", "x", key="k", key_ttl=3600)).created
+
+
+async def test_a_job_that_schedules_itself_under_its_own_key_goes_on(
+    scheduler: Scheduler, virtual_clock: VirtualClock
+) -> None:
+    created: list[bool] = []
+
+    @scheduler.job()
+    async def update(name: str) -> None:
+        following = await scheduler.schedule_once(update, name, key=name, delay=3600)
+        created.append(following.created)
+
+    async with scheduler:
+        first = await scheduler.schedule_once(update, "a", key="a")
+        await virtual_clock.advance(5 * 3600 + 1)
+        runs = await scheduler.runs(job="update")
+        assert [run.state for run in runs] == ["pending"] + ["succeeded"] * 6
+        again = await scheduler.schedule_once(update, "a", key="a")
+        assert (again.created, again.id) == (False, runs[0].id)
+        assert runs[-1].id == first.id
+    assert created == [True] * 6
+
+
+async def test_its_key_goes_on_once_however_often_it_asks(scheduler: Scheduler) -> None:
+    @scheduler.job(retry=Retry(attempts=2, delay=0))
+    async def update(name: str, left: int) -> list[Any]:
+        if not left:
+            return []
+        one = await scheduler.schedule_once(update, name, 0, key=name, delay=60)
+        two = await scheduler.schedule_once(update, name, 0, key=name, delay=60)
+        three = await scheduler.schedule_once(update, name, 0, key=name, delay=30, replace=True)
+        if current_run().attempt == 1:
+            raise OSError("once more")
+        return [one.id, two.id, three.id, one.created, two.created]
+
+    async with scheduler:
+        result = await (await scheduler.schedule_once(update, "a", 1, key="a")).result()
+        assert len(set(result[:3])) == 1
+        assert result[3:] == [False, False]  # the first attempt has scheduled it
+        assert len(await scheduler.runs()) == 2
+
+
+async def test_a_job_in_a_thread_and_one_of_many_pass_their_key_on_too(scheduler: Scheduler) -> None:
+    @scheduler.job()
+    def poll(name: str, left: int) -> bool:
+        return left == 0 or scheduler.schedule_once_sync(poll, name, left - 1, key=name, delay=5).created
+
+    @scheduler.job()
+    async def several(name: str, left: int) -> list[bool]:
+        items = [Once(several, (other, 0), key=other, delay=5) for other in ("a", "b")] if left else []
+        return [one.created for one in await scheduler.schedule_many(items)]
+
+    async with scheduler:
+        assert await (await scheduler.schedule_once(poll, "a", 1, key="a")).result() is True
+        await scheduler.schedule_once(several, "b", 0, key="b", delay=60)
+        assert await (await scheduler.schedule_once(several, "a", 1, key="a")).result() == [True, False]
+
+
+async def test_the_key_of_another_job_or_of_another_run_is_not_taken(scheduler: Scheduler) -> None:
+    @scheduler.job()
+    async def hold(name: str) -> None:
+        await anyio.sleep(60)
+
+    @scheduler.job()
+    async def ask(name: str) -> list[bool]:
+        held = await scheduler.schedule_once(hold, name, key="a")
+        other = await scheduler.schedule_once(ask, "other", key="b")
+        return [held.created, other.created]
+
+    async with scheduler:
+        await scheduler.schedule_once(hold, "x", key="a")
+        await scheduler.schedule_once(ask, "other", key="b", delay=60)
+        assert await (await scheduler.schedule_once(ask, "x", key="a")).result() == [False, False]
 
 
 async def test_debounce_is_a_key_that_replaces_with_a_delay(

@@ -99,7 +99,7 @@ class SmallStore(Store):
 
     def _add(self, run: RunRecord, now: Now, replace: bool) -> Added:
         holder = self._key_holder(run, now)
-        if holder is None:
+        if holder is None or transitions.pass_key(holder, run):
             self._runs[run.id] = run
             return Added(run, created=True)
         if not (replace and holder.state == "pending"):

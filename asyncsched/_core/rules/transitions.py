@@ -116,9 +116,17 @@ def take_over(run: RunRecord, newer: RunRecord) -> None:
     move(run, newer.due, newer.steady)
 
 
+def pass_key(holder: RunRecord, newer: RunRecord) -> bool:
+    """Pass a key on, if its holder is running and its own code adds the newer run; return whether that is so."""
+    if holder.state == "running" and newer.key_from == holder.id:
+        holder.key_passed = True
+        return True
+    return False
+
+
 def keeps_key(run: RunRecord) -> bool:
     """Whether a run still has its key: while it is live, and for ``key_ttl`` after a success."""
-    return run.live or (run.state == "succeeded" and run.key_ttl > 0)
+    return (run.live or (run.state == "succeeded" and run.key_ttl > 0)) and not run.key_passed
 
 
 def answers_for_key(run: RunRecord, now: Instant) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from asyncsched._core.instants import Now
 from asyncsched._core.records import RunRecord
-from asyncsched._core.rules.transitions import answers_for_key, keeps_key
+from asyncsched._core.rules.transitions import answers_for_key, keeps_key, pass_key
 
 
 class Keys:
@@ -19,11 +19,14 @@ class Keys:
         return len(self._holders)
 
     def holder(self, run: RunRecord, now: Now) -> RunRecord | None:
-        """Return the run that holds the key of ``run``; a holder whose ``key_ttl`` is over is dropped."""
+        """Return the run that holds the key of ``run``.
+
+        A holder whose ``key_ttl`` is over, or whose own code adds ``run``, holds it no longer.
+        """
         if run.key is None:
             return None
         holder = self._holders.get((run.job, run.key))
-        if holder is None or answers_for_key(holder, now.wall):
+        if holder is None or (answers_for_key(holder, now.wall) and not pass_key(holder, run)):
             return holder
         del self._holders[run.job, run.key]
         return None

@@ -48,6 +48,8 @@ class ByUser:
         statements = self._announcing()
         if run.key is not None:
             statements.append((queries["drop_old_key"], (self.namespace, run.job, run.key, now.wall)))
+            if run.key_from is not None:
+                statements.append((queries["pass_key"], (session.write_id(run.key_from), run.key)))
         statements.append((queries["insert_run"], new_run(self.namespace, run, session.write_id)))
         return execute(connection, self.dialect, statements)
 

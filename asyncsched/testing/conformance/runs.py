@@ -208,49 +208,6 @@ async def runs_are_found_by_each_of_their_fields(stage: Stage) -> None:
     assert await ids(ids=(first.id, second.id), limit=1) == [second.id]
 
 
-@case
-async def a_key_has_one_run_while_it_is_live(stage: Stage) -> None:
-    first = stage.run(key="k")
-    await stage.add(first)
-    (again,) = await stage.add(stage.run(key="k"))
-    assert (again.run.id, again.created, again.conflict) == (first.id, False, False)
-    (other,) = await stage.add(stage.run("other", key="k"))
-    assert other.created
-    (conflict,) = await stage.add(stage.run(key="k", arguments='{"x":2}'))
-    assert (conflict.run.id, conflict.conflict) == (first.id, True)
-    for run in (await stage.claim()).runs:
-        await stage.end(run)
-    (new,) = await stage.add(stage.run(key="k"))
-    assert new.created
-
-
-@case
-async def a_key_is_kept_for_its_time_after_success_only(stage: Stage) -> None:
-    await stage.add(stage.run(key="k", key_ttl=MINUTE))
-    (run,) = (await stage.claim()).runs
-    await stage.end(run)
-    (found,) = await stage.add(stage.run(key="k"))
-    assert (found.run.id, found.created) == (run.id, False)
-    stage.wait(MINUTE)
-    (new,) = await stage.add(stage.run(key="k", key_ttl=MINUTE))
-    assert new.created
-    (run,) = (await stage.claim()).runs
-    await stage.end(run, "failed")
-    (new,) = await stage.add(stage.run(key="k"))
-    assert new.created
-
-
-@case
-async def an_add_with_replace_moves_the_pending_run_of_a_key(stage: Stage) -> None:
-    first = stage.run(key="k", delay=HOUR)
-    await stage.add(first)
-    (moved,) = await stage.add(stage.run(key="k", delay=MINUTE, arguments='{"x":9}'), replace=True)
-    assert (moved.run.id, moved.created, moved.conflict) == (first.id, False, False)
-    stage.wait(MINUTE)
-    (run,) = (await stage.claim()).runs
-    assert (run.id, run.arguments) == (first.id, '{"x":9}')
-
-
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────────
 
 

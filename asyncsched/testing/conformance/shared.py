@@ -45,7 +45,11 @@ async def adding_again_after_a_lost_answer_changes_nothing(stage: Stage) -> None
     await stage.add(plain, keyed)
     again = await stage.add(plain, keyed)
     assert [one.created for one in again] == [True, True]
-    assert len(await stage.store.runs(RunQuery())) == 2
+    await stage.claim()
+    following = stage.run(key="k")
+    following.key_from = keyed.id
+    assert [(await stage.add(following))[0].created for _ in range(2)] == [True, True]
+    assert len(await stage.store.runs(RunQuery())) == 3
 
 
 @case

@@ -211,3 +211,26 @@ async def test_only_the_holder_completes(scheduler: Scheduler, shared_dsn: str) 
             connection.execute("update asyncsched_runs set holder = 7")
         await anyio.sleep(1)
     assert "no longer held" in errors[0]
+
+
+async def test_a_job_schedules_itself_under_its_own_key_in_the_transaction_that_completes_it(
+    scheduler: Scheduler, shared_dsn: str
+) -> None:
+    @scheduler.job()
+    async def follow(left: int) -> None:
+        with psycopg.connect(shared_dsn) as connection:
+            following = await scheduler.schedule_once(
+                follow, left - 1, key="k", delay=60, connection=connection
+            )
+            current_run().complete_in(connection)
+            assert following.created
+            if not left:
+                connection.rollback()
+
+    async with scheduler:
+        await scheduler.schedule_once(follow, 1, key="k")
+        await anyio.sleep(90)
+        second, first = await scheduler.runs(job="follow")
+        assert (first.state, second.state, second.args) == ("succeeded", "succeeded", (0,))
+        new = await scheduler.schedule_once(follow, 0, key="k", delay=60)
+        assert new.created  # the second rolled back what it had scheduled, and ended with its key

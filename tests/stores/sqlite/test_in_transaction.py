@@ -247,3 +247,23 @@ async def test_a_crash_after_the_commit_does_not_begin_it_again(
 def test_parameters_are_marked_as_the_driver_wants_them() -> None:
     styles = {"qmark": "(?, ?)", "format": "(%s, %s)", "pyformat": "(%s, %s)", "numeric_dollar": "($1, $2)"}
     assert {style: in_style("(?, ?)", style) for style in styles} == styles
+
+
+async def test_a_job_schedules_itself_under_its_own_key_in_the_transaction_that_completes_it(
+    scheduler: Scheduler, connection: sqlite3.Connection
+) -> None:
+    @scheduler.job()
+    async def follow(left: int) -> None:
+        connection.execute("BEGIN")
+        following = await scheduler.schedule_once(follow, left - 1, key="k", delay=60, connection=connection)
+        current_run().complete_in(connection)
+        connection.execute("COMMIT" if left else "ROLLBACK")
+        assert following.created
+
+    async with scheduler:
+        await scheduler.schedule_once(follow, 1, key="k")
+        await anyio.sleep(90)
+        second, first = await scheduler.runs(job="follow")
+        assert (first.state, second.state, second.args) == ("succeeded", "succeeded", (0,))
+        new = await scheduler.schedule_once(follow, 0, key="k", delay=60)
+        assert new.created  # the second rolled back what it had scheduled, and ended with its key

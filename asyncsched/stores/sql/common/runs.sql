@@ -21,13 +21,17 @@ WHERE r.namespace = :namespace AND r.job = :job AND r.held_key = :key;
 SELECT CAST(id AS text), arguments FROM asyncsched_runs WHERE namespace = ? AND job = ? AND held_key = ?;
 
 -- name: drop_key
--- Free the key of a run, by the run's id, after key_ttl.
+-- Free the key of a run, by the run's id: after key_ttl, or for the run that its own code adds.
 UPDATE asyncsched_runs SET held_key = NULL WHERE id = :id;
 
 -- name: drop_old_key
 -- Free a key, by the key, after the key_ttl of its finished run.
 UPDATE asyncsched_runs SET held_key = NULL
 WHERE namespace = ? AND job = ? AND held_key = ? AND finished_at + key_ttl <= ?;
+
+-- name: pass_key
+-- Free the key of a running run for the run that its own code adds.
+UPDATE asyncsched_runs SET held_key = NULL WHERE id = ? AND held_key = ? AND state = 'running';
 
 -- name: replace_run
 -- Give a pending run another time, and the newest arguments of its key.

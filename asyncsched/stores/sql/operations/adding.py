@@ -10,7 +10,7 @@ from asyncsched._core.errors import StoreError
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Added
-from asyncsched._core.rules.transitions import answers_for_key, take_over
+from asyncsched._core.rules.transitions import answers_for_key, pass_key, take_over
 from asyncsched.stores.sql.operations.cancelling import _leave
 from asyncsched.stores.sql.rows import as_dict, new_run
 from asyncsched.stores.sql.session import Session
@@ -58,10 +58,10 @@ def _keyed(session: Session, run: RunRecord, now: Now, replace: bool) -> Added:
         if holder is not None and not holder.live:
             if answers_for_key(holder, now.wall):
                 return Added(holder, False, conflict=holder.arguments != run.arguments)
-            session.do("drop_key", id=session.write_id(holder.id))
-            holder = None
-        if holder is not None:
+        elif holder is not None and not pass_key(holder, run):
             return _found(session, holder, run, replace, now.wall)
+        if holder is not None:
+            session.do("drop_key", id=session.write_id(holder.id))
         if session.run("insert_run", new_run(session.namespace, run, session.write_id)):
             return Added(run, True)
     raise StoreError(f"job {run.job!r}: the run that holds the key {run.key!r} cannot be read; see the log")
