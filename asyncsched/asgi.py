@@ -6,15 +6,23 @@ With FastAPI::
     async def signup(user: User, scheduler: CurrentScheduler) -> None: ...
 
 With Starlette, ``request.state.scheduler`` or ``get_scheduler(request)``.
+
+The answers to an orchestrator's probes are ready routes: ``Starlette(routes=probe_routes(scheduler))``, or
+``app.router.routes.extend(probe_routes(scheduler))`` with FastAPI.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Annotated, Any
 
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Route
 
 from asyncsched._core.errors import SchedulerStateError
+from asyncsched._core.reports import Probe
 from asyncsched._scheduler.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -57,6 +65,40 @@ def current_scheduler(namespace: str) -> Any:
         return get_scheduler(connection, namespace)
 
     return Depends(scheduler)
+
+
+def probe_routes(
+    scheduler: Scheduler, *, details: Callable[[Request], bool | Awaitable[bool]] | None = None
+) -> list[BaseRoute]:
+    """Return the routes ``/livez``, ``/readyz`` and ``/startupz``: 200 if the probe passes, else 503.
+
+    The answer is plain text for anybody: ``ok``, or the reasons in a few words. ``?verbose`` adds whole
+    sentences, with the errors of the store.
+
+    Args:
+        scheduler: the scheduler.
+        details: says of a request with ``?verbose`` whether it may see them; by default none may.
+
+    """
+
+    def route(path: str, probe: Callable[[], Probe]) -> Route:
+        async def answer(request: Request) -> PlainTextResponse:
+            found = probe()
+            lines = list(found.reasons) or ["ok"]
+            if "verbose" in request.query_params and details is not None:
+                allowed = details(request)
+                if (await allowed) if isawaitable(allowed) else allowed:
+                    lines += found.details
+            headers = {"Cache-Control": "no-store"}
+            return PlainTextResponse("\n".join(lines) + "\n", 200 if found else 503, headers)
+
+        return Route(path, answer, name=f"asyncsched-{path[1:]}", include_in_schema=False)
+
+    def started() -> Probe:
+        found = scheduler.ready()
+        return found if "not started" in found.reasons else Probe()
+
+    return [route("/livez", scheduler.live), route("/readyz", scheduler.ready), route("/startupz", started)]
 
 
 async def _scheduler(connection: HTTPConnection) -> Scheduler:

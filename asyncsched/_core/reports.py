@@ -63,6 +63,28 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """The answer of a probe, which is true if it passes.
+
+    Attributes:
+        reasons: why it does not pass, in a word or two each, for anybody to see.
+        details: the same in whole sentences, for the operator.
+
+    """
+
+    reasons: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the probe passes."""
+        return not self.reasons
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """How one due time ended, and why: the answer of ``explain``.
 

@@ -306,6 +306,11 @@ class Membership:
 
     # ── health ───────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def silent(self) -> bool:
+        """Whether no beat was accepted for longer than the lease, so that the others may declare this one dead."""
+        return self._accepted is None or self._clock.monotonic() - self._accepted > self._store.lease
+
     def health(self) -> Health:
         """Return the present fault of the store, if there is one, and the time of the last beat."""
         since = self._trouble_since

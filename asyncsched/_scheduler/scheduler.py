@@ -16,9 +16,11 @@ from asyncsched._backends.current import current_task_id
 from asyncsched._core.checks import check_choice
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
 from asyncsched._core.instants import SECOND, to_micros
+from asyncsched._core.reports import Probe
 from asyncsched._core.text import safe_repr
 from asyncsched._core.trigger import TriggerCodec
 from asyncsched._engine.environment import Settings
+from asyncsched._engine.probes import live, ready
 from asyncsched._engine.runtime import Runtime, make_environment
 from asyncsched._engine.server import current_server
 from asyncsched._scheduler.decorators import Declarations
@@ -215,6 +217,29 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
 
         """
         return open_scope(self._running(), self._registry, self._timezone)
+
+    def live(self) -> Probe:
+        """Return whether the scheduler's loop ticks: the answer to a liveness probe, never red for a job or a store.
+
+        It passes before the start and after the end, when there is no loop that could have stopped.
+        """
+        return Probe() if self._runtime is None else live(self._runtime)
+
+    def ready(self) -> Probe:
+        """Return whether the scheduler can claim and run: the answer to a readiness probe, never red for a job.
+
+        It passes if the scheduler has started and is not draining, if its store takes its heartbeats, and if an
+        executor has room. The call does not query the store, so it answers at once, in an outage too.
+
+        Example:
+            >>> scheduler.ready().reasons
+            ('draining',)
+
+        """
+        if self._runtime is None:
+            reason = "closed" if self._ever else "not started"
+            return Probe((reason,), (f"the scheduler is {reason}",))
+        return ready(self._runtime)
 
     def drain(self) -> None:
         """Begin no more runs from now on; running attempts go on. Idempotent.

@@ -9,7 +9,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from asyncsched import Scheduler
-from asyncsched.asgi import CurrentScheduler
+from asyncsched.asgi import CurrentScheduler, probe_routes
 from asyncsched.observers.metrics import PrometheusMetrics
 
 metrics = PrometheusMetrics()
@@ -42,6 +42,7 @@ def hold(file: str) -> None:
 
 app = FastAPI(lifespan=scheduler.lifespan)
 app.add_route("/metrics", metrics.endpoint)
+app.router.routes.extend(probe_routes(scheduler))
 
 
 @app.get("/")

@@ -66,6 +66,13 @@ def test_any_of_four_workers_answers_for_all(workers: Server) -> None:
         before = ticks
 
 
+def test_each_worker_answers_the_probes(workers: Server) -> None:
+    until(lambda: len(seen(workers)) == 4)
+    for _ in range(10):
+        for path in ("/livez", "/readyz", "/startupz"):
+            assert ask(workers, "GET", path).text == "ok\n"
+
+
 def test_what_a_killed_worker_did_counts_and_what_it_was_doing_does_not(
     workers: Server, tmp_path: Path
 ) -> None:
