@@ -311,6 +311,17 @@ class ClusterStore(Store, Protocol):
         """Return the living instances, oldest first."""
         ...
 
+    async def job_names(self) -> list[str]:
+        """Return the names of all jobs that have runs, beside running ones; without a scan of the runs."""
+        ...
+
+    async def rename_job(self, old: str, new: str) -> tuple[list[str], int]:
+        """Give the added schedules and pending runs of a job to another, and pause that one if the job is paused.
+
+        Returns the ids of those schedules, and the number of runs.
+        """
+        ...
+
     def confirm(self, lost_answers: int) -> None:
         """Take note that all held runs are known, as far as the first ``lost_answers`` are concerned."""
         ...

@@ -13,6 +13,7 @@ callables; one with an attribute ``wants = SomeEvent`` hears that kind only::
 
 from asyncsched._core.events import ClockStepped as ClockStepped
 from asyncsched._core.events import Event as Event
+from asyncsched._core.events import JobUnknown as JobUnknown
 from asyncsched._core.events import LoopStalled as LoopStalled
 from asyncsched._core.events import RunFenced as RunFenced
 from asyncsched._core.events import RunFinished as RunFinished

@@ -67,6 +67,15 @@ class SlotsSkipped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class JobUnknown(Event):
+    """No living instance knows a job of which ``schedules`` and pending ``runs`` wait; both are counted at its time."""
+
+    job: str
+    schedules: int
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulePaused(Event):
     """A schedule was paused, by a person or after failures in a row."""
 

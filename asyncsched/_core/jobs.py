@@ -50,6 +50,7 @@ class Job:
     name: str
     func: Callable[..., Any]
     executor: str
+    aliases: tuple[str, ...] = ()  # its former names
     timeout: int | None = None  # microseconds, per attempt
     retry: RetryRule | None = None
     overlap: str = "skip"
@@ -106,6 +107,10 @@ class JobRegistry(Protocol):
     @property
     def schedules(self) -> Mapping[str, Declared]:
         """The declared schedules by id."""
+        ...
+
+    def find(self, name: str, /) -> Job | None:
+        """Return the job of a name or a former name."""
         ...
 
     def let_go(self, name: str, /) -> None:

@@ -38,8 +38,20 @@ def _at(instant: Instant | None) -> Any:
     return None if instant is None else to_datetime(instant)
 
 
-def run_view(record: RunRecord, job: Job | None) -> Run:
-    """Return the run as it stands; ``job`` reads its arguments and result back from JSON."""
+def unknown_job(job: str) -> str:
+    """Return why work of a job waits that is in the code of no living instance."""
+    return f"no living instance knows job {job!r}"
+
+
+def run_view(record: RunRecord, job: Job | None, known: bool = True) -> Run:
+    """Return the run as it stands.
+
+    Args:
+        record: the run's row.
+        job: reads its arguments and result back from JSON; ``None`` where this code has no job of that name.
+        known: whether a living instance has one.
+
+    """
     args, kwargs = _arguments(record, job)
     error = record.error or ErrorInfo("", "", "")
     return Run(
@@ -51,7 +63,7 @@ def run_view(record: RunRecord, job: Job | None) -> Run:
         scheduled_for=to_datetime(record.due if record.slot is None else record.slot),
         due=to_datetime(record.due),
         ready_at=_at(record.ready_at) if record.state == "pending" else None,
-        waiting_for=record.waits_for,
+        waiting_for=record.waits_for if known or record.state != "pending" else unknown_job(record.job),
         started_at=_at(record.started_at),
         finished_at=_at(record.finished_at),
         late=None if record.late is None else timedelta(microseconds=max(0, record.late)),
@@ -125,20 +137,21 @@ def _attempts(record: RunRecord) -> tuple[Attempt, ...]:
     return tuple(attempts)
 
 
-def schedule_view(record: ScheduleRecord, job: Job | None) -> Schedule:
-    """Return the schedule as it stands; ``job`` is ``None`` where this code has no job of that name."""
+def schedule_view(record: ScheduleRecord, job: Job | None, known: bool = True) -> Schedule:
+    """Return the schedule as it stands; ``job`` and ``known`` are as for :func:`run_view`."""
     args, kwargs = _arguments(record, job)
+    orphaned = record.orphaned or not known
     return Schedule(
         id=record.id,
         job=record.job,
         trigger=record.trigger.original,
         describe=_description(record.trigger),
-        next_due=None if record.paused else _at(record.next_due),
+        next_due=None if record.paused or orphaned else _at(record.next_due),
         paused=record.paused,
         note=record.note,
         by=record.by,
         declared=record.declared,
-        orphaned=record.orphaned or (job is None and not record.declared),
+        orphaned=orphaned,
         rescheduled=record.rescheduled,
         revision=record.edition,
         args=args,

@@ -99,7 +99,11 @@ class Run(_SafeRepr):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Schedule(_SafeRepr):
-    """A trigger bound to a job by a stable id, as it stands in the store."""
+    """A trigger bound to a job by a stable id, as it stands in the store.
+
+    ``orphaned`` is True for a declared schedule that left the code, and for one whose job no living instance knows:
+    it is kept, and not fired.
+    """
 
     id: str
     job: str

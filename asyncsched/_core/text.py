@@ -16,6 +16,11 @@ def safe_repr(value: object, limit: int = 40) -> str:
         return f"<{shorten(type(value).__name__)}>"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things, such as ``1 run`` or ``2 runs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def describe_error(error: BaseException, limit: int = 200) -> str:
     """Return an exception's type and at most ``limit`` characters of its text; never raises."""
     name = type(error).__name__

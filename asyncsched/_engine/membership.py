@@ -239,6 +239,7 @@ class Membership:
             self._watch(changes.beats)
         if not self._members_known:
             await self._members_changed()
+        await self._reconciler.look_for_orphans()
         await self._declare_the_dead()
 
     def _take_in(self, changes: Changes) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from asyncsched._core.instants import Now
     from asyncsched._core.jobs import Declared, JobRegistry
     from asyncsched._core.trigger import TriggerCodec
+    from asyncsched._engine.orphans import Orphans
     from asyncsched.abc import Store
 
 logger = logging.getLogger("asyncsched.scheduler")
@@ -72,23 +73,27 @@ class Reconciler:
         timeline: the store's time.
         registry: the declarations of the code.
         triggers: writes triggers as JSON, and reads them.
+        orphans: is told of the living instances, where the store is shared.
         strict: whether memory sends arguments through JSON, as a durable store would.
 
     """
 
     def __init__(
-        self, store: Store, timeline: Timeline, registry: JobRegistry, triggers: TriggerCodec, strict: bool
-    ) -> None:
+        self, store: Store, timeline: Timeline, registry: JobRegistry, triggers: TriggerCodec,
+        orphans: Orphans | None, strict: bool,
+    ) -> None:  # fmt: skip
         self._store = store
         self._timeline = timeline
         self._registry = registry
         self._triggers = triggers
+        self._orphans = orphans
         self._as_json = store.durable or strict
         self._from_spec = lru_cache(maxsize=4096)(self._read)
 
     def describe(self, incarnation: int, role: str) -> InstanceRecord:
         """Return the record of this instance, for the other instances."""
-        jobs = {name for name, job in self._registry.jobs.items() if not job.each_instance}
+        shared = [job for job in self._registry.jobs.values() if not job.each_instance]
+        jobs = {name for job in shared for name in (job.name, *job.aliases)}
         return InstanceRecord(
             incarnation, socket.gethostname(), os.getpid(), VERSION, role,
             frozenset(jobs), frozenset(one.id for one in self.declared()),
@@ -221,7 +226,7 @@ class Reconciler:
     # ── whose declaration counts ─────────────────────────────────────────────────────────────
 
     async def members_changed(self, me: int, members: Sequence[InstanceRecord]) -> None:
-        """Declare the schedules of which this instance is the newest, and mark those that are orphaned.
+        """Declare the schedules of which this instance is the newest, and find the work that no instance can do.
 
         Args:
             me: the incarnation of this instance.
@@ -233,6 +238,13 @@ class Reconciler:
             await self.declare(me, mine)
         if members and members[-1].incarnation == me:
             await self._mark_orphans(members)
+        if self._orphans is not None:
+            await self._orphans.follow(members, me)
+
+    async def look_for_orphans(self) -> None:
+        """Look once more for work that no instance can do, if there was some: it may have been removed meanwhile."""
+        if self._orphans is not None:
+            await self._orphans.look_again()
 
     async def _mark_orphans(self, members: Sequence[InstanceRecord]) -> None:
         """Mark a schedule as orphaned if the newest instance that knows its job does not declare it."""

@@ -24,6 +24,7 @@ from asyncsched._engine.endings import Endings
 from asyncsched._engine.engine import Engine
 from asyncsched._engine.maintenance import Maintenance
 from asyncsched._engine.membership import Membership
+from asyncsched._engine.orphans import Orphans
 from asyncsched._engine.progress import ProgressBoard
 from asyncsched._engine.pulse import Pulse
 from asyncsched._engine.reconcile import Reconciler
@@ -68,6 +69,7 @@ class Worker:
         self._backend = environment.backend
         self._clock = environment.clock
         self._jobs = jobs
+        self._registry = registry
         self._working = False
         self._closing = False
         self._failures = 0
@@ -82,7 +84,11 @@ class Worker:
         self.recorder = Recorder(store, environment, self.endings.recorded)
         board = ProgressBoard(store, timeline, environment)
         self.runner = Runner(store, timeline, environment, self.timers, self.recorder, self.endings, board)
-        self.reconciler = Reconciler(store, timeline, registry, environment.settings.triggers, strict)
+        self.orphans: Orphans | None = None
+        if isinstance(timeline, ClusterTimeline):
+            self.orphans = Orphans(cast("ClusterStore", store), timeline, environment, self.agenda, registry)
+        triggers = environment.settings.triggers
+        self.reconciler = Reconciler(store, timeline, registry, triggers, self.orphans, strict)
         self.membership: Membership | None = None
         self._maintenance: Maintenance | None = None
         if isinstance(timeline, ClusterTimeline) and environment.settings.role != "off":
@@ -116,15 +122,16 @@ class Worker:
 
     async def declare(self, declared: Iterable[Declared]) -> None:
         """Write the code's schedules into the store."""
-        if self.membership is not None:
-            me = self.membership.me.incarnation
+        me = 0 if self.membership is None else self.membership.me.incarnation
+        if me:
             await self.reconciler.declare(me)
-            await self.reconciler.members_changed(me, await self.membership.members())
         if not self.store.durable:
             now = self.timeline.now()
             for one in declared:
                 await self.store.put_schedule(self.reconciler.new_schedule(one, now), 0, now)
         self.agenda.follow(await self.store.schedules())
+        if self.store.durable:
+            await self.reconciler.members_changed(me, await cast("ClusterStore", self.store).instances())
         self.agenda.notify()  # the worker may be asleep already: an eager task begins before this
 
     def begin(self) -> None:
@@ -162,6 +169,10 @@ class Worker:
         """Leave the other instances, if the store is shared."""
         if self.membership is not None:
             await self.membership.leave()
+
+    def knows(self, job: str) -> bool:
+        """Whether a living instance knows a job, so that its work can be done."""
+        return job in self._registry.jobs if self.orphans is None else self.orphans.knows(job)
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────
 

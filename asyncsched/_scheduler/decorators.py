@@ -124,6 +124,7 @@ class Declarations(Face):
             jitter, id, args, kwargs: as for :meth:`interval`.
             **options:
                 name: the job's name; the function's ``__name__`` by default.
+                aliases: its former names: their schedules and waiting runs become the job's at the next start.
                 executor: ``"loop"`` (coroutines), ``"thread"`` (plain functions), ``"process"``, or
                 a name of ``Scheduler(executors=…)``; by the kind of function by default.
                 timeout: seconds or ``timedelta`` for each attempt.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncsched._core.instants import SECOND, Instant, Now, to_datetime
 from asyncsched._core.jobs import Job
-from asyncsched._core.mapping import run_view
+from asyncsched._core.mapping import run_view, unknown_job
 from asyncsched._core.models import Run
 from asyncsched._core.records import RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.reports import Explanation
@@ -21,15 +21,24 @@ _REASONS = {
 
 
 async def explain_slot(
-    store: Store, record: ScheduleRecord, job: Job | None, at: Instant, now: Now
+    store: Store, record: ScheduleRecord, job: Job | None, known: bool, at: Instant, now: Now
 ) -> Explanation:
-    """Return what became of a due time of a schedule."""
+    """Return what became of a due time of a schedule.
+
+    Args:
+        store: the ledger.
+        record: the schedule.
+        job: its job, where this code has it; ``known`` tells whether any living instance does.
+        at: the due time.
+        now: the present moment.
+
+    """
     run = await run_of_slot(store, record.id, at)
     if run is not None:
-        return _ran(record, job, at, run)
+        return _ran(record, at, run_view(run, job, known), run)
     here = now.steady if record.steady else now.wall
     if at > here:
-        return _ahead(record, at)
+        return _ahead(record, at, _orphaned(record, known))
     for stretch in await store.stretches(record.id, at, at):
         # Of the slots of an earlier trigger in a stretch, only the first and the last are still known as slots.
         if _is_slot(record, at) or (at < record.edition_since and at in (stretch.first, stretch.last)):
@@ -39,7 +48,7 @@ async def explain_slot(
     if not _is_slot(record, at):
         return _no_slot(record, at)
     if record.next_slot is not None and record.next_slot <= at:
-        return _owed(record, at)
+        return _owed(record, at, _orphaned(record, known))
     if at < record.edition_since:
         text = f"not a slot of revision {record.edition}: the schedule had another trigger then"
         return _said(record, at, "not_a_slot", text)
@@ -60,16 +69,19 @@ def _first_known(record: ScheduleRecord) -> Instant:
     return record.anchor if record.edition == 1 else record.created_at
 
 
-def _ahead(record: ScheduleRecord, at: Instant) -> Explanation:
+def _ahead(record: ScheduleRecord, at: Instant, orphaned: str) -> Explanation:
     if not _is_slot(record, at):
         return _no_slot(record, at)
-    return _said(record, at, "future", "it lies ahead" + (f"; {_pause(record)}" if record.paused else ""))
+    but = _pause(record) if record.paused else orphaned
+    return _said(record, at, "future", "it lies ahead" + (f"; {but}" if but else ""))
 
 
-def _owed(record: ScheduleRecord, at: Instant) -> Explanation:
+def _owed(record: ScheduleRecord, at: Instant, orphaned: str) -> Explanation:
     """Explain a slot that has come, and that the engine has not decided about."""
     if record.paused:
         return _said(record, at, "paused", f"it got no run: {_pause(record)}")
+    if orphaned:
+        return _said(record, at, "orphaned", f"it got no run: {orphaned}")
     if record.next_due is not None and record.next_slot == at and record.next_due > at:
         due = to_datetime(record.next_due).isoformat(" ")
         return _said(record, at, "pending", f"its jitter makes it due at {due}")
@@ -82,10 +94,18 @@ def _pause(record: ScheduleRecord) -> str:
     return f"the schedule is paused{by}{note}"
 
 
-def _ran(record: ScheduleRecord, job: Job | None, at: Instant, run: RunRecord) -> Explanation:
-    view = run_view(run, job)
+def _orphaned(record: ScheduleRecord, known: bool) -> str:
+    """Return why no living instance fires a schedule, or ``""``."""
+    if not known:
+        return unknown_job(record.job)
+    return "no living instance declares the schedule any more" if record.orphaned else ""
+
+
+def _ran(record: ScheduleRecord, at: Instant, view: Run, run: RunRecord) -> Explanation:
     if run.state == "pending":
         why = f"it waits for {run.waits_for}" if run.waits_for else "it is pending"
+        if view.waiting_for != run.waits_for:
+            why = f"{view.waiting_for}"
         return _said(record, at, "pending", why, view)
     if run.state == "running":
         return _said(record, at, "ran", "it is running", view)

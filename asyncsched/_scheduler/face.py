@@ -83,10 +83,10 @@ class Face:
         if not found:
             declared = self._registry.schedules.get(id)
             local = declared is not None and declared.job.each_instance
-            raise UnknownSchedule(
-                str(id),
-                "it is each_instance: every instance keeps its own, out of the lists" if local else "",
-            )
+            hint = "it is each_instance: every instance keeps its own, out of the lists" if local else ""
+            if id in self._registry.jobs and not local:
+                hint = f"{id!r} is a job; for a job there are pause_job(name) and resume_job(name)"
+            raise UnknownSchedule(str(id), hint)
         return found[0]
 
     async def _run_record(self, id: str) -> RunRecord:

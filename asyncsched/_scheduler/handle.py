@@ -68,7 +68,11 @@ class RunControl:
 
     def job_of(self, name: str) -> Job | None:
         """Return a run's job, if this scheduler knows it."""
-        return self._registry.jobs.get(name)
+        return self._registry.find(name)
+
+    def view_of(self, record: RunRecord) -> Run:
+        """Return a run as it stands."""
+        return run_view(record, self.job_of(record.job), self._worker.knows(record.job))
 
     def closed(self) -> bool:
         """Whether the scheduler has been closed."""
@@ -208,7 +212,7 @@ class RunHandle(Generic[T_co]):
 
         """
         record = await self._query()
-        return run_view(record, self._control.job_of(record.job))
+        return self._control.view_of(record)
 
     async def wait(self, timeout: float | timedelta | None = None) -> Run:
         """Wait until the run has its outcome, and return the run; a failure does not raise.
@@ -225,7 +229,7 @@ class RunHandle(Generic[T_co]):
 
         """
         record = await self._ended(timeout)
-        return run_view(record, self._control.job_of(record.job))
+        return self._control.view_of(record)
 
     async def result(self, timeout: float | timedelta | None = None) -> T_co:
         """Wait until the run has its outcome, and return the value that the job returned.

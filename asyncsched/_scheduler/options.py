@@ -24,6 +24,7 @@ class Options(TypedDict, total=False):
     """The options of a job; the same for every decorator."""
 
     name: str
+    aliases: Iterable[str]
     executor: str
     timeout: float | timedelta
     retry: Retry
@@ -59,6 +60,7 @@ def job_of(
         name=name,
         func=func,
         executor=where,
+        aliases=_aliases(options.get("aliases", ()), what),
         timeout=_timeout(options.get("timeout"), what),
         retry=_retry(options.get("retry"), what),
         overlap=_overlap(options.get("overlap", "skip"), what, executor),
@@ -114,6 +116,12 @@ def _name(func: Callable[..., Any], options: Mapping[str, Any]) -> str:
     if "name" not in options and name_of(func) == "<lambda>":
         return "lambda"
     return check_name(options.get("name", name_of(func)), f"job {name_of(func)!r}: name")
+
+
+def _aliases(value: object, what: str) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{what}: aliases must be a list of texts, not {safe_repr(value)}")
+    return tuple(check_name(alias, f"{what}: an alias") for alias in value)
 
 
 def _timeout(value: Any, what: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -57,7 +58,7 @@ class Queries(Face):
 
         """
         record = await self._schedule(id)
-        return schedule_view(record, self._registry.jobs.get(record.job))
+        return self._view_of(schedule_view, record)
 
     async def paused_jobs(self) -> dict[str, Pause]:
         """Return the paused jobs, each with the note, the author and the time of its pause."""
@@ -94,10 +95,15 @@ class Queries(Face):
         store = self._running().main.store
         return await self._views(store, run_view, await store.runs(query))
 
-    async def _views(self, store: Store, view: Callable[[R, Job | None], V], records: Sequence[R]) -> list[V]:
+    def _view_of(self, view: Callable[[R, Job | None, bool], V], record: R) -> V:
+        return view(record, self._registry.find(record.job), self._running().main.knows(record.job))
+
+    async def _views(
+        self, store: Store, view: Callable[[R, Job | None, bool], V], records: Sequence[R]
+    ) -> list[V]:
         # Records in memory may change while other tasks run: a list of them is made in one turn.
         most = _ONE_TURN if store.durable else EVERYTHING
-        return await in_turns(lambda one: view(one, self._registry.jobs.get(one.job)), records, most)
+        return await in_turns(lambda one: self._view_of(view, one), records, most)
 
     async def _place_of(self, id: str) -> tuple[Instant, int]:
         record = await self._run_record(id)
@@ -111,7 +117,7 @@ class Queries(Face):
 
         """
         record = await self._run_record(id)
-        return run_view(record, self._registry.jobs.get(record.job))
+        return self._view_of(run_view, record)
 
     async def instances(self) -> list[Instance]:
         """Return the living instances of the cluster, oldest first; in memory there are none.
@@ -134,8 +140,12 @@ class Queries(Face):
             True
 
         """
-        membership = self._running().main.membership
-        return Health() if membership is None else membership.health()
+        worker = self._running().main
+        health = Health() if worker.membership is None else worker.membership.health()
+        unknown = None if worker.orphans is None else worker.orphans.trouble()
+        if unknown is None or not health.ok:
+            return health
+        return replace(health, trouble=unknown[0], since=to_datetime(unknown[1]))
 
     async def dead_letters(
         self, *, job: str | None = None, schedule: str | None = None, tag: str | None = None,
@@ -169,12 +179,15 @@ class Queries(Face):
         """
         record = await self._schedule(schedule)
         worker = self._running().main
-        job = self._registry.jobs.get(record.job)
-        return await explain_slot(worker.store, record, job, to_instant(at, "at"), worker.timeline.now())
+        job, known = self._registry.find(record.job), worker.knows(record.job)
+        return await explain_slot(
+            worker.store, record, job, known, to_instant(at, "at"), worker.timeline.now()
+        )
 
     async def timeline(self, start: datetime, end: datetime, *, limit: int = 1000) -> list[Coming]:
         """Return the slots between two aware moments, in order, with notes where the clock changes.
 
+        Schedules that are paused or orphaned have none.
         A user's trigger that raises hides no other slots: the last entry of its schedule has a ``fault``.
 
         Args:
@@ -187,7 +200,7 @@ class Queries(Face):
         check_int(limit, "limit", 1, 1_000_000)
         coming: list[tuple[Instant, Coming]] = []
         for record in await self._running().main.store.schedules():
-            if record.paused:
+            if record.paused or record.orphaned or not self._running().main.knows(record.job):
                 continue
             coming += _coming(record, first, last, limit)
         coming.sort(key=lambda one: (one[0], one[1].schedule))

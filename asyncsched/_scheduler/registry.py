@@ -27,15 +27,16 @@ class Registry:
         self._unused: dict[str, None] = {}  # adopted jobs without a live run, longest first
         self._numbers: dict[str, int] = {}  # the last number of an adopted name
         self._bare: set[str] = set()  # jobs declared without options: a stacked decorator may give them
+        self._aliases: dict[str, str] = {}  # the former names of jobs
         self.jobs: dict[str, Job] = {}
         self.schedules: dict[str, Declared] = {}
 
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────
 
     def find(self, func: Callable[..., Any] | str) -> Job | None:
-        """Return the job of this name or function."""
+        """Return the job of this name, former name or function."""
         if isinstance(func, str):
-            return self.jobs.get(func)
+            return self.jobs.get(self._aliases.get(func, func))
         try:
             return self._functions.get(func)
         except TypeError:  # an unhashable callable
@@ -78,6 +79,7 @@ class Registry:
                     f"there is a job {job.name!r} already ({_where(other)}); this is {_where(func)}; "
                     "give one of them another name="
                 )
+            self._check_aliases(job)
             self._keep(job, not options)
             return job
         if not options:
@@ -92,14 +94,30 @@ class Registry:
                 f"job {known.name!r}: give name= on the decorator nearest to the function"
             )
         job = job_of(func, options, self.executor)
+        self._check_aliases(job)
         self._keep(job, False)
         for id, declared in self.schedules.items():
             if declared.job is known:
                 self.schedules[id] = Declared(id, job, declared.trigger, declared.arguments, declared.jitter)
         return job
 
+    def _check_aliases(self, job: Job) -> None:
+        """Refuse a name or an alias that two jobs have."""
+        if (other := self._aliases.get(job.name)) is not None:
+            raise ConfigurationError(
+                f"{job.name!r} is an alias of job {other!r}; give one of them another name="
+            )
+        for alias in job.aliases:
+            if alias in self.jobs or alias == job.name:
+                raise ConfigurationError(f"job {job.name!r}: aliases: there is a job {alias!r} already")
+            if (other := self._aliases.get(alias)) is not None:
+                raise ConfigurationError(
+                    f"job {job.name!r}: aliases: {alias!r} is an alias of job {other!r} already"
+                )
+
     def _keep(self, job: Job, bare: bool) -> None:
         self.jobs[job.name] = job
+        self._aliases.update(dict.fromkeys(job.aliases, job.name))
         (self._bare.add if bare else self._bare.discard)(job.name)
         try:
             self._functions[job.func] = job

@@ -8,7 +8,7 @@ from dataclasses import replace as copy
 from datetime import timedelta
 from typing import Any
 
-from asyncsched._core.errors import ConfigurationError, ScheduleExists, SchedulerStateError, UnknownSchedule
+from asyncsched._core.errors import ConfigurationError, ScheduleExists, SchedulerStateError, UnknownJob
 from asyncsched._core.events import SchedulePaused, SlotsSkipped
 from asyncsched._core.instants import Instant, Now, to_datetime
 from asyncsched._core.jobs import Declared
@@ -85,74 +85,93 @@ class Schedules(Face):
 
     # ── pausing ──────────────────────────────────────────────────────────────────────────────
 
-    async def pause(self, schedule_or_job: str | Callable[..., Any], note: str = "", by: str = "") -> None:
-        """Begin no more runs of a schedule, or of a job with all its schedules and one-offs.
+    async def pause(self, id: str, note: str = "", by: str = "") -> None:
+        """Begin no more runs of a schedule; its running attempts go on.
 
-        Running attempts go on. The slots of the pause become one record and are never caught up.
+        The slots of the pause become one record and are never caught up. For a job with all its schedules
+        and one-offs, there is :meth:`pause_job`.
 
         Args:
-            schedule_or_job: a schedule's id, else a job's name; a function means the job.
+            id: the schedule's id.
             note, by: the reason and the author, which are shown with the schedule.
 
         Raises:
-            UnknownSchedule: neither a schedule nor a job of that name is known.
+            UnknownSchedule: there is no schedule of that id.
 
         """
         worker = self._running().main
-        job = await self._job_meant(schedule_or_job)
-        now = worker.timeline.now()
-        if job is not None:
-            await self._pause_job(worker, job, note, by)
-            return
-        id = str(schedule_or_job)
         record = await self._schedule(id)
         job_pause = (await worker.store.paused_jobs()).get(record.job)
-        at = _instant_but(now.wall, job_pause)
+        at = _instant_but(worker.timeline.now().wall, job_pause)
         await self._change(id, lambda record: _stop(record, note, by, _since(record, job_pause, at)))
         self._tell_pause(id, note, by)
 
-    async def resume(self, schedule_or_job: str | Callable[..., Any]) -> None:
-        """Let a paused schedule or job go on from now.
+    async def resume(self, id: str) -> None:
+        """Let a paused schedule go on from now.
 
-        A schedule that was paused separately stays paused when its job is resumed. A schedule that is
-        resumed while its job is paused goes on when the job is resumed.
-
-        Args:
-            schedule_or_job: a schedule's id, else a job's name; a function means the job.
+        A schedule that is resumed while its job is paused goes on when the job is resumed.
 
         Raises:
-            UnknownSchedule: neither a schedule nor a job of that name is known.
+            UnknownSchedule: there is no schedule of that id.
             SchedulerStateError: the schedule is paused by its job's pause alone.
 
         """
         worker = self._running().main
-        job = await self._job_meant(schedule_or_job)
-        if job is not None:
-            await self._resume_job(worker, job)
-            return
-        id = str(schedule_or_job)
         record = await self._schedule(id)
         job_pause = (await worker.store.paused_jobs()).get(record.job)
         if job_pause is None or not record.paused:
             await self._resume(worker, id)
         elif record.paused_at == job_pause.since:
             raise SchedulerStateError(
-                f"schedule {id!r} is paused because its job {record.job!r} is; resume the job"
+                f"schedule {id!r} is paused because its job {record.job!r} is; use resume_job({record.job!r})"
             )
         else:
             await self._change(id, lambda record: _stop(record, *job_pause))
 
-    async def _job_meant(self, schedule_or_job: object) -> str | None:
-        """Return the name of the job that is meant, or ``None`` for a schedule."""
-        if callable(schedule_or_job):
-            return self._registry.get(schedule_or_job).name
-        if not isinstance(schedule_or_job, str):
-            raise UnknownSchedule(str(schedule_or_job), "give a schedule's id, a job's name or its function")
-        if await self._running().main.store.schedules((schedule_or_job,)):
-            return None
-        if schedule_or_job not in self._registry.jobs:
-            raise UnknownSchedule(schedule_or_job, "nor a job of that name")
-        return schedule_or_job
+    async def pause_job(self, job: str | Callable[..., Any], note: str = "", by: str = "") -> None:
+        """Begin no more runs of a job: of its schedules, its one-offs, and those made by hand.
+
+        Running attempts go on. Each of its schedules that is not paused already is paused with it.
+
+        Args:
+            job: the job's name, or its function. The job of schedules that this code does not know may be named, too.
+            note, by: the reason and the author.
+
+        Raises:
+            UnknownJob: no such job is declared, and no schedule is of such a job.
+
+        """
+        worker = self._running().main
+        await self._pause_job(worker, await self._job_named(job), note, by)
+
+    async def resume_job(self, job: str | Callable[..., Any]) -> None:
+        """Let a paused job go on from now, with the schedules that were paused by its pause.
+
+        A schedule that was paused separately stays paused.
+
+        Raises:
+            UnknownJob: no such job is declared or paused, and no schedule is of such a job.
+
+        """
+        worker = self._running().main
+        name = await self._job_named(job)
+        known = self._registry.find(name)
+        for one in (name,) if known is None else (name, *known.aliases):
+            await self._resume_job(worker, one)
+
+    async def _job_named(self, job: object) -> str:
+        """Return the name of a job that this code declares, or that the store has something of."""
+        if not isinstance(job, str):
+            return self._registry.get(job).name  # type: ignore[arg-type]  # its error names what it is
+        found = self._registry.find(job)
+        if found is not None:
+            return found.name
+        store = self._running().main.store
+        if job in await store.paused_jobs() or any(one.job == job for one in await store.schedules()):
+            return job
+        if await store.schedules((job,)):
+            raise UnknownJob(job, f"{job!r} is a schedule, for which there are pause(id) and resume(id)")
+        return self._registry.get(job).name
 
     async def _resume(self, worker: Worker, id: str) -> None:
         def go_on(record: ScheduleRecord) -> Stretch | None:
@@ -254,7 +273,7 @@ class Schedules(Face):
             return lost
 
         record = await self._change(id, change)
-        return schedule_view(record, self._registry.jobs.get(record.job))
+        return schedule_view(record, self._registry.find(record.job), worker.knows(record.job))
 
     # ── shared by the above ──────────────────────────────────────────────────────────────────
 

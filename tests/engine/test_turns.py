@@ -46,11 +46,11 @@ async def test_more_held_back_runs_than_a_turn_starts_all_start_when_their_job_i
         started.append(virtual_clock.now())
 
     async with scheduler:
-        await scheduler.pause("job")
+        await scheduler.pause_job("job")
         await scheduler.schedule_many([Once(job)] * MANY)
         await virtual_clock.advance(1)
         assert not started
-        await scheduler.resume("job")
+        await scheduler.resume_job("job")
         resumed = virtual_clock.now()
         await virtual_clock.advance(0)
         assert started == [resumed] * MANY

@@ -209,10 +209,10 @@ class World:
             await self.handles[number % len(self.handles)].reschedule(delay=delay)
 
     async def pause(self, what: str) -> None:
-        await self.scheduler.pause(what)
+        await (self.scheduler.pause_job if what == "job" else self.scheduler.pause)(what)
 
     async def resume(self, what: str) -> None:
-        await self.scheduler.resume(what)
+        await (self.scheduler.resume_job if what == "job" else self.scheduler.resume)(what)
 
     async def run_now(self, respect: bool) -> None:
         self.handles.append(await self.scheduler.run_now("ticks", respect_overlap=respect))

@@ -19,6 +19,7 @@ from asyncsched import (
     ScheduleExists,
     Scheduler,
     SchedulerStateError,
+    UnknownJob,
     UnknownRun,
     UnknownSchedule,
     current_run,
@@ -133,7 +134,7 @@ async def test_pausing_a_job_stops_its_schedules_and_its_one_offs(
     async def job() -> None: ...
 
     async with scheduler:
-        await scheduler.pause("job", "too many mails", "ada")
+        await scheduler.pause_job("job", "too many mails", "ada")
         handle = await scheduler.schedule_once(job)
         await virtual_clock.advance(25)
         run = await handle.status()
@@ -145,14 +146,14 @@ async def test_pausing_a_job_stops_its_schedules_and_its_one_offs(
         )  # fmt: skip
         schedule = await scheduler.schedule("every-ten")
         assert (schedule.paused, schedule.note) == (True, "too many mails")
-        await scheduler.resume("job")
+        await scheduler.resume_job("job")
         await virtual_clock.advance(10)
         assert (await handle.status()).state == "succeeded"
         assert await scheduler.paused_jobs() == {}
         assert [await verdict(scheduler, "every-ten", s) for s in (10, 20, 30)] == ["paused", "paused", "ran"]
 
 
-async def test_a_function_means_the_job_where_its_schedule_has_the_same_name(
+async def test_a_job_and_its_schedule_of_the_same_name_are_paused_apart(
     make_scheduler: Make, virtual_clock: VirtualClock
 ) -> None:
     scheduler = make_scheduler()
@@ -163,11 +164,11 @@ async def test_a_function_means_the_job_where_its_schedule_has_the_same_name(
     async with scheduler:
         await scheduler.pause("job")  # the schedule
         assert (await (await scheduler.schedule_once(job)).wait(timeout=1)).state == "succeeded"
-        await scheduler.pause(job)
+        await scheduler.pause_job(job)
         handle = await scheduler.schedule_once(job)
         await virtual_clock.advance(1)
         assert (await handle.status()).state == "pending"
-        await scheduler.resume(job)
+        await scheduler.resume_job(job)
         assert (await handle.wait(timeout=1)).state == "succeeded"
         assert (await scheduler.schedule("job")).paused  # it was paused by itself before
 
@@ -183,12 +184,12 @@ async def test_a_schedule_that_was_paused_by_itself_stays_so_when_its_job_is_res
     async def job() -> None: ...
 
     async with scheduler:
-        pauses = [("a", "by itself"), ("job", "all of it")]
-        for name, note in pauses if first == "schedule" else reversed(pauses):
-            await scheduler.pause(name, note)
+        pauses = [(scheduler.pause, "a", "by itself"), (scheduler.pause_job, "job", "all of it")]
+        for pause, name, note in pauses if first == "schedule" else reversed(pauses):
+            await pause(name, note)
         assert [s.note for s in await scheduler.schedules()] == ["by itself", "all of it"]
         await virtual_clock.advance(15)
-        await scheduler.resume("job")
+        await scheduler.resume_job("job")
         assert [(s.paused, s.note) for s in await scheduler.schedules()] == [(True, "by itself"), (False, "")]
         await virtual_clock.advance(10)
         assert len(await scheduler.runs()) == 1
@@ -208,14 +209,14 @@ async def test_a_schedule_resumed_while_its_job_is_paused_goes_on_with_the_job(
 
     async with scheduler:
         await scheduler.pause("a")
-        await scheduler.pause("job", "all of it")
-        with pytest.raises(SchedulerStateError, match="its job 'job' is; resume the job"):
+        await scheduler.pause_job("job", "all of it")
+        with pytest.raises(SchedulerStateError, match=r"its job 'job' is; use resume_job\('job'\\)"):
             await scheduler.resume("b")
         await scheduler.resume("a")
         assert [(s.paused, s.note) for s in await scheduler.schedules()] == [(True, "all of it")] * 2
         await virtual_clock.advance(15)
         assert await scheduler.runs() == []
-        await scheduler.resume("job")
+        await scheduler.resume_job("job")
         await virtual_clock.advance(10)
         assert len(await scheduler.runs()) == 2
 
@@ -224,11 +225,11 @@ async def test_a_schedule_added_while_its_job_is_paused_is_paused_with_it(
     scheduler: Scheduler, virtual_clock: VirtualClock
 ) -> None:
     async with scheduler:
-        await scheduler.pause("work", "stop")
+        await scheduler.pause_job("work", "stop")
         await virtual_clock.advance(5)
         added = await scheduler.add_schedule("work", Interval(seconds=10), id="w")
         assert (added.paused, added.note) == (True, "stop")
-        await scheduler.resume("work")
+        await scheduler.resume_job("work")
         await virtual_clock.advance(20)
         assert len(await scheduler.runs(job="work")) >= 1
 
@@ -241,7 +242,7 @@ async def test_what_is_cancelled_or_moved_during_a_pause_stays_so_when_it_ends(
         await scheduler.add_schedule("work", Interval(seconds=10), id="w", kwargs={"fails": 1})
         await virtual_clock.advance(11)  # its first attempt has failed, the next waits for 15
         once = await scheduler.schedule_once("work", "once", delay=1)
-        await scheduler.pause(what)
+        await (scheduler.pause if what == "w" else scheduler.pause_job)(what)
         await virtual_clock.advance(20)
         (retry,) = await scheduler.runs(schedule="w")
         assert retry.waiting_for == "paused"
@@ -251,7 +252,7 @@ async def test_what_is_cancelled_or_moved_during_a_pause_stays_so_when_it_ends(
         await virtual_clock.advance(5)
         if what == "work":
             await moved.reschedule(delay=100)
-        await scheduler.resume(what)
+        await (scheduler.resume if what == "w" else scheduler.resume_job)(what)
         await virtual_clock.advance(60)
         assert (await waits.status()).state == "cancelled"
         assert (await moved.status()).state == ("pending" if what == "work" else "succeeded")
@@ -289,10 +290,40 @@ async def test_failures_in_a_row_pause_the_schedule_with_a_note_and_a_person_res
 async def test_pausing_or_resuming_what_there_is_not_is_an_error(scheduler: Scheduler) -> None:
     async with scheduler:
         for call in (scheduler.pause, scheduler.resume):
-            with pytest.raises(UnknownSchedule, match="'nobody'; nor a job of that name"):
+            with pytest.raises(UnknownSchedule, match="there is no schedule 'nobody'"):
                 await call("nobody")
+            with pytest.raises(
+                UnknownSchedule, match=r"'work' is a job; for a job there are pause_job\(name\)"
+            ):
+                await call("work")
+        await scheduler.add_schedule("work", Interval(seconds=10), id="ada")
+        for call in (scheduler.pause_job, scheduler.resume_job):
+            with pytest.raises(UnknownJob, match="there is no job 'nobody'; declare it"):
+                await call("nobody")
+            with pytest.raises(UnknownJob, match="'ada' is a schedule, for which there are pause"):
+                await call("ada")
         await scheduler.resume("tick")  # it was not paused: nothing happens
-        await scheduler.resume("work")
+        await scheduler.resume_job("work")
+
+
+async def test_a_users_id_never_pauses_a_job_of_that_name(
+    make_scheduler: Make, virtual_clock: VirtualClock
+) -> None:
+    scheduler = make_scheduler()
+
+    @scheduler.job()
+    async def remind(who: str) -> None: ...
+
+    async with scheduler:
+        await scheduler.add_schedule("remind", Interval(seconds=10), id="ada", args=("ada",))
+        with pytest.raises(UnknownSchedule):  # the id that a user chose, and that is gone
+            await scheduler.pause("remind")
+        await virtual_clock.advance(15)
+        assert len(await scheduler.runs(state="succeeded")) == 1
+        await scheduler.add_schedule("remind", Interval(seconds=10), id="remind", args=("eve",))
+        await scheduler.pause("remind")
+        await virtual_clock.advance(20)
+        assert {run.schedule for run in await scheduler.runs()} == {"ada"}
 
 
 # ── schedules at run time ────────────────────────────────────────────────────────────────────

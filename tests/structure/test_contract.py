@@ -74,8 +74,10 @@ CALLS: list[tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = [
     (Scheduler.add_schedule, {"job": NONE, "trigger": NONE}, {
         "id": None, "args": (), "kwargs": None, "jitter": None, "paused": False, "replace": False,
     }),
-    (Scheduler.pause, {"schedule_or_job": NONE, "note": "", "by": ""}, {}),
-    (Scheduler.resume, {"schedule_or_job": NONE}, {}),
+    (Scheduler.pause, {"id": NONE, "note": "", "by": ""}, {}),
+    (Scheduler.resume, {"id": NONE}, {}),
+    (Scheduler.pause_job, {"job": NONE, "note": "", "by": ""}, {}),
+    (Scheduler.resume_job, {"job": NONE}, {}),
     (Scheduler.remove, {"id": NONE}, {}),
     (Scheduler.reschedule, {"id": NONE, "trigger": NONE}, {}),
     (Scheduler.run_now, {"id": NONE, "respect_overlap": False}, {}),

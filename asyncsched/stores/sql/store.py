@@ -36,7 +36,7 @@ from asyncsched._core.rules.retention import Bounds
 from asyncsched._core.rules.transitions import end
 from asyncsched.stores.sql.connections import Connected
 from asyncsched.stores.sql.group_commit import Operation, each
-from asyncsched.stores.sql.operations import history, limiter
+from asyncsched.stores.sql.operations import history, limiter, renaming
 from asyncsched.stores.sql.operations import instances as members
 from asyncsched.stores.sql.operations import query as queries
 from asyncsched.stores.sql.operations import schedules as schedule_rows
@@ -315,6 +315,20 @@ class SqlStore(ByUser, Connected):
     async def leave(self, incarnation: int, known: Set[int], now: Now) -> None:
         held = frozenset(known)
         await self._write("leave", lambda session: members.leave(session, incarnation, held, now))
+
+    async def job_names(self) -> list[str]:
+        found: list[str] = await self._read(lambda session: [name for (name,) in session.all("job_names")])
+        return found
+
+    async def rename_job(self, old: str, new: str) -> tuple[list[str], int]:
+        ids: list[str] = await self._call(renaming.rename_schedules, old, new)
+        total, some = 0, 1
+        while some:  # in portions, so that no beat waits for all of them
+            some = await self._call(renaming.rename_runs, old, new)
+            total += some
+        if total:
+            self._notify()
+        return ids, total
 
     async def instances(self) -> list[InstanceRecord]:
         found: list[InstanceRecord] = await self._read(members.instances)

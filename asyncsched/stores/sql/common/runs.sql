@@ -48,6 +48,29 @@ UPDATE asyncsched_runs SET requeued_as = :run, dismissed = :note WHERE id = :id;
 -- Write into a run of which dead letter it came.
 UPDATE asyncsched_runs SET requeue_of = :letter WHERE id = :id;
 
+-- name: job_names
+-- The jobs that have runs, beside running ones: one probe of an index for each.
+WITH RECURSIVE names(job) AS (
+    SELECT min(r.job) FROM asyncsched_runs AS r WHERE r.namespace = :namespace AND r.state <> 'running'
+    UNION ALL
+    SELECT (
+        SELECT min(r.job) FROM asyncsched_runs AS r
+        WHERE r.namespace = :namespace AND r.job > names.job AND r.state <> 'running'
+    ) FROM names WHERE names.job IS NOT NULL
+)
+SELECT names.job FROM names WHERE names.job IS NOT NULL;
+
+-- name: rename_runs
+-- Give some pending runs of a job to another job, each with its key if no run of that job holds it.
+UPDATE asyncsched_runs SET job = :new, held_key = CASE WHEN NOT EXISTS (
+    SELECT 1 FROM asyncsched_runs AS o
+    WHERE o.namespace = :namespace AND o.job = :new AND o.held_key = asyncsched_runs.held_key
+) THEN held_key END
+WHERE id IN (
+    SELECT r.id FROM asyncsched_runs AS r
+    WHERE r.namespace = :namespace AND r.job = :old AND r.state = 'pending' LIMIT :most
+) AND state = 'pending';
+
 -- name: finish_pending
 -- End a run that has not begun.
 UPDATE asyncsched_runs

@@ -34,6 +34,15 @@ WHERE namespace = ? AND id = ? AND revision = ?;
 UPDATE asyncsched_schedules SET cursor = ?, next_slot = ?, next_due = ?, revision = revision + 1
 WHERE namespace = ? AND id = ? AND revision = ? AND paused = 0;
 
+-- name: schedules_of_job
+-- The ids of a job's schedules that are not declared in code.
+SELECT s.id FROM asyncsched_schedules AS s WHERE s.namespace = :namespace AND s.job = :job AND s.declared = 0;
+
+-- name: rename_schedules
+-- Give a job's schedules that are not declared in code to another job.
+UPDATE asyncsched_schedules SET job = :new, revision = revision + 1, version = :version
+WHERE namespace = :namespace AND job = :old AND declared = 0;
+
 -- name: remove_schedule
 -- Remove a schedule.
 DELETE FROM asyncsched_schedules WHERE namespace = :namespace AND id = :id;
@@ -82,6 +91,13 @@ DELETE FROM asyncsched_stretches WHERE namespace = ? AND schedule = ? AND first 
 INSERT INTO asyncsched_paused_jobs (namespace, job, note, "by", since)
 VALUES (:namespace, :job, :note, :by, :since)
 ON CONFLICT (namespace, job) DO UPDATE SET note = excluded.note, "by" = excluded."by", since = excluded.since;
+
+-- name: copy_pause
+-- Pause a job as another one is paused.
+INSERT INTO asyncsched_paused_jobs (namespace, job, note, "by", since)
+SELECT p.namespace, CAST(:new AS text), p.note, p."by", p.since FROM asyncsched_paused_jobs AS p
+WHERE p.namespace = :namespace AND p.job = :old
+ON CONFLICT DO NOTHING;
 
 -- name: resume_job
 -- Resume a job: its runs begin again.
