@@ -51,7 +51,8 @@ UPDATE asyncsched_runs SET requeue_of = :letter WHERE id = :id;
 -- name: job_names
 -- The jobs that have runs, beside running ones: one probe of an index for each.
 WITH RECURSIVE names(job) AS (
-    SELECT min(r.job) FROM asyncsched_runs AS r WHERE r.namespace = :namespace AND r.state <> 'running'
+    SELECT min(r.job) FROM asyncsched_runs AS r
+    WHERE r.namespace = :namespace AND r.job > '' AND r.state <> 'running'
     UNION ALL
     SELECT (
         SELECT min(r.job) FROM asyncsched_runs AS r
@@ -61,14 +62,16 @@ WITH RECURSIVE names(job) AS (
 SELECT names.job FROM names WHERE names.job IS NOT NULL;
 
 -- name: rename_runs
--- Give some pending runs of a job to another job, each with its key if no run of that job holds it.
+-- Give some pending runs of a job to another job, each with its key if no run of that job holds it. The condition
+-- that they are not running selects the index of a job's runs.
 UPDATE asyncsched_runs SET job = :new, held_key = CASE WHEN NOT EXISTS (
     SELECT 1 FROM asyncsched_runs AS o
     WHERE o.namespace = :namespace AND o.job = :new AND o.held_key = asyncsched_runs.held_key
 ) THEN held_key END
 WHERE id IN (
     SELECT r.id FROM asyncsched_runs AS r
-    WHERE r.namespace = :namespace AND r.job = :old AND r.state = 'pending' LIMIT :most
+    WHERE r.namespace = :namespace AND r.job = :old AND r.state = 'pending' AND r.state <> 'running'
+    LIMIT :most
 ) AND state = 'pending';
 
 -- name: finish_pending
