@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import get_args
+from typing import Annotated, get_args
 
 from asyncsched._core.checks import check_choice, check_int
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.instants import to_micros
+from asyncsched._core.shown import AnyValue
 from asyncsched._core.states import CatchUp
 
 
@@ -27,7 +28,7 @@ class Misfire:
     """
 
     catch_up: CatchUp = "latest"
-    grace: float | timedelta | None = None
+    grace: Annotated[float | timedelta | None, AnyValue()] = None
     limit: int = 100
     grace_micros: int | None = field(init=False, repr=False, compare=False)
     """The bound on lateness in microseconds, or ``None``."""

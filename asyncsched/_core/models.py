@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
+from asyncsched._core.shown import AnyValue, SerializerOf
 from asyncsched._core.states import FINAL_STATES, Origin, Outcome, State
 from asyncsched._core.text import safe_repr
 
@@ -37,6 +38,8 @@ class Attempt:
 @dataclass(frozen=True, slots=True, repr=False)
 class _SafeRepr:
     """Has a short ``repr`` that never raises: that of a job's arguments or result may be long, or raise."""
+
+    __pydantic_serializer__ = SerializerOf()
 
     def __repr__(self) -> str:
         named = (f"{one.name}={safe_repr(getattr(self, one.name), 200)}" for one in fields(self))
@@ -72,11 +75,11 @@ class Run(_SafeRepr):
     error_type: str | None
     message: str
     traceback: str
-    result: Any
+    result: Annotated[Any, AnyValue()]
     progress: Progress | None
     attempts: tuple[Attempt, ...]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    args: Annotated[tuple[Any, ...], AnyValue()]
+    kwargs: Annotated[Mapping[str, Any], AnyValue()]
     key: str | None
     priority: int
     tags: tuple[str, ...]
@@ -107,7 +110,7 @@ class Schedule(_SafeRepr):
 
     id: str
     job: str
-    trigger: Any
+    trigger: Annotated[Any, AnyValue()]
     describe: str
     next_due: datetime | None
     paused: bool
@@ -117,8 +120,8 @@ class Schedule(_SafeRepr):
     orphaned: bool
     rescheduled: bool
     revision: int
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    args: Annotated[tuple[Any, ...], AnyValue()]
+    kwargs: Annotated[Mapping[str, Any], AnyValue()]
     jitter: timedelta
     tags: tuple[str, ...]
     last_slot: datetime | None

@@ -25,6 +25,7 @@ from asyncsched._core.jobs import Job, JobRegistry
 from asyncsched._core.mapping import result_of, run_id_text, run_view
 from asyncsched._core.models import Progress, Run
 from asyncsched._core.records import RunRecord
+from asyncsched._core.shown import ShownAsData
 from asyncsched._core.states import Outcome
 from asyncsched._scheduler.lookup import run_of_id
 from asyncsched._scheduler.once import due_time
@@ -138,8 +139,8 @@ class RunControl:
         )
 
 
-class RunHandle(Generic[T_co]):
-    """One run, scheduled by this instance or by another one.
+class RunHandle(ShownAsData, Generic[T_co]):
+    """One run, scheduled by this instance or by another one. As a FastAPI response it is its id and ``created``.
 
     Attributes:
         created: whether this call made the run; False if its ``key`` found an earlier run.
@@ -162,6 +163,10 @@ class RunHandle(Generic[T_co]):
     def id(self) -> str:
         """The run's id: 32 hexadecimal digits, in order of time."""
         return run_id_text(self._id)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the handle as data: the run's id, and whether this call made the run."""
+        return {"id": self.id, "created": self.created}
 
     async def _query(self) -> RunRecord:
         found = await self._control.query(self._id)

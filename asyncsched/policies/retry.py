@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from asyncsched._core.checks import check_choice, check_int
 from asyncsched._core.errors import ConfigurationError, Discard, Snooze, TryAgain
 from asyncsched._core.instants import YEAR, to_micros
 from asyncsched._core.rules.outcome import leaves
+from asyncsched._core.shown import AnyValue, SerializerOf
 from asyncsched._core.text import safe_repr
 
 Backoff = Literal["constant", "linear", "exponential"]
@@ -38,13 +39,15 @@ class Retry:
 
     """
 
+    __pydantic_serializer__ = SerializerOf()
+
     attempts: int
     backoff: Backoff = "exponential"
-    delay: float | timedelta = 1
-    max_delay: float | timedelta = 3600
-    max_elapsed: float | timedelta | None = None
+    delay: Annotated[float | timedelta, AnyValue()] = 1
+    max_delay: Annotated[float | timedelta, AnyValue()] = 3600
+    max_elapsed: Annotated[float | timedelta | None, AnyValue()] = None
     jitter: Jitter = "full"
-    on: On = Exception
+    on: Annotated[On, AnyValue()] = Exception
 
     def __post_init__(self) -> None:
         check_int(self.attempts, "Retry: attempts", 1, 1_000_000)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import date, datetime, tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import Instant, to_datetime, to_instant
+from asyncsched._core.shown import ShownAsData
 from asyncsched._core.text import safe_repr
 from asyncsched._core.trigger import InstantTrigger
 
@@ -39,8 +40,13 @@ class Due(datetime):
         made.note = note
         return made
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Return pydantic's schema, that of a datetime."""
+        return handler(datetime)
 
-class BaseTrigger(InstantTrigger):
+
+class BaseTrigger(ShownAsData, InstantTrigger):
     """A set of instants: computed as integers, shown as datetimes.
 
     A subclass is an immutable, hashable value with two methods over instants; the rest follows.
