@@ -7,7 +7,8 @@ a trigger       ``Trigger``        ``TwoWayTrigger``, ``DescribedTrigger``; or `
                                    speaks the engine's own words
 a clock         ``Clock``          ``DrivenClock``
 an executor     ``Executor``       its ``traits``
-an observer     ``Observer``       ``SelectiveObserver``, ``AttachedObserver``
+an observer     ``Observer``       ``SelectiveObserver``, ``AttachedObserver``,
+                                   ``CarryingObserver``
 a policy        ``Policy``         ``RetryRule``, ``PermitRule`` and ``Provider`` have options of their own
 a store         ``Store``          ``ImmediateStore``; or ``ClusterStore``, ``TransactionalStore``
 ==============  =================  ===================================================================
@@ -27,6 +28,8 @@ from asyncsched._core.context import CurrentRun, tell_began
 from asyncsched._core.events import Event
 from asyncsched._core.execution import (
     Call,
+    Carried,
+    CarryingObserver,
     Clock,
     DrivenClock,
     Executor,
@@ -69,14 +72,14 @@ from asyncsched._core.states import FAILURES
 from asyncsched._core.trigger import DescribedTrigger, InstantTrigger, Trigger, TwoWayTrigger
 
 __all__ = (
-    "Added", "AttachedObserver", "AttemptRecord", "Call", "Changes", "Claim", "Claimed", "Clock", "Closed",
-    "Closing", "ClusterStore", "CurrentRun", "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo",
-    "Event", "Executor", "ExecutorTraits", "FAILURES", "Fenced", "Figures", "Firing", "ImmediateStore",
-    "InstanceRecord", "Instant", "InstantTrigger", "JobPause", "Now", "Observer", "Opening", "Permit",
-    "PermitRule", "Policy", "Progress", "Provider", "ReadTrigger", "RetryRule", "RunQuery", "RunRecord",
-    "ScheduleRecord", "SelectiveObserver", "Slots", "Store", "Stretch", "TransactionalStore", "Trigger",
-    "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "heeding", "letters", "retention", "tell_began",
-    "to_datetime", "to_instant", "transitions",
+    "Added", "AttachedObserver", "AttemptRecord", "Call", "Carried", "CarryingObserver", "Changes", "Claim",
+    "Claimed", "Clock", "Closed", "Closing", "ClusterStore", "CurrentRun", "DescribedTrigger",
+    "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor", "ExecutorTraits", "FAILURES", "Fenced",
+    "Figures", "Firing", "ImmediateStore", "InstanceRecord", "Instant", "InstantTrigger", "JobPause", "Now",
+    "Observer", "Opening", "Permit", "PermitRule", "Policy", "Progress", "Provider", "ReadTrigger",
+    "RetryRule", "RunQuery", "RunRecord", "ScheduleRecord", "SelectiveObserver", "Slots", "Store",
+    "Stretch", "TransactionalStore", "Trigger", "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra",
+    "heeding", "letters", "retention", "tell_began", "to_datetime", "to_instant", "transitions",
 )  # fmt: skip
 
 

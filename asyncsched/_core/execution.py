@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from random import Random
 from types import TracebackType
@@ -73,6 +73,31 @@ class SelectiveObserver(Observer, Protocol):
     """An observer of some kinds of events. An event that no observer wants is not even made."""
 
     wants: type[Event] | tuple[type[Event], ...]
+
+
+@runtime_checkable
+class Carried(Protocol):
+    """What travels with a run: a ``ContextVar``, or an object at the top level of a module that acts as one."""
+
+    @property
+    def name(self) -> str:
+        """The name under which the value is kept with the run."""
+        ...
+
+    def get(self) -> Any:
+        """Return the value in the present context; raise ``LookupError`` if there is none."""
+        ...
+
+    def set(self, value: Any, /) -> object:
+        """Set the value in the present context, which is that of an attempt."""
+        ...
+
+
+@runtime_checkable
+class CarryingObserver(Observer, Protocol):
+    """An observer that has values travel with every run, beside those that the jobs name by ``carry``."""
+
+    carries: Sequence[Carried]
 
 
 class ExecutorTraits(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from asyncsched._core.execution import Observer
 from asyncsched._core.jobs import Job
@@ -32,6 +32,10 @@ class Figures(Protocol):
     @property
     def declared(self) -> Collection[ScheduleRecord]:
         """The schedules that the code declares, as this instance knows them."""
+        ...
+
+    def trigger_data(self, schedule: str) -> Mapping[str, Any]:
+        """Return the trigger of a schedule as a store keeps it: empty for one that only code can make."""
         ...
 
     @property

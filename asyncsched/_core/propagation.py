@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from importlib import import_module
 from typing import Any
 
 from asyncsched._core.errors import ArgumentError, ConfigurationError
+from asyncsched._core.execution import Carried
 from asyncsched._core.jobs import Job
 from asyncsched._core.text import safe_repr
 
@@ -17,8 +18,8 @@ Place = tuple[str, str]
 """Where another process finds a context variable: a module, and its name there."""
 
 
-def capture(job: Job, as_json: bool) -> dict[str, Any]:
-    """Return the current values of the job's context variables, of those that are set.
+def capture(job: Job, as_json: bool) -> dict[str, Any] | None:
+    """Return the current values of the job's context variables, of those that are set; ``None`` if none is.
 
     Raises:
         ArgumentError: a value is to be written as JSON, and cannot be.
@@ -34,7 +35,7 @@ def capture(job: Job, as_json: bool) -> dict[str, Any]:
                     f"job {job.name!r}: carry: the context variable {name!r} is {safe_repr(value)}, which JSON "
                     "cannot carry; set it to a text, a number, or a list or dict of those"
                 ) from None
-    return found
+    return found or None
 
 
 def propagating(job: Job) -> Callable[[], Callable[..., Any]]:
@@ -46,7 +47,7 @@ def propagating(job: Job) -> Callable[[], Callable[..., Any]]:
     """
     places = {name: _place_of(variable, job.name) for name, variable in job.carry.items()}
     return lambda: WithVariables(
-        job.func, {places[name]: value for name, value in capture(job, as_json=True).items()}
+        job.func, {places[name]: value for name, value in (capture(job, as_json=True) or {}).items()}
     )
 
 
@@ -66,7 +67,7 @@ class WithVariables:
         return self.__wrapped__(*args, **kwargs)
 
 
-def _is_set(variable: ContextVar[Any]) -> bool:
+def _is_set(variable: Carried) -> bool:
     try:
         variable.get()
     except LookupError:
@@ -74,7 +75,7 @@ def _is_set(variable: ContextVar[Any]) -> bool:
     return True
 
 
-def _place_of(variable: ContextVar[Any], job: str) -> Place:
+def _place_of(variable: Carried, job: str) -> Place:
     # __main__ is searched last: a variable that the main file imports is found in the module that defines it,
     # and the worker process need not run the main file.
     for module, loaded in sorted(sys.modules.items(), key=lambda one: one[0] == "__main__"):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from asyncsched._core.errors import TriggerError
 from asyncsched._core.figures import Slots
 from asyncsched._core.jobs import Job, JobRegistry
 from asyncsched._core.mapping import instance_view, run_view
@@ -53,6 +54,15 @@ class RuntimeFigures:
     def declared(self) -> Collection[ScheduleRecord]:
         declared = self._runtime.registry.schedules
         return [record for record in self.schedules() if record.id in declared]
+
+    def trigger_data(self, schedule: str) -> Mapping[str, Any]:
+        found = [worker.agenda.schedules.get(schedule) for worker in self._runtime.own_workers]
+        for record in filter(None, found):
+            try:
+                return self._runtime.environment.settings.triggers.to_json(record.trigger.original)
+            except TriggerError:  # only code can make it
+                break
+        return {}
 
     @property
     def closed(self) -> bool:

@@ -74,12 +74,13 @@ def make_run(once: Once, job: Job, run_id: int, now: Now, *, as_json: bool) -> R
         tags=job.tags + tags_of(once.tags, f"job {job.name!r}") if once.tags else job.tags,
         max_attempts=job.attempts,
     )
-    if once.key is not None or permits or job.carry:
+    carried = capture(job, as_json) if job.carry else None
+    if once.key is not None or permits or carried is not None:
         run.key, run.permits = once.key, permits
         if once.key is not None:
             run.key_from = own_key(job.name, once.key)
         run.key_ttl = to_micros(once.key_ttl, "key_ttl") if once.key_ttl else 0
-        run.context_vars = capture(job, as_json) if job.carry else None
+        run.context_vars = carried
     return run
 
 

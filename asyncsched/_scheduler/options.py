@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypedDict
 
@@ -16,7 +15,7 @@ from asyncsched._core.jobs import Job, RetryRule
 from asyncsched._core.misfire import Misfire
 from asyncsched._core.states import OVERLAPS, Overlap
 from asyncsched._core.text import safe_repr
-from asyncsched.abc import Executor, Policy
+from asyncsched.abc import Carried, Executor, Policy
 from asyncsched.policies import Limit, RateLimit, Retry
 
 
@@ -37,7 +36,7 @@ class Options(TypedDict, total=False):
     policies: Iterable[Policy]
     pause_after: int
     each_instance: bool
-    carry: Iterable[ContextVar[Any]]
+    carry: Iterable[Carried]
 
 
 def job_of(
@@ -193,12 +192,12 @@ def _policies(value: Any, what: str) -> tuple[Any, ...]:
     return policies
 
 
-def _context_variables(value: Any, what: str) -> dict[str, ContextVar[Any]]:
-    if isinstance(value, ContextVar) or not isinstance(value, Iterable):
+def _context_variables(value: Any, what: str) -> dict[str, Carried]:
+    if isinstance(value, Carried) or not isinstance(value, Iterable):
         raise ConfigurationError(f"{what}: carry must be a list of context variables, not {safe_repr(value)}")
     variables = tuple(value)
     for variable in variables:
-        if not isinstance(variable, ContextVar):
+        if isinstance(variable, type) or not isinstance(variable, Carried):
             raise ConfigurationError(f"{what}: carry takes context variables, not {safe_repr(variable)}")
     carried = {variable.name: variable for variable in variables}
     if len(carried) != len(variables):

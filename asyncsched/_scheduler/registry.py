@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,16 +13,23 @@ from asyncsched._core.jobs import Declared, Job
 from asyncsched._core.text import safe_repr, shorten
 from asyncsched._core.trigger import as_instants
 from asyncsched._scheduler.options import check_name, jitter_of, job_of
-from asyncsched.abc import Executor
+from asyncsched.abc import Carried, Executor
 
 _ADOPTED_KEPT = 1000
 
 
 class Registry:
-    """Jobs and declared schedules. A name belongs to one function, an id to one schedule."""
+    """Jobs and declared schedules. A name belongs to one function, an id to one schedule.
 
-    def __init__(self, executors: dict[str, Executor]) -> None:
+    Args:
+        executors: all executors by name.
+        carried: what travels with the runs of every job.
+
+    """
+
+    def __init__(self, executors: dict[str, Executor], carried: Mapping[str, Carried]) -> None:
         self.executors = executors
+        self.carried = carried
         self._functions: dict[Any, Job] = {}
         self._adopted: dict[str, int] = {}  # jobs that were not declared, with the number of their live runs
         self._unused: dict[str, None] = {}  # adopted jobs without a live run, longest first
@@ -72,7 +80,7 @@ class Registry:
         """
         known = self.find(func)
         if known is None:
-            job = job_of(func, options, self.executor)
+            job = self._job(func, options)
             if job.name in self.jobs:
                 other = self.jobs[job.name].func
                 raise ConfigurationError(
@@ -93,7 +101,7 @@ class Registry:
             raise ConfigurationError(
                 f"job {known.name!r}: give name= on the decorator nearest to the function"
             )
-        job = job_of(func, options, self.executor)
+        job = self._job(func, options)
         self._check_aliases(job)
         self._keep(job, False)
         for id, declared in self.schedules.items():
@@ -114,6 +122,10 @@ class Registry:
                 raise ConfigurationError(
                     f"job {job.name!r}: aliases: {alias!r} is an alias of job {other!r} already"
                 )
+
+    def _job(self, func: Callable[..., Any], options: Mapping[str, Any]) -> Job:
+        job = job_of(func, options, self.executor)
+        return replace(job, carry={**self.carried, **job.carry}) if self.carried else job
 
     def _keep(self, job: Job, bare: bool) -> None:
         self.jobs[job.name] = job
@@ -143,7 +155,7 @@ class Registry:
             while name in self.jobs:
                 self._numbers[base] = self._numbers.get(base, 1) + 1
                 name = f"{base}-{self._numbers[base]}"
-            job = job_of(func, {"name": name}, self.executor)
+            job = self._job(func, {"name": name})
             self._keep(job, False)
             self._adopted[name] = 0
             self._unused[name] = None

@@ -16,6 +16,7 @@ from asyncsched._core.errors import (
 from asyncsched._core.instants import Instant, to_instant
 from asyncsched._core.jobs import Job, arguments_of
 from asyncsched._core.mapping import run_id_text
+from asyncsched._core.propagation import capture
 from asyncsched._core.records import Permit, RunRecord, ScheduleRecord
 from asyncsched._core.requests import Added, Closed, Closing, RunQuery
 from asyncsched._core.trigger import asking
@@ -263,6 +264,7 @@ class Runs(Face):
             worker.ids.next(now.wall), job.name, now.steady, executor=job.executor, schedule=record.id,
             origin=origin, slot=slot, steady=True, priority=job.priority, arguments=record.arguments,
             tags=job.tags + record.tags, permits=_permits(job, record), max_attempts=job.attempts,
+            context_vars=capture(job, worker.as_json) if job.carry else None,
         )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from asyncsched._scheduler.registry import Registry
 from asyncsched._scheduler.runs import Runs
 from asyncsched._scheduler.schedules import Schedules
 from asyncsched._scheduler.scope import Scope, open_scope
-from asyncsched.abc import Clock, Executor, Store
+from asyncsched.abc import Carried, CarryingObserver, Clock, Executor, Store
 from asyncsched.executors.loop import LoopExecutor
 from asyncsched.executors.thread import ThreadExecutor
 from asyncsched.observers.log import LogObserver
@@ -98,7 +98,8 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         self._executors: dict[str, Executor] = {
             "loop": LoopExecutor(), "thread": ThreadExecutor(), **_checked_executors(executors)
         }  # fmt: skip
-        super().__init__(Registry(self._executors), timezone)
+        self._observers = (LogObserver(), *_checked_observers(observers))
+        super().__init__(Registry(self._executors, _carried(self._observers)), timezone)
         answer = to_micros(store_timeout, "store_timeout") / SECOND
         if answer <= 0:
             raise ConfigurationError(f"store_timeout must be more than 0 s, not {store_timeout}")
@@ -109,7 +110,6 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         self._patience = to_micros(shutdown_timeout, "shutdown_timeout") / SECOND
         if self._patience < 0:
             raise ConfigurationError(f"shutdown_timeout must not be negative, not {shutdown_timeout}")
-        self._observers = (LogObserver(), *_checked_observers(observers))
         if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
             raise ConfigurationError(f"clock must be a Clock, such as VirtualClock(), not {safe_repr(clock)}")
         self._clock = clock
@@ -291,6 +291,12 @@ def _checked_observers(observers: object) -> tuple[Any, ...]:
                 f"observers must be callables that take an event, not {safe_repr(observer)}"
             )
     return listed
+
+
+def _carried(observers: Iterable[Any]) -> dict[str, Carried]:
+    """Return what the observers have travel with every run, by name."""
+    carrying = [observer for observer in observers if isinstance(observer, CarryingObserver)]
+    return {carried.name: carried for observer in carrying for carried in observer.carries}
 
 
 _MOVED = (

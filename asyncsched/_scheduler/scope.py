@@ -121,7 +121,7 @@ class _ScopeRegistry(Registry):
     """The jobs of a scope. A job of the scheduler is found as well, and then becomes one of the scope."""
 
     def __init__(self, host: Registry) -> None:
-        super().__init__(host.executors)
+        super().__init__(host.executors, host.carried)
         self._host = host
 
     def find(self, func: Callable[..., Any] | str) -> Job | None:

@@ -57,6 +57,7 @@ OTHERS = {
     "freeze_factories": "freezegun's",
     "_fields": "a named tuple's",
     "dependency": "FastAPI's Depends",
+    "id_generator sampler": "the tracer's of OpenTelemetry's SDK",
     "loading_main": "a module's that may not be imported",
 }
 """The members that the package looks for by name, and whose they are: none is a seam's."""

@@ -13,6 +13,12 @@ from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.text import safe_repr
 
 
+def path_of(func: Callable[..., Any]) -> str:
+    """Return where a function stands: its module and its name there."""
+    inner = unpartial(func)
+    return f"{getattr(inner, '__module__', '?')}.{getattr(inner, '__qualname__', type(inner).__name__)}"
+
+
 def unpartial(func: Callable[..., Any]) -> Any:
     """Return the callable at the end of a chain of ``functools.partial`` objects."""
     while isinstance(func, functools.partial):

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from asyncsched._core.arguments.functions import unpartial
+from asyncsched._core.arguments.functions import path_of
 from asyncsched._core.instants import SECOND
 from asyncsched._core.jobs import Job
 from asyncsched._core.version import VERSION
@@ -66,9 +66,9 @@ def _infos(figures: Figures) -> Iterator[tuple[Job, tuple[str, str, str]]]:
         if job is not None:
             left.pop(job.name, None)
             zone = ", ".join(sorted({str(zone) for zone in record.trigger.zones()}))
-            yield job, (_describe(record), zone, _callable(job))
+            yield job, (_describe(record), zone, path_of(job.func))
     for job in left.values():
-        yield job, ("", "", _callable(job))
+        yield job, ("", "", path_of(job.func))
 
 
 def _describe(record: ScheduleRecord) -> str:
@@ -76,8 +76,3 @@ def _describe(record: ScheduleRecord) -> str:
         return record.trigger.describe()
     except Exception:  # a user's faulty trigger must not hide the other metrics
         return type(record.trigger.original).__name__
-
-
-def _callable(job: Job) -> str:
-    func = unpartial(job.func)
-    return f"{getattr(func, '__module__', '?')}.{getattr(func, '__qualname__', type(func).__name__)}"
