@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from asyncsched._core.arguments.copies import copied
 from asyncsched._core.arguments.signature import Signature
+from asyncsched._core.errors import ArgumentError
 from asyncsched._core.misfire import Misfire
 from asyncsched._core.records import Arguments, Given, Permit, RunRecord, ScheduleRecord
 from asyncsched._core.trigger import InstantTrigger
@@ -74,6 +75,23 @@ class Job:
             return ()
         named = self.signature.named(arguments) if any(rule.by for rule in self.limits) else {}
         return tuple(sorted(rule.permit(self.name, named) for rule in self.limits))
+
+
+def permits_of(record: ScheduleRecord, job: Job) -> tuple[Permit, ...]:
+    """Return the permits that a schedule's next run needs.
+
+    Raises:
+        ArgumentError: its arguments do not fit here, and another instance may read them and fire it.
+
+    """
+    if not job.limits:
+        return ()
+    try:
+        return job.permits(arguments_of(record, job))
+    except ArgumentError:
+        if job.signature.differs_elsewhere:
+            raise
+        return ()  # each of its runs ends at once, and says what does not fit
 
 
 def arguments_of(run: RunRecord | ScheduleRecord, job: Job) -> Given:

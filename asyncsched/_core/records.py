@@ -6,6 +6,7 @@ much. Users never see a row; ``mapping`` turns it into a frozen value of ``model
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -249,7 +250,8 @@ class InstanceRecord(NamedTuple):
     """One running scheduler, as the other instances know it.
 
     ``ordinal`` numbers the instances in the order of their start: the declarations of the newest count.
-    ``beat`` counts up while the instance lives.
+    ``beat`` counts up while the instance lives. ``signatures`` has, by job, the fingerprint of the function's
+    parameters: an instance with another one may read arguments that do not fit here.
     """
 
     incarnation: int
@@ -263,3 +265,4 @@ class InstanceRecord(NamedTuple):
     started_at: Instant = 0
     beat: int = 0
     beat_at: Instant = 0
+    signatures: Mapping[str, str] = {}

@@ -11,7 +11,7 @@ stand here. There are three:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
@@ -52,6 +52,7 @@ class Agenda:
         self._pending: list[Instant | None] = [None, None]  # when the earliest pending run is ready
         self._added: list[Instant | None] = [None, None]  # the same of runs added while a claim is under way
         self._claiming = False
+        self._left: dict[str, Instant] = {}  # jobs whose runs are left to other instances, and until when
 
     # ── news ─────────────────────────────────────────────────────────────────────────────────
 
@@ -70,6 +71,18 @@ class Agenda:
         if known is None or ready < known:
             earliest[run.steady] = ready
             self._wake()
+
+    def leave(self, job: str, until: Instant) -> None:
+        """Claim no run of this job until then, on the steady timeline: another instance is to take it."""
+        self._left[job] = until
+        self._wake()
+
+    def claimable(self, jobs: Collection[str], now: Now) -> Collection[str]:
+        """Return the jobs whose runs are to be claimed: nearly always all."""
+        if not self._left:
+            return jobs
+        self._left = {job: until for job, until in self._left.items() if until > now.steady}
+        return [job for job in jobs if job not in self._left]
 
     def expect(self, earliest: Instant | None) -> None:
         """Hear when the store's first pending run is ready; claim if that is sooner than was known.
@@ -136,13 +149,14 @@ class Agenda:
             self.notified
             or (wall is not None and wall <= now.wall)
             or (steady is not None and steady <= now.steady)
+            or (self._left != {} and min(self._left.values()) <= now.steady)
         )
 
     def wait(self, now: Now) -> float:
         """Return the seconds until something is due; ``inf`` where nothing is known to come."""
         if self.notified:
             return 0.0
-        least = inf
+        least = (min(self._left.values()) - now.steady) / SECOND if self._left else inf
         for heap, pending, at in zip(self.heaps, self._pending, now, strict=True):
             if heap:
                 least = min(least, (heap[0][0] - at) / SECOND)

@@ -9,7 +9,7 @@ from asyncsched._core.models import Progress
 
 if TYPE_CHECKING:
     from asyncsched._backends.base import Task
-    from asyncsched._core.records import RunRecord
+    from asyncsched._core.records import Given, RunRecord
     from asyncsched._engine.pipeline import Runnable
     from asyncsched._engine.timers import Timer, Timers
 
@@ -45,7 +45,7 @@ class RunningAttempt:
     """
 
     __slots__ = (
-        "_owner", "_timers", "abandoned", "cancel_requested", "deadline", "phase", "provided", "run", "runnable", "task",
+        "_owner", "_timers", "abandoned", "arguments", "cancel_requested", "deadline", "phase", "provided", "run", "runnable", "task",
         "timer",
     )  # fmt: skip
 
@@ -60,6 +60,7 @@ class RunningAttempt:
         self.cancel_requested: str | None = None
         self.phase = "new"
         self.abandoned = False
+        self.arguments: Given | None = None  # read from JSON
         self.provided: dict[str, Any] | None = None
 
     # ── the link: called from the job's code, also from threads, so each is one assignment ───────

@@ -6,16 +6,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from asyncsched._core.events import RunFenced, RunSucceeded, RunUnsuccessful, RunWaits, SchedulePaused
-from asyncsched._core.instants import Now, to_datetime
+from asyncsched._core.instants import SECOND, Now, to_datetime
 from asyncsched._core.jobs import Job
 from asyncsched._core.mapping import run_view
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Verdict
+from asyncsched._core.rules.outcome import UNFIT
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import Timeline
     from asyncsched._engine.agenda import Agenda
     from asyncsched._engine.environment import Environment
+
+LEFT_FOR = 5 * SECOND
+"""How long an instance leaves a job alone after a run of it whose arguments another instance may read."""
 
 
 class Endings:
@@ -68,6 +72,8 @@ class Endings:
         if run.state != "pending":
             self.run_ended(run, job)
             return
+        if verdict.why == UNFIT:
+            self._agenda.leave(run.job, now.steady + LEFT_FOR)
         self._waiters.notify(run.id)  # a run that waits again has changed, too
         if self._bus.wants(RunWaits):
             self._bus.emit(RunWaits(to_datetime(now.wall), run_view(run, job)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from asyncsched._backends.clock import LONGEST_NAP
 from asyncsched._core.events import SlotsSkipped
 from asyncsched._core.instants import SECOND, Now
-from asyncsched._core.jobs import Job, arguments_of
+from asyncsched._core.jobs import Job, permits_of
 from asyncsched._core.mapping import skipped_event
 from asyncsched._core.records import Permit, RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.requests import Claim, Claimed, Firing
@@ -86,9 +86,10 @@ class Engine:
         if not (firings or self._agenda.has_ready_runs(now)):
             return None
         self._agenda.claim_begins()
+        jobs = self._agenda.claimable(self._jobs, now)
         try:
             claimed = await self._store.claim(
-                Claim(self.holder, firings, self._free, self._at_once, self._jobs), now
+                Claim(self.holder, firings, self._free, self._at_once, jobs), now
             )
         except BaseException:
             self._agenda.claim_failed()
@@ -133,7 +134,7 @@ class Engine:
         at = now[record.steady]
         try:
             slots, lost, cursor, upcoming = plan(record, job.misfire, at)
-            permits = job.permits(arguments_of(record, job)) if job.limits else ()
+            permits = permits_of(record, job)
         except Exception:
             # A user's trigger that raises must stop no other schedule.
             logger.exception("schedule %r: its trigger failed; it is called again in 30 s", record.id)

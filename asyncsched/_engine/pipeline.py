@@ -8,9 +8,11 @@ from typing import Any, cast
 
 from asyncsched._core.arguments.copies import copied
 from asyncsched._core.context import CurrentRun
-from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.errors import ArgumentError, ConfigurationError
 from asyncsched._core.jobs import Job, arguments_of
 from asyncsched._core.propagation import propagating
+from asyncsched._core.records import Given, RunRecord
+from asyncsched._core.rules.outcome import UnfitArguments
 from asyncsched._engine.environment import Environment
 from asyncsched.abc import Call, Executor, Opening, Provider
 
@@ -56,8 +58,7 @@ def _innermost(job: Job, executor: Executor) -> Call:
 
     def call(current: CurrentRun) -> Any:
         attempt: Any = current._link
-        given = attempt.run.arguments
-        args, kwargs = arguments_of(attempt.run, job) if isinstance(given, str) else own(given)
+        args, kwargs = attempt.arguments or own(attempt.run.arguments)
         if attempt.provided is not None:
             kwargs = {**kwargs, **attempt.provided}
         return run(current, func if send is None else send(), args, kwargs)
@@ -109,6 +110,18 @@ class Runnable:
         self.executor = executor
         self.in_loop = executor.traits.in_loop
         self.announces = executor.traits.announces
+
+    def read(self, run: RunRecord) -> Given:
+        """Return the arguments of a run that are kept as JSON.
+
+        Raises:
+            UnfitArguments: they do not fit the function.
+
+        """
+        try:
+            return arguments_of(run, self.job)
+        except ArgumentError as error:
+            raise UnfitArguments from error
 
 
 class Providing:

@@ -93,10 +93,10 @@ class Reconciler:
     def describe(self, incarnation: int, role: str) -> InstanceRecord:
         """Return the record of this instance, for the other instances."""
         shared = [job for job in self._registry.jobs.values() if not job.each_instance]
-        jobs = {name for job in shared for name in (job.name, *job.aliases)}
+        jobs = {name: job.signature.fingerprint() for job in shared for name in (job.name, *job.aliases)}
         return InstanceRecord(
             incarnation, socket.gethostname(), os.getpid(), VERSION, role,
-            frozenset(jobs), frozenset(one.id for one in self.declared()),
+            frozenset(jobs), frozenset(one.id for one in self.declared()), signatures=jobs,
         )  # fmt: skip
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────
@@ -233,6 +233,7 @@ class Reconciler:
             members: the living instances, oldest first.
 
         """
+        self._compare_signatures(members)
         mine = {id for id, incarnation in _newest(members).items() if incarnation == me}
         if mine:
             await self.declare(me, mine)
@@ -245,6 +246,16 @@ class Reconciler:
         """Look once more for work that no instance can do, if there was some: it may have been removed meanwhile."""
         if self._orphans is not None:
             await self._orphans.look_again()
+
+    def _compare_signatures(self, members: Sequence[InstanceRecord]) -> None:
+        """Note of each job whether a living instance that runs it has another signature of its function."""
+        running = [member.signatures for member in members if member.role in ("both", "run")]
+        for job in self._registry.jobs.values():
+            if not job.each_instance:
+                mine = job.signature.fingerprint()
+                names = (job.name, *job.aliases)
+                others = [other.get(name, mine) for other in running for name in names]
+                job.signature.differs_elsewhere = any(other not in (mine, "") for other in others)
 
     async def _mark_orphans(self, members: Sequence[InstanceRecord]) -> None:
         """Mark a schedule as orphaned if the newest instance that knows its job does not declare it."""

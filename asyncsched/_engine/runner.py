@@ -155,6 +155,8 @@ class Runner:
     def _call(self, attempt: RunningAttempt) -> Awaitable[Any]:
         """Set the attempt's context up and return its call, so that no frame of the engine stands around it."""
         run, job = attempt.run, attempt.runnable.job
+        if type(run.arguments) is str:
+            attempt.arguments = attempt.runnable.read(run)
         # The view refers to the attempt, never the reverse: a circle would be left to the garbage collector.
         key = None if run.rare is None else run.key
         current = CurrentRun(

@@ -56,6 +56,7 @@ class Codec:
             schema.adapter.serializer.to_json,
         )
         self._read = schema.adapter.validator.validate_json
+        self.fingerprint = schema.fingerprint()
         self.result = ResultCodec(job, hints.get("return", Any))
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
@@ -31,6 +32,10 @@ GATHERING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _SCALARS = frozenset({"str", "int", "float", "bool", "none"})
 _EXACT = _SCALARS | {"uuid", "date"}
 _OPEN = re.compile(r"'type': '(union|tagged-union|any)'")
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]+|:[0-9]{6,}")
+_BESIDE = frozenset({"default", "default_factory", "metadata"})
+"""The keys in a schema that say nothing of the form in which a value is stored."""
+
 _NO_SCHEMA = (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError)
 
 
@@ -64,6 +69,11 @@ class CallSchema:
             name: _OPEN.search(text + (shared if "'definition-ref'" in text else "")) is not None
             for name, text in texts.items()
         }
+
+    def fingerprint(self) -> str:
+        """Return a text that is the same in each process of the same code."""
+        text = _ADDRESS.sub("", _written(self.adapter.core_schema))
+        return blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         field = core_schema.typed_dict_field
@@ -148,6 +158,19 @@ def is_exact(schema: Any) -> bool:
 def _is_scalar(choice: Any) -> bool:
     schema = choice[0] if isinstance(choice, tuple) else choice
     return schema["type"] in _SCALARS and schema.keys() <= {"type", "metadata"}
+
+
+def _written(part: Any) -> str:
+    """Return a part of a schema as a text that no hash seed, address or default value changes."""
+    if isinstance(part, dict):
+        return f"({','.join(f'{key}:{_written(one)}' for key, one in part.items() if key not in _BESIDE)})"
+    if isinstance(part, list | tuple):
+        return f"[{','.join(map(_written, part))}]"
+    if isinstance(part, set | frozenset):
+        return f"[{','.join(sorted(map(_written, part)))}]"
+    if isinstance(part, type) or callable(part):
+        return getattr(part, "__qualname__", type(part).__qualname__)
+    return str(part)
 
 
 def is_open(schema: Any) -> bool:

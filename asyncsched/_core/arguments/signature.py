@@ -38,6 +38,8 @@ class Signature:
         self.signature = self._whole.replace(parameters=kept)
         self._least, self._most, self._plain = _arity(kept)
         self._codec: Codec | None = None
+        self.differs_elsewhere = False
+        """Whether a living instance runs this job with another signature: it may read what does not fit here."""
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Given:
         """Return the arguments if the function takes them.
@@ -118,6 +120,10 @@ class Signature:
 
         """
         return self._coder().decode(text)
+
+    def fingerprint(self) -> str:
+        """Return a text that changes when the stored form of a call changes."""
+        return self._coder().fingerprint
 
     def prepare(self) -> None:
         """Build the codec now, so that a type that JSON cannot carry is refused at declaration."""

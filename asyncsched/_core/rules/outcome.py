@@ -36,11 +36,18 @@ _AT_ONE_INSTANT = 100
 COMPLETED = "completed in a transaction"
 """The reason in ``cancel_requested`` of a run whose own transaction has written its success."""
 
+UNFIT = "arguments"
+"""The reason of a run whose stored arguments do not fit its job's function."""
+
 _SUCCEEDED = Verdict("succeeded")
 
 
 class NeverBegan(Exception):
     """The attempt was cancelled before its first step."""
+
+
+class UnfitArguments(NeverBegan):
+    """The stored arguments do not fit the job's function here; the cause says what does not fit."""
 
 
 def judge(
@@ -100,6 +107,8 @@ def _judged(
         return _succeeded(job, value, isinstance(run.arguments, str))
     if cancel_requested is not None:
         return _cancelled(job, cancel_requested, error, now)
+    if isinstance(error, UnfitArguments):
+        return _unfit(job, error, now)
     return _raised(job, run, leaf(error), now)
 
 
@@ -126,6 +135,17 @@ def _cancelled(job: Job, why: str, error: BaseException, now: Now) -> Verdict:
         cleanup_failed = isinstance(error, Exception) and not isinstance(error, NeverBegan)
         verdict = Verdict("cancelled", why, error=error_info(error) if cleanup_failed else None)
     verdict.began = not isinstance(error, NeverBegan)
+    return verdict
+
+
+def _unfit(job: Job, error: UnfitArguments, now: Now) -> Verdict:
+    """Leave a run to an instance whose function differs, if one lives; else end it, as no attempt would help."""
+    if job.signature.differs_elsewhere:
+        verdict = Verdict("pending", UNFIT, ready_at=now.steady, spent=False, attempt="released")
+    else:
+        info = error_info(error.__cause__ or error)
+        verdict = Verdict("failed", UNFIT, error=info, pause_after=job.pause_after)
+    verdict.began = False
     return verdict
 
 

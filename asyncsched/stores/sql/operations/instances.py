@@ -27,7 +27,7 @@ def join(session: Session, request: Joining) -> InstanceRecord:
     ordinal = me.ordinal or session.counted("ordinal")
     session.do(
         "join", incarnation=me.incarnation, ordinal=ordinal, host=me.host, pid=me.pid, version=me.version,
-        role=me.role, jobs=json.dumps(sorted(me.jobs)), schedules=json.dumps(sorted(me.schedules)),
+        role=me.role, jobs=json.dumps({name: me.signatures.get(name, "") for name in sorted(me.jobs)}), schedules=json.dumps(sorted(me.schedules)),
         started_at=me.started_at or now.wall, now=now.wall,
     )  # fmt: skip
     session.announce()
@@ -107,9 +107,10 @@ def instances(session: Session) -> list[InstanceRecord]:
 
 def _read(row: Any) -> InstanceRecord:
     incarnation, beat, ordinal, host, pid, version, role, jobs, schedules, started_at, beat_at = row
+    known = json.loads(jobs)
     return InstanceRecord(
-        incarnation, host, pid, version, role, frozenset(json.loads(jobs)), frozenset(json.loads(schedules)),
-        ordinal, started_at, beat, beat_at,
+        incarnation, host, pid, version, role, frozenset(known), frozenset(json.loads(schedules)),
+        ordinal, started_at, beat, beat_at, known if isinstance(known, dict) else {},
     )  # fmt: skip
 
 

@@ -62,6 +62,8 @@ def record(session: Session, requests: Sequence[Recording]) -> list[list[Recorde
     paused: dict[int, ScheduleRecord] = {}
     if applied:
         woken, paused = settle(session, [(one.run, one.verdict) for one in applied], applied[0].now.wall)
+    if any(one.verdict.state == "pending" and not one.verdict.began for one in applied):
+        session.announce()  # such a run was left for another instance, which need not wait for its next poll
     answers = (
         Recorded(kept, ending.verdict, woken or ending.verdict.state == "pending", paused.get(ending.run.id))
         for kept, ending in zip(held, judged, strict=True)
