@@ -47,15 +47,9 @@ class Runner:
     """Executes claimed runs, and passes their verdicts to the recorder."""
 
     def __init__(
-        self,
-        store: Store,
-        timeline: Timeline,
-        environment: Environment,
-        timers: Timers,
-        recorder: Recorder,
-        endings: Endings,
-        board: ProgressBoard,
-    ) -> None:
+        self, store: Store, timeline: Timeline, environment: Environment, timers: Timers, recorder: Recorder,
+        endings: Endings, board: ProgressBoard,
+    ) -> None:  # fmt: skip
         self._store = store
         self._timeline = timeline
         self._bus = environment.bus
