@@ -25,6 +25,8 @@ class Shutdown:
         self._wait: anyio.CancelScope | None = None
         self.forced = False
         """Whether running attempts are to be cancelled at once."""
+        self.stopped = anyio.Event()
+        """Set when the user or a signal has asked for the end."""
 
     def draining(self) -> bool:
         """Whether no more runs are to be begun."""
@@ -36,6 +38,11 @@ class Shutdown:
     def drain(self) -> None:
         """Begin no more runs; running attempts go on."""
         self._draining = True
+
+    def stop(self) -> None:
+        """Begin no more runs, and end what runs until then."""
+        self._draining = True
+        self.stopped.set()
 
     def force(self) -> None:
         """Stop waiting for running attempts: while the scheduler closes, cancel them at once."""

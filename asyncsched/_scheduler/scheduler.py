@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta, tzinfo
+from threading import current_thread, main_thread
 from types import TracebackType
 from typing import Any, Literal, get_args
 
@@ -23,6 +24,7 @@ from asyncsched._engine.environment import Settings
 from asyncsched._engine.probes import live, ready
 from asyncsched._engine.runtime import Runtime, make_environment
 from asyncsched._engine.server import current_server
+from asyncsched._engine.shutdown import Shutdown
 from asyncsched._scheduler.decorators import Declarations
 from asyncsched._scheduler.enqueue import Enqueue
 from asyncsched._scheduler.options import check_flag, check_name
@@ -186,25 +188,42 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
             yield {"scheduler": self, f"scheduler:{self.namespace}": self}
 
     async def run_forever(self) -> None:
-        """Start, and run until SIGINT or SIGTERM, without any ASGI app.
+        """Start, and run until SIGINT, SIGTERM or :meth:`stop`, without any ASGI app.
 
-        A second signal cancels the running attempts at once.
+        A second signal cancels the running attempts at once. Signals reach the main thread only: in another
+        thread, only :meth:`stop` ends it.
 
         Example:
             >>> anyio.run(scheduler.run_forever)
 
         """
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        hears = current_thread() is main_thread()
+        signals = anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) if hears else nullcontext()
+        with signals as heard:
             async with anyio.create_task_group() as group:
                 async with self:
-                    await anext(signals)
-                    group.start_soon(self._force_at_next, signals)
+                    shutdown = self._running().shutdown
+                    if heard is not None:
+                        group.start_soon(_obey, heard, shutdown)
+                    await shutdown.stopped.wait()
                 group.cancel_scope.cancel()
 
-    async def _force_at_next(self, signals: AsyncIterator[int]) -> None:
-        await anext(signals)
-        if self._runtime is not None:
-            self._runtime.shutdown.force()
+    def stop(self) -> None:
+        """Begin no more runs, and end :meth:`run_forever` as SIGTERM would; from any thread. Idempotent.
+
+        In the lifespan of an app it does what :meth:`drain` does, since the server ends the lifespan.
+
+        Raises:
+            SchedulerStateError: the scheduler has not been started.
+
+        """
+        if self._runtime is None and self._ever:
+            return
+        runtime = self._running()
+        try:
+            runtime.environment.backend.call_soon_threadsafe(runtime.shutdown.stop)
+        except RuntimeError:  # the loop is over, and the scheduler with it
+            return
 
     def scope(self) -> AbstractAsyncContextManager[Scope]:
         """Return a block whose schedules and one-offs end with it: ``async with scheduler.scope() as scope:``.
@@ -297,6 +316,14 @@ def _carried(observers: Iterable[Any]) -> dict[str, Carried]:
     """Return what the observers have travel with every run, by name."""
     carrying = [observer for observer in observers if isinstance(observer, CarryingObserver)]
     return {carried.name: carried for observer in carrying for carried in observer.carries}
+
+
+async def _obey(signals: AsyncIterator[int], shutdown: Shutdown) -> None:
+    """Stop at the first signal, and at the second cancel the running attempts."""
+    await anext(signals)
+    shutdown.stop()
+    await anext(signals)
+    shutdown.force()
 
 
 _MOVED = (

@@ -33,6 +33,7 @@ MAY_IMPORT = {
     **dict.fromkeys(_ROOMS.split(), _WORDS),
     "_engine": _WORDS,
     "_scheduler": f"{_WORDS} {_ROOMS} _engine",
+    "__main__": "cli",
     **dict.fromkeys(
         ["__init__", "events", "asgi", "dashboard", "cli", "testing"], f"{_WORDS} {_ROOMS} _engine _scheduler"
     ),
@@ -112,7 +113,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 def test_the_package_has_few_entries_on_few_floors() -> None:
     assert max(entries_floors(graph(MODULES)).values()) <= 7
-    assert len(entries(MODULES)) <= 14
+    assert len(entries(MODULES)) <= 17  # 14 from before the dashboard, the command line and its ``__main__``
 
 
 @pytest.mark.parametrize("module", MODULES)
