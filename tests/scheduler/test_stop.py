@@ -10,7 +10,8 @@ import pytest
 
 from asyncsched import Scheduler, SchedulerStateError
 
-pytestmark = pytest.mark.real_time  # run_forever has an event loop of its own
+# run_forever has an event loop of its own, and real time: so it has a watchdog, whose thread is joined at the end.
+pytestmark = [pytest.mark.real_time, pytest.mark.blocking_ok]
 
 PATIENCE = 30
 
