@@ -27,6 +27,7 @@ from asyncsched.cli.output import (
     write_json,
     write_table,
 )
+from asyncsched.cli.slots import next_slots
 from asyncsched.cli.target import Ledger, Target, run_async, say_where
 from asyncsched.cli.views import Row, counts, instance_json, rows_of, run_json, schedule_json, took_of
 
@@ -149,7 +150,7 @@ def _declared(target: Target, job: str | None) -> int:
     found = [one for one in code._registry.schedules.values() if job in (None, one.job.name)]
     if style_of().json:
         write_json([
-            {"id": one.id, "job": one.job.name, "trigger": repr(_plain(one.trigger)), "describe": _plain(one.trigger).describe(),
+            {"id": one.id, "job": one.job.name, "trigger": repr(one.trigger.original), "describe": one.trigger.describe(),
              "executor": one.job.executor, "overlap": one.job.overlap}
             for one in found
         ])  # fmt: skip
@@ -165,14 +166,9 @@ def _declared(target: Target, job: str | None) -> int:
             Column("when", 0, cut=True),
             Column("executor", 2),
         ],
-        [[one.id, one.job.name, _plain(one.trigger).describe(), one.job.executor] for one in found],
+        [[one.id, one.job.name, one.trigger.describe(), one.job.executor] for one in found],
     )
     return OK
-
-
-def _plain(trigger: Any) -> Any:
-    """Return a trigger as the user wrote it."""
-    return getattr(trigger, "trigger", trigger)
 
 
 def _say_code(target: Target, code: Scheduler) -> None:
@@ -198,10 +194,10 @@ def schedule(target: Target, id: str) -> int:
     row, where = run_async(ask)
     found = row.schedule
     after = present()
-    coming = [] if found.paused else found.trigger.upcoming(5, after)
+    coming = [] if found.paused else next_slots(found.trigger, 5, after)
     if style_of().json:
         write_json(schedule_json(found, row) | {
-            "upcoming": coming, "runs": [run_json(run, brief=True) for run in (*row.live, *row.last)],
+            "upcoming": [at for at, _ in coming], "runs": [run_json(run, brief=True) for run in (*row.live, *row.last)],
         })  # fmt: skip
         return OK
     say_where(where)
@@ -216,8 +212,8 @@ def schedule(target: Target, id: str) -> int:
             f"{key}={one!r}" for key, one in shown["kwargs"].items()
         ]
         click.echo(f"  with      {safe(', '.join(given))}")
-    for at in coming:
-        click.echo(f"  next      {moment(at, utc)}" + (f"  ! {at.note}" if getattr(at, "note", "") else ""))
+    for at, note in coming:
+        click.echo(f"  next      {moment(at, utc)}" + (f"  ! {note}" if note else ""))
     shown_runs = (*row.live, *row.last[:10])
     if shown_runs:
         write_table(
