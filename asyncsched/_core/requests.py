@@ -220,12 +220,13 @@ class RunQuery(NamedTuple):
 
     def select(self, runs: Iterable[RunRecord]) -> list[RunRecord]:
         """Return the runs that match, newest due first: the answer of a store that filters run by run."""
-        found = [run for run in runs if self._matches(run)]
+        found = [run for run in runs if self.matches(run)]
         if len(found) > 1:
             found.sort(key=lambda run: (run.due, run.id), reverse=True)
         return found[: self.limit]
 
-    def _matches(self, run: RunRecord) -> bool:
+    def matches(self, run: RunRecord) -> bool:
+        """Whether a run matches, limit aside."""
         return (
             (self.ids is None or run.id in self.ids)
             and (self.job is None or run.job == self.job)

@@ -58,6 +58,7 @@ class History:
         self._spared_bytes = 0
         self._sweep_at = _SWEEP
         self._recent: dict[str, _Recent] = {}
+        self.letters: dict[int, RunRecord] = {}  # the dead letters
 
     def __len__(self) -> int:
         return len(self._order) + len(self._spared)
@@ -74,6 +75,8 @@ class History:
         run.place = size = size_of(run)
         self._order.append(run)
         self._bytes += size
+        if run.state != "succeeded" and is_dead_letter(run):
+            self.letters[run.id] = run
         if known and run.schedule is not None:
             self._remember(run, run.schedule)
         if self._too_much(now):
@@ -99,7 +102,7 @@ class History:
                 self._spared[run.id] = run
                 self._spared_bytes += run.place
             else:
-                self._forget(run)
+                self._drop(run)
                 gone += 1
         return gone
 
@@ -121,6 +124,10 @@ class History:
 
     def _forget_spared(self, run: RunRecord) -> None:
         self._spared_bytes -= self._spared.pop(run.id).place
+        self._drop(run)
+
+    def _drop(self, run: RunRecord) -> None:
+        self.letters.pop(run.id, None)
         self._forget(run)
 
     def _too_much(self, now: Instant) -> bool:

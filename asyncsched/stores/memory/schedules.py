@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from asyncsched._core.instants import Instant
 from asyncsched._core.records import RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.rules.retention import STRETCHES_KEPT
 from asyncsched._core.rules.transitions import lengthened, pause_after_failures
-from asyncsched._core.states import FAILURES
+from asyncsched._core.states import FAILURES, FINAL_STATES
 
 
 class ScheduleEntry:
-    """One schedule. The entry outlives the row while runs of origin ``schedule`` are left."""
+    """One schedule. The entry outlives the row while runs of it are left."""
 
-    __slots__ = ("live", "record", "slots", "stretches")
+    __slots__ = ("live", "others", "record", "slots", "stretches")
 
     def __init__(self) -> None:
         self.record: ScheduleRecord | None = None
         self.live: dict[int, RunRecord] = {}  # runs of origin "schedule" without an outcome
         self.slots: dict[Instant, RunRecord] = {}  # runs of origin "schedule", by their slot
+        self.others: dict[int, RunRecord] = {}  # runs of another origin, such as "backfill"
         self.stretches: list[Stretch] = []
 
     @property
     def blank(self) -> bool:
         """Whether the entry is empty, so that it can be dropped."""
-        return self.record is None and not self.live and not self.slots
+        return self.record is None and not self.live and not self.slots and not self.others
+
+    def runs(
+        self, origin: str | None, slot: Instant | None, states: Collection[str] | None
+    ) -> Collection[RunRecord]:
+        """Return the runs of the schedule, as few as an origin, a slot and the states allow without a scan."""
+        if origin == "schedule" and slot is not None:
+            run = self.slots.get(slot)
+            return () if run is None else (run,)
+        live = states is not None and not FINAL_STATES.intersection(states)
+        own = self.live if live else self.slots
+        if origin == "schedule":
+            return own.values()
+        if origin is not None or not own:
+            return self.others.values()
+        return [*own.values(), *self.others.values()] if self.others else own.values()
+
+    def add(self, run: RunRecord) -> None:
+        """Add a run of the schedule, of any origin."""
+        if run.origin == "schedule" and run.slot is not None:
+            self.live[run.id] = self.slots[run.slot] = run
+        else:
+            self.others[run.id] = run
+
+    def forget(self, run: RunRecord) -> None:
+        """Drop a run that has been pruned."""
+        self.others.pop(run.id, None)
+        if run.slot is not None and self.slots.get(run.slot) is run:
+            del self.slots[run.slot]
 
     # ── the order of its runs ────────────────────────────────────────────────────────────────
 

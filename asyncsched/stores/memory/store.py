@@ -25,7 +25,7 @@ from asyncsched._core.rules.transitions import advance, begin, drop, end, goes_o
 from asyncsched.stores.memory.history import History
 from asyncsched.stores.memory.keys import Keys, same
 from asyncsched.stores.memory.letters import close_letter
-from asyncsched.stores.memory.query import select
+from asyncsched.stores.memory.query import Labels, select
 from asyncsched.stores.memory.schedules import ScheduleEntry
 from asyncsched.stores.memory.waiting import Waiting
 
@@ -49,6 +49,7 @@ class MemoryStore:
         self._entries: dict[str, ScheduleEntry] = {}  # by schedule id
         self._waiting = Waiting()
         self._keys = Keys()
+        self._labels = Labels()
         self._paused_jobs: dict[str, JobPause] = {}
         self._history = History(bounds or Bounds(), self._forget)
         self._cancel_requests: list[tuple[int, str]] = []
@@ -150,9 +151,10 @@ class MemoryStore:
         self._runs[run.id] = run
         if run.rare is not None:
             self._keys.give(run)
-        if run.origin == "schedule" and run.schedule is not None and run.slot is not None:
-            entry = self._entry(run.schedule)
-            entry.live[run.id] = entry.slots[run.slot] = run
+        if run.rare is not None or run.tags:
+            self._labels.add(run)
+        if run.schedule is not None:
+            self._entry(run.schedule).add(run)
 
     # ── the claim ────────────────────────────────────────────────────────────────────────────
 
@@ -212,6 +214,8 @@ class MemoryStore:
             self._replace(entry, claimed, now)
             decision = "wait" if entry.live else "run"
         self._runs[run.id] = entry.live[run.id] = entry.slots[run.slot] = run
+        if run.tags:
+            self._labels.add(run)
         if decision == "wait":
             park(run, "overlap")
         else:
@@ -326,7 +330,7 @@ class MemoryStore:
     # ── queries ──────────────────────────────────────────────────────────────────────────────
 
     async def runs(self, query: RunQuery) -> list[RunRecord]:
-        return select(query, self._runs, self._entries)
+        return await select(query, self._runs, self._entries, self._labels, self._history.letters)
 
     async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
         kept = self._entries[schedule].stretches if schedule in self._entries else ()
@@ -339,9 +343,8 @@ class MemoryStore:
         del self._runs[run.id]
         if run.rare is not None:
             self._keys.drop(run)
-        if run.schedule is not None and run.slot is not None:
-            entry = self._entries.get(run.schedule)
-            if entry is not None and entry.slots.get(run.slot) is run:
-                del entry.slots[run.slot]
-                if entry.blank:
-                    del self._entries[run.schedule]
+        self._labels.drop(run)
+        if run.schedule is not None and (entry := self._entries.get(run.schedule)) is not None:
+            entry.forget(run)
+            if entry.blank:
+                del self._entries[run.schedule]

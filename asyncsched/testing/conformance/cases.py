@@ -13,11 +13,11 @@ Each case takes a :class:`Stage` and asserts. With pytest, in virtual time::
 
 from __future__ import annotations
 
-from asyncsched.testing.conformance import keys, letters, runs, schedules, shared
+from asyncsched.testing.conformance import keys, letters, lists, runs, schedules, shared
 from asyncsched.testing.conformance.stage import Case as Case
 from asyncsched.testing.conformance.stage import Stage as Stage
 
-CASES: list[Case] = [*runs.CASES, *keys.CASES, *letters.CASES, *schedules.CASES]
+CASES: list[Case] = [*runs.CASES, *keys.CASES, *letters.CASES, *lists.CASES, *schedules.CASES]
 SHARED_CASES: list[Case] = list(shared.CASES)
 
 

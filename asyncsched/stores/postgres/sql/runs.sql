@@ -193,3 +193,11 @@ r.state = ANY(ARRAY(SELECT json_array_elements_text(:states)));
 -- name: where_tag
 -- Runs with a tag.
 jsonb_exists(r.tags::jsonb, :tag);
+
+-- name: from_tags
+-- The index of tags, and each run of it by its id. OFFSET 0 keeps the planner from reading all runs instead.
+asyncsched_run_tags AS t CROSS JOIN LATERAL (SELECT * FROM asyncsched_runs WHERE id = t.run OFFSET 0) AS r;
+
+-- name: branch
+-- One of the branches that a list merges. The planner sees the order of its index only with its own limit.
+({select} ORDER BY 3 DESC, 1 DESC LIMIT :limit);

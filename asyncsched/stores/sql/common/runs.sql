@@ -189,11 +189,6 @@ WHERE namespace = :namespace AND used = 0 AND theoretical <= :now AND trying IS 
     WHERE r.namespace = :namespace AND r.waits_for = asyncsched_limits."key" AND r.ready_at IS NULL
 );
 
--- name: runs
--- The runs that match, newest due first.
-SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace{where}
-ORDER BY r.due DESC, r.id DESC LIMIT :limit;
-
 -- name: few_runs
 -- The runs that match, in no order: for a query by id, or for a slot's own run.
 SELECT {run} FROM asyncsched_runs AS r WHERE r.namespace = :namespace{where};

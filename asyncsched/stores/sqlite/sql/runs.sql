@@ -124,3 +124,11 @@ r.state IN (SELECT value FROM json_each(:states));
 -- name: where_tag
 -- Runs with a tag.
 EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = :tag);
+
+-- name: from_tags
+-- The index of tags, and each run of it by its id.
+asyncsched_run_tags AS t CROSS JOIN asyncsched_runs AS r ON r.id = t.run;
+
+-- name: branch
+-- One of the branches that a list merges.
+{select};
