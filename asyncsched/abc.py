@@ -6,7 +6,7 @@ a part          is at least a      and may be, or add
 a trigger       ``Trigger``        ``TwoWayTrigger``, ``DescribedTrigger``; or ``InstantTrigger``, which
                                    speaks the engine's own words
 a clock         ``Clock``          ``DrivenClock``
-an executor     ``Executor``       its ``traits``
+an executor     ``Executor``       its ``traits``; a ``TaskEngine`` runs functions elsewhere
 an observer     ``Observer``       ``SelectiveObserver``, ``AttachedObserver``,
                                    ``CarryingObserver``
 a policy        ``Policy``         ``RetryRule``, ``PermitRule`` and ``Provider`` have options of their own
@@ -24,9 +24,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any, Protocol, runtime_checkable
 
 from asyncsched._core.arguments.provided import Opening, Provider
-from asyncsched._core.context import CurrentRun, tell_began
+from asyncsched._core.context import (
+    CurrentRun,
+    goes_on_elsewhere,
+    keep_reference,
+    reference_of,
+    tell_began,
+)
 from asyncsched._core.events import Event
 from asyncsched._core.execution import (
+    Answer,
     Call,
     Carried,
     CarryingObserver,
@@ -37,6 +44,7 @@ from asyncsched._core.execution import (
     Observer,
     Policy,
     SelectiveObserver,
+    TaskEngine,
 )
 from asyncsched._core.figures import AttachedObserver, Figures, Slots
 from asyncsched._core.instants import Instant, Now, to_datetime, to_instant
@@ -72,14 +80,15 @@ from asyncsched._core.states import FAILURES
 from asyncsched._core.trigger import DescribedTrigger, InstantTrigger, Trigger, TwoWayTrigger
 
 __all__ = (
-    "Added", "AttachedObserver", "AttemptRecord", "Call", "Carried", "CarryingObserver", "Changes", "Claim",
-    "Claimed", "Clock", "Closed", "Closing", "ClusterStore", "CurrentRun", "DescribedTrigger",
-    "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor", "ExecutorTraits", "FAILURES", "Fenced",
-    "Figures", "Firing", "ImmediateStore", "InstanceRecord", "Instant", "InstantTrigger", "JobPause", "Now",
-    "Observer", "Opening", "Permit", "PermitRule", "Policy", "Progress", "Provider", "ReadTrigger",
-    "RetryRule", "RunQuery", "RunRecord", "ScheduleRecord", "SelectiveObserver", "Slots", "Store",
-    "Stretch", "TransactionalStore", "Trigger", "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra",
-    "heeding", "letters", "retention", "tell_began", "to_datetime", "to_instant", "transitions",
+    "Added", "Answer", "AttachedObserver", "AttemptRecord", "Call", "Carried", "CarryingObserver",
+    "Changes", "Claim", "Claimed", "Clock", "Closed", "Closing", "ClusterStore", "CurrentRun",
+    "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor", "ExecutorTraits",
+    "FAILURES", "Fenced", "Figures", "Firing", "ImmediateStore", "InstanceRecord", "Instant",
+    "InstantTrigger", "JobPause", "Now", "Observer", "Opening", "Permit", "PermitRule", "Policy",
+    "Progress", "Provider", "ReadTrigger", "RetryRule", "RunQuery", "RunRecord", "ScheduleRecord",
+    "SelectiveObserver", "Slots", "Store", "Stretch", "TaskEngine", "TransactionalStore", "Trigger",
+    "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "goes_on_elsewhere", "heeding", "keep_reference",
+    "letters", "reference_of", "retention", "tell_began", "to_datetime", "to_instant", "transitions",
 )  # fmt: skip
 
 

@@ -39,6 +39,22 @@ class Link(Protocol):
         ...
 
 
+class AttemptLink(Link, Protocol):
+    """The same way in the scheduler's own process, for executors that hand the work to an engine elsewhere."""
+
+    def reference(self) -> str | None:
+        """Return the run's reference, which an earlier instance may have kept."""
+        ...
+
+    async def refer(self, reference: str) -> None:
+        """Keep the reference with the run in the store."""
+        ...
+
+    def goes_on(self) -> bool:
+        """Return whether another instance takes the attempt up where this one lets go of it."""
+        ...
+
+
 class CurrentRun:
     """The run that the calling code belongs to. Plain calls, from coroutines, threads and processes.
 
@@ -155,6 +171,40 @@ def own_key(job: str, key: str) -> int | None:
     """Return the run whose code is calling, if it is a run of this job with this key: it may pass the key on."""
     run = _current.get(None)
     return run._id if run is not None and run.job == job and run.key == key else None
+
+
+def reference_of(run: CurrentRun) -> str | None:
+    """Return what :func:`keep_reference` kept with the run, by this instance or by an earlier one.
+
+    A run that was handed to an engine elsewhere is found there by it. ``None``: the attempt begins anew.
+    """
+    return _attempt(run).reference()
+
+
+async def keep_reference(run: CurrentRun, reference: str) -> None:
+    """Keep in the store by what id the run is found in an engine elsewhere, before its end is waited for.
+
+    If this instance dies or shuts down, the run is pending again with its reference, and no attempt is spent:
+    the next instance goes on waiting. The reference is cleared before the next attempt. A second word after
+    a space is the address of a page about the run in that engine.
+
+    Raises:
+        StoreUnavailable: the store has not kept it.
+
+    """
+    await _attempt(run).refer(reference)
+
+
+def goes_on_elsewhere(run: CurrentRun) -> bool:
+    """Return whether the work of a cancelled attempt is to go on in the engine elsewhere.
+
+    That is so if the scheduler shuts down or another instance holds the run, and the store keeps the reference.
+    """
+    return _attempt(run).goes_on()
+
+
+def _attempt(run: CurrentRun) -> AttemptLink:
+    return run._link  # type: ignore[return-value]  # in the scheduler's process it is always a running attempt
 
 
 def tell_began(run: CurrentRun) -> None:

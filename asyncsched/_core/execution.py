@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from random import Random
 from types import TracebackType
@@ -151,4 +151,62 @@ class Executor(Protocol):
 
         Cancelling this call ends the attempt as far as this kind of executor can.
         """
+        ...
+
+
+class Answer(NamedTuple):
+    """The end of a task in an engine elsewhere: its value, or the exception that it raised.
+
+    ``unknown`` is set where the engine knows no such task, because it was never given to it or its data is gone.
+    """
+
+    value: Any = None
+    error: BaseException | None = None
+    unknown: bool = False
+
+
+class TaskEngine(Protocol):
+    """An engine that runs functions elsewhere, for ``asyncsched.executors.handoff.HandoffExecutor``.
+
+    The calls may block: none is made in the event loop's thread, and several may be made at once. A task's id is
+    given by the caller: the run's id, with the number of the attempt from the second one on. A call that fails
+    with one of ``away`` is made again.
+    """
+
+    name: str
+    away: tuple[type[BaseException], ...]
+    """The exceptions that say that the engine cannot be reached now."""
+
+    def open(self) -> None:
+        """Connect, if that is needed. Called before every other call, at the scheduler's start."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect."""
+        ...
+
+    def check(self, func: Callable[..., Any], job: str) -> None:
+        """Raise ``ConfigurationError`` at declaration if the engine cannot run ``func``."""
+        ...
+
+    def submit(
+        self, id: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Give the engine a task, which it must not retry by itself."""
+        ...
+
+    def poll(self, ids: Sequence[str]) -> Mapping[str, Answer]:
+        """Return the answers of those tasks that have ended or are unknown."""
+        ...
+
+    def cancel(self, id: str) -> None:
+        """End a task, a running one included, as far as the engine can."""
+        ...
+
+    def forget(self, id: str) -> None:
+        """Delete what the engine still keeps of an ended task. Called minutes after its end."""
+        ...
+
+    def page(self, id: str) -> str:
+        """Return the address of the task's page in the engine, or ``""``."""
         ...

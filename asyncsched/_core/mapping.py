@@ -86,6 +86,7 @@ def run_view(record: RunRecord, job: Job | None, known: bool = True) -> Run:
         requeue_of=None if record.requeue_of is None else run_id_text(record.requeue_of),
         requeued_as=None if record.requeued_as is None else run_id_text(record.requeued_as),
         dismissed=record.dismissed,
+        reference=record.reference,
     )
 
 

@@ -51,7 +51,8 @@ class Run(_SafeRepr):
     """One execution of a job, from pending to its outcome, all attempts included.
 
     Times are aware UTC datetimes. ``scheduled_for`` is the due time before jitter, ``due`` the due
-    time after it; ``late`` is the time from ``due`` to the beginning of the first attempt.
+    time after it; ``late`` is the time from ``due`` to the beginning of the first attempt. ``reference`` is
+    the run's id in an engine elsewhere, and after a space the address of its page there, if it has one.
 
     ``requeued_as`` is the id of the run that came of this one by ``requeue``, and ``requeue_of`` that of the run
     of which this one came. ``dismissed`` is the note with which a dead letter was put aside, which may be ``""``.
@@ -85,6 +86,7 @@ class Run(_SafeRepr):
     tags: tuple[str, ...]
     executor: str
     instance: str | None
+    reference: str | None = None
     requeue_of: str | None = None
     requeued_as: str | None = None
     dismissed: str | None = None

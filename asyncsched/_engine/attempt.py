@@ -36,6 +36,10 @@ class Owner(Protocol):
         """Write the run's success through the user's connection."""
         ...
 
+    async def note(self, run: RunRecord) -> None:
+        """Write the run's progress and reference into the store."""
+        ...
+
 
 class RunningAttempt:
     """One attempt of a run, from its claim to its end; the link from the job's code to the engine.
@@ -86,6 +90,16 @@ class RunningAttempt:
 
     def complete_in(self, connection: Any) -> Any:
         return self._owner.complete_in(self, connection)
+
+    def reference(self) -> str | None:
+        return self.run.reference
+
+    async def refer(self, reference: str) -> None:
+        self.run.reference = reference
+        await self._owner.note(self.run)
+
+    def goes_on(self) -> bool:
+        return self.cancel_requested in ("shutdown", "fenced") and isinstance(self.run.arguments, str)
 
     # ── the scheduler's side, in the loop ────────────────────────────────────────────────────────
 

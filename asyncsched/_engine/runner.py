@@ -244,6 +244,10 @@ class Runner:
         for attempt in list(self.running.values()):
             self.give_up(attempt)
 
+    async def note(self, run: RunRecord) -> None:
+        """Write the run's progress and reference into the store."""
+        await self._store.note(run, self._timeline.now())
+
     def complete_in(self, attempt: RunningAttempt, connection: Any) -> Any:
         """Write the run's success through the user's connection, if the store is a database."""
         if not isinstance(self._store, TransactionalStore):

@@ -106,7 +106,7 @@ def _judged(
     if error is None:
         return _succeeded(job, value, isinstance(run.arguments, str))
     if cancel_requested is not None:
-        return _cancelled(job, cancel_requested, error, now)
+        return _cancelled(job, run, cancel_requested, error, now)
     if isinstance(error, UnfitArguments):
         return _unfit(job, error, now)
     return _raised(job, run, leaf(error), now)
@@ -128,8 +128,9 @@ def _succeeded(job: Job, value: Any, as_json: bool) -> Verdict:
     return Verdict("succeeded", result=text)
 
 
-def _cancelled(job: Job, why: str, error: BaseException, now: Now) -> Verdict:
-    if why == "shutdown" and (job.retry is not None or isinstance(error, NeverBegan)):
+def _cancelled(job: Job, run: RunRecord, why: str, error: BaseException, now: Now) -> Verdict:
+    begins_again = job.retry is not None or isinstance(error, NeverBegan) or run.reference is not None
+    if why == "shutdown" and begins_again:
         verdict = Verdict("pending", why, ready_at=now.steady, spent=False, attempt="released")
     else:
         cleanup_failed = isinstance(error, Exception) and not isinstance(error, NeverBegan)
@@ -216,6 +217,8 @@ def abandoned(run: RunRecord, why: str, now: Now, spent: bool) -> Verdict:
         return Verdict("succeeded")
     if run.cancel_requested is not None:
         return Verdict("cancelled", run.cancel_requested, attempt="lost")
+    if run.reference is not None:  # its work goes on in an engine elsewhere
+        return Verdict("pending", why, ready_at=now.wall, spent=False, attempt="lost")
     if not spent or run.attempt < run.max_attempts:
         return Verdict("pending", why, ready_at=now.wall, spent=spent, attempt="lost")
     return Verdict("lost", why)

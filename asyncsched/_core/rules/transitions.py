@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from asyncsched._core.requests import Firing, Verdict
 
 
+_GOES_ON = ("released", "lost")
+"""The ends of attempts of which the work goes on in an engine elsewhere, if the run has a reference there."""
+
+
 # ── a run ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -61,6 +65,8 @@ def end(run: RunRecord, verdict: Verdict, now: Now) -> None:
         rare["error"] = verdict.error
         rare.pop("waits_for", None)
         rare.pop("cancel_requested", None)
+        if state == "pending" and verdict.attempt not in _GOES_ON:
+            rare.pop("reference", None)
     if state != "pending":
         run.finished_at = now.wall
         run.ready_at = None

@@ -7,7 +7,7 @@ from copy import copy
 from asyncsched._core.instants import MINUTE, SECOND
 from asyncsched._core.models import Progress
 from asyncsched._core.records import Permit
-from asyncsched._core.requests import Fenced, RunQuery, Verdict, Watch
+from asyncsched._core.requests import Ending, Fenced, RunQuery, Verdict, Watch
 from asyncsched.testing.conformance.stage import Case, Stage
 
 CASES: list[Case] = []
@@ -107,6 +107,25 @@ async def declaring_an_instance_dead_fences_its_runs_in_one_write(stage: Stage) 
     assert {run.id for run in await stage.claim_all()} == {again.id, waits.run.id}
     found = await stage.kept(again.id)
     assert (found.attempt, [past.state for past in found.attempts]) == (2, ["lost"])
+
+
+@case
+async def a_run_that_goes_on_in_an_engine_elsewhere_keeps_its_reference_and_its_attempt(stage: Stage) -> None:
+    await stage.add(run := stage.run(), stage.run(max_attempts=2))
+    other = await stage.another()
+    await stage.join(other, 2)
+    held, retried = sorted((await stage.claim(holder=2, store=other)).runs, key=lambda run: run.id)
+    for one in (held, retried):
+        one.reference = f"there-{one.id}"
+        await other.note(one, stage.now)
+    await other.record([Ending(retried, Verdict("pending", ready_at=stage.at, attempt="failed"), stage.now)])
+    assert (await stage.kept(retried.id)).reference is None, "the next attempt is a new task"
+    await stage.store.declare_dead(2, 1, stage.now)
+    (again,) = [one for one in (await stage.claim()).runs if one.id == run.id]
+    assert (again.attempt, again.reference) == (1, f"there-{run.id}")
+    await stage.end(again)
+    ended = await stage.kept(run.id)
+    assert (ended.state, ended.reference) == ("succeeded", f"there-{run.id}")
 
 
 @case

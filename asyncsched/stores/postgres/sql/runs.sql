@@ -129,14 +129,14 @@ WHERE EXISTS (
 -- End many attempts, as record does one.
 UPDATE asyncsched_runs AS r
 SET state = t.state, why = t.why, error = t.error, result = t.result, attempts = t.attempts,
-    progress = t.progress, attempt = t.spent, ready_at = t.ready_at, "rank" = t."rank",
+    progress = t.progress, reference = t.reference, attempt = t.spent, ready_at = t.ready_at, "rank" = t."rank",
     started_at = t.started_at, late = t.late, finished_at = t.finished_at,
     held_key = CASE WHEN t.keeps THEN r.held_key END, cancel_requested = NULL
 FROM unnest(
-    ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[], ?::bigint[],
-    ?::bigint[], ?::bigint[], ?::bigint[], ?::boolean[], ?::uuid[], ?::bigint[], ?::bigint[], ?::bigint[]
+    ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[],
+    ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::boolean[], ?::uuid[], ?::bigint[], ?::bigint[], ?::bigint[]
 ) AS t(
-    state, why, error, result, attempts, progress, spent, ready_at, "rank", started_at, late, finished_at, keeps,
+    state, why, error, result, attempts, progress, reference, spent, ready_at, "rank", started_at, late, finished_at, keeps,
     id, holder, attempt, began
 )
 -- By the primary key alone: the index of held runs is full of runs that were held, until a vacuum.

@@ -131,7 +131,7 @@ WHERE id = (
 -- End an attempt, if the caller is still the run's holder.
 -- An attempt that was not spent gives its number to the next one: started_at tells the two apart.
 UPDATE asyncsched_runs
-SET state = ?, why = ?, error = ?, result = ?, attempts = ?, progress = ?, attempt = ?, ready_at = ?,
+SET state = ?, why = ?, error = ?, result = ?, attempts = ?, progress = ?, reference = ?, attempt = ?, ready_at = ?,
     "rank" = ?, started_at = ?, late = ?, finished_at = ?, held_key = CASE WHEN ? THEN held_key END,
     cancel_requested = NULL
 WHERE id = ? AND holder = ? AND attempt = ? AND started_at = ? AND state = 'running';

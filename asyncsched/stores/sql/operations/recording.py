@@ -140,7 +140,7 @@ def _row(session: Session, run: RunRecord, verdict: Verdict, now: Now) -> Any:
     end(after, verdict, now)
     return (
         after.state, text(after.why), error_json(after.error), after.result, attempts_json(after.attempts),
-        progress_json(after.progress), after.attempt, after.ready_at, after.rank, after.started_at, after.late,
+        progress_json(after.progress), after.reference, after.attempt, after.ready_at, after.rank, after.started_at, after.late,
         after.finished_at,
         keeps_key(after), session.write_id(run.id), run.holder, run.attempt, run.started_at,
     )  # fmt: skip
@@ -206,18 +206,20 @@ def _count_failure(
 
 
 class Noting(NamedTuple):
-    """A request to write a held run's progress."""
+    """A request to write a held run's progress and reference."""
 
     run: RunRecord
 
 
 def note(session: Session, requests: Sequence[Noting]) -> list[None]:
-    """Write the progress of runs."""
-    rows = [
-        (progress_json(run.progress), session.write_id(run.id), run.holder, run.attempt, run.started_at)
-        for (run,) in requests
-    ]
-    session.many("note", rows)
+    """Write the progress of runs, and the references of those that have one."""
+    held = [(session.write_id(run.id), run.holder, run.attempt, run.started_at) for (run,) in requests]
+    progress = [progress_json(run.progress) for (run,) in requests]
+    session.many("note", [(value, *run) for value, run in zip(progress, held, strict=True)])
+    references = [run.reference for (run,) in requests]
+    session.many(
+        "refer", [(value, *run) for value, run in zip(references, held, strict=True) if value is not None]
+    )
     session.changed(run for (run,) in requests)
     return [None] * len(requests)
 

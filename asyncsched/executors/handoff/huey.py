@@ -1,0 +1,111 @@
+"""huey: runs become tasks of a huey instance, and its consumer calls the functions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.text import safe_repr
+from asyncsched.abc import Answer
+from asyncsched.executors.handoff.base import HandoffExecutor
+
+try:
+    import huey
+    from huey.api import TaskWrapper
+    from huey.exceptions import TaskException
+except ModuleNotFoundError as missing:  # pragma: no cover - the environment of the engine's tests has it
+    raise ConfigurationError("the huey executor needs huey: pip install 'asyncsched[huey]'") from missing
+
+_SENT = "asyncsched-sent-{}"
+"""The key of the mark that a task was handed over: huey cannot tell a queued task from an unknown one."""
+
+
+class HueyEngine:
+    """Speaks to a huey instance; see :class:`HueyExecutor`."""
+
+    name = "huey"
+
+    def __init__(self, instance: huey.Huey) -> None:
+        self._huey = instance
+        self.away: tuple[type[BaseException], ...] = (
+            sqlite3.OperationalError,
+            ConnectionError,
+            *_errors_of_redis(),
+        )
+
+    def open(self) -> None:
+        self._huey.storage.queue_size()
+
+    def close(self) -> None:
+        """Leave the instance, which is the user's."""
+
+    def check(self, func: Callable[..., Any], job: str) -> None:
+        if not isinstance(func, TaskWrapper):
+            raise ConfigurationError(f"job {job!r}: {safe_repr(func)} is no huey task; pass the task itself")
+
+    def submit(
+        self, id: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        assert isinstance(func, TaskWrapper)
+        task = func.s(*args, **kwargs)
+        task.id, task.retries = id, 0
+        self._huey.storage.put_data(_SENT.format(id), b"1")
+        self._huey.enqueue(task)
+
+    def poll(self, ids: Sequence[str]) -> Mapping[str, Answer]:
+        found = {}
+        for id in ids:
+            if self._huey.storage.has_data_for_key(id):
+                found[id] = self._answer(id)
+            elif not self._huey.storage.has_data_for_key(_SENT.format(id)):
+                found[id] = Answer(unknown=True)
+        return found
+
+    def _answer(self, id: str) -> Answer:
+        try:
+            return Answer(self._huey.result(id, preserve=True))
+        except TaskException as error:
+            return Answer(error=error)
+
+    def cancel(self, id: str) -> None:
+        self._huey.revoke_by_id(id)
+
+    def forget(self, id: str) -> None:
+        self._huey.storage.delete_data(_SENT.format(id))
+        self._huey.storage.delete_data(id)
+
+    def page(self, id: str) -> str:
+        return ""
+
+
+def _errors_of_redis() -> tuple[type[BaseException], ...]:
+    try:
+        from redis import exceptions
+    except ModuleNotFoundError:
+        return ()
+    return (exceptions.ConnectionError, exceptions.TimeoutError)
+
+
+class HueyExecutor(HandoffExecutor):
+    """Runs functions as tasks of a huey instance, which must keep results, ``None`` included (``store_none=True``).
+
+    A cancel revokes a task that waits; huey cannot stop one that runs.
+
+    Args:
+        instance: the huey instance.
+        capacity: how many tasks may be under way at once.
+        patience: seconds for which a hand-over is tried again while the storage cannot be reached.
+
+    Raises:
+        ConfigurationError: the instance keeps no results.
+
+    """
+
+    def __init__(self, instance: huey.Huey, capacity: int = 1000, *, patience: float = 60.0) -> None:
+        if not (instance.results and instance.store_none):
+            raise ConfigurationError(
+                "HueyExecutor needs to see the end of every task: make the huey instance with store_none=True"
+            )
+        super().__init__(HueyEngine(instance), capacity, patience=patience)
