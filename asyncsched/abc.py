@@ -75,6 +75,7 @@ from asyncsched._core.requests import (
 )
 from asyncsched._core.rules import letters, retention, transitions
 from asyncsched._core.rules.admission import admit, gcra
+from asyncsched._core.rules.lost import lengthened
 from asyncsched._core.rules.outcome import heeding
 from asyncsched._core.states import FAILURES
 from asyncsched._core.trigger import DescribedTrigger, InstantTrigger, Trigger, TwoWayTrigger
@@ -88,7 +89,7 @@ __all__ = (
     "Progress", "Provider", "ReadTrigger", "RetryRule", "RunQuery", "RunRecord", "ScheduleRecord",
     "SelectiveObserver", "Slots", "Store", "Stretch", "TaskEngine", "TransactionalStore", "Trigger",
     "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "goes_on_elsewhere", "heeding", "keep_reference",
-    "letters", "reference_of", "retention", "tell_began", "to_datetime", "to_instant", "transitions",
+    "lengthened", "letters", "reference_of", "retention", "tell_began", "to_datetime", "to_instant", "transitions",
 )  # fmt: skip
 
 

@@ -14,11 +14,8 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 from asyncsched._backends.clock import ClusterTimeline, Timeline
-from asyncsched._core.errors import StoreUnavailable
-from asyncsched._core.events import StoreFailed
-from asyncsched._core.instants import to_datetime
 from asyncsched._core.jobs import Declared, JobRegistry
-from asyncsched._core.requests import Claimed, Fenced
+from asyncsched._core.requests import Claimed
 from asyncsched._engine.agenda import Agenda
 from asyncsched._engine.endings import Endings
 from asyncsched._engine.engine import Engine
@@ -30,6 +27,7 @@ from asyncsched._engine.pulse import Pulse
 from asyncsched._engine.reconcile import Reconciler
 from asyncsched._engine.recorder import Recorder
 from asyncsched._engine.runner import Runner
+from asyncsched._engine.setbacks import Setbacks
 from asyncsched._engine.timers import Timers
 from asyncsched.abc import ClusterStore, Store
 
@@ -72,11 +70,11 @@ class Worker:
         self._registry = registry
         self._working = False
         self._closing = False
-        self._failures = 0
         self._sleeper = environment.backend.sleeper()
         self.pulse = Pulse(environment.clock)
         timeline = ClusterTimeline(environment.clock) if store.durable else Timeline(environment.clock)
         self.timeline: Timeline = timeline
+        self._setbacks = Setbacks(timeline, environment.bus)
         self.agenda = Agenda(self._sleeper.wake)
         self.timers = Timers(environment.clock, environment.backend.sleeper())
         self.engine = Engine(store, timeline, environment, self.agenda, jobs, draining)
@@ -188,7 +186,7 @@ class Worker:
             except Exception as error:
                 await self._back_off(error)
                 continue
-            self._failures = 0
+            self._setbacks.over()
             if self.engine.busy:
                 await self._backend.pause()
             elif not self._closing:
@@ -208,17 +206,8 @@ class Worker:
             self.endings.run_ended(run, jobs[run.job].job if run.job in jobs else None)
 
     async def _back_off(self, error: Exception) -> None:
-        """Pause after a turn that failed, longer each time while the store is away."""
-        away = isinstance(error, (StoreUnavailable, Fenced))
-        if self._environment.bus.wants(StoreFailed):
-            self._environment.bus.emit(StoreFailed(to_datetime(self.timeline.now().wall), str(error)))
-        if not away:
-            logger.error("a turn of the scheduler failed; the next one comes in a second", exc_info=error)
-        elif not self._failures:
-            logger.warning("no run is begun while the store accepts no claim: %s", error)
-        pause = min(0.1 * 2**self._failures, 2.0) if away else 1.0
-        self._failures = min(self._failures + 1, 10)
+        """Pause after a turn that failed."""
         self.agenda.notified = True
-        until = self._clock.monotonic() + pause
+        until = self._clock.monotonic() + self._setbacks.pause_after(error)
         while not self._closing and self._clock.monotonic() < until:
             await self._sleeper.until(until)

@@ -31,6 +31,7 @@ from asyncsched.abc import (
     admit,
     gcra,
     heeding,
+    lengthened,
     letters,
     retention,
     transitions,
@@ -268,7 +269,7 @@ class SmallStore(Store):
         """Write slots down that get no run; those that follow the newest ones are one stretch with them."""
         kept = self._stretches.setdefault(lost.schedule, [])
         newest = kept[-1] if kept else None
-        stretch = transitions.lengthened(newest, lost, before)
+        stretch = lengthened(newest, lost, before)
         if newest is not None and stretch.first == newest.first:
             kept.pop()
         kept.append(stretch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from asyncsched._core.instants import Instant
+from asyncsched._core.records import Stretch
 
 if TYPE_CHECKING:
     from asyncsched._core.records import ScheduleRecord
@@ -44,3 +45,21 @@ def passed(record: ScheduleRecord, since: Instant, now: Instant) -> Lost | None:
     if first is None or last is None or first > last:
         return None
     return Lost(first, last, *count_slots(record.trigger, since, last))
+
+
+def lengthened(newest: Stretch | None, lost: Stretch, before: Instant | None) -> Stretch:
+    """Return the stretch to keep for slots that get no run.
+
+    Args:
+        newest: the last stretch of the schedule.
+        lost: the slots.
+        before: the last slot settled before the lost ones; ``None`` if ``lost`` is to be a separate stretch.
+
+    Returns:
+        ``newest`` made longer, if it ends at ``before`` for the same reason; else ``lost``.
+
+    """
+    if newest is None or newest.last != before or newest.reason != lost.reason:
+        return lost
+    exact = newest.exact and lost.exact
+    return Stretch(lost.schedule, newest.first, lost.last, newest.count + lost.count, lost.reason, exact)

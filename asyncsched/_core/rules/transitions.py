@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncsched._core.records import AttemptRecord, Stretch, rank_of
+from asyncsched._core.records import AttemptRecord, rank_of
 from asyncsched._core.rules.retention import ATTEMPTS_KEPT
 
 if TYPE_CHECKING:
@@ -179,21 +179,3 @@ def pause_after_failures(schedule: ScheduleRecord, most: int, at: Instant) -> bo
     schedule.note = f"paused after {schedule.failures} failures in a row"
     schedule.revision += 1
     return True
-
-
-def lengthened(newest: Stretch | None, lost: Stretch, before: Instant | None) -> Stretch:
-    """Return the stretch to keep for slots that get no run.
-
-    Args:
-        newest: the last stretch of the schedule.
-        lost: the slots.
-        before: the last slot settled before the lost ones; ``None`` if ``lost`` is to be a separate stretch.
-
-    Returns:
-        ``newest`` made longer, if it ends at ``before`` for the same reason; else ``lost``.
-
-    """
-    if newest is None or newest.last != before or newest.reason != lost.reason:
-        return lost
-    exact = newest.exact and lost.exact
-    return Stretch(lost.schedule, newest.first, lost.last, newest.count + lost.count, lost.reason, exact)

@@ -6,8 +6,9 @@ from collections.abc import Collection
 
 from asyncsched._core.instants import Instant
 from asyncsched._core.records import RunRecord, ScheduleRecord, Stretch
+from asyncsched._core.rules.lost import lengthened
 from asyncsched._core.rules.retention import STRETCHES_KEPT
-from asyncsched._core.rules.transitions import lengthened, pause_after_failures
+from asyncsched._core.rules.transitions import pause_after_failures
 from asyncsched._core.states import FAILURES, FINAL_STATES
 
 

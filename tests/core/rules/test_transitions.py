@@ -14,6 +14,7 @@ from asyncsched._core.models import ErrorInfo
 from asyncsched._core.records import Permit, RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.requests import Verdict
 from asyncsched._core.rules import transitions
+from asyncsched._core.rules.lost import lengthened
 from asyncsched._core.rules.outcome import COMPLETED, abandoned, heeding
 from asyncsched._core.rules.retention import ATTEMPTS_KEPT, dead_letter_sql, is_dead_letter
 from asyncsched._core.states import FINAL_STATES
@@ -134,9 +135,9 @@ def test_only_a_schedule_that_stood_paused_goes_on() -> None:
 
 def test_slots_that_follow_on_the_newest_stretch_make_it_longer() -> None:
     newest, lost = Stretch("s", 10, 20, 2, "overlap"), Stretch("s", 30, 30, 1, "overlap", False)
-    assert transitions.lengthened(newest, lost, 20) == Stretch("s", 10, 30, 3, "overlap", False)
+    assert lengthened(newest, lost, 20) == Stretch("s", 10, 30, 3, "overlap", False)
     for other, before in ((None, 20), (newest, None), (newest, 25), (Stretch("s", 10, 20, 2, "missed"), 20)):
-        assert transitions.lengthened(other, lost, before) is lost
+        assert lengthened(other, lost, before) is lost
 
 
 # ── the verdicts that a cancel and a death make ──────────────────────────────────────────────────

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from asyncsched._core.instants import Instant
 from asyncsched._core.records import Stretch
+from asyncsched._core.rules.lost import lengthened
 from asyncsched._core.rules.retention import STRETCHES_KEPT
-from asyncsched._core.rules.transitions import lengthened
 from asyncsched.stores.sql.rows import read_stretch
 from asyncsched.stores.sql.session import Session
 
