@@ -57,6 +57,7 @@ OTHERS = {
     "freeze_factories": "freezegun's",
     "_fields": "a named tuple's",
     "dependency": "FastAPI's Depends",
+    "connection_errors exceptions_to_retry mget": "a result backend's of Celery",
     "id_generator sampler": "the tracer's of OpenTelemetry's SDK",
     "loading_main": "a module's that may not be imported",
 }
