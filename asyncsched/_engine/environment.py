@@ -21,13 +21,15 @@ class Settings(NamedTuple):
     """The arguments of the scheduler that its workers need.
 
     ``make_local_store`` makes the store in memory for the runs that stay in this process, whatever the store is;
-    ``overrides`` has factories that are called in place of others for provided parameters.
+    ``overrides`` has factories that are called in place of others for provided parameters; ``result_limit`` is the
+    most bytes that a result has to be kept.
     """
 
     role: str
     triggers: TriggerCodec
     make_local_store: Callable[[], Store]
     overrides: Mapping[Any, Callable[..., Any]]
+    result_limit: int | None
 
     @property
     def works(self) -> bool:

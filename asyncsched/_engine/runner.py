@@ -57,6 +57,7 @@ class Runner:
         self._backend = environment.backend
         self._context = environment.context
         self._watcher = environment.watcher
+        self._result_limit = environment.settings.result_limit
         self._timers = timers
         self._recorder = recorder
         self._endings = endings
@@ -174,7 +175,9 @@ class Runner:
     def _end(self, attempt: RunningAttempt, value: Any, error: BaseException | None) -> None:
         """Judge an attempt, and pass the verdict to the recorder."""
         run, job, now = attempt.run, attempt.runnable.job, self._timeline.now()
-        verdict = judge(job, run, attempt.cancel_requested, value, error, now)
+        verdict = judge(job, run, attempt.cancel_requested, value, error, now, self._result_limit)
+        if value is not None and verdict is not None and verdict.why:  # too large to be kept with the run
+            self._waiters.keep_result(run.id, value)
         if isinstance(error, Exception):
             if verdict is not None and verdict.state != "pending":
                 # First of all: a handle may see the record before the recorder has the answer.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 
 _ERRORS_KEPT = 256
+_RESULTS_KEPT = 64
 
 
 class Waiters:
@@ -16,6 +18,7 @@ class Waiters:
     def __init__(self) -> None:
         self._events: dict[int, list[anyio.Event]] = {}
         self._errors: OrderedDict[int, BaseException] = OrderedDict()
+        self._results: OrderedDict[int, Any] = OrderedDict()
         self.closed = False
 
     def wait_for(self, run_id: int) -> tuple[anyio.Event, Callable[[], None]]:
@@ -51,7 +54,17 @@ class Waiters:
                 event.set()
         self._events.clear()
 
-    # ── exceptions of runs ───────────────────────────────────────────────────────────────────
+    # ── results too large for the store, and exceptions of runs ───────────────────────────────────────────────────────────────────
+
+    def keep_result(self, run_id: int, value: Any) -> None:
+        """Keep a result that is too large to be kept with its run, for the handles in this process."""
+        self._results[run_id] = value
+        if len(self._results) > _RESULTS_KEPT:
+            self._results.popitem(last=False)
+
+    def result_of(self, run_id: int) -> Any:
+        """Return such a result, if the run is among the last that had one in this process; else ``None``."""
+        return self._results.get(run_id)
 
     def keep_error(self, run_id: int, error: BaseException) -> None:
         """Keep the exception that ended a run, for its handle's ``__cause__``."""

@@ -17,6 +17,7 @@ from asyncsched._core.errors import (
     RunLost,
     RunTimedOut,
     SchedulerClosed,
+    StoreError,
     StoreUnavailable,
     UnknownRun,
 )
@@ -25,6 +26,7 @@ from asyncsched._core.jobs import Job, JobRegistry
 from asyncsched._core.mapping import result_of, run_id_text, run_view
 from asyncsched._core.models import Progress, Run
 from asyncsched._core.records import RunRecord
+from asyncsched._core.rules.outcome import NOT_KEPT
 from asyncsched._core.shown import ShownAsData
 from asyncsched._core.states import Outcome
 from asyncsched._scheduler.lookup import run_of_id
@@ -74,6 +76,18 @@ class RunControl:
     def view_of(self, record: RunRecord) -> Run:
         """Return a run as it stands."""
         return run_view(record, self.job_of(record.job), self._worker.knows(record.job))
+
+    def result_of(self, record: RunRecord) -> Any:
+        """Return a success's result; it may be one that was too large to be kept with its run."""
+        value = result_of(record, self.job_of(record.job))
+        if value is None and record.why.startswith(NOT_KEPT):
+            value = self._waiters.result_of(record.id)
+            if value is None:
+                id = run_id_text(record.id)
+                raise StoreError(
+                    f"run {id} of job {record.job!r} succeeded; its result is gone: {record.why}"
+                )
+        return value
 
     def closed(self) -> bool:
         """Whether the scheduler has been closed."""
@@ -247,6 +261,7 @@ class RunHandle(ShownAsData, Generic[T_co]):
         Raises:
             RunFailed: the run ended without success; the subclass says how, and ``__cause__`` is the original
                 exception if the job ran in this process.
+            StoreError: the result was larger than ``result_limit`` and not kept, and it is not in this process.
             TimeoutError: the run has no outcome yet; it goes on.
             UnknownRun: as :meth:`status`; for a run that is not committed it is raised at once.
             SchedulerClosed: the scheduler was closed before.
@@ -254,7 +269,7 @@ class RunHandle(ShownAsData, Generic[T_co]):
         """
         record = await self._ended(timeout)
         if record.state == "succeeded":
-            value: T_co = result_of(record, self._control.job_of(record.job))
+            value: T_co = self._control.result_of(record)
             return value
         raise failure_of(record) from self._control.error_of(self._id)
 

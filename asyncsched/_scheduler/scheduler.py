@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta, tzinfo
@@ -14,10 +15,11 @@ from typing import Any, Literal, get_args
 import anyio
 
 from asyncsched._backends.current import current_task_id
-from asyncsched._core.checks import check_choice
+from asyncsched._core.checks import check_choice, check_int
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
 from asyncsched._core.instants import SECOND, to_micros
 from asyncsched._core.reports import Probe
+from asyncsched._core.rules.outcome import RESULT_LIMIT
 from asyncsched._core.text import safe_repr
 from asyncsched._core.trigger import TriggerCodec
 from asyncsched._engine.environment import Settings
@@ -66,6 +68,8 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
             ``StoreUnavailable``; at start, the scheduler waits for the store for so long.
         stall_threshold: seconds that one job may block the event loop before the log names it;
             ``None`` for no watchdog.
+        result_limit: the most bytes that a result has to be kept with its run, as JSON in a database; ``None`` for
+            no limit. A run with a larger result succeeds without it, and ``why`` says so.
 
     Attributes:
         state: a mapping for what the lifespan opens, such as a pool, so that jobs reach it:
@@ -91,6 +95,7 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         observers: Sequence[Callable[..., Any]] = (),
         clock: Clock | None = None,
         stall_threshold: float | None = 0.1,
+        result_limit: int | None = RESULT_LIMIT,
         store_timeout: float | timedelta = 5,
     ) -> None:
         if role is not None:
@@ -118,6 +123,9 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         if stall_threshold is not None and to_micros(stall_threshold, "stall_threshold") <= 0:
             raise ConfigurationError(f"stall_threshold must be more than 0 s, not {stall_threshold}")
         self._stall_threshold = stall_threshold
+        self._result_limit = (
+            None if result_limit is None else check_int(result_limit, "result_limit", 0, sys.maxsize)
+        )
         self.state: dict[str, Any] = {}
         self.overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._runtime: Runtime | None = None
@@ -136,7 +144,7 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         check_choice(role, "role (ASYNCSCHED_ROLE)", get_args(Role))
         settings = Settings(
             role, TriggerCodec(trigger_to_json, trigger_from_json), open_store(None, self.namespace),
-            self.overrides,
+            self.overrides, self._result_limit,
         )  # fmt: skip
         environment = make_environment(
             settings, self._executors, self._clock, self._observers, self._stall_threshold

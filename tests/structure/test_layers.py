@@ -68,7 +68,7 @@ MORE_PARAMETERS = {
     "_core.records.RunRecord": 16,
     "_core.requests.Firing": 9,
     "_core.requests.Verdict": 8,
-    "_scheduler.scheduler.Scheduler": 11,
+    "_scheduler.scheduler.Scheduler": 12,
     "stores.postgres.session.PostgresSession": 9,
     "triggers.interval.Interval": 8,
 }

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asyncsched._core.arguments.sizes import size_beyond
 from asyncsched._core.errors import ArgumentError, ConfigurationError, Discard, Snooze, TryAgain
 from asyncsched._core.instants import SECOND, to_micros
 from asyncsched._core.models import ErrorInfo
@@ -24,7 +25,10 @@ E = TypeVar("E", bound=BaseException)
 logger = logging.getLogger("asyncsched.job")
 
 RESULT_LIMIT = 64 * 1024
-"""Bytes that a result may have as JSON."""
+"""The usual limit of a result's bytes as JSON."""
+
+NOT_KEPT = "result not kept"
+"""The beginning of the reason of a success whose result is larger than the limit."""
 
 _TEXT_LIMIT = 4096
 
@@ -51,8 +55,9 @@ class UnfitArguments(NeverBegan):
 
 
 def judge(
-    job: Job, run: RunRecord, cancel_requested: str | None, value: Any, error: BaseException | None, now: Now
-) -> Verdict | None:
+    job: Job, run: RunRecord, cancel_requested: str | None, value: Any, error: BaseException | None, now: Now,
+    limit: int | None = RESULT_LIMIT,
+) -> Verdict | None:  # fmt: skip
     """Return the verdict on an attempt that returned ``value`` or raised ``error``.
 
     Args:
@@ -62,6 +67,7 @@ def judge(
         value: the value that the attempt returned.
         error: the exception that the attempt raised, or ``None``.
         now: the time of the end.
+        limit: the most bytes that a result has to be kept; ``None`` for no limit.
 
     Returns:
         The verdict, or ``None`` where there is none to record: another instance holds the run now.
@@ -72,7 +78,9 @@ def judge(
     if cancel_requested == "fenced":
         return None
     try:
-        verdict = _judged(job, run, cancel_requested, value, error, now)
+        if error is None and cancel_requested != "timeout":
+            return _succeeded(job, value, isinstance(run.arguments, str), limit)
+        verdict = _judged(job, run, cancel_requested, error, now)
         if verdict.state == "pending" and cancel_requested is None:
             _refuse_to_spin(run, now)
         return verdict
@@ -95,7 +103,7 @@ def _refuse_to_spin(run: RunRecord, now: Now) -> None:
 
 
 def _judged(
-    job: Job, run: RunRecord, cancel_requested: str | None, value: Any, error: BaseException | None, now: Now
+    job: Job, run: RunRecord, cancel_requested: str | None, error: BaseException | None, now: Now
 ) -> Verdict:
     if cancel_requested == "timeout":
         late = TimeoutError(
@@ -103,8 +111,7 @@ def _judged(
         )
         late.__cause__ = error if isinstance(error, Exception) else None
         return _failed(job, run, late, now, "timed_out")
-    if error is None:
-        return _succeeded(job, value, isinstance(run.arguments, str))
+    assert error is not None
     if cancel_requested is not None:
         return _cancelled(job, run, cancel_requested, error, now)
     if isinstance(error, UnfitArguments):
@@ -112,20 +119,28 @@ def _judged(
     return _raised(job, run, leaf(error), now)
 
 
-def _succeeded(job: Job, value: Any, as_json: bool) -> Verdict:
+def _succeeded(job: Job, value: Any, as_json: bool, limit: int | None) -> Verdict:
+    """Return a success with its result, or without one that is larger than the limit: the work is done."""
+    size = 0
     if not as_json or value is None:
-        return Verdict("succeeded", result=value)
-    try:
-        text = job.signature.encode_result(value)
-        size = len(text.encode())
-        if size > RESULT_LIMIT:
-            raise ArgumentError(
-                f"job {job.name!r}: its result has {size} bytes as JSON, the limit is {RESULT_LIMIT}; "
-                "store it elsewhere and return its address"
-            )
-    except ArgumentError as refused:
-        return Verdict("failed", "result", error=error_info(refused), pause_after=job.pause_after)
-    return Verdict("succeeded", result=text)
+        if limit is not None and value is not None and type(value) not in (bool, int, float):
+            size = size_beyond(value, limit)
+        result = value
+    else:
+        try:
+            result = job.signature.encode_result(value)
+        except ArgumentError as refused:
+            return Verdict("failed", "result", error=error_info(refused), pause_after=job.pause_after)
+        if limit is not None and 4 * len(result) > limit:  # a character has at most four bytes
+            size = len(result.encode())
+    if limit is None or size <= limit:
+        return Verdict("succeeded", result=result)
+    logger.warning(
+        "job %r: its result is larger than the limit of %d bytes, and was not kept with the run; store it elsewhere "
+        "and return its address, or raise result_limit", job.name, limit,
+        extra={"job": job.name},
+    )  # fmt: skip
+    return Verdict("succeeded", f"{NOT_KEPT}: larger than {limit} bytes")
 
 
 def _cancelled(job: Job, run: RunRecord, why: str, error: BaseException, now: Now) -> Verdict:
@@ -195,7 +210,9 @@ def heeding(verdict: Verdict, cancel_requested: str | None) -> Verdict:
     if cancel_requested is None:
         return verdict
     if cancel_requested == COMPLETED:
-        return Verdict("succeeded", result=verdict.result)
+        return Verdict(
+            "succeeded", verdict.why if verdict.state == "succeeded" else "", result=verdict.result
+        )
     if verdict.state != "pending":
         return verdict
     cancelled = Verdict("cancelled", cancel_requested, error=verdict.error, attempt=verdict.attempt)
