@@ -17,7 +17,8 @@ from asyncsched._core.states import FINAL_STATES
 from asyncsched._engine.environment import Environment
 from asyncsched._engine.pipeline import Runnables
 from asyncsched._engine.worker import Worker
-from asyncsched._scheduler.handle import RunControl, RunHandle, run_number
+from asyncsched._scheduler.control import RunControl
+from asyncsched._scheduler.handle import RunHandle, run_number
 from asyncsched._scheduler.lookup import run_of_id
 from asyncsched._scheduler.once import Once, conflict, make_run
 from asyncsched._scheduler.registry import Registry

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 
@@ -17,24 +17,16 @@ from asyncsched._core.errors import (
     RunLost,
     RunTimedOut,
     SchedulerClosed,
-    StoreError,
     StoreUnavailable,
     UnknownRun,
 )
-from asyncsched._core.instants import SECOND, Instant, to_micros
-from asyncsched._core.jobs import Job, JobRegistry
-from asyncsched._core.mapping import result_of, run_id_text, run_view
+from asyncsched._core.instants import SECOND, to_micros
+from asyncsched._core.mapping import run_id_text
 from asyncsched._core.models import Progress, Run
 from asyncsched._core.records import RunRecord
-from asyncsched._core.rules.outcome import NOT_KEPT
 from asyncsched._core.shown import ShownAsData
 from asyncsched._core.states import Outcome
-from asyncsched._scheduler.lookup import run_of_id
-from asyncsched._scheduler.once import due_time
-
-if TYPE_CHECKING:
-    from asyncsched._engine.waiters import Waiters
-    from asyncsched._engine.worker import Worker
+from asyncsched._scheduler.control import RunControl
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -48,109 +40,6 @@ _UNCOMMITTED = (
 )
 
 _FAILURES: dict[str, type[RunFailed]] = {"cancelled": RunCancelled, "timed_out": RunTimedOut, "lost": RunLost}
-
-
-class RunControl:
-    """Queries, cancels and moves single runs of one worker, for their handles.
-
-    Args:
-        worker: the worker whose store has the runs.
-        waiters: wakes handles at changes of their runs.
-        registry: has the jobs of the runs.
-
-    """
-
-    __slots__ = ("_registry", "_waiters", "_worker", "error_of", "watch")
-
-    def __init__(self, worker: Worker, waiters: Waiters, registry: JobRegistry) -> None:
-        self._worker = worker
-        self._waiters = waiters
-        self._registry = registry
-        self.watch = waiters.wait_for
-        self.error_of = waiters.error_of
-
-    def job_of(self, name: str) -> Job | None:
-        """Return a run's job, if this scheduler knows it."""
-        return self._registry.find(name)
-
-    def view_of(self, record: RunRecord) -> Run:
-        """Return a run as it stands."""
-        return run_view(record, self.job_of(record.job), self._worker.knows(record.job))
-
-    def result_of(self, record: RunRecord) -> Any:
-        """Return a success's result; it may be one that was too large to be kept with its run."""
-        value = result_of(record, self.job_of(record.job))
-        if value is None and record.why.startswith(NOT_KEPT):
-            value = self._waiters.result_of(record.id)
-            if value is None:
-                id = run_id_text(record.id)
-                raise StoreError(
-                    f"run {id} of job {record.job!r} succeeded; its result is gone: {record.why}"
-                )
-        return value
-
-    def closed(self) -> bool:
-        """Whether the scheduler has been closed."""
-        return self._waiters.closed
-
-    async def query(self, run_id: int) -> RunRecord | None:
-        """Return the run as it stands, or ``None``."""
-        return await self._answer(run_of_id(self._worker.store, run_id))
-
-    async def cancel(self, run_id: int, why: str) -> RunRecord | None:
-        """End a pending run, or ask its holder to cancel it. Returns the run, or ``None``."""
-        before = await self.query(run_id)
-        if before is None:
-            return None  # a write would not find it either, and might wait for a user's transaction
-        worker = self._worker
-        lived, now = before.live, worker.timeline.now()
-        record = await self._answer(worker.store.cancel(run_id, why, now))
-        if record is not None and record.state == "running":
-            worker.runner.cancel(run_id, why)
-        elif (
-            record is not None
-            and lived
-            and record.finished_at == now.wall
-            and run_id not in worker.runner.known()
-        ):
-            worker.endings.run_ended(record, self.job_of(record.job))  # it ended here, not at its holder
-        return record
-
-    async def move(self, run_id: int, due: Instant, steady: bool) -> RunRecord | None:
-        """Give a pending run another time. Returns the run as it stands, or ``None``.
-
-        Raises:
-            SchedulerClosed: the scheduler has been closed.
-
-        """
-        worker = self._worker
-        if self.closed():
-            raise self._gone()
-        record = await self._answer(worker.store.move(run_id, due, steady, worker.timeline.now()))
-        if record is not None and record.state == "pending":
-            worker.agenda.add(record)
-        return record
-
-    def due_time(self, delay: float | timedelta | None, at: datetime | None) -> tuple[Instant, bool]:
-        """Return a due time, and whether it stands on the steady timeline."""
-        return due_time(delay, at, self._worker.timeline.now())
-
-    async def _answer(self, answer: Awaitable[RunRecord | None]) -> RunRecord | None:
-        """Return the store's answer; raise ``SchedulerClosed`` if the store was closed with the scheduler."""
-        try:
-            return await answer
-        except StoreUnavailable:
-            if self.closed():
-                raise self._gone() from None
-            raise
-
-    def _gone(self) -> SchedulerClosed:
-        if not self._worker.store.durable:
-            return SchedulerClosed("the scheduler has been closed, and its runs ended with it")
-        return SchedulerClosed(
-            "the scheduler has been closed, and its store with it; the run is kept there: when a scheduler runs "
-            "again, use its handle(run_id)"
-        )
 
 
 class RunHandle(ShownAsData, Generic[T_co]):

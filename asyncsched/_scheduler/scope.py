@@ -19,10 +19,10 @@ from asyncsched._core.trigger import Trigger
 from asyncsched._engine.pipeline import Runnables
 from asyncsched._engine.runtime import Runtime
 from asyncsched._engine.worker import Worker
+from asyncsched._scheduler.control import RunControl
 from asyncsched._scheduler.decorators import Declarations
 from asyncsched._scheduler.enqueue import Enqueue
 from asyncsched._scheduler.face import EVERYTHING, Running
-from asyncsched._scheduler.handle import RunControl
 from asyncsched._scheduler.queries import Queries
 from asyncsched._scheduler.registry import Registry
 from asyncsched._scheduler.runs import Runs
