@@ -23,6 +23,7 @@ COMMANDS = {
         "run-now": "operate", "once": "operate", "pause": "operate", "resume": "operate", "cancel": "operate",
         "requeue": "operate", "dismiss": "operate", "backfill": "operate",
     },
+    "before it goes live": {"simulate": "simulate", "check": "check", "doctor": "doctor"},
     "run": {"worker": "worker", "run": "runs"},
     "more": {"db": "db", "completion": "completion"},
 }  # fmt: skip
@@ -49,6 +50,9 @@ SUMMARIES = {
     "requeue": "Run failed runs again.",
     "dismiss": "Put a failed run aside.",
     "backfill": "Run due times of the past.",
+    "simulate": "Run the schedules of the code through days of virtual time.",
+    "check": "Find what cannot work, for a CI or a monitor.",
+    "doctor": "Find what would go wrong in production.",
     "worker": "Run the scheduler of an app without a web server.",
     "run": "Run one job of an app once (run APP JOB), or show one run (run ID).",
     "db": "The tables of a store: what they lack, and the SQL.",

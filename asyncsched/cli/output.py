@@ -7,7 +7,8 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -221,3 +222,17 @@ def _width(text: str) -> int:
 def safe(text: str) -> str:
     """Return a text from a job or an argument without control characters, which could drive the terminal."""
     return "".join(one if one.isprintable() or one in "\n\t" else "�" for one in text)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on stderr while long work goes on, if that is a terminal; yields a function that counts on."""
+    if not sys.stderr.isatty() or total < 2:
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)

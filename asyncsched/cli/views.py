@@ -66,13 +66,13 @@ def _state(
     why = ""
     due = schedule.next_due
     running = next((run for run in live if run.state == "running"), None)
-    if schedule.orphaned:
-        state, why = "orphaned", "no code declares it any more"
-    elif schedule.paused:
+    if schedule.paused:
         by, note = (f"by {schedule.by}" if schedule.by else ""), schedule.note
         state, why = "paused", ", ".join(part for part in (by, note) if part)
     elif schedule.failures or (ended and ended[0].state in FAILED):
         state, why = "failing", _failing(schedule, ended)
+    elif schedule.orphaned:
+        state, why = "orphaned", "no running instance knows its job"
     elif due is not None and now - due > _GRACE:
         state, why = "late", "it is due, and no instance has taken it"
     elif ended and ended[0].late is not None and ended[0].late > _GRACE:

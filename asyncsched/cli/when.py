@@ -79,9 +79,9 @@ def explain(target: Target, schedule: str, at: datetime | None, zone: str, count
                 found = await ledger.scheduler.schedule(schedule)
             except UnknownSchedule as error:
                 raise await suggest_schedule(ledger, error) from None
-            when = at or found.last_slot or found.next_due
+            when = at or found.last_slot or next(iter(next_slots(found.trigger, 1, present())), (None, ""))[0]
             if when is None:
-                raise Fault(NOT_FOUND, f"schedule {schedule!r} has had no due time yet", "give one by --at")
+                raise Fault(NOT_FOUND, f"schedule {schedule!r} has no due time any more", "give one by --at")
             return await ledger.scheduler.explain(schedule, when), ledger.where
 
     found, where = run_async(ask)

@@ -47,6 +47,7 @@ CLOCKS = {
     "_backends.clock": "the door",
     "executors.handoff.courier": "how long an engine elsewhere may be away, in the real world that it is in",
     "executors.process.link": "how long a process has to answer and to die, a matter of the machine's own time",
+    "cli.doctor": "how long a store takes to answer",
     "_engine.watchdog": "how long the machine's own loop stands still, which its clock cannot tell",
     "stores.postgres.notifications": "how long a thread sleeps between two queries on a connection",
     "stores.sql.schema": "how long a thread waits for a database that is locked or away",
