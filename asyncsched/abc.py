@@ -8,7 +8,7 @@ a trigger       ``Trigger``        ``TwoWayTrigger``, ``DescribedTrigger``; or `
 a clock         ``Clock``          ``DrivenClock``
 an executor     ``Executor``       its ``traits``; a ``TaskEngine`` runs functions elsewhere
 an observer     ``Observer``       ``SelectiveObserver``, ``AttachedObserver``,
-                                   ``CarryingObserver``
+                                   ``CarryingObserver``, ``QueuedObserver``
 a policy        ``Policy``         ``RetryRule``, ``PermitRule`` and ``Provider`` have options of their own
 a store         ``Store``          ``ImmediateStore``; or ``ClusterStore``, ``TransactionalStore``
 ==============  =================  ===================================================================
@@ -43,6 +43,7 @@ from asyncsched._core.execution import (
     ExecutorTraits,
     Observer,
     Policy,
+    QueuedObserver,
     SelectiveObserver,
     TaskEngine,
 )
@@ -86,10 +87,11 @@ __all__ = (
     "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor", "ExecutorTraits",
     "FAILURES", "Fenced", "Figures", "Firing", "ImmediateStore", "InstanceRecord", "Instant",
     "InstantTrigger", "JobPause", "Now", "Observer", "Opening", "Permit", "PermitRule", "Policy",
-    "Progress", "Provider", "ReadTrigger", "RetryRule", "RunQuery", "RunRecord", "ScheduleRecord",
-    "SelectiveObserver", "Slots", "Store", "Stretch", "TaskEngine", "TransactionalStore", "Trigger",
-    "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "goes_on_elsewhere", "heeding", "keep_reference",
-    "lengthened", "letters", "reference_of", "retention", "tell_began", "to_datetime", "to_instant", "transitions",
+    "Progress", "Provider", "QueuedObserver", "ReadTrigger", "RetryRule", "RunQuery", "RunRecord",
+    "ScheduleRecord", "SelectiveObserver", "Slots", "Store", "Stretch", "TaskEngine", "TransactionalStore",
+    "Trigger", "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "goes_on_elsewhere", "heeding",
+    "keep_reference", "lengthened", "letters", "reference_of", "retention", "tell_began", "to_datetime",
+    "to_instant", "transitions",
 )  # fmt: skip
 
 

@@ -76,6 +76,18 @@ class SelectiveObserver(Observer, Protocol):
 
 
 @runtime_checkable
+class QueuedObserver(Observer, Protocol):
+    """An async observer that says which events are worth a place in its queue, and has the number of lost ones."""
+
+    lost: int
+    """The scheduler counts here the events that found the queue full."""
+
+    def accepts(self, event: Event, /) -> bool:
+        """Return whether the observer will do anything with ``event``. A plain call, which must not block."""
+        ...
+
+
+@runtime_checkable
 class Carried(Protocol):
     """What travels with a run: a ``ContextVar``, or an object at the top level of a module that acts as one."""
 

@@ -52,6 +52,10 @@ class Figures(Protocol):
         """Return all schedules as this instance last heard of them."""
         ...
 
+    def schedule(self, id: str) -> ScheduleRecord | None:
+        """Return one schedule as this instance last heard of it."""
+        ...
+
     def running(self) -> Counter[str]:
         """Return how many attempts of each job run in this process."""
         ...

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from asyncsched._core.events import Event
-from asyncsched.abc import AttachedObserver, Figures, Observer, SelectiveObserver
+from asyncsched.abc import AttachedObserver, Figures, Observer, QueuedObserver, SelectiveObserver
 
 if TYPE_CHECKING:
     from asyncsched._backends.base import Backend
@@ -107,12 +107,17 @@ class _Queued:
         self._send, self._receive = anyio.create_memory_object_stream[Event](QUEUE)
 
     def __call__(self, event: Event) -> None:
+        choosy = self.observer if isinstance(self.observer, QueuedObserver) else None
+        if choosy is not None and not choosy.accepts(event):
+            return
         try:
             self._send.send_nowait(event)
         except anyio.WouldBlock:
             if not self.lost:
                 logger.warning("observer %r is too slow: events are dropped and counted", self.observer)
             self.lost += 1
+            if choosy is not None:
+                choosy.lost += 1
 
     def close(self) -> None:
         self._send.close()

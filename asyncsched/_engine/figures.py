@@ -56,13 +56,13 @@ class RuntimeFigures:
         return [record for record in self.schedules() if record.id in declared]
 
     def trigger_data(self, schedule: str) -> Mapping[str, Any]:
-        found = [worker.agenda.schedules.get(schedule) for worker in self._runtime.own_workers]
-        for record in filter(None, found):
-            try:
-                return self._runtime.environment.settings.triggers.to_json(record.trigger.original)
-            except TriggerError:  # only code can make it
-                break
-        return {}
+        record = self.schedule(schedule)
+        if record is None:
+            return {}
+        try:
+            return self._runtime.environment.settings.triggers.to_json(record.trigger.original)
+        except TriggerError:  # only code can make it
+            return {}
 
     @property
     def closed(self) -> bool:
@@ -78,6 +78,12 @@ class RuntimeFigures:
             for worker in self._runtime.own_workers
             for record in list(worker.agenda.schedules.values())
         ]
+
+    def schedule(self, id: str) -> ScheduleRecord | None:
+        for worker in self._runtime.own_workers:
+            if (found := worker.agenda.schedules.get(id)) is not None:
+                return found
+        return None
 
     def running(self) -> Counter[str]:
         return Counter(

@@ -7,6 +7,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from asyncsched._core.errors import StoreError
+from asyncsched._engine.lost_runs import tell_lost
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import ClusterTimeline
@@ -28,6 +29,7 @@ class Maintenance:
     ) -> None:
         self._store = store
         self._timeline = timeline
+        self._bus = environment.bus
         self._clock = environment.clock
         self._backend = environment.backend
         self._membership = membership
@@ -54,7 +56,8 @@ class Maintenance:
 
     async def _round(self) -> None:
         try:
-            await self._store.sweep(self._timeline.now())
+            now = self._timeline.now()
+            await tell_lost(self._store, self._bus, await self._store.sweep(now), now)
             await self._store.prune(self._timeline.now())
             await self._membership.find_unknown()
         except StoreError as error:

@@ -18,6 +18,7 @@ from asyncsched._core.instants import to_datetime
 from asyncsched._core.records import InstanceRecord
 from asyncsched._core.reports import Health
 from asyncsched._core.requests import Changes, Watch
+from asyncsched._engine.lost_runs import tell_lost
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import ClusterTimeline
@@ -287,11 +288,12 @@ class Membership:
         for incarnation, (beat, since) in list(self._beats.items()):
             if incarnation == self.me.incarnation or now - max(since, self._steady_since) < self._store.lease:
                 continue
-            fenced = await self._store.declare_dead(incarnation, beat, self._timeline.now())
+            fenced = await self._store.declare_dead(incarnation, beat, moment := self._timeline.now())
             if fenced is not None:
                 what = ", ".join(f"{count} {state}" for state, count in sorted(fenced.items())) or "none"
                 logger.warning("instance %x was declared dead; its runs: %s", incarnation, what)
                 self._agenda.notify()
+                await tell_lost(self._store, self._bus, fenced, moment)
             self._beats.pop(incarnation, None)
             self._members_known = False
             await self._members_changed()

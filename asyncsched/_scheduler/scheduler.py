@@ -1,11 +1,11 @@
-"""The class ``Scheduler``: the five parts of the face in one, and the start and the end of the running parts."""
+"""The class ``Scheduler``: the parts of the face in one, and the start and the end of the running parts."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta, tzinfo
 from threading import current_thread, main_thread
@@ -18,12 +18,10 @@ from asyncsched._backends.current import current_task_id
 from asyncsched._core.checks import check_choice, check_int
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
 from asyncsched._core.instants import SECOND, to_micros
-from asyncsched._core.reports import Probe
 from asyncsched._core.rules.outcome import RESULT_LIMIT
 from asyncsched._core.text import safe_repr
 from asyncsched._core.trigger import TriggerCodec
 from asyncsched._engine.environment import Settings
-from asyncsched._engine.probes import live, ready
 from asyncsched._engine.runtime import Runtime, make_environment
 from asyncsched._engine.server import current_server
 from asyncsched._engine.shutdown import Shutdown
@@ -35,7 +33,8 @@ from asyncsched._scheduler.registry import Registry
 from asyncsched._scheduler.runs import Runs
 from asyncsched._scheduler.schedules import Schedules
 from asyncsched._scheduler.scope import Scope, open_scope
-from asyncsched.abc import Carried, CarryingObserver, Clock, Executor, Store
+from asyncsched._scheduler.signals import Signals, carried_by, checked_observers
+from asyncsched.abc import Clock, Executor, Store
 from asyncsched.executors.loop import LoopExecutor
 from asyncsched.executors.thread import ThreadExecutor
 from asyncsched.observers.log import LogObserver
@@ -45,7 +44,7 @@ from asyncsched.triggers.codec import trigger_from_json, trigger_to_json
 Role = Literal["both", "submit", "run", "off"]
 
 
-class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
+class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Signals):
     """Runs cron, interval and one-off work inside an async application, on time, once, and visibly.
 
     Use it as the lifespan of an ASGI app (``FastAPI(lifespan=scheduler.lifespan)``), as an async
@@ -105,8 +104,8 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         self._executors: dict[str, Executor] = {
             "loop": LoopExecutor(), "thread": ThreadExecutor(), **_checked_executors(executors)
         }  # fmt: skip
-        self._observers = (LogObserver(), *_checked_observers(observers))
-        super().__init__(Registry(self._executors, _carried(self._observers)), timezone)
+        self._observers = (LogObserver(), *checked_observers(observers))
+        super().__init__(Registry(self._executors, carried_by(self._observers)), timezone)
         answer = to_micros(store_timeout, "store_timeout") / SECOND
         if answer <= 0:
             raise ConfigurationError(f"store_timeout must be more than 0 s, not {store_timeout}")
@@ -128,7 +127,7 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         )
         self.state: dict[str, Any] = {}
         self.overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
-        self._runtime: Runtime | None = None
+        self._runtime = None
         self._task = 0
         self._ever = False
 
@@ -245,29 +244,6 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries):
         """
         return open_scope(self._running(), self._registry, self._timezone)
 
-    def live(self) -> Probe:
-        """Return whether the scheduler's loop ticks: the answer to a liveness probe, never red for a job or a store.
-
-        It passes before the start and after the end, when there is no loop that could have stopped.
-        """
-        return Probe() if self._runtime is None else live(self._runtime)
-
-    def ready(self) -> Probe:
-        """Return whether the scheduler can claim and run: the answer to a readiness probe, never red for a job.
-
-        It passes if the scheduler has started and is not draining, if its store takes its heartbeats, and if an
-        executor has room. The call does not query the store, so it answers at once, in an outage too.
-
-        Example:
-            >>> scheduler.ready().reasons
-            ('draining',)
-
-        """
-        if self._runtime is None:
-            reason = "closed" if self._ever else "not started"
-            return Probe((reason,), (f"the scheduler is {reason}",))
-        return ready(self._runtime)
-
     def drain(self) -> None:
         """Begin no more runs from now on; running attempts go on. Idempotent.
 
@@ -306,24 +282,6 @@ def _checked_executors(executors: object) -> Mapping[str, Executor]:
                 f"inherits from asyncsched.abc.Executor, not {safe_repr(executor)}"
             )
     return given
-
-
-def _checked_observers(observers: object) -> tuple[Any, ...]:
-    if isinstance(observers, str) or not isinstance(observers, Iterable):
-        raise ConfigurationError(f"observers must be a list of callables, not {safe_repr(observers)}")
-    listed = tuple(observers)
-    for observer in listed:
-        if not callable(observer):
-            raise ConfigurationError(
-                f"observers must be callables that take an event, not {safe_repr(observer)}"
-            )
-    return listed
-
-
-def _carried(observers: Iterable[Any]) -> dict[str, Carried]:
-    """Return what the observers have travel with every run, by name."""
-    carrying = [observer for observer in observers if isinstance(observer, CarryingObserver)]
-    return {carried.name: carried for observer in carrying for carried in observer.carries}
 
 
 async def _obey(signals: AsyncIterator[int], shutdown: Shutdown) -> None:
