@@ -161,6 +161,7 @@ def schedule_view(record: ScheduleRecord, job: Job | None, known: bool = True) -
         tags=record.tags,
         last_slot=_at(record.cursor) if record.revision > 1 else None,
         failures=record.failures,
+        paused_at=_at(record.paused_at) if record.paused else None,
     )
 
 

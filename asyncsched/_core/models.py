@@ -128,6 +128,7 @@ class Schedule(_SafeRepr):
     tags: tuple[str, ...]
     last_slot: datetime | None
     failures: int
+    paused_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
+from asyncsched._core.instants import HOUR, to_instant
 from asyncsched._core.models import Run
+from asyncsched._core.tallies import Bins, Book, Hour, Tally, add_bins, counts_between, percentile, subject_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +123,135 @@ class Coming:
     job: str
     note: str = ""
     fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobInfo:
+    """A job as the code declares it: the function and its options, for people to read.
+
+    Attributes:
+        callable: the function as ``module:name``; ``defined_at`` is its file and line.
+        timeout, grace: seconds.
+        parameters: the function's parameters, each with its annotation and default as text.
+
+    """
+
+    name: str
+    callable: str
+    defined_at: str
+    doc: str
+    executor: str
+    timeout: float | None
+    retry: str
+    attempts: int
+    overlap: str
+    catch_up: str
+    grace: float | None
+    limits: tuple[str, ...]
+    priority: int
+    tags: tuple[str, ...]
+    pause_after: int
+    each_instance: bool
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """One operation of a person or a program, from ``activity``.
+
+    Attributes:
+        action, subject: what was done, such as ``pause``, and the schedule, job or run it was done to.
+        via: ``page``, ``api``, ``cli``, or ``code`` where the app made the call itself.
+        result: the outcome in words; the error where ``ok`` is false.
+
+    """
+
+    id: str
+    at: datetime
+    action: str
+    subject: str
+    by: str
+    note: str
+    via: str
+    result: str
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A distribution of durations: its percentiles, to about an eighth, and the counts between given edges."""
+
+    bins: Bins = field(repr=False)
+
+    @property
+    def count(self) -> int:
+        """The number of values."""
+        return sum(self.bins.values())
+
+    def percentile(self, share: float) -> timedelta | None:
+        """Return the duration below which a share of the values lies, such as 0.95; ``None`` where there is none."""
+        micros = percentile(self.bins, share)
+        return None if micros is None else timedelta(microseconds=micros)
+
+    def counts(self, *edges: float) -> list[int]:
+        """Return how many values lie below the first edge, between the edges, and from the last on; in seconds."""
+        return counts_between(self.bins, [round(edge * 1_000_000) for edge in edges])
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatistics:
+    """The figures of the runs that ended in some hours.
+
+    Attributes:
+        states: the number of runs by outcome.
+        skipped: the number of slots without a run by reason: ``missed``, ``overlap``.
+        late: from the due time to the beginning of the first attempt.
+        took: the duration of the last attempt; empty for the whole scheduler.
+
+    """
+
+    states: Mapping[str, int]
+    skipped: Mapping[str, int]
+    late: Spread
+    took: Spread
+
+    @property
+    def runs(self) -> int:
+        """The number of runs that ended."""
+        return sum(self.states.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The figures of a scheduler at one moment, from ``statistics``."""
+
+    at: datetime
+    book: Book = field(repr=False)
+
+    def schedule(self, id: str, hours: int = 24) -> RunStatistics:
+        """Return the figures of a schedule's runs of the last hours, at most 25, the present one included."""
+        return self._of(subject_of(id, ""), hours)
+
+    def one_offs(self, job: str, hours: int = 24) -> RunStatistics:
+        """Return the figures of the runs of a job that belong to no schedule."""
+        return self._of(subject_of(None, job), hours)
+
+    def total(self, hours: float = 24, ago: float = 0) -> RunStatistics:
+        """Return the figures of all runs of the last hours, or of as many hours ``ago`` hours before; two days at most."""
+        end = to_instant(self.at) - round(ago * HOUR) + 1
+        total = self.book.between(end - round(hours * HOUR), end)
+        states = {"succeeded": total.succeeded, "failed": total.failed, "cancelled": total.cancelled}
+        return RunStatistics(states, {"missed": total.missed}, Spread(total.late), Spread({}))
+
+    def _of(self, subject: str, hours: int) -> RunStatistics:
+        tally = self.book.tallies.get(subject) or Tally()
+        found: Hour = tally.last_hours(to_instant(self.at), hours)
+        return RunStatistics(found.states, found.skipped, Spread(found.late), Spread(found.took))
+
+
+def spread_of(*spreads: Spread) -> Spread:
+    """Return the sum of distributions."""
+    total: Bins = {}
+    for one in spreads:
+        add_bins(total, one.bins)
+    return Spread(total)

@@ -217,6 +217,7 @@ class RunQuery(NamedTuple):
     before: tuple[Instant, int] | None = None  # due time and id, to page on
     finished_since: Instant | None = None
     dead_letters: bool = False
+    live: bool = False  # running, or of a schedule's own and pending
 
     def select(self, runs: Iterable[RunRecord]) -> list[RunRecord]:
         """Return the runs that match, newest due first: the answer of a store that filters run by run."""
@@ -237,6 +238,11 @@ class RunQuery(NamedTuple):
             and (self.tag is None or self.tag in run.tags)
             and (self.slot is None or run.slot == self.slot)
             and (not self.dead_letters or is_dead_letter(run))
+            and (
+                not self.live
+                or run.state == "running"
+                or (run.state == "pending" and run.origin == "schedule")
+            )
             and (self.finished_since is None or (run.finished_at or 0) >= self.finished_since)
             and (self.start is None or run.due >= self.start)
             and (self.end is None or run.due <= self.end)

@@ -116,13 +116,21 @@ async def replan(
         if record.steady or record.paused:
             continue
         again = _replanned(record, now.wall)
-        if again is None:
+        if again is None or await _was_skipped(store, again):
             continue
         lost = passed(again, now.wall - step.unseen, now.wall) if again.cursor < record.cursor else None
         stretch = None if lost is None else Stretch(record.id, *lost[:3], "missed", lost.exact)
         follow((await store.put_schedule(again, record.revision, now, stretch),))
         changed.append(record.id)
     return tuple(changed)
+
+
+async def _was_skipped(store: Store, again: ScheduleRecord) -> bool:
+    """Whether the slot that would come again is one that somebody skipped: then the old plan holds."""
+    if again.next_slot is None:
+        return False
+    found = await store.stretches(again.id, again.next_slot, again.next_slot)
+    return any(stretch.reason == "skipped" for stretch in found)
 
 
 def _replanned(record: ScheduleRecord, now: Instant) -> ScheduleRecord | None:

@@ -1,4 +1,4 @@
-"""The consequences of a recorded end: the place is freed, handles wake, and observers hear an event."""
+"""The consequences of a recorded end: the place is freed, handles wake, observers hear an event, it is counted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from asyncsched._core.mapping import run_view
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Verdict
 from asyncsched._core.rules.outcome import UNFIT
+from asyncsched._engine.bookkeeper import Bookkeeper
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import Timeline
     from asyncsched._engine.agenda import Agenda
     from asyncsched._engine.environment import Environment
+    from asyncsched.abc import Store
 
 LEFT_FOR = 5 * SECOND
 """How long an instance leaves a job alone after a run of it whose arguments another instance may read."""
@@ -26,6 +28,7 @@ class Endings:
     """Frees places, wakes handles and tells observers when attempts and runs have ended.
 
     Args:
+        store: the ledger.
         timeline: the store's time.
         environment: the scheduler's shared parts.
         agenda: follows a schedule that paused itself after failures.
@@ -34,7 +37,12 @@ class Endings:
     """
 
     def __init__(
-        self, timeline: Timeline, environment: Environment, agenda: Agenda, let_go: Callable[[str], None]
+        self,
+        store: Store,
+        timeline: Timeline,
+        environment: Environment,
+        agenda: Agenda,
+        let_go: Callable[[str], None],
     ) -> None:
         self._timeline = timeline
         self._bus = environment.bus
@@ -42,6 +50,7 @@ class Endings:
         self._capacity = environment.capacity
         self._agenda = agenda
         self._let_go = let_go
+        self.books = Bookkeeper(store, timeline, environment, agenda.schedules)
 
     def attempt_ended(self, run: RunRecord) -> None:
         """Free the place of an attempt without a record: another instance holds the run now."""
@@ -85,7 +94,12 @@ class Endings:
     def run_ended(self, run: RunRecord, job: Job | None) -> None:
         """Tell handles and observers that a run has its outcome."""
         self._let_go(run.job)
+        self.books.ended(run)
         self._waiters.notify(run.id)
         kind = RunSucceeded if run.state == "succeeded" else RunUnsuccessful
         if self._bus.wants(kind):
             self._bus.emit(kind(to_datetime(self._timeline.now().wall), run_view(run, job)))
+
+    def close(self) -> None:
+        """Write what was counted once more, and then no more."""
+        self.books.close()

@@ -43,6 +43,16 @@ class EventBus:
                 except Exception:
                     logger.exception("observer %r failed at attach; it is kept", asked)
 
+    def subscribe(self, observer: Observer) -> None:
+        """Add a plain observer of the scheduler's own, which hears events before the users' observers."""
+        self._observers.insert(0, observer)
+        self._by_kind.clear()
+
+    def unsubscribe(self, observer: Observer) -> None:
+        """Remove an observer that was added; idempotent."""
+        self._observers = [one for one in self._observers if one is not observer]
+        self._by_kind.clear()
+
     def start(self, backend: Backend) -> None:
         """Begin to serve the async observers."""
         for observer in self._observers:

@@ -78,7 +78,7 @@ class Worker:
         self.agenda = Agenda(self._sleeper.wake)
         self.timers = Timers(environment.clock, environment.backend.sleeper())
         self.engine = Engine(store, timeline, environment, self.agenda, jobs, draining)
-        self.endings = Endings(timeline, environment, self.agenda, registry.let_go)
+        self.endings = Endings(store, timeline, environment, self.agenda, registry.let_go)
         self.recorder = Recorder(store, environment, self.endings.recorded)
         board = ProgressBoard(store, timeline, environment)
         self.runner = Runner(store, timeline, environment, self.timers, self.recorder, self.endings, board)
@@ -157,11 +157,9 @@ class Worker:
         """Stop all parts; outcomes that the store has not accepted are sent once more."""
         self.stop()
         self.recorder.last_call()
-        self.timers.close()
-        if self.membership is not None:
-            self.membership.close()
-        if self._maintenance is not None:
-            self._maintenance.close()
+        for part in (self.timers, self.endings, self.membership, self._maintenance):
+            if part is not None:
+                part.close()
 
     async def leave(self) -> None:
         """Leave the other instances, if the store is shared."""

@@ -16,6 +16,7 @@ _REASONS = {
     "missed": "it was not met in time (the scheduler was down, blocked or too late), and the misfire "
     "rule did not run it",
     "paused": "the schedule was paused",
+    "skipped": "somebody skipped it",
     "overlap": "an earlier run of the schedule was still live",
 }
 
@@ -38,6 +39,9 @@ async def explain_slot(
         return _ran(record, at, run_view(run, job, known), run)
     here = now.steady if record.steady else now.wall
     if at > here:
+        for stretch in await store.stretches(record.id, at, at):  # a slot to come was skipped
+            if stretch.reason == "skipped":
+                return _lost(record, at, stretch)
         return _ahead(record, at, _orphaned(record, known))
     for stretch in await store.stretches(record.id, at, at):
         # Of the slots of an earlier trigger in a stretch, only the first and the last are still known as slots.

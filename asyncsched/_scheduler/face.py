@@ -1,4 +1,4 @@
-"""The base of the five parts of a scheduler's face: the registry, the running parts, and queries by id."""
+"""The base of the six parts of a scheduler's face: the registry, the running parts, and queries by id."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from asyncsched._core.reports import Coming, Explanation, Health, Instance, Paus
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.text import describe_error
 from asyncsched._scheduler.explain import explain_slot
-from asyncsched._scheduler.face import EVERYTHING, Face, check_texts, states_of
+from asyncsched._scheduler.face import EVERYTHING, Face, check_texts, here, states_of
 from asyncsched.triggers.base import noted
 from asyncsched.triggers.combine import notes_of
 
@@ -199,16 +199,17 @@ class Queries(Face):
             raise ConfigurationError("timeline: end lies before start")
         check_int(limit, "limit", 1, 1_000_000)
         coming: list[tuple[Instant, Coming]] = []
+        now = self._running().main.timeline.now()
         for record in await self._running().main.store.schedules():
             if record.paused or record.orphaned or not self._running().main.knows(record.job):
                 continue
-            coming += _coming(record, first, last, limit)
+            coming += _coming(record, first, last, limit, here(record, now))
         coming.sort(key=lambda one: (one[0], one[1].schedule))
         return [one for _, one in coming[:limit]]
 
 
 def _coming(
-    record: ScheduleRecord, first: Instant, last: Instant, limit: int
+    record: ScheduleRecord, first: Instant, last: Instant, limit: int, now: Instant
 ) -> list[tuple[Instant, Coming]]:
     """Return the slots of a schedule, and after them the fault if its trigger raises."""
     slots: list[Instant] = []
@@ -217,7 +218,8 @@ def _coming(
     try:
         at = record.trigger.next_instant(first - 1)
         while at is not None and at <= last and len(slots) < limit:
-            slots.append(at)
+            if not now < at <= record.cursor:  # a slot to come that was skipped
+                slots.append(at)
             at = record.trigger.next_instant(at)
         notes = noted(slots, notes_of(record.trigger, first, last if at is None else min(at, last)))
     except Exception as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from asyncsched._core.propagation import capture
 from asyncsched._core.records import Permit, RunRecord, ScheduleRecord
 from asyncsched._core.requests import Added, Closed, Closing, RunQuery
 from asyncsched._core.trigger import asking
+from asyncsched._scheduler.audit import audited, filter_of
 from asyncsched._scheduler.face import EVERYTHING, Face, check_texts, here, states_of
 from asyncsched._scheduler.handle import RunHandle
 from asyncsched._scheduler.once import Once
@@ -34,10 +35,16 @@ _LIVE = ("pending", "running")
 class Runs(Face):
     """The part of a scheduler by which people make, end and repeat runs."""
 
-    async def run_now(self, id: str, respect_overlap: bool = False) -> RunHandle[Any]:
+    @audited("run_now")
+    async def run_now(
+        self, id: str, respect_overlap: bool = False, *, args: tuple[Any, ...] | None = None,
+        kwargs: Mapping[str, Any] | None = None, note: str = "", by: str = "",
+    ) -> RunHandle[Any]:  # fmt: skip
         """Run a schedule's job now, with the schedule's arguments; its own slots are not touched.
 
         Args:
+            args, kwargs: for this run only, arguments in place of those of the schedule; the others stay.
+            note, by: the reason and the author, for the record of what people did.
             respect_overlap: refuse if a run of the schedule's own is live, unless its job's overlap
                 rule is ``allow``.
 
@@ -55,14 +62,44 @@ class Runs(Face):
                 raise SchedulerStateError(
                     f"schedule {id!r} has a live run, {run_id_text(live[0].id)}; it was not run once more"
                 )
-        run = self._made(worker, record, job, "manual", None)
+        if args is None and kwargs is None:
+            run = self._made(worker, record, job, "manual", None)
+        else:
+            once = Once(job.func, *job.signature.merged(record.arguments, args or (), kwargs or {}))
+            run = self._make_run(worker, job, once, worker.timeline.now(), "manual", id)
         await worker.store.add((run,), worker.timeline.now())
         worker.agenda.add(run)
         return RunHandle(self._control(worker), run.id, run, True)
 
+    @audited("run_job", "job")
+    async def run_job(
+        self, job: str | Callable[..., Any], *, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None,
+        note: str = "", by: str = "",
+    ) -> RunHandle[Any]:  # fmt: skip
+        """Run a declared job now, by hand, with these arguments; it may have no schedule.
+
+        Args:
+            job: a declared function or a job's name.
+            args, kwargs: the arguments of the function.
+            note, by: the reason and the author, for the record of what people did.
+
+        Raises:
+            UnknownJob: no job of that name is declared.
+            ArgumentError: the function does not take the arguments.
+
+        """
+        worker = self._running().main
+        found = self._registry.get(job)
+        run = self._make_run(worker, found, Once(found.func, args, kwargs), worker.timeline.now(), "manual")
+        await worker.store.add((run,), worker.timeline.now())
+        worker.agenda.add(run)
+        return RunHandle(self._control(worker), run.id, run, True)
+
+    @audited("backfill")
     async def backfill(
-        self, id: str, start: datetime, end: datetime, only_missed: bool = True, dry_run: bool = False
-    ) -> int:
+        self, id: str, start: datetime, end: datetime, only_missed: bool = True, dry_run: bool = False, *,
+        note: str = "", by: str = "",
+    ) -> int:  # fmt: skip
         """Run the job once for each past slot between two aware moments, oldest first.
 
         The records of the slots themselves do not change.
@@ -117,9 +154,10 @@ class Runs(Face):
             )
         return slots
 
+    @audited("cancel_many", filter_of)
     async def cancel_many(
         self, *, job: str | None = None, schedule: str | None = None, tag: str | None = None,
-        state: str | Collection[str] = _LIVE,
+        state: str | Collection[str] = _LIVE, note: str = "", by: str = "",
     ) -> int:  # fmt: skip
         """Cancel the live runs that match; at least one filter is needed.
 
@@ -147,11 +185,12 @@ class Runs(Face):
             await self._control(worker).cancel(run.id, "cancelled")
         return len(found)
 
+    @audited("requeue", filter_of)
     async def requeue(
         self, run_id: str | None = None, *, job: str | None = None, schedule: str | None = None,
         tag: str | None = None, state: str | Collection[str] | None = None,
         since: float | timedelta | None = None, args: tuple[Any, ...] | None = None,
-        kwargs: Mapping[str, Any] | None = None, again: bool = False,
+        kwargs: Mapping[str, Any] | None = None, again: bool = False, note: str = "", by: str = "",
     ) -> list[RunHandle[Any]]:  # fmt: skip
         """Run dead letters again: one by its id, or all that match. Each becomes one new run, and leaves the list.
 
@@ -165,6 +204,7 @@ class Runs(Face):
                 at least one is needed.
             args, kwargs: for a single run, arguments in place of those that it had; the others stay.
             again: run a single run once more that was run again before, or dismissed.
+            note, by: the reason and the author, for the record of what people did.
 
         Returns:
             The handles of the new runs, the newest letter's first.
@@ -201,12 +241,13 @@ class Runs(Face):
                 worker.agenda.add(one.run)
         return [self._came_of(worker, run, one) for run, one in zip(runs, closed, strict=True)]
 
-    async def dismiss(self, run_id: str, note: str = "") -> None:
+    @audited("dismiss", "run_id")
+    async def dismiss(self, run_id: str, note: str = "", by: str = "") -> None:
         """Put a dead letter aside: it leaves the list, and stays in the history with the note.
 
         Args:
             run_id: the id of a run that failed, timed out, was lost or was cancelled.
-            note: why nothing is to be done about it; a second call changes the note.
+            note, by: why nothing is to be done about it, and the author; a second call changes the note.
 
         Raises:
             UnknownRun: there is no run of that id.

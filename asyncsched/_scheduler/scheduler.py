@@ -30,6 +30,7 @@ from asyncsched._scheduler.enqueue import Enqueue
 from asyncsched._scheduler.options import check_flag, check_name
 from asyncsched._scheduler.queries import Queries
 from asyncsched._scheduler.registry import Registry
+from asyncsched._scheduler.reporting import Reporting
 from asyncsched._scheduler.runs import Runs
 from asyncsched._scheduler.schedules import Schedules
 from asyncsched._scheduler.scope import Scope, open_scope
@@ -44,7 +45,7 @@ from asyncsched.triggers.codec import trigger_from_json, trigger_to_json
 Role = Literal["both", "submit", "run", "off"]
 
 
-class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Signals):
+class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Reporting, Signals):
     """Runs cron, interval and one-off work inside an async application, on time, once, and visibly.
 
     Use it as the lifespan of an ASGI app (``FastAPI(lifespan=scheduler.lifespan)``), as an async

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace as copy
 from datetime import timedelta
 from typing import Any
 
 from asyncsched._core.errors import ConfigurationError, ScheduleExists, SchedulerStateError, UnknownJob
-from asyncsched._core.events import SchedulePaused, SlotsSkipped
+from asyncsched._core.events import SchedulePaused
 from asyncsched._core.instants import Instant, Now, to_datetime
 from asyncsched._core.jobs import Declared
-from asyncsched._core.mapping import schedule_view, skipped_event
+from asyncsched._core.mapping import schedule_view
 from asyncsched._core.models import Schedule
 from asyncsched._core.records import JobPause, ScheduleRecord, Stretch
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.rules.due import resumed
 from asyncsched._core.trigger import Trigger, as_instants, asking
 from asyncsched._engine.worker import Worker
-from asyncsched._scheduler.face import EVERYTHING, Face, here
+from asyncsched._scheduler.audit import audited
+from asyncsched._scheduler.changing import Changing
+from asyncsched._scheduler.face import EVERYTHING, here
 from asyncsched._scheduler.options import check_name, jitter_of
 
 logger = logging.getLogger("asyncsched.scheduler")
 
-_TRIES = 20
 
-
-class Schedules(Face):
+class Schedules(Changing):
     """The part of a scheduler that people and pages use."""
 
     async def add_schedule(
@@ -85,6 +84,7 @@ class Schedules(Face):
 
     # ── pausing ──────────────────────────────────────────────────────────────────────────────
 
+    @audited("pause")
     async def pause(self, id: str, note: str = "", by: str = "") -> None:
         """Begin no more runs of a schedule; its running attempts go on.
 
@@ -106,7 +106,8 @@ class Schedules(Face):
         await self._change(id, lambda record: _stop(record, note, by, _since(record, job_pause, at)))
         self._tell_pause(id, note, by)
 
-    async def resume(self, id: str) -> None:
+    @audited("resume")
+    async def resume(self, id: str, *, note: str = "", by: str = "") -> None:
         """Let a paused schedule go on from now.
 
         A schedule that is resumed while its job is paused goes on when the job is resumed.
@@ -128,6 +129,7 @@ class Schedules(Face):
         else:
             await self._change(id, lambda record: _stop(record, *job_pause))
 
+    @audited("pause_job", "job")
     async def pause_job(self, job: str | Callable[..., Any], note: str = "", by: str = "") -> None:
         """Begin no more runs of a job: of its schedules, its one-offs, and those made by hand.
 
@@ -144,7 +146,8 @@ class Schedules(Face):
         worker = self._running().main
         await self._pause_job(worker, await self._job_named(job), note, by)
 
-    async def resume_job(self, job: str | Callable[..., Any]) -> None:
+    @audited("resume_job", "job")
+    async def resume_job(self, job: str | Callable[..., Any], *, note: str = "", by: str = "") -> None:
         """Let a paused job go on from now, with the schedules that were paused by its pause.
 
         A schedule that was paused separately stays paused.
@@ -226,7 +229,8 @@ class Schedules(Face):
 
     # ── removing and changing ────────────────────────────────────────────────────────────────
 
-    async def remove(self, id: str) -> None:
+    @audited("remove")
+    async def remove(self, id: str, *, note: str = "", by: str = "") -> None:
         """Remove a schedule and its pending runs; running attempts go on, and its history stays.
 
         Raises:
@@ -246,7 +250,8 @@ class Schedules(Face):
         for run in await worker.store.runs(query):
             await self._control(worker).cancel(run.id, "removed")
 
-    async def reschedule(self, id: str, trigger: Trigger) -> Schedule:
+    @audited("reschedule")
+    async def reschedule(self, id: str, trigger: Trigger, *, note: str = "", by: str = "") -> Schedule:
         """Give a schedule another trigger, from now on.
 
         For a declared schedule, the trigger holds until the one in the code changes.
@@ -274,44 +279,6 @@ class Schedules(Face):
 
         record = await self._change(id, change)
         return schedule_view(record, self._registry.find(record.job), worker.knows(record.job))
-
-    # ── shared by the above ──────────────────────────────────────────────────────────────────
-
-    async def _change(self, id: str, change: Callable[[ScheduleRecord], Stretch | None]) -> ScheduleRecord:
-        """Change a schedule's row; try again if another instance changed it meanwhile.
-
-        Args:
-            id: the schedule's id.
-            change: changes a record, and returns the slots that get no run by that.
-
-        """
-        worker = self._running().main
-        for _ in range(_TRIES):
-            stands = await self._schedule(id)
-            changed = copy(stands)
-            lost = change(changed)
-            after = await worker.store.put_schedule(changed, stands.revision, worker.timeline.now(), lost)
-            if after is changed:
-                return await self._follow(worker, after, lost)
-        raise SchedulerStateError(
-            f"schedule {id!r}: other instances changed it at each of {_TRIES} tries; try again"
-        )
-
-    async def _put(
-        self, worker: Worker, record: ScheduleRecord, revision: int, lost: Stretch | None
-    ) -> ScheduleRecord:
-        after = await worker.store.put_schedule(record, revision, worker.timeline.now(), lost)
-        if after is not record:
-            raise ScheduleExists(f"schedule {record.id!r} was made or changed by another at the same moment")
-        return await self._follow(worker, after, lost)
-
-    async def _follow(self, worker: Worker, record: ScheduleRecord, lost: Stretch | None) -> ScheduleRecord:
-        worker.agenda.follow((record,))
-        worker.agenda.notify()
-        bus = self._running().environment.bus
-        if lost is not None and bus.wants(SlotsSkipped):
-            bus.emit(skipped_event(lost, worker.timeline.now(), record.job))
-        return record
 
 
 def _stop(record: ScheduleRecord, note: str, by: str, since: Instant) -> None:

@@ -12,7 +12,7 @@ To add a database beside SQLite and PostgreSQL, these are the parts to know:
   ``write_id`` and ``read_id``, ``tell_others`` (inside the transaction), and ``time`` where the database has a clock.
   ``rows`` converts between records and rows, ``bulk`` makes one statement of many rows.
 * ``operations/`` (``adding``, ``cancelling``, ``claiming``, ``recording``, ``limiter``, ``instances``,
-  ``schedules``, ``stretches``, ``history``, ``query``): plain code over a ``Session``, the same for every database.
+  ``schedules``, ``stretches``, ``history``, ``query``, ``reporting``): plain code over a ``Session``, the same for every database.
   An operation may be begun again after an error, so it changes nothing but the database, and it always locks rows
   in this order: instance, schedules by id, runs, limits by key.
 * ``connections``, ``thread`` and ``group_commit``: two connections, their threads, and group commit. Nothing in them
@@ -34,7 +34,6 @@ from asyncsched._core.records import InstanceRecord, JobPause, RunRecord, Schedu
 from asyncsched._core.requests import Added, Changes, Claim, Claimed, Closed, Closing, Ending, RunQuery, Watch
 from asyncsched._core.rules.retention import Bounds
 from asyncsched._core.rules.transitions import end
-from asyncsched.stores.sql.connections import Connected
 from asyncsched.stores.sql.group_commit import Operation, each
 from asyncsched.stores.sql.operations import history, limiter, renaming
 from asyncsched.stores.sql.operations import instances as members
@@ -46,6 +45,8 @@ from asyncsched.stores.sql.operations.cancelling import Cancelling, Moving, canc
 from asyncsched.stores.sql.operations.claiming import Claiming, claim
 from asyncsched.stores.sql.operations.letters import ClosingLetters, close_letters
 from asyncsched.stores.sql.operations.recording import Noting, Recorded, Recording, note, record
+from asyncsched.stores.sql.operations.reporting import prune_reporting
+from asyncsched.stores.sql.reporting import Reporting
 from asyncsched.stores.sql.session import Session
 from asyncsched.stores.sql.thread import LEAST
 from asyncsched.stores.sql.transactional import ByUser
@@ -69,7 +70,7 @@ _KEYED = 4
 """How many rows a run with a key counts for: its key is queried before the insert."""
 
 
-class SqlStore(ByUser, Connected):
+class SqlStore(ByUser, Reporting):
     """A ledger of schedules and runs in a database.
 
     Args:
@@ -252,6 +253,7 @@ class SqlStore(ByUser, Connected):
         for some in portions(ids, stretch_rows.SCHEDULES_AT_ONCE):
             await self._call(stretch_rows.prune_stretches, some)
         await self._call(limiter.sweep_limits, now.wall)
+        await self._call(prune_reporting, now.wall)
         for job in await self._read(schedule_rows.strays):
             await self._wake(schedule_rows.FIRST, schedule_rows.Whose(job))
         return total

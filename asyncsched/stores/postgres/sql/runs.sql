@@ -201,3 +201,15 @@ asyncsched_run_tags AS t CROSS JOIN LATERAL (SELECT * FROM asyncsched_runs WHERE
 -- name: branch
 -- One of the branches that a list merges. The planner sees the order of its index only with its own limit.
 ({select} ORDER BY 3 DESC, 1 DESC LIMIT :limit);
+
+-- name: live_runs
+-- The runs that are running, and the pending runs of schedules, by two small indexes: without the hints of
+-- SQLite, the order would lead it through all runs.
+SELECT {run} FROM asyncsched_runs AS r
+WHERE r.id IN (
+    SELECT h.id FROM asyncsched_runs AS h WHERE h.namespace = :namespace AND h.state = 'running'
+    UNION
+    SELECT l.id FROM asyncsched_runs AS l
+    WHERE l.namespace = :namespace AND l.origin = 'schedule' AND l.state IN ('pending', 'running')
+)
+ORDER BY r.due DESC, r.id DESC LIMIT :limit;

@@ -32,6 +32,8 @@ _BY_TAG = RUN_COLUMNS.replace("r.id", "t.run").replace("r.due", "t.due")
 
 def runs(session: Session, query: RunQuery) -> list[RunRecord]:
     """Return the runs that match, newest due first."""
+    if query.live:  # alone: nothing else narrows a list of what goes on
+        return session.runs("live_runs", limit=query.limit)
     own_slot = query.slot is not None and query.schedule is not None and query.origin == "schedule"
     if query.ids is None and not own_slot:
         return _List(session, query).read()

@@ -132,3 +132,15 @@ asyncsched_run_tags AS t CROSS JOIN asyncsched_runs AS r ON r.id = t.run;
 -- name: branch
 -- One of the branches that a list merges.
 {select};
+
+-- name: live_runs
+-- The runs that are running, and the pending runs of schedules, by two small indexes: without the hints of
+-- SQLite, the order would lead it through all runs.
+SELECT {run} FROM asyncsched_runs AS r
+WHERE r.id IN (
+    SELECT h.id FROM asyncsched_runs AS h INDEXED BY asyncsched_runs_held WHERE h.namespace = :namespace AND h.state = 'running'
+    UNION
+    SELECT l.id FROM asyncsched_runs AS l INDEXED BY asyncsched_runs_live
+    WHERE l.namespace = :namespace AND l.origin = 'schedule' AND l.state IN ('pending', 'running')
+)
+ORDER BY r.due DESC, r.id DESC LIMIT :limit;

@@ -1,0 +1,350 @@
+"""The figures of runs: counters that are kept as runs end, so that no page has to count runs.
+
+A :class:`Tally` has the figures of one schedule, or of one job's one-offs: for each of the last 25 hours the
+outcomes and two distributions, and beside them the last runs. A :class:`Book` has all tallies, and for the whole scheduler one :class:`Period` for each half minute of two days. A book is also what an
+instance has counted since it last wrote: :meth:`Book.merge` adds that to the book in the store.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from asyncsched._core.instants import HOUR, SECOND, Instant
+from asyncsched._core.states import FAILURES
+
+if TYPE_CHECKING:
+    from asyncsched._core.records import RunRecord
+
+PERIOD = 30 * SECOND
+"""The time that one period of the whole scheduler covers."""
+
+PERIODS_KEPT = 49 * HOUR // PERIOD
+HOURS_KEPT = 25
+RECENT = 24
+"""How many of its last runs a tally has."""
+
+_STEPS = (100, 125, 160, 200, 250, 315, 400, 500, 630, 800)
+EDGES = tuple(sorted({step * 10**power // 100 for power in range(2, 12) for step in _STEPS} | {60 * SECOND}))
+"""The lower edges of the bins of a distribution, in microseconds: ten for each power of ten, and one minute."""
+
+Bins = dict[int, int]
+"""A distribution: how many values lie in each bin, by the bin's number."""
+
+
+def bin_of(micros: int) -> int:
+    """Return the number of the bin of a duration."""
+    return bisect_right(EDGES, micros)
+
+
+def percentile(bins: Mapping[int, int], share: float) -> int | None:
+    """Return the microseconds below which ``share`` of a distribution lies, to about an eighth; ``None`` if empty."""
+    total = sum(bins.values())
+    if not total:
+        return None
+    wanted, below = share * total, 0
+    for number in sorted(bins):
+        count = bins[number]
+        if below + count >= wanted:
+            low = EDGES[number - 1] if number else 0
+            high = EDGES[number] if number < len(EDGES) else 2 * low
+            return round(low + (high - low) * (wanted - below) / count)
+        below += count
+    return EDGES[-1]
+
+
+def counts_between(bins: Mapping[int, int], edges: Iterable[int]) -> list[int]:
+    """Return how many values lie below the first edge, between the edges, and from the last edge on."""
+    numbers = [bisect_right(EDGES, edge - 1) for edge in edges]
+    found = [0] * (len(numbers) + 1)
+    for number, count in bins.items():
+        found[bisect_right(numbers, number - 1) if number else 0] += count
+    return found
+
+
+def add_bins(to: Bins, more: Mapping[int, int]) -> None:
+    """Add a distribution to another."""
+    for number, count in more.items():
+        to[number] = to.get(number, 0) + count
+
+
+class RecentRun(NamedTuple):
+    """One of the last runs; times are wall instants, durations microseconds."""
+
+    id: str
+    state: str
+    due: Instant
+    started: Instant | None
+    finished: Instant
+    late: int | None
+    attempt: int
+    why: str = ""
+
+    @property
+    def took(self) -> int | None:
+        """How long its last attempt took."""
+        return None if self.started is None else max(0, self.finished - self.started)
+
+
+class Hour:
+    """The figures of one hour: outcomes by state, slots without a run by reason, and two distributions."""
+
+    __slots__ = ("late", "skipped", "states", "took")
+
+    def __init__(
+        self,
+        states: dict[str, int] | None = None,
+        skipped: dict[str, int] | None = None,
+        late: Bins | None = None,
+        took: Bins | None = None,
+    ) -> None:
+        self.states = states or {}
+        self.skipped = skipped or {}
+        self.late = late or {}
+        self.took = took or {}
+
+    def merge(self, more: Hour) -> None:
+        """Add the figures of the same hour."""
+        for counts, others in ((self.states, more.states), (self.skipped, more.skipped)):
+            for word, count in others.items():
+                counts[word] = counts.get(word, 0) + count
+        add_bins(self.late, more.late)
+        add_bins(self.took, more.took)
+
+    def to_json(self) -> list[Any]:
+        """Return the hour as JSON can hold it."""
+        return [self.states, self.skipped, self.late, self.took]
+
+    @classmethod
+    def from_json(cls, kept: list[Any]) -> Hour:
+        """Return the hour that :meth:`to_json` has written."""
+        states, skipped, late, took = kept
+        return cls(states, skipped, _numbered(late), _numbered(took))
+
+
+def _numbered(bins: Mapping[str, int]) -> Bins:
+    return {int(number): count for number, count in bins.items()}
+
+
+class LastError(NamedTuple):
+    """The last error of a schedule: the run, when it ended, and the error's type and message, shortened."""
+
+    run: str
+    at: Instant
+    type: str
+    message: str
+
+
+class LastSkip(NamedTuple):
+    """The last slots that got no run: when that was noticed, the first and the last, their number and the reason."""
+
+    at: Instant
+    first: Instant
+    last: Instant
+    slots: int
+    reason: str
+
+
+class Tally:
+    """The figures of one schedule, or of the one-offs of one job."""
+
+    __slots__ = ("error", "failed", "failing_since", "hours", "recent", "skip", "succeeded_at")
+
+    def __init__(self) -> None:
+        self.hours: dict[int, Hour] = {}
+        self.recent: list[RecentRun] = []
+        self.failed = 0  # in a row
+        self.failing_since: Instant | None = None
+        self.succeeded_at: Instant | None = None
+        self.error: LastError | None = None
+        self.skip: LastSkip | None = None
+
+    def hour(self, at: Instant) -> Hour:
+        """Return the figures of the hour of a moment, which exist from then on."""
+        number = at // HOUR
+        found = self.hours.get(number)
+        if found is None:
+            found = self.hours[number] = Hour()
+            _drop_old(self.hours, HOURS_KEPT)
+        return found
+
+    def count(self, run: RunRecord, at: Instant) -> None:
+        """Count a run that has just ended."""
+        hour = self.hour(at)
+        hour.states[run.state] = hour.states.get(run.state, 0) + 1
+        started = run.started_at
+        if started is not None:
+            number = bin_of(max(0, at - started))
+            hour.took[number] = hour.took.get(number, 0) + 1
+            if run.late is not None:
+                number = bin_of(max(0, run.late))
+                hour.late[number] = hour.late.get(number, 0) + 1
+        recent = self.recent
+        recent.append(
+            RecentRun(f"{run.id:032x}", run.state, run.due, started, at, run.late, run.attempt, run.why)
+        )
+        if len(recent) > 2 * RECENT:  # seldom, because cutting a list costs
+            del recent[:-RECENT]
+        if run.state == "succeeded":
+            self.failed, self.failing_since, self.succeeded_at = 0, None, at
+        elif run.state in FAILURES:
+            self.failed += 1
+            self.failing_since = self.failing_since or at
+            error = run.error
+            self.error = LastError(
+                f"{run.id:032x}",
+                at,
+                error.type if error else run.state,
+                error.message[:300] if error else run.why,
+            )
+
+    def skipped(self, skip: LastSkip) -> None:
+        """Count slots that got no run."""
+        hour = self.hour(skip.at)
+        hour.skipped[skip.reason] = hour.skipped.get(skip.reason, 0) + skip.slots
+        self.skip = skip
+
+    def merge(self, newer: Tally) -> None:
+        """Add what was counted since."""
+        for number, hour in newer.hours.items():
+            self.hours.setdefault(number, Hour()).merge(hour)
+        _drop_old(self.hours, HOURS_KEPT)
+        self.recent = sorted([*self.recent, *newer.recent], key=lambda one: one.finished)[-RECENT:]
+        if newer.succeeded_at is not None:
+            self.succeeded_at = newer.succeeded_at
+            self.failed, self.failing_since = newer.failed, newer.failing_since
+        elif newer.failed:
+            self.failed += newer.failed
+            self.failing_since = self.failing_since or newer.failing_since
+        self.error = newer.error or self.error
+        self.skip = newer.skip or self.skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the tally as JSON can hold it."""
+        return {
+            "hours": {number: hour.to_json() for number, hour in self.hours.items()},
+            "recent": self.recent[-RECENT:],
+            "failed": self.failed,
+            "failing_since": self.failing_since,
+            "succeeded_at": self.succeeded_at,
+            "error": self.error,
+            "skip": self.skip,
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Tally:
+        """Return the tally that :meth:`to_json` has written."""
+        tally = cls()
+        tally.hours = {int(number): Hour.from_json(hour) for number, hour in kept["hours"].items()}
+        tally.recent = [RecentRun(*one) for one in kept["recent"]]
+        tally.failed, tally.failing_since = kept["failed"], kept["failing_since"]
+        tally.succeeded_at = kept["succeeded_at"]
+        tally.error = LastError(*kept["error"]) if kept["error"] else None
+        tally.skip = LastSkip(*kept["skip"]) if kept["skip"] else None
+        return tally
+
+    def last_hours(self, now: Instant, hours: int = 24) -> Hour:
+        """Return the sum of the last hours: the present one, begun, and those before it."""
+        total, first = Hour(), now // HOUR - hours + 1
+        for number, hour in self.hours.items():
+            if number >= first:
+                total.merge(hour)
+        return total
+
+
+def _drop_old(kept: dict[int, Any], most: int) -> None:
+    while len(kept) > most:
+        del kept[min(kept)]
+
+
+class Period:
+    """The figures of the whole scheduler for half a minute."""
+
+    __slots__ = ("cancelled", "failed", "late", "missed", "succeeded")
+
+    def __init__(
+        self,
+        succeeded: int = 0,
+        failed: int = 0,
+        cancelled: int = 0,
+        missed: int = 0,
+        late: Bins | None = None,
+    ) -> None:
+        self.succeeded = succeeded
+        self.failed = failed
+        self.cancelled = cancelled
+        self.missed = missed
+        self.late = late or {}
+
+    def merge(self, more: Period) -> None:
+        """Add the figures of the same half minute."""
+        self.succeeded += more.succeeded
+        self.failed += more.failed
+        self.cancelled += more.cancelled
+        self.missed += more.missed
+        add_bins(self.late, more.late)
+
+    @property
+    def runs(self) -> int:
+        """The number of runs that ended."""
+        return self.succeeded + self.failed + self.cancelled
+
+
+class Book:
+    """All tallies by their subject, and the periods of the whole scheduler by their beginning."""
+
+    __slots__ = ("periods", "tallies")
+
+    def __init__(self) -> None:
+        self.tallies: dict[str, Tally] = {}
+        self.periods: dict[Instant, Period] = {}
+
+    def tally(self, subject: str) -> Tally:
+        """Return the tally of a subject, which exists from then on."""
+        found = self.tallies.get(subject)
+        if found is None:
+            found = self.tallies[subject] = Tally()
+        return found
+
+    def period(self, at: Instant) -> Period:
+        """Return the period of a moment, which exists from then on."""
+        start = at - at % PERIOD
+        found = self.periods.get(start)
+        if found is None:
+            found = self.periods[start] = Period()
+            _drop_old(self.periods, PERIODS_KEPT)
+        return found
+
+    def count(self, run: RunRecord, at: Instant) -> None:
+        """Count a run that has just ended."""
+        self.tally(subject_of(run.schedule, run.job)).count(run, at)
+        period = self.period(at)
+        if run.state == "succeeded":
+            period.succeeded += 1
+        elif run.state in FAILURES:
+            period.failed += 1
+        else:
+            period.cancelled += 1
+        if run.late is not None:
+            number = bin_of(max(0, run.late))
+            period.late[number] = period.late.get(number, 0) + 1
+
+    def skipped(self, schedule: str, skip: LastSkip) -> None:
+        """Count slots that got no run."""
+        self.tally(subject_of(schedule, "")).skipped(skip)
+        if skip.reason == "missed":
+            self.period(skip.at).missed += skip.slots
+
+    def between(self, start: Instant, end: Instant) -> Period:
+        """Return the sum of the periods that begin from ``start`` on and before ``end``."""
+        total = Period()
+        for at, period in self.periods.items():
+            if start <= at < end:
+                total.merge(period)
+        return total
+
+
+def subject_of(schedule: str | None, job: str) -> str:
+    """Return the subject of a run's figures: its schedule, or for a one-off its job."""
+    return f"job:{job}" if schedule is None else f"schedule:{schedule}"

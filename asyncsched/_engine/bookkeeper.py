@@ -1,0 +1,166 @@
+"""The figures of one store, counted as runs end, and the record of what people did.
+
+Counting must not slow a run down, and a write for each end would: an instance counts in memory, and adds what it
+has counted to the store once a second. Under a store that keeps no figures, the count in memory is all there is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Container
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+from asyncsched._core.errors import StoreUnavailable
+from asyncsched._core.events import Event, SlotsSkipped
+from asyncsched._core.instants import to_instant
+from asyncsched._core.records import RunRecord
+from asyncsched._core.reporting import ActivityQuery, ActivityRecord, ReportingStore
+from asyncsched._core.tallies import Book, LastSkip
+
+if TYPE_CHECKING:
+    from asyncsched._backends.clock import Timeline
+    from asyncsched._engine.environment import Environment
+    from asyncsched.abc import Store
+
+logger = logging.getLogger("asyncsched.scheduler")
+
+EVERY = 1.0
+"""Seconds between two writes."""
+
+SUBJECTS_AT_ONCE = 100
+"""The most tallies of one write, so that no beat waits for many."""
+
+ACTIVITY_IN_MEMORY = 10_000
+
+
+class Bookkeeper:
+    """Counts the runs that end and the slots that get no run.
+
+    Args:
+        store: the ledger.
+        timeline: its time.
+        environment: the scheduler's shared parts.
+        schedules: the ids of the schedules of this store: events of others are not counted.
+
+    """
+
+    wants = SlotsSkipped
+
+    def __init__(
+        self, store: Store, timeline: Timeline, environment: Environment, schedules: Container[str]
+    ) -> None:
+        self._store = store if isinstance(store, ReportingStore) else None
+        self._timeline = timeline
+        self._clock = environment.clock
+        self._backend = environment.backend
+        self._bus = environment.bus
+        self._source = environment.ids.instance
+        self._sleeper = environment.backend.sleeper()
+        self._schedules = schedules
+        self._counted = Book()  # since the last write, or all
+        self._known = Book()  # as it stands in the store
+        self._version = -1
+        self._writes = 0
+        self._busy = self._closing = False
+        self._activity: deque[ActivityRecord] = deque(maxlen=ACTIVITY_IN_MEMORY)
+        self._bus.subscribe(self)
+
+    # ── counting ─────────────────────────────────────────────────────────────────────────────
+
+    def ended(self, run: RunRecord) -> None:
+        """Count a run that has its outcome."""
+        at = run.finished_at
+        self._counted.count(run, self._timeline.now().wall if at is None else at)
+        if self._store is not None and not self._busy:
+            self._begin()
+
+    def __call__(self, event: Event) -> None:
+        """Count slots that got no run."""
+        assert isinstance(event, SlotsSkipped)
+        if event.schedule in self._schedules:
+            at, first, last = to_instant(event.at), to_instant(event.first), to_instant(event.last)
+            self._counted.skipped(event.schedule, LastSkip(at, first, last, event.count, event.reason))
+            if self._store is not None and not self._busy:
+                self._begin()
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────
+
+    def _begin(self) -> None:
+        if not self._closing:
+            self._busy = True
+            self._backend.spawn(self._serve(), Context(), apart=True)
+
+    async def _serve(self) -> None:
+        """Write until nothing more was counted for as long as the time between two writes."""
+        try:
+            while self._counted.tallies:
+                until = self._clock.monotonic() + EVERY
+                while not self._closing and self._clock.monotonic() < until:
+                    await self._sleeper.until(until)
+                await self._write()
+        except Exception:
+            logger.exception("the figures of runs could not be written; the next ones are tried again")
+        finally:
+            self._busy = False
+
+    async def _write(self) -> None:
+        assert self._store is not None
+        counted, self._counted = self._counted, Book()
+        for part in _parts(counted):
+            self._writes += 1
+            while True:
+                try:
+                    await self._store.add_tallies(part, self._source, self._writes)
+                    break
+                except StoreUnavailable:
+                    if self._closing:
+                        return
+                    until = self._clock.monotonic() + 5 * EVERY
+                    while not self._closing and self._clock.monotonic() < until:
+                        await self._sleeper.until(until)
+
+    def close(self) -> None:
+        """Write once more, and then no more."""
+        self._closing = True
+        self._bus.unsubscribe(self)
+        self._sleeper.wake()
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────
+
+    async def tallies(self) -> Book:
+        """Return the figures as they stand; do not change them."""
+        if self._store is None:
+            return self._counted
+        newer, self._version = await self._store.tallies(self._version)
+        self._known.tallies.update(newer.tallies)
+        self._known.periods = newer.periods
+        return self._known
+
+    # ── the record of what people did ────────────────────────────────────────────────────────
+
+    async def note(self, one: ActivityRecord) -> None:
+        """Keep a record of what somebody did."""
+        if self._store is None:
+            self._activity.append(one)
+        else:
+            await self._store.add_activity(one)
+
+    async def activity(self, query: ActivityQuery) -> list[ActivityRecord]:
+        """Return the records that match, newest first."""
+        if self._store is None:
+            return [one for one in reversed(self._activity) if query.matches(one)][: query.limit]
+        return await self._store.activity(query)
+
+
+def _parts(book: Book) -> list[Book]:
+    """Return a book in portions; the periods are in the first."""
+    subjects = sorted(book.tallies)  # in one order everywhere, so that two writers cannot lock each other out
+    parts = []
+    for first in range(0, len(subjects), SUBJECTS_AT_ONCE):
+        part = Book()
+        part.tallies = {one: book.tallies[one] for one in subjects[first : first + SUBJECTS_AT_ONCE]}
+        parts.append(part)
+    parts[0].periods = book.periods
+    return parts

@@ -1,0 +1,290 @@
+"""The Starlette app: routes, access, headers, and errors as pages or problem+json."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from asyncsched._core.errors import AsyncSchedError, ConfigurationError
+from asyncsched._scheduler.audit import via
+from asyncsched._scheduler.scheduler import Scheduler
+from asyncsched.dashboard.access import Access, Auth, access_of, foreign_write, local_only
+from asyncsched.dashboard.actions import JOB_ACTIONS, RUN_ACTIONS, SCHEDULE_ACTIONS, Action, Asked
+from asyncsched.dashboard.bodies import BODY_LIMIT, checked
+from asyncsched.dashboard.live import EventStream, View, Views
+from asyncsched.dashboard.pages.overview import overview
+from asyncsched.dashboard.problems import Problem, problem_of
+from asyncsched.dashboard.site import REDACTED, Context, Page, Site
+from asyncsched.dashboard.words import iso
+
+logger = logging.getLogger("asyncsched.dashboard")
+
+PageOf = Callable[[Site, Context], Awaitable[Page]]
+
+PAGES: tuple[tuple[str, PageOf], ...] = (("/", overview),)
+
+_SECURITY = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+        b"trusted-types asyncsched",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+]
+
+
+class Dashboard(Starlette):
+    """The page and the JSON API of a scheduler, to be mounted in its app.
+
+    Args:
+        scheduler: the scheduler; it may be started later.
+        auth: a function from a request to an :class:`Access`. Without one, only callers on this machine come in,
+            and none that a proxy stands before.
+        title: the app's name in the header.
+        redact: a pattern of argument names whose values are not shown.
+
+    Raises:
+        ConfigurationError: Jinja2 is missing, or an argument is wrong.
+
+    Example:
+        >>> app.mount("/scheduler", Dashboard(scheduler, auth=basic("admin", password)))
+
+    """
+
+    def __init__(
+        self, scheduler: Scheduler, *, auth: Auth | None = None, title: str = "", redact: str | re.Pattern[str] = REDACTED
+    ) -> None:  # fmt: skip
+        if not isinstance(scheduler, Scheduler):
+            raise ConfigurationError(f"Dashboard: give it the Scheduler, not {type(scheduler).__name__}")
+        if auth is not None and not callable(auth):
+            raise ConfigurationError('Dashboard: auth must be a function, such as basic("name", "password")')
+        pattern = re.compile(redact, re.IGNORECASE) if isinstance(redact, str) else redact
+        self.site = Site(scheduler, title or scheduler.namespace, pattern)
+        self._auth = auth or local_only
+        self._views = Views()
+        super().__init__(routes=self._routes())
+        self.add_middleware(_Headers)
+
+    def _routes(self) -> list[Route]:
+        routes = [
+            Route("/static/{name}", self._static, methods=["GET"]),
+            Route("/events", self._events, methods=["GET", "HEAD"]),
+        ]
+        for kind, actions in (("schedules", SCHEDULE_ACTIONS), ("runs", RUN_ACTIONS), ("jobs", JOB_ACTIONS)):
+            for name, action in actions.items():
+                endpoint = partial(self._act, action)
+                routes.append(Route(f"/api/v1/{kind}/{{id:path}}/{name}", endpoint, methods=["POST"]))
+        routes += [Route(path, partial(self._page, page), methods=["GET"]) for path, page in PAGES]
+        routes.append(Route("/{rest:path}", self._nothing, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]))
+        return routes
+
+    # ── pages ────────────────────────────────────────────────────────────────────────────────
+
+    async def _page(self, draw: PageOf, request: Request) -> Response:
+        root = _root(request)
+        try:
+            access = await self._enter(request, "read")
+            if request.url.path.rstrip("/") == root and not request.scope["path"].endswith("/"):
+                return RedirectResponse(f"{root}/")
+            view = self._view(draw, request, access, dict(request.path_params))
+            page = await view.look()
+            context = await self._context(request, access, {})
+        except (Problem, AsyncSchedError) as error:
+            return self._refusal(request, error)
+        page.key = _key(request)
+        document = self.site.document(page, context, request.cookies.get("asyncsched-theme", ""))
+        return HTMLResponse(document, headers={"cache-control": "no-store"})
+
+    def _view(self, draw: PageOf, request: Request, access: Access, path: Mapping[str, str]) -> View:
+        query = {
+            name: value[:500] for name, value in request.query_params.items() if name not in ("page", "since")
+        }
+
+        async def drawn() -> Page:
+            snapshot = await self.site.watch.snapshot()
+            return await draw(self.site, Context(root, access, query, path, snapshot))
+
+        root = _root(request)
+        key = (draw, root, access.role, tuple(sorted(path.items())), tuple(sorted(query.items())))
+        return self._views.view(key, drawn)
+
+    async def _context(self, request: Request, access: Access, path: Mapping[str, str]) -> Context:
+        snapshot = await self.site.watch.snapshot()
+        return Context(_root(request), access, request.query_params, path, snapshot)
+
+    async def _events(self, request: Request) -> Response | ASGIApp:
+        try:
+            access = await self._enter(request, "read")
+            view = self._view_of(request, access)
+        except (Problem, AsyncSchedError) as error:
+            return _as_problem(error).response()
+        since = request.headers.get("last-event-id") or request.query_params.get("since", "")
+        return EventStream(view, since)
+
+    def _view_of(self, request: Request, access: Access) -> View:
+        """Return the view of the page that a stream names by its address below the mount."""
+        address = request.query_params.get("page", "/")[:2000]
+        path, _, query = address.partition("?")
+        scope = {
+            **request.scope,
+            "query_string": query.encode(),
+            "path": _root(request) + path,
+            "type": "http",
+            "method": "GET",
+        }
+        for route in self.routes:
+            assert isinstance(route, Route)
+            found, child = route.matches(scope)
+            if (
+                found.name == "FULL"
+                and isinstance(route.endpoint, partial)
+                and route.endpoint.func == self._page
+            ):
+                inner = Request({**scope, **child})
+                return self._view(route.endpoint.args[0], inner, access, dict(inner.path_params))
+        raise Problem(404, "Not found", f"there is no page {path!r}")
+
+    async def _static(self, request: Request) -> Response:
+        found = self.site.static.get(request.path_params["name"])
+        if found is None:
+            return Problem(404, "Not found", "there is no such file").response()
+        content, kind = found
+        return Response(
+            content, headers={"content-type": kind, "cache-control": "public, max-age=31536000, immutable"}
+        )
+
+    # ── acting ───────────────────────────────────────────────────────────────────────────────
+
+    async def _act(self, action: Action, request: Request) -> Response:
+        try:
+            access = await self._enter(request, action.role)
+            if refused := foreign_write(request, access):
+                raise Problem(403, "Cross-site request", refused)
+            body = checked(action.body, await _json(request))
+            asked = Asked(self.site, request.path_params["id"], body, access)
+            with via("page" if request.headers.get("x-asyncsched-via") == "page" else "api"):
+                done = await action.do(asked)
+        except (Problem, AsyncSchedError) as error:
+            return _as_problem(error).response()
+        self.site.watch.forget()
+        self._views.forget()
+        return JSONResponse(_plain(done), action.status)
+
+    # ── who comes in, and what goes wrong ────────────────────────────────────────────────────
+
+    async def _enter(self, request: Request, role: str) -> Access:
+        access = await access_of(self._auth, request)
+        if access.may(role):
+            return access
+        if access.role == "none":
+            raise Problem(401 if access.challenge else 403, "Sign in" if access.challenge else "Closed", access.reason,
+                          challenge=access.challenge)  # fmt: skip
+        raise Problem(
+            403,
+            "Not allowed",
+            f"this needs the right {role!r}, and {access.user or 'this account'} has {access.role!r}",
+        )
+
+    def _refusal(self, request: Request, error: Problem | AsyncSchedError) -> Response:
+        problem = _as_problem(error)
+        headers = {"cache-control": "no-store"}
+        if challenge := problem.more.get("challenge"):
+            headers["www-authenticate"] = str(challenge)
+        html = self.site.refused(
+            _root(request), problem.status, problem.title, problem.detail, problem.status == 404
+        )
+        return HTMLResponse(html, problem.status, headers)
+
+    async def _nothing(self, request: Request) -> Response:
+        try:
+            await self._enter(request, "read")
+        except Problem as refused:
+            return self._refusal(request, refused)
+        missing = Problem(404, "Not found", f"there is nothing at {request.path_params['rest'][:200]!r}")
+        if "/api/" in request.url.path:
+            return missing.response()
+        return self._refusal(request, missing)
+
+
+def _as_problem(error: Problem | AsyncSchedError) -> Problem:
+    return error if isinstance(error, Problem) else problem_of(error)
+
+
+def _root(request: Request) -> str:
+    root: str = request.scope.get("root_path", "")
+    return root.rstrip("/")
+
+
+def _key(request: Request) -> str:
+    """Return a page's address below the mount."""
+    path: str = request.scope["path"]
+    root = _root(request)
+    below = path[len(root) :] if path.startswith(root) else path
+    return below + (f"?{request.url.query}" if request.url.query else "")
+
+
+async def _json(request: Request) -> Any:
+    """Return the body as JSON; an empty one is an empty object.
+
+    Raises:
+        Problem: it is too long, or no JSON.
+
+    """
+    too_long = Problem(413, "Body too long", f"at most {BODY_LIMIT} bytes are read")
+    said = request.headers.get("content-length", "")
+    if said.isdecimal() and int(said[:12]) > BODY_LIMIT:
+        raise too_long
+    content = bytearray()
+    try:
+        async with aclosing(request.stream()) as parts:
+            async for part in parts:
+                content += part
+                if len(content) > BODY_LIMIT:
+                    raise too_long
+    except ClientDisconnect:
+        raise Problem(400, "Incomplete", "the client went away") from None
+    if not content.strip():
+        return {}
+    try:
+        return json.loads(bytes(content))
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "No JSON", f"the body is no JSON: {str(error)[:200]}") from None
+
+
+def _plain(done: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: iso(value) if isinstance(value, datetime) else value for name, value in done.items()}
+
+
+class _Headers:
+    """Adds the headers that protect the page to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def protected(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                more = [one for one in _SECURITY if one[0] not in present]
+                if b"cache-control" not in present:
+                    more.append((b"cache-control", b"no-store"))
+                message = {**message, "headers": [*message["headers"], *more]}
+            await send(message)
+
+        await self._app(scope, receive, protected if scope["type"] == "http" else send)

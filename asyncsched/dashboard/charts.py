@@ -1,0 +1,210 @@
+"""Charts as SVG text, made in Python: no script, no style attribute, and no library.
+
+There is no ``viewBox``: x and width are percentages, y and height are pixels. So a chart stretches with its box
+without distortion, and its text stays sharp. Colours are classes of the style sheet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from markupsafe import Markup
+
+from asyncsched._core.instants import MINUTE, SECOND, Instant, to_datetime, to_instant
+from asyncsched._core.tallies import Period, RecentRun, Tally
+from asyncsched.dashboard.words import clock, duration, plural, tone, word
+
+BIN = 30
+"""Seconds of one bar of the strip of due times: the period that the figures are kept for."""
+
+BACK, AHEAD = 15, 60
+"""Minutes of the strip before and after now."""
+
+BARS = (BACK + AHEAD) * 60 // BIN
+
+LATENESS_EDGES = (0.01, 0.1, 1.0, 10.0, 60.0)
+LATENESS_WORDS = ("<10 ms", "<100 ms", "<1 s", "<10 s", "<1 min", "≥1 min")
+
+
+def _svg(name: str, height: int, label: str, parts: Sequence[Markup]) -> Markup:
+    return Markup(
+        '<svg class="chart {}" width="100%" height="{}" role="img" aria-label="{}">{}</svg>'
+    ).format(name, height, label, Markup("").join(parts))
+
+
+def rect(x: float, y: float, width: float, height: float, name: str, title: str = "") -> Markup:
+    """Return a bar: x and width in per cent, y and height in pixels."""
+    text = Markup("<title>{}</title>").format(title) if title else Markup()
+    return Markup('<rect x="{:.3f}%" y="{:.1f}" width="{:.3f}%" height="{:.1f}" class="{}">{}</rect>').format(
+        x, y, width, height, name, text
+    )
+
+
+def text(x: float, y: float, words: str, name: str = "", anchor: str = "middle") -> Markup:
+    """Return a label."""
+    return Markup('<text x="{:.3f}%" y="{:.1f}" text-anchor="{}" class="{}">{}</text>').format(
+        x, y, anchor, name, words
+    )
+
+
+def line(x: float, top: float, bottom: float, name: str) -> Markup:
+    """Return an upright line."""
+    return Markup('<line x1="{0:.3f}%" x2="{0:.3f}%" y1="{1}" y2="{2}" class="{3}"/>').format(
+        x, top, bottom, name
+    )
+
+
+def strip(now: datetime, past: Sequence[tuple[datetime, int, int]], due: Sequence[datetime]) -> Markup:
+    """Return the strip of due times: results left of now, failures under the line, due times right of it.
+
+    Args:
+        now: the moment of the line.
+        past: for each half minute its beginning, and how many runs succeeded and did not.
+        due: the coming due times.
+
+    """
+    base, top = 54.0, 18.0
+    width = 100 / BARS
+    edge = BACK * 60 // BIN
+    good, bad, coming = [0] * BARS, [0] * BARS, [0] * BARS
+    for at, succeeded, failed in past:
+        place = edge + int((at - now).total_seconds() // BIN)
+        if 0 <= place <= edge:
+            good[min(place, edge - 1)] += succeeded
+            bad[min(place, edge - 1)] += failed
+    for at in due:
+        place = edge + int((at - now).total_seconds() // BIN)
+        if edge <= place < BARS:
+            coming[place] += 1
+    most = max(5, *good, *coming)
+    parts = [line(x, 20, 70, "grid") for x in (0.0, 40.0, 60.0, 80.0, 100.0)]
+    parts.append(Markup('<line x1="0" x2="100%" y1="{0}" y2="{0}" class="grid"/>').format(base + 0.5))
+    for place in range(BARS):
+        x = place * width + width * 0.1
+        if good[place]:
+            high = _high(good[place], most, base - top)
+            parts.append(rect(x, base - high, width * 0.8, high, "ok soft"))
+        if bad[place]:
+            high = min(12, 4 + 2 * bad[place])
+            parts.append(rect(x, base + 2, width * 0.8, high, "failed"))
+        if coming[place]:
+            high = _high(coming[place], most, base - top)
+            parts.append(rect(x, base - high, width * 0.8, high, "due"))
+    x = 100 * BACK / (BACK + AHEAD)
+    parts.append(line(x, 8, 66, "now"))
+    for minutes, anchor in ((-BACK, "start"), (15, "middle"), (30, "middle"), (45, "middle"), (AHEAD, "end")):
+        label = f"{'+' if minutes > 0 else '−'}{abs(minutes)} min"
+        parts.append(
+            text(
+                100 * (BACK + minutes) / (BACK + AHEAD),
+                84,
+                label,
+                "wide" if minutes in (15, 45) else "",
+                anchor,
+            )
+        )
+    parts.append(text(x, 84, "now", "now"))
+    said = (
+        f"Due times: in the last {BACK} minutes {plural(sum(good), 'run')} succeeded and {sum(bad)} did not; "
+        f"{sum(coming)} are due in the next hour"
+    )
+    return _svg("strip", 92, said, parts)
+
+
+def _high(count: int, most: int, room: float) -> float:
+    return max(5.0, room * min(count, most) / most)
+
+
+def sparkline(tally: Tally, count: int = 24) -> Markup:
+    """Return the last runs as bars of their duration; a failure is a stub under the line."""
+    recent = tally.recent[-count:]
+    if not recent:
+        return Markup('<span class="none">no runs yet</span>')
+    most = max((one.took or 0 for one in recent if one.state == "succeeded"), default=0) or 1
+    step, wide = 132 / count, 4
+    paths: dict[str, list[str]] = {}
+    for place, one in enumerate(recent):
+        x = round(place * step, 1)
+        if one.state == "succeeded":
+            high = round(3 + 15 * (one.took or 0) / most, 1)
+            paths.setdefault("ok soft", []).append(f"M{x} 20v-{high}h{wide}v{high}z")
+        else:
+            name = "failed" if tone(one.state) == "failed" else "paused"
+            paths.setdefault(name, []).append(f"M{x} 20h{wide}v8h-{wide}z")
+    failed = sum(tone(one.state) == "failed" for one in recent)
+    label = (
+        f"Last {plural(len(recent), 'run')}: {failed} failed"
+        if failed
+        else f"Last {plural(len(recent), 'run')}: none failed"
+    )
+    drawn = Markup("").join(
+        Markup('<path d="{}" class="{}"/>').format("".join(parts), name) for name, parts in paths.items()
+    )
+    return Markup('<svg class="spark" width="132" height="28" role="img" aria-label="{}">{}</svg>').format(
+        label, drawn
+    )
+
+
+def durations(recent: Sequence[RecentRun], names: dict[str, str], count: int = 24) -> Markup:
+    """Return the last runs as large bars, each with its title."""
+    recent = recent[-count:]
+    base, width = 140.0, 100 / count
+    most = max((one.took or 0 for one in recent if one.state == "succeeded"), default=0) or 1
+    parts = [Markup('<line x1="0" x2="100%" y1="{0}" y2="{0}" class="grid"/>').format(base + 0.5)]
+    for place, one in enumerate(recent):
+        took = duration(None if one.took is None else one.took / 1_000_000)
+        title = f"{clock(to_datetime(one.due))}: {word(one.state).lower()}, took {took}"
+        x = place * width + width * 0.06
+        if one.state == "succeeded":
+            high = 4 + 118 * (one.took or 0) / most
+            bar = rect(x, base - high, width * 0.88, high, "ok soft", title)
+        else:
+            bar = rect(x, base + 1, width * 0.88, 8, tone(one.state), title)
+        link = names.get(one.id)
+        parts.append(Markup('<a href="{}">{}</a>').format(link, bar) if link else bar)
+    if recent:
+        parts.append(text(0, 12, duration(most / 1_000_000), "", "start"))
+    failed = sum(tone(one.state) == "failed" for one in recent)
+    return _svg(
+        "durations", 156, f"Duration of the last {plural(len(recent), 'run')}, {failed} failed", parts
+    )
+
+
+def lateness(counts: Sequence[int], grace: float) -> Markup:
+    """Return the histogram of lateness; the colour turns at the grace."""
+    most = max(counts, default=0) or 1
+    parts = []
+    width = 100 / len(counts)
+    uppers = (*LATENESS_EDGES, float("inf"))
+    for place, (count, words) in enumerate(zip(counts, LATENESS_WORDS, strict=True)):
+        x = place * width
+        high = 92 * count / most if count else 0
+        upper = uppers[place]
+        name = "ok" if upper <= max(grace, 1) else "late" if upper <= max(grace, 10) else "failed"
+        parts.append(
+            rect(
+                x + width * 0.06,
+                120 - max(high, 1.5),
+                width * 0.88,
+                max(high, 1.5),
+                name if count else f"{name} soft",
+            )
+        )
+        parts.append(
+            text(
+                x + width / 2, 112 - max(high, 1.5), f"{count:,}".replace(",", " "), "strong" if count else ""
+            )
+        )
+        parts.append(text(x + width / 2, 138, words))
+    return _svg("lateness", 156, f"Lateness of {plural(sum(counts), 'start')} in 24 hours", parts)
+
+
+def past_periods(now: datetime, periods: Mapping[Instant, Period]) -> list[tuple[datetime, int, int]]:
+    """Return the half minutes of the strip: the beginning, and how many runs succeeded and did not."""
+    first = to_instant(now) - BACK * MINUTE - BIN * SECOND
+    return [
+        (to_datetime(start), one.succeeded, one.failed + one.missed)
+        for start, one in periods.items()
+        if start >= first
+    ]

@@ -1,0 +1,236 @@
+"""What all pages share: the templates and static files in memory, the snapshot, and the words about schedules."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from asyncsched._core.errors import AsyncSchedError, ConfigurationError
+from asyncsched._core.instants import to_datetime
+from asyncsched._core.models import Schedule
+from asyncsched._scheduler.scheduler import Scheduler
+from asyncsched.dashboard import words
+from asyncsched.dashboard.access import Access
+from asyncsched.dashboard.snapshot import Snapshot, Watch
+from asyncsched.triggers.cron.trigger import Cron
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_HERE = Path(__file__).parent
+_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+
+REDACTED = re.compile(r"password|passwd|secret|token|api_?key|authorization", re.IGNORECASE)
+"""The names of arguments whose values are not shown, unless the app says otherwise."""
+
+NAV = (
+    ("Overview", "/"), ("Runs", "/runs"), ("Failures", "/failures"), ("Timeline", "/timeline"),
+    ("Instances", "/instances"), ("Activity", "/activity"),
+)  # fmt: skip
+
+_COUNTED = 120
+"""How many due times of an hour are counted; beyond that, the text says so."""
+
+
+@dataclass(slots=True)
+class Page:
+    """A page as named fragments, in order, each one element with that id.
+
+    ``rows`` are the fragments inside one of the others, for which a change sends the row alone. ``key`` is the
+    page's own address below the mount, by which its stream asks for it.
+    """
+
+    title: str
+    section: str
+    at: datetime
+    fragments: dict[str, Markup]
+    rows: dict[str, Markup] = field(default_factory=dict)
+    rows_of: str = ""
+    live: bool = True
+    key: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One request, as far as a page depends on it: where it is mounted, who asks, and for what."""
+
+    root: str
+    access: Access
+    query: Mapping[str, str]
+    path: Mapping[str, str]
+    snapshot: Snapshot
+
+    def may(self, role: str) -> bool:
+        """Whether the caller has a right."""
+        return self.access.may(role)
+
+    def words(self, schedule: Schedule) -> str:
+        """Return a schedule's trigger in words, the zone left out: it stands beside the expression."""
+        zone = zone_name(schedule)
+        return schedule.describe.removesuffix(f", {zone}") if zone else schedule.describe
+
+    def expression(self, schedule: Schedule) -> str:
+        """Return a schedule's cron expression with its zone, or ``""``."""
+        expression = schedule.trigger.expression if isinstance(schedule.trigger, Cron) else ""
+        zone = zone_name(schedule)
+        return f"{expression}{' · ' if expression and zone else ''}{zone}"
+
+    def zone(self, schedule: Schedule) -> tzinfo | None:
+        """Return the zone of a schedule, for the times at a touch."""
+        return zone_of(schedule)
+
+    def pause_text(self, id: str) -> str:
+        """Return what a pause does, in numbers; ``""`` if nothing is due within the hour."""
+        row = self.snapshot.by_id.get(id)
+        count, more = _due_in_an_hour(row.schedule, self.snapshot.at) if row else (0, False)
+        if not count:
+            return "It is not due within the next hour. The pause is kept over restarts and on all instances."
+        times = f"{'More than ' if more else ''}{words.plural(count, 'due time')} an hour"
+        return f"{times} will be skipped until it is resumed. The pause is kept over restarts and on all instances."
+
+
+def zone_of(schedule: Schedule) -> tzinfo | None:
+    """Return the zone of a schedule's trigger, if it has one that is not UTC."""
+    if not isinstance(schedule.trigger, Cron) or str(schedule.trigger.timezone) == "UTC":
+        return None
+    return schedule.trigger.timezone
+
+
+def zone_name(schedule: Schedule) -> str:
+    """Return the name of a schedule's zone where it is not UTC, else ``""``."""
+    zone = zone_of(schedule)
+    return "" if zone is None else str(zone)
+
+
+def _due_in_an_hour(schedule: Schedule, now: datetime) -> tuple[int, bool]:
+    count, at, end = 0, now, now + timedelta(hours=1)
+    try:
+        if schedule.next_due is None or schedule.next_due > end:
+            return 0, False
+        while count <= _COUNTED and (at := schedule.trigger.next(at)) is not None and at <= end:
+            count += 1
+    except Exception:  # a user's faulty trigger must not hide the page
+        return count, True
+    return min(count, _COUNTED), count > _COUNTED
+
+
+class Site:
+    """The shared parts of a dashboard.
+
+    Args:
+        scheduler: what is shown.
+        title: the app's name in the header.
+        redact: a pattern of argument names whose values are not shown.
+
+    """
+
+    def __init__(self, scheduler: Scheduler, title: str, redact: re.Pattern[str]) -> None:
+        self.scheduler = scheduler
+        self.title = title
+        self.redact = redact
+        self.watch = Watch(scheduler)
+        self.static, self.names = _STATIC
+        self.templates = _templates()
+        self._macros = {
+            name: self.templates.get_template(name).module
+            for name in self.templates.list_templates()
+            if name not in ("base.html", "refused.html", "parts.html")
+        }
+
+    def draw(self, template: str, macro: str, *args: Any) -> Markup:
+        """Return one fragment: what a macro of a template makes of its arguments."""
+        drawn: Markup = getattr(self._macros[f"{template}.html"], macro)(*args)
+        return drawn
+
+    def document(self, page: Page, context: Context, theme: str) -> str:
+        """Return the whole HTML of a page."""
+        failing = context.snapshot.counts["failing"]
+        nav = [(name, path, failing if name == "Failures" else 0) for name, path in NAV]
+        return self.templates.get_template("base.html").render(
+            page=page, root=context.root, nav=nav, app=self.title, theme=theme if theme in ("dark", "light") else "",
+            css=self.names["style.css"], js=self.names["page.js"], clock=words.clock(context.snapshot.at),
+        )  # fmt: skip
+
+    def refused(self, root: str, status: int, heading: str, text: str, back: bool) -> str:
+        """Return the HTML of an error."""
+        return self.templates.get_template("refused.html").render(
+            root=root, status=status, heading=heading, text=text, back=back, css=self.names["style.css"]
+        )
+
+    def shown(self, arguments: Any) -> str:
+        """Return arguments as JSON for people: secrets left out, and cut if it is very long."""
+        text = json.dumps(self.hidden(arguments), indent=2, ensure_ascii=False, default=_safe)
+        return text if len(text) <= 20_000 else text[:20_000] + "\n…"
+
+    def hidden(self, value: Any, depth: int = 0) -> Any:
+        """Return a value with the values of secret names replaced."""
+        if depth > 20:
+            return "…"
+        if isinstance(value, Mapping):
+            return {
+                str(name): "•••" if self.redact.search(str(name)) else self.hidden(one, depth + 1)
+                for name, one in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return [self.hidden(one, depth + 1) for one in value]
+        return value
+
+
+def _safe(value: object) -> str:
+    try:
+        return str(value)[:2000]
+    except Exception as error:
+        return f"<{type(value).__name__}: {type(error).__name__}>"
+
+
+def _static_files() -> tuple[dict[str, tuple[bytes, str]], dict[str, str]]:
+    """Return the static files by the name that has their hash, and those names by the plain ones."""
+    files, names = {}, {}
+    for path in sorted((_HERE / "static").iterdir()):
+        if path.suffix in _TYPES:
+            content = path.read_bytes()
+            name = f"{path.stem}.{hashlib.sha256(content).hexdigest()[:12]}{path.suffix}"
+            files[name], names[path.name] = (content, _TYPES[path.suffix]), name
+    return files, names
+
+
+# Read with the module, as code is: no request waits for a file.
+_STATIC = _static_files()
+_SOURCES = {path.name: path.read_text("utf-8") for path in sorted((_HERE / "templates").glob("*.html"))}
+
+
+def _templates() -> Environment:
+    """Return the templates, compiled at once."""
+    try:
+        from jinja2 import DictLoader, Environment, StrictUndefined
+    except ImportError:
+        raise ConfigurationError("the dashboard needs Jinja2: pip install 'asyncsched[dashboard]'") from None
+    environment = Environment(
+        loader=DictLoader(_SOURCES), autoescape=True, auto_reload=False, undefined=StrictUndefined,
+        trim_blocks=False, lstrip_blocks=True, cache_size=-1,
+    )  # fmt: skip
+    environment.filters["segment"] = lambda text: quote(str(text), safe="")
+    environment.globals.update(
+        glyph=words.glyph, tone=words.tone, word=words.word, when=words.when, elapsed=words.elapsed,
+        duration=words.duration, clock=words.clock, number=words.number, at=to_datetime, plural=words.plural,
+        micros=lambda micros: words.duration(micros / 1_000_000), date_and_time=words.date_and_time, cut=words.cut,
+        tojson_text=json.dumps,
+    )  # fmt: skip
+    for name in _SOURCES:
+        environment.get_template(name)
+    return environment
+
+
+def describe(error: AsyncSchedError) -> str:
+    """Return an error as one sentence for people."""
+    return str(error)

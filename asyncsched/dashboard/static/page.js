@@ -1,0 +1,314 @@
+"use strict";
+// The page's only script: it ticks the times, takes changed fragments from the server, posts actions, and hears keys.
+(() => {
+  const $ = (query, from = document) => from.querySelector(query);
+  const all = (query, from = document) => [...from.querySelectorAll(query)];
+  const root = document.body.dataset.root, top = $(".top"), word = $(".live-word"), NB = "\u202f";
+  const policy = window.trustedTypes
+    ? trustedTypes.createPolicy("asyncsched", { createHTML: (html) => html }) : { createHTML: (html) => html };
+
+  // ── times that tick ──────────────────────────────────────────────────────────────────────
+  const two = (n) => String(n).padStart(2, "0");
+  const whole = (s) => {
+    if (s < 60) return `${s}${NB}s`;
+    const d = Math.floor(s / 86400), h = Math.floor(s / 3600) % 24, m = Math.floor(s / 60) % 60;
+    if (d) return `${d}${NB}d ${h}${NB}h`;
+    return h ? `${h}${NB}h ${two(m)}${NB}m` : `${m}${NB}m ${two(s % 60)}${NB}s`;
+  };
+  let skew = 0, heard = Date.now();
+  const now = () => Date.now() + skew;
+  const said = (el) => {
+    const s = (Number(el.dataset.t) - now()) / 1000, abs = Math.abs(s);
+    if ("plain" in el.dataset) return whole(Math.floor(Math.max(0, -s)));
+    if (abs < 1) return s >= 0 ? "now" : "just now";
+    return s > 0 ? `in ${whole(Math.floor(s))}` : `${whole(Math.floor(-s))} ago`;
+  };
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local";
+  const tick = () => {
+    const stale = top.dataset.live === "off" && Date.now() - heard > 10000;
+    document.body.classList.toggle("stale", stale);
+    if (stale) return;
+    for (const el of all("time[data-t]")) {
+      const text = said(el);
+      if (el.textContent !== text) el.textContent = text;
+    }
+    const c = $(".clock");
+    if (c) c.textContent = new Date(now()).toISOString().slice(11, 19) + " UTC";
+  };
+  document.addEventListener("pointerover", (event) => {
+    const el = event.target.closest && event.target.closest("time[data-t]");
+    if (el && !el.dataset.full) {
+      el.dataset.full = "1";
+      if (zone !== "UTC") el.title += "\n" + new Date(Number(el.dataset.t)).toLocaleString() + ` ${zone} (yours)`;
+    }
+  });
+  setInterval(tick, 1000);
+
+  // ── changed fragments ────────────────────────────────────────────────────────────────────
+  const parse = (html) => {
+    const holder = document.createElement("template");
+    holder.innerHTML = policy.createHTML(html);
+    return holder.content.firstElementChild;
+  };
+  const kept = new Set(["open", "value", "checked"]);
+  const morph = (old, fresh) => {
+    if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return; }
+    if (old.nodeType === 3) { if (old.data !== fresh.data) old.data = fresh.data; return; }
+    if (old.nodeType !== 1) return;
+    if (old.matches("input, textarea, select") && (old === document.activeElement || old.dataset.tick)) return;
+    for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    for (const { name } of [...old.attributes])
+      if (!fresh.hasAttribute(name) && !kept.has(name) && !(name === "class" && old.classList.contains("at")) && name !== "data-full")
+        old.removeAttribute(name);
+    const from = [...old.childNodes], to = [...fresh.childNodes];
+    to.forEach((node, i) => (i < from.length ? morph(from[i], node) : old.append(node)));
+    from.slice(to.length).forEach((node) => node.remove());
+  };
+  const order = (body, ids) => {
+    const busy = body.matches(":hover") || body.contains(document.activeElement);
+    const wanted = new Set(ids.map((id) => `j-${id}`));
+    for (const row of [...body.children]) if (!wanted.has(row.id)) row.remove();
+    if (busy) return;
+    ids.forEach((id, i) => {
+      const row = document.getElementById(`j-${id}`);
+      if (row && body.children[i] !== row) body.insertBefore(row, body.children[i] || null);
+    });
+  };
+  const apply = (message) => {
+    heard = Date.now();
+    if (message.now) skew = message.now - Date.now();
+    if (message.title) document.title = message.title;
+    for (const [id, html] of Object.entries(message.html || {})) {
+      const old = document.getElementById(id), fresh = parse(html);
+      if (!fresh) continue;
+      if (old) {
+        const choice = getSelection();
+        if (choice && !choice.isCollapsed && old.contains(choice.anchorNode)) continue;
+        morph(old, fresh);
+      } else if (fresh.nodeName === "TR" && $("[data-rows]")) $("[data-rows]").append(fresh);
+    }
+    for (const [id, ids] of Object.entries(message.order || {})) {
+      const body = document.getElementById(id);
+      if (body) order(body, ids);
+    }
+    tick();
+  };
+
+  let source = null, wait = 1000, timer = 0, since = document.body.dataset.since;
+  const show = (state, text) => { top.dataset.live = state; if (word.textContent !== text) word.textContent = text; };
+  const close = () => { clearTimeout(timer); if (source) source.close(); source = null; };
+  const open = () => {
+    close();
+    if (!document.body.dataset.events || document.hidden) return;
+    source = new EventSource(`${document.body.dataset.events}&since=${encodeURIComponent(since)}`);
+    source.onopen = () => { wait = 1000; show("on", "Live"); };
+    source.onmessage = (event) => { since = event.lastEventId || since; show("on", "Live"); apply(JSON.parse(event.data)); };
+    source.addEventListener("gone", () => location.reload());
+    source.addEventListener("bye", () => { close(); timer = setTimeout(open, 200); });
+    source.onerror = () => {
+      close();
+      show("off", "Reconnecting…");
+      timer = setTimeout(open, wait);
+      wait = Math.min(30000, wait * 2);
+    };
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  addEventListener("online", open);
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", (event) => { if (event.persisted) open(); });
+  if (window.EventSource) open();
+
+  // ── actions ──────────────────────────────────────────────────────────────────────────────
+  const toast = (text, link) => {
+    const el = document.createElement("div");
+    el.className = "toast";
+    el.textContent = text;
+    if (link) {
+      const a = document.createElement("a");
+      a.href = link; a.textContent = "open run";
+      el.append(" – ", a);
+    }
+    $(".toasts").append(el);
+    setTimeout(() => el.remove(), 8000);
+  };
+  const post = async (path, body) => {
+    let answer;
+    try {
+      answer = await fetch(`${root}/api/v1/${path}`, {
+        method: "POST", headers: { "X-Asyncsched": "1", "X-Asyncsched-Via": "page", "Content-Type": "application/json" },
+        body: JSON.stringify(body || {}),
+      });
+    } catch { toast("The server did not answer; nothing is known of the action."); return false; }
+    let said = {};
+    try { said = await answer.json(); } catch { /* an answer without a body */ }
+    if (!answer.ok) { toast(said.detail || said.title || `Refused (${answer.status})`); return false; }
+    toast(said.message || "Done", said.run_id ? `${root}/runs/${said.run_id}` : "");
+    if (said.location) setTimeout(() => location.assign(root + said.location), 400);
+    else if (!source) setTimeout(() => location.reload(), 400);
+    return true;
+  };
+  const make = (name, text, attributes = {}) => {
+    const el = document.createElement(name);
+    if (text) el.textContent = text;
+    for (const [key, value] of Object.entries(attributes)) el.setAttribute(key, value);
+    return el;
+  };
+  // A dialog: what will happen, the fields that are needed, and the verb on the button.
+  const ask = ({ heading, text, verb, note, fields, type }) => new Promise((resolve) => {
+    const dialog = make("dialog", "", { "aria-labelledby": "dialog-title" }), form = make("form", "", { method: "dialog" });
+    form.append(make("h2", heading, { id: "dialog-title" }));
+    if (text) form.append(make("p", text));
+    const inputs = {};
+    const add = (name, label, kind, value) => {
+      form.append(make("label", label, { for: `field-${name}` }));
+      const el = make(kind === "json" ? "textarea" : "input", "", { id: `field-${name}`, name, maxlength: 20000 });
+      if (kind === "json") el.rows = 6; else if (kind !== "text") el.type = kind;
+      if (value) el.value = value;
+      inputs[name] = [el, kind];
+      form.append(el);
+    };
+    for (const field of fields || []) add(...field);
+    if (note) add("note", "Note (optional)", "text", "");
+    if (type) add("typed", `Type ${type} to go on`, "text", "");
+    const wrong = make("p", "", { class: "failed", role: "alert" });
+    const buttons = make("div", "", { class: "buttons" });
+    const no = make("button", "Cancel", { class: "btn", value: "no", type: "submit", formnovalidate: "" });
+    const yes = make("button", verb, { class: "btn bad", value: "yes", type: "submit" });
+    buttons.append(no, yes);
+    form.append(wrong, buttons);
+    dialog.append(form);
+    document.body.append(dialog);
+    form.addEventListener("submit", (event) => {
+      if (event.submitter === no) return;
+      const body = {};
+      for (const [name, [el, kind]] of Object.entries(inputs)) {
+        if (name === "typed") { if (el.value !== type) { event.preventDefault(); wrong.textContent = `Type ${type}.`; } continue; }
+        if (kind === "json") {
+          try { body[name] = JSON.parse(el.value || "{}"); } catch (error) { event.preventDefault(); wrong.textContent = `This is no JSON: ${error.message}`; }
+        } else if (kind === "datetime-local") { if (el.value) body[name] = el.value + (el.value.length === 16 ? ":00Z" : "Z"); }
+        else if (kind === "checkbox") body[name] = el.checked;
+        else if (el.value) body[name] = el.value;
+      }
+      dialog.answer = body;
+    });
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes" ? dialog.answer : null);
+    });
+    dialog.showModal();
+    (fields && fields.length ? inputs[fields[0][0]][0] : no).focus();
+  });
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-post]");
+    if (!button) return;
+    const data = button.dataset;
+    let body = data.body ? JSON.parse(data.body) : {};
+    if (data.confirm || data.fields) {
+      const given = await ask({
+        heading: data.heading || button.textContent, text: data.confirm, verb: data.verb || button.textContent,
+        note: "note" in data, fields: data.fields ? JSON.parse(data.fields) : [], type: data.type,
+      });
+      if (!given) { button.focus(); return; }
+      body = { ...body, ...given };
+    }
+    button.disabled = true;
+    await post(data.post, body);
+    button.disabled = false;
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const text = document.getElementById(button.dataset.copy).textContent;
+    navigator.clipboard.writeText(text).then(() => toast("Copied"), () => toast("The browser refused to copy."));
+  });
+
+  // ── choosing several ─────────────────────────────────────────────────────────────────────
+  const chosen = () => all("[data-tick]:checked").map((el) => el.dataset.tick);
+  const bulk = () => {
+    const ids = chosen();
+    let bar = $(".bulk");
+    if (!ids.length) { if (bar) bar.remove(); return; }
+    if (!bar) {
+      bar = make("div", "", { class: "bulk", role: "region", "aria-label": "Chosen schedules" });
+      bar.append(make("b"));
+      for (const [label, action] of [["Run", "run"], ["Pause", "pause"], ["Resume", "resume"]]) {
+        const button = make("button", label, { class: "btn", type: "button" });
+        button.addEventListener("click", async () => {
+          const which = chosen();
+          const given = await ask({
+            heading: `${label} ${which.length} schedules?`, text: which.slice(0, 6).join(", ") + (which.length > 6 ? " …" : ""),
+            verb: label, note: action === "pause",
+          });
+          if (given && (await post("bulk", { action, filter: { ids: which }, expected: which.length, ...given }))) {
+            all("[data-tick]:checked").forEach((el) => { el.checked = false; });
+            bulk();
+          }
+        });
+        bar.append(button);
+      }
+      document.body.append(bar);
+    }
+    $("b", bar).textContent = `${ids.length} selected`;
+  };
+  document.addEventListener("change", (event) => {
+    if (event.target.dataset && event.target.dataset.tick) bulk();
+    if (event.target.matches && event.target.matches("select[data-go]")) event.target.form.submit();
+  });
+
+  // ── theme and keys ───────────────────────────────────────────────────────────────────────
+  const html = document.documentElement;
+  const theme = () => {
+    const next = { undefined: "dark", dark: "light", light: "" }[String(html.dataset.theme || undefined)];
+    if (next) html.dataset.theme = next; else delete html.dataset.theme;
+    document.cookie = `asyncsched-theme=${next}; path=${root || "/"}; max-age=31536000; samesite=strict`;
+    toast(`Theme: ${next || "as the system has it"}`);
+  };
+  document.addEventListener("click", (event) => { if (event.target.closest("[data-theme-button]")) theme(); });
+  const KEYS = [["j k", "next, previous row"], ["Enter", "open the row"], ["r", "run it now"], ["p", "pause or resume it"],
+    ["x", "choose it"], ["/", "filter"], ["g o r f t i a", "go to Overview, Runs, Failures, Timeline, Instances, Activity"],
+    ["t", "theme"], ["?", "this list"], ["Esc", "close"]];
+  const sheet = () => {
+    const dialog = make("dialog", "", { class: "sheet", "aria-label": "Keys" }), list = make("dl");
+    for (const [key, text] of KEYS) {
+      const term = make("dt");
+      for (const one of key.split(" ")) term.append(make("kbd", one), " ");
+      list.append(term, make("dd", text));
+    }
+    const form = make("form", "", { method: "dialog" }), buttons = make("div", "", { class: "buttons" });
+    buttons.append(make("button", "Close", { class: "btn" }));
+    form.append(make("h2", "Keys"), list, buttons);
+    dialog.append(form);
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+  };
+  const rows = () => all("tr[data-href]");
+  const at = () => $("tr.at");
+  const step = (by) => {
+    const list = rows(), i = list.indexOf(at());
+    const next = list[Math.max(0, Math.min(list.length - 1, i + by))];
+    if (at()) at().classList.remove("at");
+    if (next) { next.classList.add("at"); next.scrollIntoView({ block: "nearest" }); }
+  };
+  const PLACES = { o: "/", r: "/runs", f: "/failures", t: "/timeline", i: "/instances", a: "/activity" };
+  let going = false;
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
+    if (event.target.matches("input, textarea, select")) { if (event.key === "Escape") event.target.blur(); return; }
+    const key = event.key, row = at();
+    if (going) { going = false; if (PLACES[key]) location.assign(root + PLACES[key]); return; }
+    const press = (query) => { const button = row && $(query, row); if (button) button.click(); };
+    if (key === "g") { going = true; setTimeout(() => { going = false; }, 1500); }
+    else if (key === "j") step(1);
+    else if (key === "k") step(-1);
+    else if (key === "Enter" && row && event.target === document.body) location.assign(row.dataset.href);
+    else if (key === "r") press("[data-post$='/run']");
+    else if (key === "p") press("[data-post$='/pause'], [data-post$='/resume']");
+    else if (key === "x") press("[data-tick]");
+    else if (key === "t") theme();
+    else if (key === "?") sheet();
+    else if (key === "/" && $("[data-filter]")) { event.preventDefault(); $("[data-filter]").focus(); }
+    else if (key === "Escape" && row) row.classList.remove("at");
+  });
+  tick();
+})();
