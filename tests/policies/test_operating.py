@@ -210,7 +210,7 @@ async def test_a_schedule_resumed_while_its_job_is_paused_goes_on_with_the_job(
     async with scheduler:
         await scheduler.pause("a")
         await scheduler.pause_job("job", "all of it")
-        with pytest.raises(SchedulerStateError, match=r"its job 'job' is; use resume_job\('job'\\)"):
+        with pytest.raises(SchedulerStateError, match=r"its job 'job' is; use resume_job\('job'\)"):
             await scheduler.resume("b")
         await scheduler.resume("a")
         assert [(s.paused, s.note) for s in await scheduler.schedules()] == [(True, "all of it")] * 2
