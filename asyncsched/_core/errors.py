@@ -107,8 +107,9 @@ class UnknownRun(NotFound):
     def __init__(
         self,
         id: str,
-        hint: str = "it never existed, it has been pruned from the history, or it belongs to an each_instance job "
-        "or a scope, whose runs are known only to the handle that schedule_once returned",
+        hint: str = "it never existed, it has been pruned from the history, it is in another process's memory (without "
+        "a store, each worker process knows its own runs only), or it belongs to an each_instance job or a scope, "
+        "whose runs are known only to the handle that schedule_once returned",
     ) -> None:
         super().__init__(id, hint)
 

@@ -27,6 +27,7 @@ from asyncsched._engine.pipeline import Runnables
 from asyncsched._engine.runner import run_in
 from asyncsched._engine.server import Server
 from asyncsched._engine.shutdown import Shutdown
+from asyncsched._engine.start import tell_start
 from asyncsched._engine.waiters import Waiters
 from asyncsched._engine.watchdog import StallWatcher
 from asyncsched._engine.worker import Worker
@@ -104,6 +105,7 @@ class Runtime:
         self.executors = executors
         self.strict = strict
         self.thread = get_ident()
+        self._server = server
         self.shutdown = Shutdown(server)
         self.jobs = Runnables(executors, environment, store.durable or strict)
         for job in registry.jobs.values():
@@ -154,6 +156,7 @@ class Runtime:
                 await self._stack.aclose()
             await environment.backend.__aexit__(None, None, None)
             raise error
+        tell_start(self.main, self.registry, environment.settings.role, self._server)
         if environment.bus.wants(SchedulerStarted):
             at = to_datetime(self.main.timeline.now().wall)
             environment.bus.emit(SchedulerStarted(at, len(self.main.agenda.schedules)))

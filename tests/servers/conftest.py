@@ -25,6 +25,13 @@ SERVERS = {
     "granian": ["granian", "{app}", "--interface", "asgi", "--port", "{port}"],
 }
 
+GUNICORN = ["gunicorn", "{app}", "--bind", "127.0.0.1:{port}", "-k"]
+SUPERVISORS = {
+    "gunicorn-uvicorn": [*GUNICORN, "uvicorn_worker.UvicornWorker"],
+    "gunicorn-asgi": [*GUNICORN, "asgi"],
+}
+"""Servers of worker processes, which serve the app as the servers above do."""
+
 
 class Server:
     """A server that runs, and the log that its app writes."""
@@ -79,7 +86,7 @@ def serving(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [part.format(app=app, port=port) for part in SERVERS[kind]]
+    command = [part.format(app=app, port=port) for part in {**SERVERS, **SUPERVISORS}[kind]]
     env = {**os.environ, "SERVER_LOG": str(folder / "log"), **environment}
     with (folder / "output").open("w") as output:
         process = subprocess.Popen(

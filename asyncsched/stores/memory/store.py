@@ -339,6 +339,9 @@ class MemoryStore:
     async def prune(self, now: Now) -> int:
         return self._history.prune(now.wall)
 
+    def __repr__(self) -> str:
+        return "<MemoryStore>"
+
     def _forget(self, run: RunRecord) -> None:
         del self._runs[run.id]
         if run.rare is not None:

@@ -18,6 +18,7 @@ from asyncsched.stores.postgres.connection import Ghosts
 from asyncsched.stores.postgres.notifications import WORK, Notifications, channel_of
 from asyncsched.stores.postgres.session import PostgresSession
 from asyncsched.stores.postgres.url import conninfo as conninfo
+from asyncsched.stores.postgres.url import place_of
 from asyncsched.stores.sql import schema
 from asyncsched.stores.sql.operations import instances as members
 from asyncsched.stores.sql.rows import Quarantine
@@ -143,4 +144,4 @@ class PostgresStore(SqlStore):
             super().confirm(lost_answers)
 
     def __repr__(self) -> str:
-        return f"<PostgresStore namespace {self.namespace!r}>"
+        return f"<PostgresStore {place_of(self._dsn)!r} namespace {self.namespace!r}>"

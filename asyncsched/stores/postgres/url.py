@@ -48,6 +48,13 @@ def conninfo(url: str, timeout: float) -> str:
     return make_conninfo("", **{**defaults, **given, "client_encoding": "UTF8"})
 
 
+def place_of(conninfo: str) -> str:
+    """Return the server and the database of a connection text, without user and password."""
+    given = conninfo_to_dict(conninfo)
+    host, port = given.get("host") or given.get("hostaddr") or "", given.get("port") or ""
+    return f"{host}{port and ':'}{port}/{given.get('dbname') or ''}"
+
+
 def _check_signs(rest: str) -> None:
     """Refuse a password with a sign that ends it: libpq would take its rest for a host, and show that."""
     before, at, after = rest.partition("@")
