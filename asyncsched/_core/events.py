@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from asyncsched._core.models import Run
@@ -36,7 +36,13 @@ class RunSucceeded(RunFinished):
 
 @dataclass(frozen=True, slots=True)
 class RunUnsuccessful(RunFinished):
-    """A run ended without success: ``failed``, ``timed_out``, ``cancelled`` or ``lost``."""
+    """A run ended without success: ``failed``, ``timed_out``, ``cancelled`` or ``lost``.
+
+    ``exception`` is the exception itself, in the process that ran the job. It has its traceback until the plain
+    observers have heard of it; the text is in ``run.traceback`` for ever.
+    """
+
+    exception: BaseException | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ wrong twice a year; integers are right always.
 
 from __future__ import annotations
 
+import logging
 import math
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
@@ -15,6 +16,8 @@ from zoneinfo import ZoneInfo
 
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.text import safe_repr, shorten
+
+logger = logging.getLogger("asyncsched.scheduler")
 
 Instant = int
 """Microseconds since the epoch, in UTC."""
@@ -39,6 +42,8 @@ LAST_INSTANT = _LAST - 2 * DAY
 def to_instant(value: datetime, what: str = "the time") -> Instant:
     """Return the instant of an aware datetime.
 
+    A local time that a clock change skips is moved to the change itself, as cron's times are, and the log says so.
+
     Raises:
         ConfigurationError: it is not a datetime, or it is naive; ``what`` names the argument.
 
@@ -50,7 +55,31 @@ def to_instant(value: datetime, what: str = "the time") -> Instant:
             f"{what} is a naive datetime ({value.isoformat()}); give it a zone, "
             "for example value.replace(tzinfo=timezone.utc) or datetime.now(timezone.utc)"
         )
+    if value.tzinfo is not UTC:
+        change = _change_over(value)
+        if change is not None:
+            logger.warning(
+                "%s: there is no %s in %s, because the clock goes forward over it; it is taken as %s",
+                what, value.replace(tzinfo=None).isoformat(" "), value.tzinfo,
+                to_datetime(change).astimezone(value.tzinfo).isoformat(" "),
+            )  # fmt: skip
+            return change
     return (value - EPOCH) // _MICROSECOND
+
+
+def _change_over(value: datetime) -> Instant | None:
+    """Return the clock change that skips a local time; ``None`` for a time that exists."""
+    before, after = value.replace(fold=0), value.replace(fold=1)
+    offset, later_offset = before.utcoffset(), after.utcoffset()
+    if offset is None or later_offset is None or later_offset <= offset:
+        return None  # equal offsets: an ordinary time; the second less: it comes twice
+    # The second reading lies before the change, the first one behind it (PEP 495).
+    early, late = (after - EPOCH) // _MICROSECOND, (before - EPOCH) // _MICROSECOND
+    while late - early > 1:
+        middle = (early + late) // 2
+        changed = to_datetime(middle).astimezone(value.tzinfo).utcoffset() != offset
+        early, late = (early, middle) if changed else (middle, late)
+    return late
 
 
 def to_datetime(instant: Instant) -> datetime:

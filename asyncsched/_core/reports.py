@@ -96,7 +96,7 @@ class Explanation:
             ``rate_limited`` (before it began), ``missed``, ``paused``, ``overlap`` and ``orphaned`` (it got no
             run), ``future``, ``before_first``, ``pruned`` or ``not_a_slot``.
         text: the verdict in a sentence.
-        run: the slot's own run, where there is one.
+        run: the slot's own run, where there is one; else the newest run by which the slot was backfilled.
 
     """
 

@@ -75,6 +75,7 @@ class Endings:
                 at = to_datetime(self._timeline.now().wall)
                 self._bus.emit(SchedulePaused(at, verdict.paused.id, verdict.paused.note, verdict.paused.by))
         if not held:
+            self._waiters.drop_frames(self._waiters.error_of(run.id))
             self._fenced(run, job)
             return
         # The row decides, not the verdict: a cancel may have been requested meanwhile.
@@ -96,9 +97,15 @@ class Endings:
         self._let_go(run.job)
         self.books.ended(run)
         self._waiters.notify(run.id)
-        kind = RunSucceeded if run.state == "succeeded" else RunUnsuccessful
-        if self._bus.wants(kind):
-            self._bus.emit(kind(to_datetime(self._timeline.now().wall), run_view(run, job)))
+        if run.state == "succeeded":
+            if self._bus.wants(RunSucceeded):
+                self._bus.emit(RunSucceeded(to_datetime(self._timeline.now().wall), run_view(run, job)))
+            return
+        error = self._waiters.error_of(run.id)
+        if self._bus.wants(RunUnsuccessful):
+            at = to_datetime(self._timeline.now().wall)
+            self._bus.emit(RunUnsuccessful(at, run_view(run, job), error))
+        self._waiters.drop_frames(error)
 
     def close(self) -> None:
         """Write what was counted once more, and then no more."""

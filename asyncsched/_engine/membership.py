@@ -18,6 +18,7 @@ from asyncsched._core.instants import to_datetime
 from asyncsched._core.records import InstanceRecord
 from asyncsched._core.reports import Health
 from asyncsched._core.requests import Changes, Watch
+from asyncsched._engine.lines import tell_death
 from asyncsched._engine.lost_runs import tell_lost
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Membership:
         self._tokens: dict[int, Any] = {}
         self._unconfirmed: dict[int, Instant] = {}
         self._blind = False  # the last poll failed: the next one asks for everything again
+        self._members: dict[int, InstanceRecord] = {}  # the watched ones, as they joined
         self._members_known = True  # the last change of the living instances was taken in
         self._trouble = ""
         self._trouble_since: Instant | None = None
@@ -290,8 +292,7 @@ class Membership:
                 continue
             fenced = await self._store.declare_dead(incarnation, beat, moment := self._timeline.now())
             if fenced is not None:
-                what = ", ".join(f"{count} {state}" for state, count in sorted(fenced.items())) or "none"
-                logger.warning("instance %x was declared dead; its runs: %s", incarnation, what)
+                tell_death(incarnation, self._members.get(incarnation), self._store.lease, fenced)
                 self._agenda.notify()
                 await tell_lost(self._store, self._bus, fenced, moment)
             self._beats.pop(incarnation, None)
@@ -301,6 +302,7 @@ class Membership:
     async def _members_changed(self) -> None:
         """Take the rank of this instance from the living instances, and let the newest one declare schedules."""
         members = await self._store.instances()
+        self._members = {member.incarnation: member for member in members}
         firing = [member.incarnation for member in members if member.role != "submit"]
         if self.me.incarnation in firing:
             self._agenda.share = (firing.index(self.me.incarnation), len(firing))

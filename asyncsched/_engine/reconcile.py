@@ -134,6 +134,34 @@ class Reconciler:
             )
         return record
 
+    def succeed(self, record: ScheduleRecord, declared: Declared, before: ScheduleRecord, now: Now) -> None:
+        """Give a schedule's new row what outlives its replacement: its anchor, its age, and its pause, if it has one.
+
+        Args:
+            record: the new row.
+            declared: the schedule.
+            before: the row that it replaces.
+            now: the moment.
+
+        """
+        record.edition, record.edition_since, record.created_at = (
+            before.edition + 1,
+            now.wall,
+            before.created_at,
+        )
+        if before.paused and not record.paused:
+            record.paused, record.paused_at, record.note, record.by = (
+                True,
+                before.paused_at,
+                before.note,
+                before.by,
+            )
+        if record.steady == before.steady:  # else the two anchors stand on different timelines
+            record.anchor, record.trigger = before.anchor, declared.trigger.anchored(before.anchor)
+            record.cursor = max(record.cursor, before.cursor)
+            with asking(record.id):
+                record.next_slot, record.next_due = first_slot(record, record.cursor) or (None, None)
+
     def read_trigger(self, id: str, spec: str | None, anchor: Instant) -> InstantTrigger:
         """Return the trigger of a schedule's row.
 

@@ -23,11 +23,11 @@ from asyncsched._engine.capacity import Capacity
 from asyncsched._engine.environment import Environment, Settings
 from asyncsched._engine.event_bus import EventBus
 from asyncsched._engine.figures import RuntimeFigures
+from asyncsched._engine.lines import tell_start, warn_of_processes
 from asyncsched._engine.pipeline import Runnables
 from asyncsched._engine.runner import run_in
 from asyncsched._engine.server import Server
 from asyncsched._engine.shutdown import Shutdown
-from asyncsched._engine.start import tell_start
 from asyncsched._engine.waiters import Waiters
 from asyncsched._engine.watchdog import StallWatcher
 from asyncsched._engine.worker import Worker
@@ -156,10 +156,15 @@ class Runtime:
                 await self._stack.aclose()
             await environment.backend.__aexit__(None, None, None)
             raise error
-        tell_start(self.main, self.registry, environment.settings.role, self._server)
+        self._tell_start(environment.settings.role)
         if environment.bus.wants(SchedulerStarted):
             at = to_datetime(self.main.timeline.now().wall)
             environment.bus.emit(SchedulerStarted(at, len(self.main.agenda.schedules)))
+
+    def _tell_start(self, role: str) -> None:
+        main = self.main
+        tell_start(main.store, main.engine.holder, len(main.agenda.schedules), self.registry, role)
+        warn_of_processes(main.store, self.registry, role, self._server)
 
     async def _declare(self) -> None:
         declared = self.registry.schedules.values()

@@ -7,7 +7,6 @@ the lifespan's end is the only sign. Gunicorn's worker stands in the frames belo
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -46,7 +45,8 @@ class UvicornServer(Server):
             return found
         workers = getattr(getattr(self._server, "config", None), "workers", None)
         # In the only process, the number stands in the configuration too, and nothing comes of it.
-        alone = multiprocessing.parent_process() is None
+        process = sys.modules.get("multiprocessing.process")
+        alone = process is None or process.parent_process() is None
         return workers if isinstance(workers, int) and not alone else 1
 
 

@@ -67,10 +67,15 @@ class Waiters:
         return self._results.get(run_id)
 
     def keep_error(self, run_id: int, error: BaseException) -> None:
-        """Keep the exception that ended a run, for its handle's ``__cause__``."""
-        self._errors[run_id] = error.with_traceback(None)  # frames would hold the job's memory
+        """Keep the exception that ended a run, for observers and for its handle's ``__cause__``."""
+        self._errors[run_id] = error
         if len(self._errors) > _ERRORS_KEPT:
-            self._errors.popitem(last=False)
+            self.drop_frames(self._errors.popitem(last=False)[1])
+
+    def drop_frames(self, error: BaseException | None) -> None:
+        """Drop the traceback of a kept exception once observers have heard of it: frames hold the job's memory."""
+        if error is not None:
+            error.with_traceback(None)
 
     def error_of(self, run_id: int) -> BaseException | None:
         """Return the exception of a run, if the run is among the last that failed in this process."""

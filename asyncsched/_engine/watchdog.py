@@ -281,8 +281,9 @@ class StallWatcher:
         so_far = "" if over else " and still is"
         if culprit.job is not None:
             logger.warning(
-                'job %r%s blocked the event loop for %d ms%s; give it executor="thread", or "process" '
-                "for CPU work. It stood at:\n%s",
+                "job %r%s blocked the event loop for %d ms%s; await anyio.to_thread.run_sync(...) for the call that "
+                'blocks, or make the job a plain "def", which runs in a thread, and with executor="process" in a '
+                "process, for CPU work. It stood at:\n%s",
                 culprit.job,
                 f" (run {culprit.run_id})" if culprit.run_id else "",
                 milliseconds,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, tzinfo
+from functools import partial
 from typing import Any, Never, TypeVar, Unpack
 
 from asyncsched._core.errors import ConfigurationError, SchedulerStateError
@@ -12,6 +14,7 @@ from asyncsched._core.trigger import Trigger
 from asyncsched._scheduler.face import Face
 from asyncsched._scheduler.options import Options
 from asyncsched.triggers import Cron, Interval
+from asyncsched.triggers.cron.hints import expects_expression
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,6 +71,7 @@ class Declarations(Face):
         )  # fmt: skip
         return self._decorator(trigger, id, args, kwargs, jitter, options)
 
+    @partial(expects_expression, name="@scheduler.cron")
     def cron(
         self,
         expression: str,
@@ -181,7 +185,7 @@ def _check_call(
         if callable(wrong[0]):
             raise ConfigurationError(f"write {name}({example}) with its parentheses")
         raise ConfigurationError(f"write {name}({example}), not {safe_repr(wrong[0])}")
-    known = sorted({*(decorator.__kwdefaults__ or ()), *Options.__annotations__})
+    known = sorted({*(inspect.unwrap(decorator).__kwdefaults__ or ()), *Options.__annotations__})
     for option in options:
         if option not in known:
             from difflib import get_close_matches  # imported for this hint only

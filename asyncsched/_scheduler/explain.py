@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from asyncsched._core.instants import SECOND, Instant, Now, to_datetime
 from asyncsched._core.jobs import Job
-from asyncsched._core.mapping import run_view, unknown_job
+from asyncsched._core.mapping import run_id_text, run_view, unknown_job
 from asyncsched._core.models import Run
 from asyncsched._core.records import RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.reports import Explanation
+from asyncsched._core.requests import RunQuery
 from asyncsched._core.trigger import asking
 from asyncsched._scheduler.lookup import run_of_slot
 from asyncsched.abc import Store
@@ -46,17 +49,28 @@ async def explain_slot(
     for stretch in await store.stretches(record.id, at, at):
         # Of the slots of an earlier trigger in a stretch, only the first and the last are still known as slots.
         if _is_slot(record, at) or (at < record.edition_since and at in (stretch.first, stretch.last)):
-            return _lost(record, at, stretch)
+            return await _with_backfill(store, job, at, _lost(record, at, stretch))
     if at < _first_known(record):
         return _said(record, at, "before_first", "the schedule was not known yet")
     if not _is_slot(record, at):
         return _no_slot(record, at)
     if record.next_slot is not None and record.next_slot <= at:
-        return _owed(record, at, _orphaned(record, known))
+        return await _with_backfill(store, job, at, _owed(record, at, _orphaned(record, known)))
     if at < record.edition_since:
         text = f"not a slot of revision {record.edition}: the schedule had another trigger then"
         return _said(record, at, "not_a_slot", text)
-    return _said(record, at, "pruned", "its record has been pruned from the history")
+    pruned = _said(record, at, "pruned", "its record has been pruned from the history")
+    return await _with_backfill(store, job, at, pruned)
+
+
+async def _with_backfill(store: Store, job: Job | None, at: Instant, said: Explanation) -> Explanation:
+    """Return an explanation of a slot without a run of its own, with the run by which it was backfilled, if one was."""
+    query = RunQuery(schedule=said.schedule, slot=at, origin="backfill", limit=1)
+    for run in await store.runs(query):
+        state = f"{run.state} ({run.why})" if run.why else run.state
+        text = f"{said.text}; it was backfilled: run {run_id_text(run.id)} is {state}"
+        return replace(said, text=text, run=run_view(run, job))
+    return said
 
 
 def _is_slot(record: ScheduleRecord, at: Instant) -> bool:

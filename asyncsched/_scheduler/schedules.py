@@ -43,7 +43,8 @@ class Schedules(Changing):
             args, kwargs: the arguments of the function.
             jitter: seconds or ``timedelta`` by which a due time is moved at most.
             paused: whether the schedule is paused from the start.
-            replace: whether an existing schedule of this id is replaced; its history stays.
+            replace: whether an existing schedule of this id is replaced. Its history stays, so does its pause, which
+                :meth:`resume` ends, and the anchor of an interval without ``start=``.
 
         Raises:
             ScheduleExists: the id is taken, and ``replace`` was not given.
@@ -77,8 +78,7 @@ class Schedules(Changing):
             )
         lost = _lost_until(known[0], now) if known else None
         if known:
-            record.edition = known[0].edition + 1
-            record.edition_since, record.created_at = now.wall, known[0].created_at
+            worker.reconciler.succeed(record, declared, known[0], now)
         record = await self._put(worker, record, known[0].revision if known else 0, lost)
         return schedule_view(record, found)
 

@@ -18,6 +18,7 @@ from asyncsched._core.events import (
     SlotsSkipped,
 )
 from asyncsched._core.models import Run
+from asyncsched._core.rules.outcome import own_frames
 
 job_logger = logging.getLogger("asyncsched.job")
 logger = logging.getLogger("asyncsched.scheduler")
@@ -75,7 +76,7 @@ class LogObserver:
     def __call__(self, event: Event) -> None:
         """Write one line, and the job's own traceback under a failure."""
         if isinstance(event, RunUnsuccessful):
-            self._unsuccessful(event.run)
+            self._unsuccessful(event.run, event.exception)
         elif isinstance(event, RunWaits):
             self._waits(event.run)
         elif isinstance(event, SlotsSkipped):
@@ -133,7 +134,7 @@ class LogObserver:
             extra={"schedule": event.schedule, "job": event.job},
         )  # fmt: skip
 
-    def _unsuccessful(self, run: Run) -> None:
+    def _unsuccessful(self, run: Run, exception: BaseException | None) -> None:
         if run.state == "cancelled":
             # A cancellation by shutdown leaves work undone; any other was requested.
             level = logging.WARNING if run.why == "shutdown" else logging.INFO
@@ -147,9 +148,14 @@ class LogObserver:
         what = f"{run.error_type}: {run.message}" if run.error_type else run.why
         traceback = run.traceback.rstrip()
         below = f"\n{traceback}" if "\n" in traceback else ""  # a single line only repeats the message
+        exc_info = None
+        if run.state == "failed" and exception is not None and exception.__traceback__ is not None:
+            # With the exception itself, formatters for JSON and for trackers of errors read its frames.
+            exc_info, below = (type(exception), exception, own_frames(exception)), ""
         job_logger.error(
-            "run %s of job %r %s%s: %s%s", run.id, run.job, state, attempts, what, below, extra=_fields(run)
-        )
+            "run %s of job %r %s%s: %s%s", run.id, run.job, state, attempts, what, below,
+            exc_info=exc_info, extra=_fields(run),
+        )  # fmt: skip
 
     def _waits(self, run: Run) -> None:
         when = run.ready_at.isoformat(" ", "seconds") if run.ready_at else "?"

@@ -88,6 +88,10 @@ async def test_a_job_that_blocks_the_loop_is_named_with_its_time_and_its_stack(
         f"job 'crunch'{f' (run {told_id})' if told_id else ''} blocked the event loop for" in record.message
     )
     assert "time.sleep(seconds)" in record.message
+    assert (
+        "anyio.to_thread.run_sync" in record.message
+    )  # what a coroutine can do: it may have no executor="thread"
+    assert 'executor="thread"' not in record.message
     assert (record.__dict__["job"], record.__dict__["run_id"]) == ("crunch", told_id)
 
 
@@ -277,6 +281,7 @@ def test_a_process_that_was_stopped_blames_no_job() -> None:
     command = [sys.executable, "-c", STOPPED]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        assert "has started" in process.stdout.readline()
         assert process.stdout.readline() == "begun\n"
         time.sleep(0.3)  # it is at work, and watched
         process.send_signal(signal.SIGSTOP)

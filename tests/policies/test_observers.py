@@ -397,4 +397,5 @@ async def test_logs_of_the_scheduler_carry_run_id_and_job(
             await handle.wait()
     (record,) = [r for r in caplog.records if r.name == "asyncsched.job"]
     assert (record.run_id, record.job) == (handle.id, "job")  # type: ignore[attr-defined]
-    assert 'raise ValueError("no")' in record.getMessage()
+    assert record.exc_info is not None
+    assert 'raise ValueError("no")' in caplog.text

@@ -120,6 +120,8 @@ async def test_the_slots_of_a_pause_are_one_record_and_backfill_is_the_way(
             "ran",
         ]
         assert await scheduler.backfill("tick", at(0), at(45)) == 2
+        waits = await scheduler.explain("tick", at(30))
+        assert (waits.verdict, waits.run is not None) == ("paused", True)
         await virtual_clock.advance(1)
         assert await verdict(scheduler, "tick", 20) == "paused"  # its own record stands
         assert len(await scheduler.runs(origin="backfill")) == 2
@@ -343,9 +345,38 @@ async def test_an_id_that_is_taken_is_an_error_unless_it_is_to_be_replaced(
         assert replaced.revision == 2
         await virtual_clock.advance(5)
         runs = await scheduler.runs(schedule="w")
-        assert len(runs) == 2  # the history stays
+        assert [run.scheduled_for for run in runs] == [
+            at(16),
+            at(12),
+            at(10),
+        ]  # the history and the anchor stay
         with pytest.raises(ConfigurationError, match="declared in the code"):
             await scheduler.add_schedule("work", Interval(seconds=5), id="tick", replace=True)
+
+
+async def test_a_schedule_that_is_replaced_keeps_its_pause_and_its_anchor(
+    scheduler: Scheduler, virtual_clock: VirtualClock
+) -> None:
+    async with scheduler:
+        await scheduler.add_schedule("work", Interval(seconds=10), id="w")
+        await virtual_clock.advance(3)
+        await scheduler.pause("w", "the disk is full", "ada")
+        await virtual_clock.advance(10)
+        replaced = await scheduler.add_schedule("work", Interval(seconds=5), id="w", replace=True)
+        assert (replaced.paused, replaced.note, replaced.by) == (True, "the disk is full", "ada")
+        await virtual_clock.advance(10)
+        assert await scheduler.runs(schedule="w") == []
+        await scheduler.resume("w")
+        assert (await scheduler.schedule("w")).next_due == at(25)  # on the grid of the first anchor
+        start = at(26)
+        replaced = await scheduler.add_schedule(
+            "work", Interval(seconds=5, start=start), id="w", replace=True
+        )
+        assert replaced.next_due == start  # as asked
+        replaced = await scheduler.add_schedule(
+            "work", Interval(seconds=5), id="w", replace=True, paused=True
+        )
+        assert (replaced.paused, replaced.note) == (True, "added as paused")
 
 
 async def test_a_schedule_added_as_paused_waits_for_its_resume(

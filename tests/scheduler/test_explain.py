@@ -307,3 +307,23 @@ async def test_every_slot_of_a_rough_day_has_an_answer_that_is_true(
     assert verdicts.count("ran") == len(ran)
     assert set(verdicts) <= {"ran", "missed", "paused", "overlap", "pending"}
     assert len(set(verdicts)) >= 3
+
+
+async def test_a_slot_that_was_backfilled_names_the_backfill(
+    scheduler: Scheduler, virtual_clock: VirtualClock
+) -> None:
+    @scheduler.interval(minutes=1, misfire=Misfire(catch_up="latest"))
+    async def tick() -> None: ...
+
+    async with scheduler:
+        virtual_clock.block(180)
+        await virtual_clock.advance(1)
+        assert "backfilled" not in (await asked(scheduler, at(minutes=1)))[1]
+        assert await scheduler.backfill("tick", at(minutes=1), at(minutes=1)) == 1
+        await virtual_clock.advance(1)
+        (run,) = await scheduler.runs(origin="backfill")
+        verdict, text = await asked(scheduler, at(minutes=1))
+        assert verdict == "missed"  # the record of the slot stays what it is
+        assert text.endswith(f"; it was backfilled: run {run.id} is succeeded")
+        assert (await scheduler.explain("tick", at(minutes=1))).run == run
+        assert "backfilled" not in (await asked(scheduler, at(minutes=2)))[1]

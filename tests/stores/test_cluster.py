@@ -284,7 +284,7 @@ def freeze(scheduler: Scheduler) -> None:
 
 
 async def test_the_dead_are_found_within_the_lease_and_their_runs_go_on(
-    make: Make, virtual_clock: VirtualClock
+    make: Make, virtual_clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     began: list[tuple[str, int]] = []
     first, second = make(), make(role="submit")
@@ -307,6 +307,7 @@ async def test_the_dead_are_found_within_the_lease_and_their_runs_go_on(
             patient_run, once_run = await second.schedule_once("patient"), await second.schedule_once("once")
             await virtual_clock.advance(7)
             freeze(first)
+            dead = (await second.instances())[1]
             third = make()
             third._registry = first._registry
             async with third:
@@ -316,6 +317,9 @@ async def test_the_dead_are_found_within_the_lease_and_their_runs_go_on(
                     await once_run.result(60)
                 assert (virtual_clock.now() - start).total_seconds() <= 16
                 assert sorted(began) == [("once", 1), ("patient", 1), ("patient", 2)]
+            (said,) = [line for line in caplog.messages if "was declared dead" in line]
+            assert f"instance {dead.id} (host {dead.host}, pid {dead.pid})" in said
+            assert "of its runs, 1 lost, 1 pending again" in said
 
 
 async def test_one_that_finds_itself_dead_cancels_what_it_runs_and_joins_again(

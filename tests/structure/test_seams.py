@@ -49,7 +49,7 @@ OTHERS = {
     "context get_context _context": "a task's or a handle's, in the event loop",
     "raise_cancel in_trio_task tasks_waiting_read tasks_waiting_write": "trio's",
     "flow": "a loop or a clock of virtual time, of which there may be none",
-    "force_exit servers started should_exit": "uvicorn's",
+    "config force_exit servers started should_exit workers": "uvicorn's",
     "connection get_bind": "SQLAlchemy's",
     "register_at_fork": "the operating system's, where it has one",
     "sqlite_errorcode": "sqlite3's, for errors of the database itself",

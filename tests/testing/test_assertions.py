@@ -228,7 +228,7 @@ async def test_drain_leaves_what_is_paused_and_looks_at_the_clock_at_once(
     async def hourly() -> None: ...
 
     async with scheduler:
-        await scheduler.pause("paused")
+        await scheduler.pause_job("paused")
         await scheduler.schedule_once(paused)
         await virtual_clock.advance(60)
         assert await drain(scheduler) == []

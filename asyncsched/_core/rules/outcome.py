@@ -17,6 +17,8 @@ from asyncsched._core.requests import Verdict
 from asyncsched._core.text import safe_repr
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from asyncsched._core.instants import Now
     from asyncsched._core.jobs import Job
 
@@ -42,6 +44,9 @@ COMPLETED = "completed in a transaction"
 
 UNFIT = "arguments"
 """The reason of a run whose stored arguments do not fit its job's function."""
+
+_STOPPED = "coroutine raised StopIteration"
+"""The text of Python's ``RuntimeError`` in place of a ``StopIteration``: PEP 479."""
 
 _SUCCEEDED = Verdict("succeeded")
 
@@ -242,10 +247,18 @@ def abandoned(run: RunRecord, why: str, now: Now, spent: bool) -> Verdict:
 
 
 def leaf(error: BaseException) -> BaseException:
-    """Return the only exception in a group of one: a task group in a job wraps the exceptions of its tasks."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+    """Return the exception that a job raised, out of what others have wrapped around it.
+
+    A task group in a job makes a group of one of the exception of its task, and Python makes a ``RuntimeError``
+    of a ``StopIteration`` that leaves a coroutine.
+    """
+    while True:
+        if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        elif error.args == (_STOPPED,) and isinstance(error.__cause__, StopIteration):
+            error = error.__cause__
+        else:
+            return error
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -276,16 +289,21 @@ def let_go_of_locals(error: BaseException) -> None:
             todo += one.exceptions
 
 
-def error_info(error: BaseException) -> ErrorInfo:
-    """Return an exception as text, its traceback beginning in the job's own code."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+def own_frames(error: BaseException) -> TracebackType | None:
+    """Return an exception's traceback, beginning in the job's own code."""
     frames = error.__traceback__
     package = sys.modules["asyncsched"].__path__[0]
     while frames is not None and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(package):
         frames = frames.tb_next
+    return frames
+
+
+def error_info(error: BaseException) -> ErrorInfo:
+    """Return an exception as text, its traceback beginning in the job's own code."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
-        text = "".join(traceback.format_exception(kind, error, frames))
+        text = "".join(traceback.format_exception(kind, error, own_frames(error)))
         message = str(error)
     except Exception as broken:  # the exception's text cannot be made
         text = message = f"<{name} whose text raised {type(broken).__name__}>"

@@ -23,6 +23,11 @@ _STYLES: dict[str, Callable[[int], str]] = {
     "numeric_dollar": lambda number: f"${number}",
 }
 
+_MAKERS = {
+    "Engine", "AsyncEngine", "sessionmaker", "async_sessionmaker", "ConnectionPool", "AsyncConnectionPool",
+}  # fmt: skip
+"""The classes of SQLAlchemy and psycopg_pool that are easily given in place of a connection."""
+
 Statement = tuple[str, Sequence[Any]]
 Take = Callable[[Any], Any]
 """Reads the result of the last statement from its cursor."""
@@ -65,6 +70,12 @@ def rows_of(connection: Any, dialect: str, statement: Statement) -> Any:
 
 def _execute(connection: Any, dialect: str, statements: Sequence[Statement], take: Take) -> Any:
     family = _family(connection)
+    if {kind.__name__ for kind in type(connection).__mro__} & _MAKERS:
+        raise ArgumentError(
+            f"connection: {safe_repr(connection)} makes connections and has no transaction of its own; give the "
+            "session or connection whose transaction the run is to be part of, such as that of "
+            "`with engine.begin() as connection:` or `with pool.connection() as connection:`"
+        )
     if family == "sqlalchemy":
         return _by_sqlalchemy(connection, dialect, statements, take)
     expected = "sqlite3" if dialect == "sqlite" else "psycopg"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from functools import partial
 
 from asyncsched._core.errors import ConfigurationError, TriggerError
 from asyncsched._core.instants import (
@@ -19,6 +20,7 @@ from asyncsched._core.instants import (
 from asyncsched.triggers.base import BaseTrigger
 from asyncsched.triggers.codec import kept_as
 from asyncsched.triggers.cron.clock_changes import FIRST_SECOND, LAST_SECOND, Instants
+from asyncsched.triggers.cron.hints import expects_expression
 from asyncsched.triggers.cron.notes import clock_change_notes
 from asyncsched.triggers.cron.search import wall_times
 from asyncsched.triggers.cron.text import clean, one_case
@@ -63,6 +65,7 @@ class Cron(BaseTrigger):
     _last: Instant | None = field(compare=False)
     _instants: Instants = field(compare=False)
 
+    @partial(expects_expression, name="Cron")
     def __init__(
         self,
         expression: str,

@@ -11,7 +11,8 @@ from typing import Any
 import anyio
 import pytest
 from sqlalchemy import create_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import Session, sessionmaker
 
 from asyncsched import KeyConflict, Retry, Scheduler, SchedulerStateError, UnknownRun, current_run
 from asyncsched._core.errors import ArgumentError
@@ -144,6 +145,12 @@ async def test_what_is_no_connection_is_refused_in_words(scheduler: Scheduler) -
     async with scheduler:
         with pytest.raises(ArgumentError, match="give a connection of sqlite3"):
             await scheduler.schedule_once("greet", "ann", connection=object())
+        engine = create_engine("sqlite://")
+        for maker in (engine, create_async_engine("sqlite+aiosqlite://"), sessionmaker(engine)):
+            with pytest.raises(
+                ArgumentError, match=r"makes connections.*with engine\.begin\(\) as connection"
+            ):
+                await scheduler.schedule_once("greet", "ann", connection=maker)
         with pytest.raises(ArgumentError, match="replace=True and connection="):
             await scheduler.schedule_once("greet", "ann", key="k", replace=True, connection=object())
 
