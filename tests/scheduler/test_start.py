@@ -44,7 +44,7 @@ async def test_one_line_says_store_role_instance_and_schedules(
     async with memory:
         pass
     line = [one for one in caplog.messages if "has started" in one][-1]
-    assert "store <MemoryStore>, role both" in line
+    assert "store MemoryStore, role both" in line
     assert f"pid {os.getpid()}), 1 schedule, 1 more in this process alone" in line
 
 

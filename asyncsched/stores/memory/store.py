@@ -17,7 +17,7 @@ from asyncsched._core.requests import (
     Firing,
     RunQuery,
     Verdict,
-)  # fmt: skip
+)
 from asyncsched._core.rules.admission import admit
 from asyncsched._core.rules.outcome import heeding
 from asyncsched._core.rules.retention import Bounds
@@ -338,9 +338,6 @@ class MemoryStore:
 
     async def prune(self, now: Now) -> int:
         return self._history.prune(now.wall)
-
-    def __repr__(self) -> str:
-        return "<MemoryStore>"
 
     def _forget(self, run: RunRecord) -> None:
         del self._runs[run.id]
