@@ -26,7 +26,8 @@ def tell_start(store: Store, instance: int, schedules: int, registry: JobRegistr
     apart = f", {local} more in this process alone" if local else ""
     logger.info(
         "the scheduler has started: store %s, role %s, instance %s (host %s, pid %d), %s%s",
-        repr(store) if store.durable else type(store).__name__, role, instance_text(instance), socket.gethostname(), os.getpid(), counted(schedules, "schedule"), apart,
+        repr(store) if store.durable else type(store).__name__, role, instance_text(instance),
+        socket.gethostname(), os.getpid(), counted(schedules, "schedule"), apart,
     )  # fmt: skip
 
 
