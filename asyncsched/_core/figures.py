@@ -12,6 +12,7 @@ from asyncsched._core.models import Run
 from asyncsched._core.records import ScheduleRecord
 from asyncsched._core.reports import Instance
 from asyncsched._core.requests import RunQuery
+from asyncsched._core.tallies import Tally
 
 
 class Slots(NamedTuple):
@@ -68,8 +69,12 @@ class Figures(Protocol):
         """Call ``call`` at most once a second with the time of the last tick and the loop's lag, in seconds."""
         ...
 
-    async def read_schedules(self) -> Collection[ScheduleRecord]:
-        """Return all schedules as they stand in the store."""
+    async def read_schedules(self, ids: Collection[str] | None = None) -> Collection[ScheduleRecord]:
+        """Return all schedules, or those of the given ids, as they stand in the store."""
+        ...
+
+    async def tallies(self) -> Mapping[str, Tally]:
+        """Return the counters that are kept as runs end, by their subject (:func:`subject_of`); do not change them."""
         ...
 
     async def paused_jobs(self) -> Collection[str]:

@@ -14,6 +14,7 @@ from asyncsched._core.models import Run
 from asyncsched._core.records import ScheduleRecord
 from asyncsched._core.reports import Instance
 from asyncsched._core.requests import RunQuery
+from asyncsched._core.tallies import Tally
 
 if TYPE_CHECKING:
     from asyncsched._engine.environment import Environment
@@ -99,10 +100,16 @@ class RuntimeFigures:
     def on_tick(self, call: Callable[[float, float], None]) -> None:
         self._runtime.main.pulse.listen(call)
 
-    async def read_schedules(self) -> Collection[ScheduleRecord]:
+    async def read_schedules(self, ids: Collection[str] | None = None) -> Collection[ScheduleRecord]:
         found: list[ScheduleRecord] = []
         for worker in self._runtime.own_workers:
-            found += await worker.store.schedules()
+            found += await worker.store.schedules(ids)
+        return found
+
+    async def tallies(self) -> Mapping[str, Tally]:
+        found: dict[str, Tally] = {}
+        for worker in self._runtime.own_workers:
+            found |= (await worker.endings.books.tallies()).tallies
         return found
 
     async def paused_jobs(self) -> Collection[str]:

@@ -29,7 +29,6 @@ class Maintenance:
     ) -> None:
         self._store = store
         self._timeline = timeline
-        self._bus = environment.bus
         self._clock = environment.clock
         self._backend = environment.backend
         self._membership = membership
@@ -57,7 +56,7 @@ class Maintenance:
     async def _round(self) -> None:
         try:
             now = self._timeline.now()
-            await tell_lost(self._store, self._bus, await self._store.sweep(now), now)
+            await tell_lost(self._store, self._membership.endings, await self._store.sweep(now), now)
             await self._store.prune(self._timeline.now())
             await self._membership.find_unknown()
         except StoreError as error:

@@ -61,6 +61,7 @@ class Membership:
         self._agenda = agenda
         self._engine = engine
         self._runner = runner
+        self.endings = runner.endings
         self._reconciler = reconciler
         self._incarnation = environment.ids.incarnation
         self.me = reconciler.describe(environment.ids.instance, environment.settings.role)
@@ -294,7 +295,7 @@ class Membership:
             if fenced is not None:
                 tell_death(incarnation, self._members.get(incarnation), self._store.lease, fenced)
                 self._agenda.notify()
-                await tell_lost(self._store, self._bus, fenced, moment)
+                await tell_lost(self._store, self.endings, fenced, moment)
             self._beats.pop(incarnation, None)
             self._members_known = False
             await self._members_changed()

@@ -60,7 +60,7 @@ class Runner:
         self._result_limit = environment.settings.result_limit
         self._timers = timers
         self._recorder = recorder
-        self._endings = endings
+        self.endings = endings
         self.progressed = board.changed
         self.running: dict[int, RunningAttempt] = {}
         self.given_up = 0
@@ -185,7 +185,7 @@ class Runner:
             if self._store.durable:
                 let_go_of_locals(error)
         if verdict is None:
-            self._endings.attempt_ended(run)
+            self.endings.attempt_ended(run)
         else:
             self._recorder.take(run, verdict, now, job)
 

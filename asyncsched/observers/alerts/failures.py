@@ -28,8 +28,9 @@ class Failure:
 
     Attributes:
         run: the run that failed, or the one that succeeded again.
-        in_a_row: how many runs of the schedule failed one after another, this one included; of a job's runs
-            without a schedule, where it has none. At most 1,000 are counted.
+        in_a_row: how many due times of the schedule failed one after another, this one included, as the page and
+            ``Schedule.failures`` count them; runs by hand are counted apart, and so are a job's one-offs. At most
+            1,000 are counted.
         since: when the first of them ended, in UTC.
         recovered: whether this is the success after them.
 
@@ -85,7 +86,7 @@ class OnFailure:
         self.lost = 0
         self._async = is_coroutine_function(hook)
         self._figures: Figures | None = None
-        self._failing: set[tuple[str, str | None]] = set()
+        self._failing: set[tuple[str, str | None, bool]] = set()
 
     def attach(self, figures: Figures) -> None:
         """Take the scheduler's figures, for the failures before this one."""
@@ -104,7 +105,7 @@ class OnFailure:
 
     def _known_failing(self, run: Run) -> bool:
         """Whether the store had counted failures of the run's schedule when the run was claimed."""
-        if run.schedule is None or self._figures is None:
+        if run.schedule is None or run.origin != "schedule" or self._figures is None:
             return False
         record = self._figures.schedule(run.schedule)
         return record is not None and record.failures > 0
@@ -131,12 +132,15 @@ class OnFailure:
         """Return the failures in a row that ended before this run, the latest first."""
         if self._figures is None:
             return []
-        query = RunQuery(job=run.job, schedule=run.schedule, states=(*FAILURES, "succeeded"), limit=COUNTED)
+        query = RunQuery(
+            job=run.job, schedule=run.schedule, states=(*FAILURES, "succeeded"), limit=COUNTED,
+            origin="schedule" if run.origin == "schedule" else None,
+        )  # fmt: skip
         ended = run.finished_at
         before = [
             one
             for one in await self._figures.runs(query)
-            if one.schedule == run.schedule and one.id != run.id and _until(one, ended)
+            if _key(one) == _key(run) and one.id != run.id and _until(one, ended)
         ]
         before.sort(key=lambda one: (one.finished_at, one.id), reverse=True)
         row: list[Run] = []
@@ -144,14 +148,21 @@ class OnFailure:
             if one.state == "succeeded":
                 break
             row.append(one)
-        return row
+        counted = await self._counted(run)
+        return row[: counted - (run.state in FAILURES)] if counted else row
+
+    async def _counted(self, run: Run) -> int:
+        """Return the failures in a row that the schedule counts, which begin anew at a resume; 0 if it counts none."""
+        if run.origin != "schedule" or run.schedule is None or self._figures is None:
+            return 0
+        return max((one.failures for one in await self._figures.read_schedules((run.schedule,))), default=0)
 
     def __repr__(self) -> str:
         return f"<OnFailure {path_of(self.hook)}>"
 
 
-def _key(run: Run) -> tuple[str, str | None]:
-    return run.job, run.schedule
+def _key(run: Run) -> tuple[str, str | None, bool]:
+    return run.job, run.schedule, run.origin == "schedule"
 
 
 def _until(run: Run, moment: datetime | None) -> bool:

@@ -67,7 +67,8 @@ class MetricsEndpoint:
             try:
                 with anyio.move_on_after(STORE_TIME):
                     schedules = await figures.read_schedules()
-                    found[figures] = Standing(schedules, await figures.paused_jobs())
+                    paused, tallies = await figures.paused_jobs(), await figures.tallies()
+                    found[figures] = Standing(schedules, paused, tallies)
                     await self._warn_of_workers(figures)
             except AsyncSchedError as error:
                 logger.debug("a scrape was answered without the store: %s", error)

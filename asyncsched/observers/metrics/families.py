@@ -51,9 +51,6 @@ FAMILIES = {
     "asyncsched_last_start_timestamp_seconds": Family(
         "gauge", "When the newest attempt began.", merge="max"
     ),
-    "asyncsched_last_success_timestamp_seconds": Family(
-        "gauge", "When the newest success ended.", merge="max"
-    ),
     "asyncsched_slots": Family(
         "gauge", "Attempts that may run at once, by executor.", ("executor",), merge="livesum", of_job=False
     ),
@@ -75,8 +72,9 @@ FAMILIES = {
 """The metrics that each process counts for itself."""
 
 COLLECTED = {
+    "asyncsched_last_success_timestamp_seconds": Family("gauge", "When the newest success ended."),
     "asyncsched_consecutive_failures": Family(
-        "gauge", "Failures in a row of the job's schedules, the most of them."
+        "gauge", "Failures in a row: the most that a schedule of the job has, or its one-offs."
     ),
     "asyncsched_paused": Family("gauge", "1 if the job, or each of its schedules, is paused."),
     "asyncsched_next_due_timestamp_seconds": Family("gauge", "The next due time of the job's schedules."),
@@ -85,4 +83,4 @@ COLLECTED = {
     ),
     "asyncsched_build_info": Family("gauge", "1; the version of asyncsched.", ("version", "python"), of_job=False),
 }  # fmt: skip
-"""The metrics that are read from the schedules at each scrape, and so are alike in all processes."""
+"""The metrics that are read from the store at each scrape, and so are alike in all processes."""

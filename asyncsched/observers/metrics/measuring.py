@@ -119,8 +119,6 @@ class Measuring:
             return
         took = (run.finished_at or at) - run.started_at
         self.record("asyncsched_run_duration_seconds", labels, max(0.0, took.total_seconds()))
-        if run.state == "succeeded":
-            self.stamp("asyncsched_last_success_timestamp_seconds", labels, run.finished_at or at)
 
     def _left(self, run: Run) -> None:
         """Count an attempt less, if it had begun here."""

@@ -142,7 +142,7 @@ class PrometheusMetrics(Measuring):
 
     def _collect(self) -> Iterator[Any]:
         known = _read.get() or {}
-        found = {one: known.get(one) or Standing(one.schedules(), ()) for one in list(self.attached)}
+        found = {one: known.get(one) or Standing(one.schedules(), (), {}) for one in list(self.attached)}
         rows = rows_of(found, self.labels_of)
         for name, family in COLLECTED.items():
             own = self._own if family.of_job and not family.labels else ("job",) if family.of_job else ()

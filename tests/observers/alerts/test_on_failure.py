@@ -79,6 +79,27 @@ async def test_each_schedule_of_a_job_and_its_one_offs_are_counted_apart(
     assert sorted(told, key=str) == [("bad", 1), ("bad", 2), (None, 1), (None, 2)]
 
 
+async def test_the_count_is_the_page_s_and_begins_anew_at_a_resume(
+    make_scheduler: Make, virtual_clock: VirtualClock
+) -> None:
+    scheduler = make_scheduler()
+    told: list[tuple[str, int]] = []
+
+    @scheduler.interval(minutes=1, pause_after=2)
+    async def job() -> None:
+        raise ValueError
+
+    scheduler.on_failure(lambda failure: told.append((failure.run.origin, failure.in_a_row)))
+    async with scheduler:
+        await virtual_clock.advance(185)
+        await scheduler.resume("job")
+        await virtual_clock.advance(60)
+        assert (await scheduler.schedule("job")).failures == 1
+        await (await scheduler.run_now("job")).wait()
+        await virtual_clock.advance(1)
+    assert told == [("schedule", 1), ("schedule", 2), ("schedule", 1), ("manual", 1)]
+
+
 async def test_a_timeout_and_a_cancel(make_scheduler: Make, virtual_clock: VirtualClock) -> None:
     scheduler = make_scheduler()
     told: list[str] = []

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
-from asyncsched import ConfigurationError, Cron, Interval, Retry, Scheduler, StoreUnavailable
+from asyncsched import ConfigurationError, Cron, Interval, Retry, Run, Scheduler, StoreUnavailable
 from asyncsched.observers.metrics import PrometheusMetrics
 from asyncsched.observers.metrics.families import COLLECTED, FAMILIES
 from asyncsched.testing import VirtualClock
@@ -118,6 +118,34 @@ async def test_a_pause_is_a_gauge_and_its_slots_are_counted_when_it_ends(
     assert resumed.get("paused", job="job") == 0
     assert resumed.get("missed_total", job="job", reason="paused") == 3
     assert resumed.get("due_total", job="job") == 4
+
+
+async def test_failures_in_a_row_of_one_offs_and_the_last_success_outlive_the_process(
+    make_scheduler: Make, virtual_clock: VirtualClock
+) -> None:
+    success: Run | None = None
+    for start in range(2):
+        metrics = PrometheusMetrics(CollectorRegistry())
+        scheduler = make_scheduler(observers=[metrics])
+
+        @scheduler.job()
+        async def send(well: bool) -> None:
+            if not well:
+                raise ValueError
+
+        async with scheduler:
+            durable = scheduler._running().main.store.durable
+            if not start:
+                for well in (False, True, False, False):
+                    ended = await (await scheduler.schedule_once(send, well)).wait()
+                    success = ended if well else success
+                await virtual_clock.advance(5)
+            if not start or durable:
+                found = await scrape(metrics.endpoint)
+                assert found.get("consecutive_failures", job="send") == 2
+                assert success is not None and success.finished_at is not None
+                told = found.get("last_success_timestamp_seconds", job="send")
+                assert told == pytest.approx(success.finished_at.timestamp(), abs=1e-3)
 
 
 async def test_five_thousand_schedules_are_one_label_set(
