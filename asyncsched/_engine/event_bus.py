@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from asyncsched._core.events import Event
+from asyncsched._core.interrupts import interrupt_in
 from asyncsched.abc import AttachedObserver, Figures, Observer, QueuedObserver, SelectiveObserver
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ class EventBus:
             began = self._monotonic()
             try:
                 observer(event)
-            except KeyboardInterrupt:
-                raise
-            except BaseException:  # SystemExit, too: an observer must not end the program
+            except BaseException as error:  # SystemExit, too: an observer must not end the program
+                if interrupt_in(error) is not None:
+                    raise
                 logger.exception("observer %r failed at %s; it is kept", observer, type(event).__name__)
             took = self._monotonic() - began
             if took > SLOW:
@@ -139,11 +140,11 @@ class _Queued:
             async for event in self._receive:
                 try:
                     await self.observer(event)
-                except (KeyboardInterrupt, GeneratorExit):
+                except (GeneratorExit, anyio.get_cancelled_exc_class()):
                     raise
-                except anyio.get_cancelled_exc_class():
-                    raise
-                except BaseException:
+                except BaseException as error:
+                    if interrupt_in(error) is not None:
+                        raise
                     logger.exception(
                         "observer %r failed at %s; it is kept", self.observer, type(event).__name__
                     )

@@ -20,6 +20,7 @@ from asyncsched._core.context import CurrentRun, _current
 from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.events import RunStarted
 from asyncsched._core.instants import to_datetime
+from asyncsched._core.interrupts import interrupt_in
 from asyncsched._core.mapping import run_view
 from asyncsched._core.records import RunRecord
 from asyncsched._core.rules.outcome import NeverBegan, judge, leaf, let_go_of_locals
@@ -144,8 +145,8 @@ class Runner:
                 await self._recorder.record_gathered()
         else:
             self._end(attempt, value, error)
-        if isinstance(error, KeyboardInterrupt):
-            raise error
+        if error is not None and (interrupt := interrupt_in(error)) is not None:
+            raise interrupt
 
     def _call(self, attempt: RunningAttempt) -> Awaitable[Any]:
         """Set the attempt's context up and return its call, so that no frame of the engine stands around it."""

@@ -373,6 +373,7 @@ async def test_on_trio_what_shields_itself_holds_the_shutdown_up_and_is_named(
 
 
 INTERRUPTED = """
+import signal
 import sys
 import anyio
 from asyncsched import Once, Scheduler
@@ -385,7 +386,8 @@ scheduler = Scheduler(*sys.argv[2:], observers=[hear])
 
 @scheduler.job()
 async def stop():
-    raise KeyboardInterrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a loop's own handler would interrupt no job
+    signal.raise_signal(signal.SIGINT)
 
 @scheduler.job()
 async def sleeper():
