@@ -37,7 +37,7 @@ class _TrioBackend:
         import trio
 
         self._trio = trio
-        self.time = trio.current_time
+        self.time = trio.lowlevel.current_clock().current_time  # callable from other threads, too
         self._token = trio.lowlevel.current_trio_token()
         self._manager = trio.open_nursery()
         self._ended: trio.Event | None = None  # made by join(): few calls of it, and many runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 import anyio
@@ -20,6 +21,8 @@ class Waiters:
         self._errors: OrderedDict[int, BaseException] = OrderedDict()
         self._results: OrderedDict[int, Any] = OrderedDict()
         self.closed = False
+        self.thread = get_ident()
+        """The thread of the event loop in which handles wait."""
 
     def wait_for(self, run_id: int) -> tuple[anyio.Event, Callable[[], None]]:
         """Return an event that is set at the run's next change, and a call that ends the wait."""

@@ -58,7 +58,7 @@ class Changing(Face):
             change: changes a record, and returns the slots that get no run by that.
 
         """
-        worker = self._running().main
+        worker = self._here().main
         for _ in range(_TRIES):
             stands = await self._schedule(id)
             changed = copy(stands)
@@ -81,7 +81,7 @@ class Changing(Face):
     async def _follow(self, worker: Worker, record: ScheduleRecord, lost: Stretch | None) -> ScheduleRecord:
         worker.agenda.follow((record,))
         worker.agenda.notify()
-        bus = self._running().environment.bus
+        bus = self._here().environment.bus
         if lost is not None and bus.wants(SlotsSkipped):
             bus.emit(skipped_event(lost, worker.timeline.now(), record.job))
         return record

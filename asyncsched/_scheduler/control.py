@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from threading import current_thread, get_ident
 from typing import TYPE_CHECKING, Any
 
-from asyncsched._core.errors import SchedulerClosed, StoreError, StoreUnavailable
+import anyio
+
+from asyncsched._core.errors import SchedulerClosed, SchedulerStateError, StoreError, StoreUnavailable
 from asyncsched._core.instants import Instant
 from asyncsched._core.jobs import Job, JobRegistry
 from asyncsched._core.mapping import result_of, run_id_text, run_view
@@ -21,6 +24,15 @@ if TYPE_CHECKING:
     from asyncsched._engine.worker import Worker
 
 
+def in_another_loop() -> SchedulerStateError:
+    """Return the error for a call that was awaited in the event loop of another thread."""
+    return SchedulerStateError(
+        f"the call was made in an event loop of thread {current_thread().name!r}, and the scheduler lives in that of "
+        "another thread; from there use schedule_once_sync(...), or let the scheduler's own loop make the call, as "
+        "anyio.from_thread.run(scheduler.pause, id, token=token) or asyncio.run_coroutine_threadsafe do"
+    )
+
+
 class RunControl:
     """Queries, cancels and moves single runs of one worker, for their handles.
 
@@ -31,13 +43,12 @@ class RunControl:
 
     """
 
-    __slots__ = ("_registry", "_waiters", "_worker", "error_of", "watch")
+    __slots__ = ("_registry", "_waiters", "_worker", "error_of")
 
     def __init__(self, worker: Worker, waiters: Waiters, registry: JobRegistry) -> None:
         self._worker = worker
         self._waiters = waiters
         self._registry = registry
-        self.watch = waiters.wait_for
         self.error_of = waiters.error_of
 
     def job_of(self, name: str) -> Job | None:
@@ -64,8 +75,18 @@ class RunControl:
         """Whether the scheduler has been closed."""
         return self._waiters.closed
 
+    def watch(self, run_id: int) -> tuple[anyio.Event, Callable[[], None]]:
+        """Return an event that is set at the run's next change, and a call that ends the wait."""
+        self._check_loop()
+        return self._waiters.wait_for(run_id)
+
+    def _check_loop(self) -> None:
+        if get_ident() != self._waiters.thread:
+            raise in_another_loop()
+
     async def query(self, run_id: int) -> RunRecord | None:
         """Return the run as it stands, or ``None``."""
+        self._check_loop()
         return await self._answer(run_of_id(self._worker.store, run_id))
 
     async def cancel(self, run_id: int, why: str) -> RunRecord | None:
@@ -94,6 +115,7 @@ class RunControl:
             SchedulerClosed: the scheduler has been closed.
 
         """
+        self._check_loop()
         worker = self._worker
         if self.closed():
             raise self._gone()
@@ -104,6 +126,7 @@ class RunControl:
 
     def due_time(self, delay: float | timedelta | None, at: datetime | None) -> tuple[Instant, bool]:
         """Return a due time, and whether it stands on the steady timeline."""
+        self._check_loop()
         return due_time(delay, at, self._worker.timeline.now())
 
     async def _answer(self, answer: Awaitable[RunRecord | None]) -> RunRecord | None:

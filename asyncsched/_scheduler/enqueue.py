@@ -120,7 +120,7 @@ class Enqueue(Face):
                 f"schedule_once has no argument {name!r}; arguments of the job's function are given by "
                 f"position, or as kwargs={{{name!r}: ...}}"
             )
-        running = self._running()
+        running = self._here()
         once = Once(func, args, kwargs, delay, at, key, key_ttl, priority, tags)
         if connection is not None:
             if replace:
@@ -217,7 +217,7 @@ class Enqueue(Face):
             StoreUnavailable: the store did not take the rest in time.
 
         """
-        running = self._running()
+        running = self._here()
         worker = running.main
         now = worker.timeline.now()
         spread = 0 if over is None else to_micros(over, "schedule_many: over")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta, tzinfo
+from threading import get_ident
 from typing import Any, Protocol, TypeVar
 
 from asyncsched._core.checks import check_choice, check_text
@@ -17,7 +18,7 @@ from asyncsched._core.states import FINAL_STATES
 from asyncsched._engine.environment import Environment
 from asyncsched._engine.pipeline import Runnables
 from asyncsched._engine.worker import Worker
-from asyncsched._scheduler.control import RunControl
+from asyncsched._scheduler.control import RunControl, in_another_loop
 from asyncsched._scheduler.handle import RunHandle, run_number
 from asyncsched._scheduler.lookup import run_of_id
 from asyncsched._scheduler.once import Once, conflict, make_run
@@ -74,10 +75,22 @@ class Face:
         """
         raise NotImplementedError
 
+    def _here(self) -> Running:
+        """Return the running parts for a call that is awaited in their own event loop.
+
+        Raises:
+            SchedulerStateError: the scheduler is not running, or the caller's event loop is that of another thread.
+
+        """
+        running = self._running()
+        if get_ident() != running.thread:
+            raise in_another_loop()
+        return running
+
     # ── queries by id ────────────────────────────────────────────────────────────────────────
 
     async def _schedule(self, id: str) -> ScheduleRecord:
-        store = self._running().main.store
+        store = self._here().main.store
         if not isinstance(id, str):
             raise UnknownSchedule(str(id), "give a schedule's id")
         found = await store.schedules((id,))
@@ -91,7 +104,7 @@ class Face:
         return found[0]
 
     async def _run_record(self, id: str) -> RunRecord:
-        found = await run_of_id(self._running().main.store, run_number(id))
+        found = await run_of_id(self._here().main.store, run_number(id))
         if found is None:
             raise UnknownRun(str(id))
         return found
@@ -105,7 +118,7 @@ class Face:
         if not set(states or ()) <= set(DEAD_LETTER_STATES):
             words = ", ".join(map(repr, DEAD_LETTER_STATES))
             raise ConfigurationError(f"a dead letter's state is one of {words}")
-        worker = self._running().main
+        worker = self._here().main
         horizon = None if since is None else worker.timeline.now().wall - to_micros(since, "since")
         return await worker.store.runs(RunQuery(
             job=job, schedule=schedule, tag=tag, states=states, dead_letters=True, finished_since=horizon,

@@ -42,7 +42,7 @@ class Queries(Face):
 
     async def schedules(self, *, job: str | None = None, paused: bool | None = None) -> list[Schedule]:
         """Return the schedules of the cluster, in order of id; those of ``each_instance`` jobs are not among them."""
-        store = self._running().main.store
+        store = self._here().main.store
         matching = [
             record
             for record in sorted(await store.schedules(), key=lambda one: one.id)
@@ -62,7 +62,7 @@ class Queries(Face):
 
     async def paused_jobs(self) -> dict[str, Pause]:
         """Return the paused jobs, each with the note, the author and the time of its pause."""
-        paused = await self._running().main.store.paused_jobs()
+        paused = await self._here().main.store.paused_jobs()
         return {
             job: Pause(pause.note, pause.by, to_datetime(pause.since))
             for job, pause in sorted(paused.items())
@@ -92,7 +92,7 @@ class Queries(Face):
             end=None if end is None else to_instant(end, "end"), limit=check_int(limit, "limit", 1, EVERYTHING),
             before=None if before is None else await self._place_of(before),
         )  # fmt: skip
-        store = self._running().main.store
+        store = self._here().main.store
         return await self._views(store, run_view, await store.runs(query))
 
     def _view_of(self, view: Callable[[R, Job | None, bool], V], record: R) -> V:
@@ -124,7 +124,7 @@ class Queries(Face):
 
         An instance that has crashed is among them until another has declared it dead.
         """
-        store = self._running().main.store
+        store = self._here().main.store
         if not store.durable:
             return []
         store = cast("ClusterStore", store)
@@ -163,7 +163,7 @@ class Queries(Face):
 
         """
         check_int(limit, "limit", 1, EVERYTHING)
-        store = self._running().main.store
+        store = self._here().main.store
         letters = await self._letters(job, schedule, tag, state, since, limit)
         return await self._views(store, run_view, letters)
 
@@ -178,7 +178,7 @@ class Queries(Face):
 
         """
         record = await self._schedule(schedule)
-        worker = self._running().main
+        worker = self._here().main
         job, known = self._registry.find(record.job), worker.knows(record.job)
         return await explain_slot(
             worker.store, record, job, known, to_instant(at, "at"), worker.timeline.now()
@@ -199,9 +199,9 @@ class Queries(Face):
             raise ConfigurationError("timeline: end lies before start")
         check_int(limit, "limit", 1, 1_000_000)
         coming: list[tuple[Instant, Coming]] = []
-        now = self._running().main.timeline.now()
-        for record in await self._running().main.store.schedules():
-            if record.paused or record.orphaned or not self._running().main.knows(record.job):
+        now = self._here().main.timeline.now()
+        for record in await self._here().main.store.schedules():
+            if record.paused or record.orphaned or not self._here().main.knows(record.job):
                 continue
             coming += _coming(record, first, last, limit, here(record, now))
         coming.sort(key=lambda one: (one[0], one[1].schedule))

@@ -35,7 +35,7 @@ class Reporting(Face):
     async def live_runs(self, *, limit: int = 1000) -> list[Run]:
         """Return the runs that are running, and the runs of schedules that wait, latest due first."""
         check_int(limit, "limit", 1, _MOST_LIVE)
-        found = await self._running().main.store.runs(RunQuery(live=True, limit=limit))
+        found = await self._here().main.store.runs(RunQuery(live=True, limit=limit))
         return [run_view(one, self._registry.jobs.get(one.job)) for one in found]
 
     def capacity(self) -> dict[str, int]:
@@ -48,7 +48,7 @@ class Reporting(Face):
         They are counted as runs end, so this costs the same however many runs there were. An instance adds
         what it has counted to a shared store once a second. Under a store in memory the figures begin at the start.
         """
-        worker = self._running().main
+        worker = self._here().main
         book = await worker.endings.books.tallies()
         return Statistics(to_datetime(worker.timeline.now().wall), book)
 
@@ -71,7 +71,7 @@ class Reporting(Face):
         check_int(limit, "limit", 1, 10_000)
         actions = (action,) if isinstance(action, str) else None if action is None else tuple(action)
         query = ActivityQuery(subject, actions, by, None if before is None else run_number(before), limit)
-        return [_activity(one) for one in await self._running().main.endings.books.activity(query)]
+        return [_activity(one) for one in await self._here().main.endings.books.activity(query)]
 
     @audited("cancel", "run_id")
     async def cancel(self, run_id: str, *, note: str = "", by: str = "") -> Run:
@@ -88,7 +88,7 @@ class Reporting(Face):
         before = await self._run_record(run_id)
         if not before.live:
             raise NotCancellable(f"run {run_id} has ended: it is {before.state}")
-        record = await self._control(self._running().main).cancel(before.id, "cancelled")
+        record = await self._control(self._here().main).cancel(before.id, "cancelled")
         return run_view(record or before, self._registry.jobs.get(before.job))
 
 

@@ -53,7 +53,7 @@ class Runs(Face):
             SchedulerStateError: a run is live, and ``respect_overlap`` was given.
 
         """
-        worker = self._running().main
+        worker = self._here().main
         record = await self._schedule(id)
         job = self._registry.get(record.job)
         if respect_overlap and job.overlap != "allow":
@@ -88,7 +88,7 @@ class Runs(Face):
             ArgumentError: the function does not take the arguments.
 
         """
-        worker = self._running().main
+        worker = self._here().main
         found = self._registry.get(job)
         run = self._make_run(worker, found, Once(found.func, args, kwargs), worker.timeline.now(), "manual")
         await worker.store.add((run,), worker.timeline.now())
@@ -118,7 +118,7 @@ class Runs(Face):
                 take a shorter stretch.
 
         """
-        worker = self._running().main
+        worker = self._here().main
         record = await self._schedule(id)
         job = self._registry.get(record.job)
         now = worker.timeline.now()
@@ -173,7 +173,7 @@ class Runs(Face):
                 "cancel_many: give job=, schedule= or tag=; without one it would cancel all"
             )
         check_texts(job=job, schedule=schedule, tag=tag)
-        worker = self._running().main
+        worker = self._here().main
         states = states_of(state)
         if not set(states) <= set(_LIVE):
             raise ConfigurationError(
@@ -232,7 +232,7 @@ class Runs(Face):
             letters = await self._letters(*wanted)
         else:
             letters = [_checked_letter(await self._run_record(run_id))]
-        worker = self._running().main
+        worker = self._here().main
         runs = [self._again(letter, args, kwargs) for letter in letters]
         closings = [Closing(letter.id, run, again=again) for letter, run in zip(letters, runs, strict=True)]
         closed = await worker.store.close_letters(closings, worker.timeline.now())
@@ -256,7 +256,7 @@ class Runs(Face):
         """
         check_texts(note=note)
         letter = _checked_letter(await self._run_record(run_id))
-        worker = self._running().main
+        worker = self._here().main
         (closed,) = await worker.store.close_letters([Closing(letter.id, note=note)], worker.timeline.now())
         if closed.letter is None:
             raise UnknownRun(run_id)

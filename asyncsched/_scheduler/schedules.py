@@ -51,7 +51,7 @@ class Schedules(Changing):
             ConfigurationError: the trigger never fires, or an argument is wrong.
 
         """
-        worker = self._running().main
+        worker = self._here().main
         found = self._registry.get(job)
         id = check_name(found.name if id is None else id, "id")
         if found.each_instance:
@@ -99,7 +99,7 @@ class Schedules(Changing):
             UnknownSchedule: there is no schedule of that id.
 
         """
-        worker = self._running().main
+        worker = self._here().main
         record = await self._schedule(id)
         job_pause = (await worker.store.paused_jobs()).get(record.job)
         at = _instant_but(worker.timeline.now().wall, job_pause)
@@ -117,7 +117,7 @@ class Schedules(Changing):
             SchedulerStateError: the schedule is paused by its job's pause alone.
 
         """
-        worker = self._running().main
+        worker = self._here().main
         record = await self._schedule(id)
         job_pause = (await worker.store.paused_jobs()).get(record.job)
         if job_pause is None or not record.paused:
@@ -143,7 +143,7 @@ class Schedules(Changing):
             UnknownJob: no such job is declared, and no schedule is of such a job.
 
         """
-        worker = self._running().main
+        worker = self._here().main
         await self._pause_job(worker, await self._job_named(job), note, by)
 
     @audited("resume_job", "job")
@@ -156,7 +156,7 @@ class Schedules(Changing):
             UnknownJob: no such job is declared or paused, and no schedule is of such a job.
 
         """
-        worker = self._running().main
+        worker = self._here().main
         name = await self._job_named(job)
         known = self._registry.find(name)
         for one in (name,) if known is None else (name, *known.aliases):
@@ -169,7 +169,7 @@ class Schedules(Changing):
         found = self._registry.find(job)
         if found is not None:
             return found.name
-        store = self._running().main.store
+        store = self._here().main.store
         if job in await store.paused_jobs() or any(one.job == job for one in await store.schedules()):
             return job
         if await store.schedules((job,)):
@@ -238,7 +238,7 @@ class Schedules(Changing):
             ConfigurationError: the schedule is declared in the code, which would bring it back.
 
         """
-        worker = self._running().main
+        worker = self._here().main
         record = await self._schedule(id)
         if record.declared and (id in self._registry.schedules or not record.orphaned):
             raise ConfigurationError(
@@ -261,7 +261,7 @@ class Schedules(Changing):
             ConfigurationError: the trigger never fires.
 
         """
-        worker = self._running().main
+        worker = self._here().main
         found = as_instants(trigger, f"schedule {id!r}")
         now = worker.timeline.now()
 

@@ -86,7 +86,7 @@ class Scope(Declarations, Enqueue, Schedules, Runs, Queries):
         jitter: float | timedelta | None = None, paused: bool = False, replace: bool = False,
     ) -> Schedule:  # fmt: skip
         """Bind a trigger to any function until the block ends; see ``Scheduler.add_schedule``."""
-        found = self._job_for(job, self._running())
+        found = self._job_for(job, self._here())
         self._registry.in_use(found.name)  # until the scope ends
         return await super().add_schedule(
             found.name,
