@@ -103,7 +103,7 @@ async def _keep(face: Face, said: tuple[str, str, str, str], result: str, failed
         extra={"action": action, "subject": subject, "by": by, "note": note, "via": _VIA.get()},
     )  # fmt: skip
     try:
-        worker = face._running().main
+        worker = face._here().main
         now = worker.timeline.now().wall
         await worker.endings.books.note(ActivityRecord(
             worker.ids.next(now), now, action, shorten(subject, _TEXT), by, shorten(note, _TEXT), _VIA.get(),
