@@ -178,6 +178,23 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """Slots of a schedule that got no run, in a row: the first, the last, their number, and the reason.
+
+    Attributes:
+        exact: whether ``count`` is exact; otherwise there were more.
+        reason: ``missed``, ``paused``, ``overlap`` or ``skipped``.
+
+    """
+
+    first: datetime
+    last: datetime
+    count: int
+    exact: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Spread:
     """A distribution of durations: its percentiles, to about an eighth, and the counts between given edges."""
 

@@ -184,7 +184,9 @@ class Queries(Face):
             worker.store, record, job, known, to_instant(at, "at"), worker.timeline.now()
         )
 
-    async def timeline(self, start: datetime, end: datetime, *, limit: int = 1000) -> list[Coming]:
+    async def timeline(
+        self, start: datetime, end: datetime, *, limit: int = 1000, schedule: str | None = None
+    ) -> list[Coming]:
         """Return the slots between two aware moments, in order, with notes where the clock changes.
 
         Schedules that are paused or orphaned have none.
@@ -192,6 +194,7 @@ class Queries(Face):
 
         Args:
             limit: the most slots to return; the earliest are kept.
+            schedule: the id of one schedule, whose slots alone are returned.
 
         """
         first, last = to_instant(start, "start"), to_instant(end, "end")
@@ -200,7 +203,7 @@ class Queries(Face):
         check_int(limit, "limit", 1, 1_000_000)
         coming: list[tuple[Instant, Coming]] = []
         now = self._here().main.timeline.now()
-        for record in await self._here().main.store.schedules():
+        for record in await self._here().main.store.schedules(None if schedule is None else (schedule,)):
             if record.paused or record.orphaned or not self._here().main.knows(record.job):
                 continue
             coming += _coming(record, first, last, limit, here(record, now))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from asyncsched._core.checks import check_int, check_text
 from asyncsched._core.errors import ConfigurationError, NotCancellable
-from asyncsched._core.instants import SECOND, to_datetime
+from asyncsched._core.instants import SECOND, to_datetime, to_instant
 from asyncsched._core.jobs import Job
 from asyncsched._core.mapping import run_view
 from asyncsched._core.models import Run
 from asyncsched._core.reporting import ActivityQuery, ActivityRecord
-from asyncsched._core.reports import Activity, JobInfo, Statistics
+from asyncsched._core.reports import Activity, JobInfo, Skipped, Statistics
 from asyncsched._core.requests import RunQuery
 from asyncsched._scheduler.audit import audited
 from asyncsched._scheduler.face import Face
@@ -51,6 +52,20 @@ class Reporting(Face):
         worker = self._here().main
         book = await worker.endings.books.tallies()
         return Statistics(to_datetime(worker.timeline.now().wall), book)
+
+    async def skipped(self, schedule: str, start: datetime, end: datetime) -> list[Skipped]:
+        """Return the slots of a schedule between two aware moments that got no run, oldest first, with the reasons.
+
+        Raises:
+            UnknownSchedule: there is no schedule of that id.
+
+        """
+        record = await self._schedule(schedule)
+        first, last = to_instant(start, "start"), to_instant(end, "end")
+        return [
+            Skipped(to_datetime(one.first), to_datetime(one.last), one.count, one.exact, one.reason)
+            for one in await self._here().main.store.stretches(record.id, first, last)
+        ]
 
     async def activity(
         self, *, subject: str | None = None, action: str | Collection[str] | None = None, by: str | None = None,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from asyncsched.dashboard.access import Access
-from asyncsched.dashboard.bodies import BackfillBody, Note, RescheduleBody, RunBody
+from asyncsched.dashboard.bodies import BackfillBody, Note, RequeueBody, RescheduleBody, RunBody
 from asyncsched.dashboard.problems import Problem
 from asyncsched.dashboard.site import Site
 from asyncsched.dashboard.words import plural
@@ -143,6 +143,19 @@ async def _cancel(asked: Asked) -> Done:
     return {"message": f"The run of {run.job} {word}", "state": run.state}
 
 
+async def _requeue(asked: Asked) -> Done:
+    (handle,) = await asked.site.scheduler.requeue(
+        asked.subject, again=asked.body.again, note=asked.body.note, by=asked.access.user
+    )
+    word = "begins again" if handle.created else "was run again before"
+    return {"message": f"The run {word}", "run_id": handle.id, "created": handle.created}
+
+
+async def _dismiss(asked: Asked) -> Done:
+    await asked.site.scheduler.dismiss(asked.subject, **asked.said)
+    return {"message": "The run is dismissed"}
+
+
 SCHEDULE_ACTIONS = {
     "run": Action("operate", RunBody, _run, "Run the schedule's job now", 202),
     "pause": Action("operate", Note, _pause, "Pause the schedule"),
@@ -152,7 +165,11 @@ SCHEDULE_ACTIONS = {
     "reschedule": Action("admin", RescheduleBody, _reschedule, "Give the schedule another trigger"),
     "remove": Action("admin", Note, _remove, "Remove the schedule"),
 }
-RUN_ACTIONS = {"cancel": Action("operate", Note, _cancel, "Cancel the run", 202)}
+RUN_ACTIONS = {
+    "cancel": Action("operate", Note, _cancel, "Cancel the run", 202),
+    "requeue": Action("operate", RequeueBody, _requeue, "Run a failed run again, as a new one", 202),
+    "dismiss": Action("operate", Note, _dismiss, "Put a failed run aside"),
+}
 JOB_ACTIONS = {
     "run": Action("operate", RunBody, _run_job, "Run the job now", 202),
     "pause": Action("operate", Note, _pause_job, "Pause the job, its schedules and its one-offs"),

@@ -22,9 +22,19 @@ from asyncsched._scheduler.audit import via
 from asyncsched._scheduler.scheduler import Scheduler
 from asyncsched.dashboard.access import Access, Auth, access_of, foreign_write, local_only
 from asyncsched.dashboard.actions import JOB_ACTIONS, RUN_ACTIONS, SCHEDULE_ACTIONS, Action, Asked
+from asyncsched.dashboard.api import READS, Read, query_of
 from asyncsched.dashboard.bodies import BODY_LIMIT, checked
+from asyncsched.dashboard.bulk import BULK, EVERYTHING
 from asyncsched.dashboard.live import EventStream, View, Views
+from asyncsched.dashboard.openapi import document
+from asyncsched.dashboard.pages.activity import activity
+from asyncsched.dashboard.pages.failures import failures
+from asyncsched.dashboard.pages.instances import instances
+from asyncsched.dashboard.pages.job import job
 from asyncsched.dashboard.pages.overview import overview
+from asyncsched.dashboard.pages.runs import run, runs
+from asyncsched.dashboard.pages.schedule import schedule
+from asyncsched.dashboard.pages.timeline import timeline
 from asyncsched.dashboard.problems import Problem, problem_of
 from asyncsched.dashboard.site import REDACTED, Context, Page, Site
 from asyncsched.dashboard.words import iso
@@ -33,7 +43,17 @@ logger = logging.getLogger("asyncsched.dashboard")
 
 PageOf = Callable[[Site, Context], Awaitable[Page]]
 
-PAGES: tuple[tuple[str, PageOf], ...] = (("/", overview),)
+PAGES: tuple[tuple[str, PageOf], ...] = (
+    ("/", overview),
+    ("/runs", runs),
+    ("/runs/{id}", run),
+    ("/failures", failures),
+    ("/timeline", timeline),
+    ("/instances", instances),
+    ("/activity", activity),
+    ("/schedules/{id:path}", schedule),
+    ("/jobs/{id:path}", job),
+)
 
 _SECURITY = [
     (
@@ -86,10 +106,18 @@ class Dashboard(Starlette):
             Route("/static/{name}", self._static, methods=["GET"]),
             Route("/events", self._events, methods=["GET", "HEAD"]),
         ]
+        routes += [
+            Route("/api/v1/bulk", partial(self._act, BULK), methods=["POST"]),
+            Route("/api/v1/everything/{id}", partial(self._act, EVERYTHING), methods=["POST"]),
+        ]
         for kind, actions in (("schedules", SCHEDULE_ACTIONS), ("runs", RUN_ACTIONS), ("jobs", JOB_ACTIONS)):
             for name, action in actions.items():
                 endpoint = partial(self._act, action)
                 routes.append(Route(f"/api/v1/{kind}/{{id:path}}/{name}", endpoint, methods=["POST"]))
+        routes.append(Route("/api/v1/openapi.json", self._openapi, methods=["GET"]))
+        for read in READS:
+            path = f"/api/v1{read.path.replace('{id}', '{id:path}')}"
+            routes.append(Route(path, partial(self._read, read), methods=["GET"]))
         routes += [Route(path, partial(self._page, page), methods=["GET"]) for path, page in PAGES]
         routes.append(Route("/{rest:path}", self._nothing, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]))
         return routes
@@ -118,7 +146,7 @@ class Dashboard(Starlette):
 
         async def drawn() -> Page:
             snapshot = await self.site.watch.snapshot()
-            return await draw(self.site, Context(root, access, query, path, snapshot))
+            return await draw(self.site, Context(root, access, query, path, snapshot, self.site.redact))
 
         root = _root(request)
         key = (draw, root, access.role, tuple(sorted(path.items())), tuple(sorted(query.items())))
@@ -126,7 +154,7 @@ class Dashboard(Starlette):
 
     async def _context(self, request: Request, access: Access, path: Mapping[str, str]) -> Context:
         snapshot = await self.site.watch.snapshot()
-        return Context(_root(request), access, request.query_params, path, snapshot)
+        return Context(_root(request), access, request.query_params, path, snapshot, self.site.redact)
 
     async def _events(self, request: Request) -> Response | ASGIApp:
         try:
@@ -169,6 +197,25 @@ class Dashboard(Starlette):
             content, headers={"content-type": kind, "cache-control": "public, max-age=31536000, immutable"}
         )
 
+    # ── the API ──────────────────────────────────────────────────────────────────────────────
+
+    async def _read(self, read: Read, request: Request) -> Response:
+        try:
+            access = await self._enter(request, "read")
+            context = await self._context(request, access, dict(request.path_params))
+            query = query_of(read.parameters, request.query_params)
+            answer = await read.answer(self.site, context, query)
+        except (Problem, AsyncSchedError) as error:
+            return _as_problem(error).response(_challenge(error))
+        return JSONResponse(answer)
+
+    async def _openapi(self, request: Request) -> Response:
+        try:
+            await self._enter(request, "read")
+        except Problem as refused:
+            return refused.response(_challenge(refused))
+        return JSONResponse(document(self.site.title))
+
     # ── acting ───────────────────────────────────────────────────────────────────────────────
 
     async def _act(self, action: Action, request: Request) -> Response:
@@ -177,11 +224,11 @@ class Dashboard(Starlette):
             if refused := foreign_write(request, access):
                 raise Problem(403, "Cross-site request", refused)
             body = checked(action.body, await _json(request))
-            asked = Asked(self.site, request.path_params["id"], body, access)
+            asked = Asked(self.site, request.path_params.get("id", ""), body, access)
             with via("page" if request.headers.get("x-asyncsched-via") == "page" else "api"):
                 done = await action.do(asked)
         except (Problem, AsyncSchedError) as error:
-            return _as_problem(error).response()
+            return _as_problem(error).response(_challenge(error))
         self.site.watch.forget()
         self._views.forget()
         return JSONResponse(_plain(done), action.status)
@@ -220,6 +267,12 @@ class Dashboard(Starlette):
         if "/api/" in request.url.path:
             return missing.response()
         return self._refusal(request, missing)
+
+
+def _challenge(error: Exception) -> dict[str, str] | None:
+    """Return the header that tells a browser to ask for name and password, where that is the answer."""
+    challenge = error.more.get("challenge") if isinstance(error, Problem) else None
+    return {"www-authenticate": str(challenge)} if challenge else None
 
 
 def _as_problem(error: Problem | AsyncSchedError) -> Problem:

@@ -163,7 +163,7 @@ def durations(recent: Sequence[RecentRun], names: dict[str, str], count: int = 2
             bar = rect(x, base + 1, width * 0.88, 8, tone(one.state), title)
         link = names.get(one.id)
         parts.append(Markup('<a href="{}">{}</a>').format(link, bar) if link else bar)
-    if recent:
+    if most > 1:
         parts.append(text(0, 12, duration(most / 1_000_000), "", "start"))
     failed = sum(tone(one.state) == "failed" for one in recent)
     return _svg(

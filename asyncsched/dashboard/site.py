@@ -16,11 +16,13 @@ from markupsafe import Markup
 
 from asyncsched._core.errors import AsyncSchedError, ConfigurationError
 from asyncsched._core.instants import to_datetime
-from asyncsched._core.models import Schedule
+from asyncsched._core.models import Run, Schedule
+from asyncsched._core.reports import Activity, JobInfo
+from asyncsched._core.text import safe_repr
 from asyncsched._scheduler.scheduler import Scheduler
 from asyncsched.dashboard import words
 from asyncsched.dashboard.access import Access
-from asyncsched.dashboard.snapshot import Snapshot, Watch
+from asyncsched.dashboard.snapshot import Row, Snapshot, Watch
 from asyncsched.triggers.cron.trigger import Cron
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class Context:
     query: Mapping[str, str]
     path: Mapping[str, str]
     snapshot: Snapshot
+    redact: re.Pattern[str]
 
     def may(self, role: str) -> bool:
         """Whether the caller has a right."""
@@ -88,6 +91,54 @@ class Context:
     def zone(self, schedule: Schedule) -> tzinfo | None:
         """Return the zone of a schedule, for the times at a touch."""
         return zone_of(schedule)
+
+    def local(self, at: datetime, schedule: Schedule) -> str:
+        """Return a moment in a schedule's own zone."""
+        zone = zone_of(schedule)
+        return "" if zone is None else f"{at.astimezone(zone):%H:%M} {zone}"
+
+    def is_cron(self, schedule: Schedule) -> bool:
+        """Whether a schedule's trigger is a cron expression."""
+        return isinstance(schedule.trigger, Cron)
+
+    def arguments(self, row: Row) -> str:
+        """Return a schedule's own arguments by name as JSON, to be edited for one run; secrets are left out."""
+        shown = {name: one for name, one in dict(row.schedule.kwargs).items() if not self.redact.search(name)}
+        return json.dumps(shown, ensure_ascii=False, default=str, indent=2)
+
+    def defaults(self, job: JobInfo) -> str:
+        """Return the names of a job's parameters as JSON, to be filled in."""
+        needed = {name: None for name, text in job.parameters.items() if "=" not in text}
+        return json.dumps(needed, ensure_ascii=False, indent=2)
+
+    def progress(self, run: Run) -> str:
+        """Return the progress of a run in words."""
+        if run.progress is None:
+            return ""
+        done, total, message = run.progress.done, run.progress.total, run.progress.message
+        words_ = f"{done:g} of {total:g}" if total else f"{done:g}"
+        return f"{words_} {message}".strip()
+
+    def short(self, value: Any) -> str:
+        """Return a result in one line."""
+        return words.cut(safe_repr(value, 200), 80)
+
+    def bulk(self, action: str, group: Any, span: str) -> str:
+        """Return the body of an operation on a group of failures."""
+        chosen = {"ids": [run.id for run in group.runs]}
+        return json.dumps({"action": action, "filter": chosen, "expected": len(group.runs)})
+
+    def subject(self, one: Activity) -> Markup:
+        """Return the subject of a record as a link, where there is a page of it."""
+        if one.subject in self.snapshot.by_id:
+            link = f"schedules/{quote(one.subject, safe='')}"
+        elif one.subject in self.snapshot.jobs:
+            link = f"jobs/{quote(one.subject, safe='')}"
+        elif re.fullmatch("[0-9a-f]{32}", one.subject):
+            link = f"runs/{one.subject}"
+        else:
+            return Markup("{}").format(one.subject)
+        return Markup('<a href="{}/{}">{}</a>').format(self.root, link, one.subject)
 
     def pause_text(self, id: str) -> str:
         """Return what a pause does, in numbers; ``""`` if nothing is due within the hour."""

@@ -1,0 +1,20 @@
+"""The instances: which processes, their last heartbeat, what they run, their version and role."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from asyncsched.dashboard.site import Context, Page, Site
+from asyncsched.dashboard.snapshot import name_of
+
+
+async def instances(site: Site, c: Context) -> Page:
+    """Return the page of the instances."""
+    s = c.snapshot
+    running = Counter(run.instance for run in s.live if run.state == "running")
+    rows = [(one, name_of(one, s.instances), running.get(one.id, 0)) for one in s.instances]
+    versions = {one.version for one in s.instances}
+    drawn = site.draw(
+        "instances", "page", c, rows, versions, s.capacity, site.scheduler.capacity(), site.title, c.root
+    )
+    return Page("Instances · asyncsched", "Instances", s.at, {"instances": drawn})

@@ -1,0 +1,154 @@
+"""The JSON twin: the same answers for programs, with cursors, problems, and a document that says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncsched import Interval, Scheduler
+from tests.dashboard.conftest import Look
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_status_says_in_json_what_the_page_says(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.interval(minutes=1)
+    async def push() -> None:
+        raise RuntimeError("503")
+
+    async with scheduler, look(scheduler) as client:
+        await anyio.sleep(125)
+        found = (await client.get("/api/v1/status")).json()
+        assert (found["state"], found["text"]) == ("failing", "1 schedule failing")
+        assert found["needs"][0]["name"] == "push"
+        assert found["needs"][0]["detail"] == "RuntimeError: 503"
+        assert found["statistics"]["day"]["states"]["failed"] == 2
+        assert found["at"].endswith("Z")
+
+
+async def test_lists_are_paged_by_cursors_of_their_own(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.job()
+    async def job() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        for number in range(7):
+            await scheduler.add_schedule(job, Interval(hours=1), id=f"s{number}")
+            await scheduler.run_now(f"s{number}")
+        await anyio.sleep(1)
+        for name in ("schedules", "runs", "activity"):
+            seen: list[str] = []
+            cursor = None
+            while True:
+                params: dict[str, Any] = {"limit": 3, **({"cursor": cursor} if cursor else {})}
+                page = (await client.get(f"/api/v1/{name}", params=params)).json()
+                seen += [one["id"] for one in page[name]]
+                cursor = page["next_cursor"]
+                if cursor is None:
+                    break
+                last = cursor
+            assert len(seen) == len(set(seen)) == 7, name
+            other = "runs" if name != "runs" else "schedules"
+            for wrong in ({"cursor": last, "limit": 3}, {"cursor": "nonsense"}, {"cursor": "ä"}):
+                answer = await client.get(f"/api/v1/{other}", params=wrong)
+                assert answer.status_code == 422, wrong
+                assert answer.json()["title"] == "Wrong cursor"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/runs?state=nonsense", "/runs?limit=0", "/runs?limit=abc", "/runs?since=yesterday", "/runs?what=1",
+        "/schedules?state=nonsense", "/schedules/job/explain", "/schedules/job/explain?at=x", "/failures?by=colour",
+        "/runs?job=%00", "/timeline?hours=100000",
+    ],
+)  # fmt: skip
+async def test_a_wrong_query_is_a_problem_that_names_it(scheduler: Scheduler, look: Look, path: str) -> None:
+    @scheduler.interval(hours=1)
+    async def job() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        answer = await client.get(f"/api/v1{path}")
+        assert answer.status_code == 422
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["detail"]
+
+
+async def test_the_document_names_every_route_and_every_route_answers(
+    scheduler: Scheduler, look: Look
+) -> None:
+    @scheduler.interval(hours=1)
+    async def job(x: int = 1) -> int:
+        return x
+
+    async with scheduler, look(scheduler) as client:
+        run = await scheduler.run_now("job")
+        await run.wait()
+        document = (await client.get("/api/v1/openapi.json")).json()
+        assert document["openapi"] == "3.1.0"
+        for path, methods in document["paths"].items():
+            if "get" not in methods:
+                continue
+            real = path.replace("{id}", run.id if path.startswith("/runs") else "job")
+            query = {"at": "2026-01-01T00:00:00Z"} if path.endswith("explain") else {}
+            answer = await client.get(f"/api/v1{real}", params=query)
+            assert answer.status_code == 200, (path, answer.text)
+            assert isinstance(answer.json(), dict)
+
+
+async def test_a_run_with_arguments_and_a_backfill_by_the_api(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.interval(minutes=10)
+    async def double(x: int = 1) -> int:
+        return 2 * x
+
+    async with scheduler, look(scheduler) as client:
+        answer = await client.post("/api/v1/schedules/double/run", json={"kwargs": {"x": 21}})
+        assert await scheduler.handle(answer.json()["run_id"]).result() == 42
+        wrong = await client.post("/api/v1/schedules/double/run", json={"kwargs": {"y": 21}})
+        assert (wrong.status_code, wrong.json()["title"]) == (422, "Wrong arguments")
+        await scheduler.pause("double")
+        await anyio.sleep(3600)
+        await scheduler.resume("double")
+        stretch = {"start": "2026-01-01T00:05:00Z", "end": "2026-01-01T00:45:00Z"}
+        counted = await client.post("/api/v1/schedules/double/backfill", json={**stretch, "dry_run": True})
+        assert counted.json()["count"] == 4
+        assert await scheduler.runs(origin="backfill") == []
+        done = await client.post("/api/v1/schedules/double/backfill", json=stretch)
+        assert done.status_code == 202
+        await anyio.sleep(1)
+        assert len(await scheduler.runs(origin="backfill", state="succeeded")) == 4
+
+
+async def test_an_action_on_what_has_ended_says_what_it_is_now(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.job()
+    async def job() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        run = await scheduler.run_job("job")
+        await run.wait()
+        answer = await client.post(f"/api/v1/runs/{run.id}/cancel")
+        assert answer.status_code == 409
+        assert "succeeded" in answer.json()["detail"]
+        answer = await client.post(f"/api/v1/runs/{run.id}/requeue")
+        assert answer.status_code == 409
+
+
+async def test_a_trigger_is_exchanged_and_a_schedule_removed(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.job()
+    async def job() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        await scheduler.add_schedule(job, Interval(hours=1), id="added")
+        cron = {"cron": "0 7 * * *", "timezone": "Europe/Berlin"}
+        assert (await client.post("/api/v1/schedules/added/reschedule", json=cron)).status_code == 200
+        assert "07:00" in (await scheduler.schedule("added")).describe
+        for wrong in (
+            {},
+            {"cron": "nonsense"},
+            {"cron": "0 7 * * *", "timezone": "Mars"},
+            {"every_seconds": -1},
+        ):
+            assert (await client.post("/api/v1/schedules/added/reschedule", json=wrong)).status_code == 422
+        assert (await client.post("/api/v1/schedules/added/remove", json={"note": "over"})).status_code == 200
+        assert await scheduler.schedules() == []

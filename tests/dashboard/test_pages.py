@@ -1,0 +1,236 @@
+"""Every page answers its question, whatever the names, arguments and tracebacks are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import quote
+
+import anyio
+import pytest
+
+from asyncsched import Interval, Scheduler
+from asyncsched.dashboard import Access
+from tests.dashboard.conftest import Look
+
+pytestmark = pytest.mark.anyio
+
+PAGES = ("/", "/runs", "/failures", "/timeline", "/instances", "/activity")
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_every_page_stands_with_nothing_in_it(scheduler: Scheduler, look: Look, path: str) -> None:
+    async with scheduler, look(scheduler) as client:
+        answer = await client.get(path)
+        assert answer.status_code == 200
+        assert answer.text.count("<h1") == 1
+
+
+async def test_a_schedule_tells_what_became_of_each_slot_and_why(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.cron("*/10 * * * *", timezone="Europe/Berlin")
+    async def report() -> None:
+        """Write the report."""
+        if fail:
+            raise ValueError("no <paper>")
+
+    fail = False
+    async with scheduler, look(scheduler) as client:
+        await anyio.sleep(1)
+        await scheduler.skip_next("report", by="anna")
+        await anyio.sleep(25 * 60)
+        await scheduler.pause("report", note="holiday", by="bert")
+        await anyio.sleep(30 * 60)
+        await scheduler.resume("report")
+        fail = True
+        await anyio.sleep(10 * 60)
+        page = (await client.get("/schedules/report")).text
+        assert "somebody skipped it" in page
+        assert "3 slots: the schedule was paused" in page
+        assert "ValueError: no &lt;paper&gt;" in page
+        assert "Write the report." in page
+        assert "Europe/Berlin" in page
+        assert "Copy traceback" in page
+        assert page.count('aria-label="2026-01-01') > 20
+        assert "p95" in page
+
+
+async def test_explain_answers_for_any_moment_that_somebody_types(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.cron("0 * * * *")
+    async def report() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        await anyio.sleep(2 * 3600 + 60)
+        for at, said in (
+            ("2026-01-01 01:00", "it ran"),
+            ("2026-01-01T01:00:00Z", "it ran"),
+            ("2026-01-01T02:00:00+01:00", "it ran"),
+            ("2026-01-01 01:30", "not a slot"),
+            ("2026-01-01 09:00", "it lies ahead"),
+            ("yesterday <b>", "“yesterday &lt;b&gt;” is no moment"),
+        ):
+            page = (await client.get("/schedules/report", params={"at": at})).text
+            assert said in page, at
+
+
+async def test_a_run_has_its_attempts_arguments_and_traceback(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.job()
+    async def send(to: str, api_key: str) -> None:
+        raise ConnectionError(f"no route to {to}")
+
+    async with scheduler, look(scheduler) as client:
+        run = await scheduler.run_job("send", kwargs={"to": "<anna>", "api_key": "hush"})
+        await run.wait()
+        page = (await client.get(f"/runs/{run.id}")).text
+        assert "ConnectionError: no route to &lt;anna&gt;" in page
+        assert "Traceback (most recent call last)" in page
+        assert "hush" not in page
+        assert "•••" in page
+        assert "Run again" in page
+        assert run.id in (await client.get("/runs", params={"state": "failed"})).text
+        assert (
+            "No run matches state “succeeded”"
+            in (await client.get("/runs", params={"state": "succeeded"})).text
+        )
+        assert "state must be one of" in (await client.get("/runs", params={"state": "nonsense"})).text
+
+
+async def test_failures_are_grouped_by_error_and_retried_together(scheduler: Scheduler, look: Look) -> None:
+    broken = [True]
+
+    @scheduler.job()
+    async def push(number: int) -> None:
+        if broken[0]:
+            raise KeyError("crm") if number % 2 else ConnectionError("503")
+
+    async with scheduler, look(scheduler) as client:
+        for number in range(5):
+            await scheduler.schedule_once(push, number)
+        await anyio.sleep(1)
+        page = (await client.get("/failures")).text
+        assert "5 failed runs in 2 groups" in page
+        assert "Retry all 3" in page
+        broken[0] = False
+        letters = await scheduler.dead_letters()
+        wanted = {"job": "push", "error_type": "ConnectionError"}
+        refused = await client.post(
+            "/api/v1/bulk", json={"action": "requeue", "filter": wanted, "expected": 1}
+        )
+        assert refused.status_code == 409
+        assert refused.json()["matching"] == 3
+        assert await scheduler.dead_letters() == letters
+        done = await client.post(
+            "/api/v1/bulk", json={"action": "requeue", "filter": wanted, "expected": 3, "note": "503 is over"}
+        )
+        assert done.json()["done"] == 3
+        await anyio.sleep(1)
+        assert len(await scheduler.dead_letters()) == 2
+        ids = [run.id for run in await scheduler.dead_letters()]
+        done = await client.post(
+            "/api/v1/bulk", json={"action": "dismiss", "filter": {"ids": ids}, "expected": 2, "note": "known"}
+        )
+        assert done.json()["done"] == 2
+        assert "No failures" in (await client.get("/failures")).text
+
+
+async def test_the_activity_says_who_did_what_from_where(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.interval(hours=1)
+    async def report() -> None: ...
+
+    async with scheduler, look(scheduler, auth=lambda request: Access("admin", user="anna")) as client:
+        page = {"X-Asyncsched-Via": "page"}
+        await client.post("/api/v1/schedules/report/pause", json={"note": "<i>holiday</i>"}, headers=page)
+        await client.post("/api/v1/schedules/report/resume")
+        await client.post("/api/v1/schedules/nosuch/run")
+        text = (await client.get("/activity")).text
+        assert "anna" in text
+        assert "from the page" in text
+        assert "from the API" in text
+        assert "&lt;i&gt;holiday&lt;/i&gt;" in text
+        assert "refused:" in text
+        assert "Nothing matches" in (await client.get("/activity", params={"by": "eve"})).text
+
+
+async def test_everything_is_paused_and_resumed(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.interval(hours=1)
+    async def one() -> None: ...
+
+    @scheduler.interval(hours=1)
+    async def two() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        assert (await client.post("/api/v1/everything/pause", json={"note": "move"})).json()["done"] == 2
+        assert all(schedule.paused for schedule in await scheduler.schedules())
+        assert (await client.post("/api/v1/everything/resume")).json()["done"] == 2
+        assert not any(schedule.paused for schedule in await scheduler.schedules())
+        assert (await client.post("/api/v1/everything/nonsense")).status_code == 404
+
+
+async def test_the_timeline_has_a_lane_for_each_schedule(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.interval(seconds=20)
+    async def often() -> None: ...
+
+    @scheduler.cron("30 2 * * *")
+    async def nightly() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        await anyio.sleep(2 * 3600)
+        page = (await client.get("/timeline")).text
+        assert "often: 360 runs" in page
+        assert "1 schedule more often than once a minute drawn as density" in page
+        assert "02:30" in page
+
+
+async def test_a_long_name_and_a_long_traceback_are_shown(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.job()
+    async def deep() -> None:
+        raise ValueError("x" * 50_000)
+
+    name = "n" * 200
+    async with scheduler, look(scheduler) as client:
+        await scheduler.add_schedule(deep, Interval(minutes=1), id=name)
+        await anyio.sleep(61)
+        for path in ("/", f"/schedules/{name}", "/runs", "/failures", "/timeline"):
+            assert (await client.get(path)).status_code == 200
+
+
+async def test_one_schedule_that_cannot_be_shown_hides_no_other(scheduler: Scheduler, look: Look) -> None:
+    class Broken:
+        def next(self, after: object) -> object:
+            return after + timedelta(hours=1)  # type: ignore[operator]
+
+        def describe(self) -> str:
+            raise RuntimeError("no words")
+
+        @property
+        def expression(self) -> str:
+            raise RuntimeError("no expression")
+
+    @scheduler.job()
+    async def job() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        await scheduler.add_schedule(job, Broken(), id="broken")
+        await scheduler.add_schedule(job, Interval(hours=1), id="whole")
+        page = await client.get("/")
+        assert page.status_code == 200
+        assert "whole" in page.text
+        assert "broken" in page.text
+        assert (await client.get("/schedules/broken")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/schedules/nosuch", "/jobs/nosuch", "/runs/nosuch", f"/runs/{'0' * 32}"])
+async def test_what_is_not_there_is_a_page_that_says_so(scheduler: Scheduler, look: Look, path: str) -> None:
+    async with scheduler, look(scheduler) as client:
+        answer = await client.get(path)
+        assert answer.status_code == 404
+        assert "<h1>Not found</h1>" in answer.text
+        assert (await client.get(f"/api/v1{path}")).status_code == 404
+
+
+async def test_an_id_with_slashes_has_its_page(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.job()
+    async def job() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        await scheduler.add_schedule(job, Interval(hours=1), id="shop/7/run")
+        assert (await client.get(f"/schedules/{quote('shop/7/run', safe='')}")).status_code == 200
+        assert (await client.post(f"/api/v1/schedules/{quote('shop/7/run', safe='')}/run")).status_code == 202
