@@ -18,7 +18,7 @@ from asyncsched.cli.look import suggest_schedule
 from asyncsched.cli.options import Moment, Span, given, style_of, targets, writes
 from asyncsched.cli.output import duration, moment, plural, safe, state, write_json
 from asyncsched.cli.target import Ledger, Target, run_async, say_where
-from asyncsched.cli.views import error_of, run_json, took_of
+from asyncsched.cli.views import error_of, result_of, run_json, took_of
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ def _told(run: Run, wait: bool) -> int:
         error = f": {safe(error_of(run))}" if error_of(run) else ""
         click.echo(f"run {run.id} of {run.job}: {state(run.state)}{took}{error}")
         if run.result is not None:
-            click.echo(f"result: {safe(repr(run.result))}")
+            click.echo(f"result: {safe(repr(result_of(run)))}")
     return OK if not wait or run.state == "succeeded" else BAD
 
 

@@ -219,6 +219,12 @@ def _width(text: str) -> int:
     )
 
 
+def prose(text: str) -> str:
+    """Return a sentence with line breaks where the terminal ends."""
+    width = terminal_width()
+    return text if width is None else click.wrap_text(text, width, subsequent_indent="  ")
+
+
 def safe(text: str) -> str:
     """Return a text from a job or an argument without control characters, which could drive the terminal."""
     return "".join(one if one.isprintable() or one in "\n\t" else "�" for one in text)

@@ -24,7 +24,7 @@ from asyncsched.cli.output import (
     write_table,
 )
 from asyncsched.cli.target import Target, run_async, say_where
-from asyncsched.cli.views import error_of, run_json, took_of
+from asyncsched.cli.views import error_of, result_of, run_json, took_of
 
 _STATES = ["pending", "running", "succeeded", "failed", "timed_out", "cancelled", "lost"]
 
@@ -143,7 +143,7 @@ def _show(run: Run) -> None:
         ("ended", moment(run.finished_at, utc) + f", after {duration(took_of(run))}"),
         ("attempt", f"{run.attempt} of {run.max_attempts}"), ("executor", run.executor),
         ("instance", run.instance or "–"), ("key", run.key or ""), ("tags", ", ".join(run.tags)),
-        ("with", ", ".join(given)), ("result", "" if run.result is None else repr(run.result)),
+        ("with", ", ".join(given)), ("result", "" if run.result is None else repr(result_of(run))),
     ]  # fmt: skip
     if run.progress is not None:
         total = "" if run.progress.total is None else f" of {run.progress.total:g}"

@@ -23,6 +23,7 @@ from asyncsched.cli.output import (
     plural,
     present,
     progress,
+    prose,
     write_json,
     write_table,
 )
@@ -261,4 +262,4 @@ def _write(found: Simulated, code: Scheduler) -> None:
                 )
             )
         for at, note in lane.notes[:4]:
-            click.echo(f"! {lane.id}, {moment(at, utc)}: {note}")
+            click.echo(prose(f"! {lane.id}, {moment(at, utc)}: {note}"))

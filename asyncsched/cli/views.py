@@ -147,7 +147,7 @@ def run_json(run: Run, *, brief: bool = False) -> dict[str, Any]:
         return found
     progress = run.progress
     return found | {
-        "args": shown_args(run.args), "kwargs": shown_kwargs(run.kwargs), "result": run.result,
+        "args": shown_args(run.args), "kwargs": shown_kwargs(run.kwargs), "result": result_of(run),
         "priority": run.priority, "ready_at": run.ready_at, "waiting_for": run.waiting_for,
         "traceback": run.traceback, "requeue_of": run.requeue_of, "requeued_as": run.requeued_as,
         "dismissed": run.dismissed,
@@ -180,6 +180,16 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
         "schedule": found.schedule, "at": found.at, "verdict": found.verdict, "text": found.text,
         "run": None if found.run is None else run_json(found.run, brief=True),
     }  # fmt: skip
+
+
+def result_of(run: Run) -> Any:
+    """Return a run's result, also where no code is there to decode it: then it is JSON, as the arguments are."""
+    if isinstance(run.result, str) and isinstance(run.kwargs.get("json"), str) and len(run.kwargs) == 1:
+        try:
+            return json.loads(run.result)
+        except ValueError:
+            return run.result
+    return run.result
 
 
 def shown_args(args: Sequence[Any]) -> list[Any]:

@@ -21,6 +21,7 @@ from asyncsched.cli.output import (
     moment,
     plural,
     present,
+    prose,
     relative,
     state,
     write_json,
@@ -90,7 +91,7 @@ def explain(target: Target, schedule: str, at: datetime | None, zone: str, count
         return OK
     say_where(where)
     click.echo(f"{bold(found.schedule)} at {moment(found.at, style_of().utc)}")
-    click.echo(f"{state(found.verdict)}: {found.text}")
+    click.echo(prose(f"{state(found.verdict)}: {found.text}"))
     if found.run is not None:
         click.echo(f"run {found.run.id}")
     return OK
@@ -121,7 +122,7 @@ def _explain_trigger(trigger: Any, name: str, count: int, at: datetime | None) -
     for slot, _ in slots:
         click.echo(f"  {slot.astimezone(UTC if style_of().utc else zone):%a %d %b %Y %H:%M:%S %Z}".rstrip())
     for slot, note in changes[:4]:
-        click.echo(f"! {slot.astimezone(zone):%d %b %Y}: {note}")
+        click.echo(prose(f"! {slot.astimezone(zone):%d %b %Y}: {note}"))
     return OK
 
 
@@ -228,7 +229,7 @@ def timeline(target: Target, hours: float, start: datetime | None) -> int:
             click.echo(f"{moment(at, style_of().utc)}  {count} at once: {' · '.join(names[:6])}")
     for one in found:
         if one.note:
-            click.echo(f"! {one.schedule}: {one.note}")
+            click.echo(prose(f"! {one.schedule}: {one.note}"))
     return OK
 
 
