@@ -25,7 +25,7 @@ COMMANDS = {
     },
     "before it goes live": {"simulate": "simulate", "check": "check", "doctor": "doctor"},
     "run": {"worker": "worker", "run": "runs"},
-    "more": {"db": "db", "completion": "completion"},
+    "more": {"db": "db", "import": "importing", "completion": "completion"},
 }  # fmt: skip
 """The commands by what they are for, each with its module in this folder."""
 
@@ -56,6 +56,7 @@ SUMMARIES = {
     "worker": "Run the scheduler of an app without a web server.",
     "run": "Run one job of an app once (run APP JOB), or show one run (run ID).",
     "db": "The tables of a store: what they lack, and the SQL.",
+    "import": "Make asyncsched code of a crontab, APScheduler, Celery beat or repeat_every.",
     "completion": "The completion script for bash, zsh or fish.",
 }
 
