@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import MutableMapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +12,8 @@ from asyncsched._core.context import current_run
 from asyncsched._core.errors import SchedulerStateError
 from asyncsched._core.events import (
     Event,
+    RunStarted,
+    RunSucceeded,
     RunUnsuccessful,
     RunWaits,
     SchedulePaused,
@@ -25,7 +28,33 @@ logger = logging.getLogger("asyncsched.scheduler")
 
 
 def _fields(run: Run) -> dict[str, Any]:
-    return {"run_id": run.id, "job": run.job, "schedule": run.schedule, "attempt": run.attempt}
+    found = {"run_id": run.id, "job": run.job, "schedule": run.schedule, "attempt": run.attempt}
+    if run.finished:
+        found |= {"outcome": run.state, "why": run.why, "error_type": run.error_type}
+    return found
+
+
+def run_fields() -> dict[str, Any]:
+    """Return the ``run_id``, ``job`` and ``attempt`` of the run that the caller runs in; nothing outside a job."""
+    try:
+        run = current_run()
+    except SchedulerStateError:
+        return {}
+    return {"run_id": run.id, "job": run.job, "attempt": run.attempt}
+
+
+def add_run(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add the fields of the run that a line is logged in: a processor of structlog.
+
+    It works in coroutines and threads, and in a process that has structlog configured by an ``initializer``.
+
+    Example:
+        >>> structlog.configure(processors=[add_run, structlog.processors.JSONRenderer()])
+
+    """
+    for name, value in run_fields().items():
+        event_dict.setdefault(name, value)
+    return event_dict
 
 
 class RunIdFilter(logging.Filter):
@@ -43,12 +72,7 @@ class RunIdFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the fields that are not there yet; every record passes."""
-        try:
-            run = current_run()
-        except SchedulerStateError:
-            found: dict[str, Any] = {"run_id": "-", "job": "-", "attempt": "-"}
-        else:
-            found = {"run_id": run.id, "job": run.job, "attempt": run.attempt}
+        found = run_fields() or {"run_id": "-", "job": "-", "attempt": "-"}
         for name, value in found.items():
             if not hasattr(record, name):
                 setattr(record, name, value)
@@ -91,6 +115,8 @@ class LogObserver:
             )  # fmt: skip
         if self._written:
             self._catch_up(event)
+        if isinstance(event, SchedulerStopped):
+            logger.info("the scheduler has stopped", extra={"unfinished": event.unfinished})
 
     def _hear(self, event: SlotsSkipped) -> None:
         """Log skipped slots, or count them where a line was written less than a minute ago."""
@@ -169,6 +195,48 @@ class LogObserver:
             job_logger.info(
                 "run %s of job %r waits until %s: %s", run.id, run.job, when, run.why, extra=_fields(run)
             )
+
+
+class RunLog:
+    """Logs the beginning of every attempt and every success, with their figures as fields.
+
+    It is an observer, for those who want a line for each: ``Scheduler(observers=[RunLog()])``. Failures,
+    retries and skipped slots are logged in any case.
+
+    Args:
+        level: the level of its lines.
+
+    """
+
+    wants = (RunStarted, RunSucceeded)
+
+    def __init__(self, level: int = logging.INFO) -> None:
+        self._level = level
+
+    def __call__(self, event: Event) -> None:
+        """Write one line."""
+        if not job_logger.isEnabledFor(self._level):
+            return
+        if isinstance(event, RunStarted):
+            self._begins(event.run)
+        elif isinstance(event, RunSucceeded):
+            self._succeeded(event.run)
+
+    def _begins(self, run: Run) -> None:
+        late = 0.0 if run.late is None else run.late.total_seconds()
+        attempt = f" in attempt {run.attempt}" if run.attempt > 1 else ""
+        job_logger.log(
+            self._level, "run %s of job %r begins%s, %.3f s late", run.id, run.job, attempt, late,
+            extra={**_fields(run), "origin": run.origin, "due": run.scheduled_for.isoformat(), "late": late},
+        )  # fmt: skip
+
+    def _succeeded(self, run: Run) -> None:
+        assert run.started_at is not None and run.finished_at is not None
+        took = max(0.0, (run.finished_at - run.started_at).total_seconds())
+        job_logger.log(
+            self._level, "run %s of job %r succeeded in %.3f s", run.id, run.job, took,
+            extra={**_fields(run), "took": took},
+        )  # fmt: skip
 
 
 def _recent(then: datetime, now: datetime) -> bool:

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from asyncsched._core.errors import SchedulerStateError
+from asyncsched._core.text import safe_repr
 from asyncsched.executors.process.protocol import ASK, EXTEND, LOG, PROGRESS, Pipe
 
 PROGRESS_EVERY = 0.1
@@ -110,7 +111,9 @@ class RelayHandler(logging.Handler):
             logging.StreamHandler().handle(record)
             return
         try:
-            fields = dict(record.__dict__, msg=record.getMessage(), args=None, exc_info=None)
+            # structlog's message is a dict, which the formatter of the scheduler's process renders.
+            said = record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage()
+            fields = dict(record.__dict__, msg=said, args=None, exc_info=None)
             if record.exc_info and not record.exc_text:
                 fields["exc_text"] = logging.Formatter().formatException(record.exc_info)
             self._pipe.send(LOG, _pickled(fields))
@@ -121,6 +124,15 @@ class RelayHandler(logging.Handler):
 def _pickled(fields: dict[str, Any]) -> bytes:
     try:
         return pickle.dumps(fields)
-    except Exception:  # a user's extra cannot be pickled
-        plain = (str, int, float, bool, type(None))
-        return pickle.dumps({name: value for name, value in fields.items() if isinstance(value, plain)})
+    except Exception:  # a user's extra cannot be pickled: it is sent as a text, and the others as they are
+        return pickle.dumps({name: _sendable(value) for name, value in fields.items()})
+
+
+def _sendable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _sendable(one) for name, one in value.items()}
+    try:
+        pickle.dumps(value)
+    except Exception:
+        return safe_repr(value)
+    return value

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asyncsched.job")
 
+_NO_RUN = {"job": None, "run_id": None, "attempt": None}
+
 LONGEST_LINE = 8192
 """Bytes after which a line is cut in two."""
 
@@ -55,7 +57,8 @@ class Output:
             print(text, file=sys.stdout, flush=True)
 
     def _extra(self, run: CurrentRun | None) -> dict[str, Any]:
-        return {"job": run.job if run else None, "run_id": run.id if run else None, "worker": self._pid}
+        known = {"job": run.job, "run_id": run.id, "attempt": run.attempt} if run else _NO_RUN
+        return {**known, "worker": self._pid}
 
     def relay(self, fields: dict[str, Any], run: CurrentRun | None) -> None:
         """Hand a log record of the worker to this process's logging, if it is enabled here."""
