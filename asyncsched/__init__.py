@@ -1,4 +1,21 @@
-"""Async-first, in-process scheduling for ASGI apps: on time, once, and visible."""
+"""Async-first, in-process scheduling for ASGI apps: on time, once, and visible.
+
+Put a ``Scheduler`` into the lifespan of a FastAPI or Starlette app; ``help(Scheduler)`` has its calls::
+
+    scheduler = Scheduler()                       # or Scheduler("sqlite:///jobs.db"), "postgresql://…"
+
+    @scheduler.interval(seconds=30)
+    async def refresh_rates() -> None: ...
+
+    app = FastAPI(lifespan=scheduler.lifespan)
+
+    run = await scheduler.schedule_once(send_welcome, "ann@example.org", delay=5)
+
+Beside the names here there are ``asyncsched.events`` (what observers hear), ``asyncsched.views`` (what the calls
+answer), ``asyncsched.asgi`` (the scheduler as a dependency), ``asyncsched.testing`` (virtual time), ``asyncsched.abc``
+(protocols for parts of one's own), and the folders ``triggers``, ``policies``, ``executors``, ``stores`` and
+``observers``.
+"""
 
 from asyncsched._core.context import CurrentRun as CurrentRun
 from asyncsched._core.context import current_run as current_run
@@ -26,18 +43,19 @@ from asyncsched._core.errors import UnknownJob as UnknownJob
 from asyncsched._core.errors import UnknownRun as UnknownRun
 from asyncsched._core.errors import UnknownSchedule as UnknownSchedule
 from asyncsched._core.misfire import Misfire as Misfire
-from asyncsched._core.models import Attempt as Attempt
 from asyncsched._core.models import Progress as Progress
 from asyncsched._core.models import Run as Run
 from asyncsched._core.models import Schedule as Schedule
-from asyncsched._core.reports import Coming as Coming
 from asyncsched._core.reports import Explanation as Explanation
 from asyncsched._core.reports import Health as Health
 from asyncsched._core.reports import Instance as Instance
-from asyncsched._core.reports import Pause as Pause
+from asyncsched._core.rules.retention import Retention as Retention
 from asyncsched._core.states import Outcome as Outcome
+from asyncsched._core.version import VERSION as __version__
 from asyncsched._scheduler.handle import RunHandle as RunHandle
 from asyncsched._scheduler.once import Once as Once
+from asyncsched._scheduler.options import JobDefaults as JobDefaults
+from asyncsched._scheduler.options import JobOptions as JobOptions
 from asyncsched._scheduler.scheduler import Scheduler as Scheduler
 from asyncsched._scheduler.scope import Scope as Scope
 from asyncsched.observers.log import RunIdFilter as RunIdFilter
@@ -50,3 +68,7 @@ from asyncsched.triggers.combine import AnyOf as AnyOf
 from asyncsched.triggers.cron.trigger import Cron as Cron
 from asyncsched.triggers.interval import Interval as Interval
 from asyncsched.triggers.windows import Window as Window
+
+__all__ = (
+    "AnyOf", "ArgumentError", "AsyncSchedError", "At", "ConfigurationError", "Cron", "CurrentRun", "Discard", "Explanation", "Health", "Instance", "Interval", "JobDefaults", "JobOptions", "KeyConflict", "Limit", "Misfire", "NotCancellable", "NotFound", "Once", "Outcome", "Progress", "Provide", "RateLimit", "Retention", "Retry", "Run", "RunCancelled", "RunFailed", "RunHandle", "RunIdFilter", "RunLost", "RunTimedOut", "Schedule", "ScheduleExists", "Scheduler", "SchedulerClosed", "SchedulerStateError", "SchemaError", "Scope", "Snooze", "StoreError", "StoreUnavailable", "TriggerError", "TryAgain", "UnknownJob", "UnknownRun", "UnknownSchedule", "Window", "__version__", "current_run",
+)  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sized
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from math import isfinite
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, overload
 
 from asyncsched._core.errors import ArgumentError, ConfigurationError, SchedulerStateError
 from asyncsched._core.instants import Instant, to_datetime, to_micros
@@ -151,20 +151,31 @@ def _is_finite(value: object) -> bool:
 _current: ContextVar[CurrentRun] = ContextVar("asyncsched_current_run")
 
 
-def current_run() -> CurrentRun:
+@overload
+def current_run() -> CurrentRun: ...
+
+
+@overload
+def current_run(default: T, /) -> CurrentRun | T: ...
+
+
+def current_run(*default: Any) -> Any:
     """Return the run that the calling code belongs to.
 
+    Args:
+        *default: returned outside a job: ``current_run(None)`` for code that is called from jobs and from elsewhere.
+
     Raises:
-        SchedulerStateError: called outside a job.
+        SchedulerStateError: called outside a job, without a default.
 
     """
-    try:
-        return _current.get()
-    except LookupError:
+    run = _current.get(*default[:1] or (None,))
+    if run is None and not default:
         raise SchedulerStateError(
             "current_run() was called outside a job; call it in the job's function "
-            "or in what that function calls"
-        ) from None
+            "or in what that function calls, or write current_run(None)"
+        )
+    return run
 
 
 def own_key(job: str, key: str) -> int | None:

@@ -158,11 +158,16 @@ def schedule_view(record: ScheduleRecord, job: Job | None, known: bool = True) -
         args=args,
         kwargs=kwargs,
         jitter=timedelta(microseconds=record.jitter),
-        tags=record.tags,
+        tags=schedule_tags(record, job),
         last_slot=_at(record.cursor) if record.revision > 1 else None,
         failures=record.failures,
         paused_at=_at(record.paused_at) if record.paused else None,
     )
+
+
+def schedule_tags(record: ScheduleRecord, job: Job | None) -> tuple[str, ...]:
+    """Return the tags of a schedule, which its runs have, too: those of its job and its own."""
+    return record.tags if job is None else job.tags + record.tags
 
 
 def _description(trigger: InstantTrigger) -> str:

@@ -12,7 +12,7 @@ from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.text import safe_repr, shorten
 from asyncsched._core.trigger import Trigger
 from asyncsched._scheduler.face import Face
-from asyncsched._scheduler.options import Options
+from asyncsched._scheduler.options import JobOptions
 from asyncsched.triggers import Cron, Interval
 from asyncsched.triggers.cron.hints import expects_expression
 
@@ -37,7 +37,7 @@ class Declarations(Face):
         id: str | None = None,
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[JobOptions],
     ) -> Callable[[F], F]:
         """Run the function once in every period, on a grid that never drifts.
 
@@ -83,7 +83,7 @@ class Declarations(Face):
         id: str | None = None,
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[JobOptions],
     ) -> Callable[[F], F]:
         """Run the function when the wall clock of a zone matches a cron expression.
 
@@ -119,7 +119,7 @@ class Declarations(Face):
         id: str | None = None,
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[JobOptions],
     ) -> Callable[[F], F]:
         """Declare a job, with any trigger or with none: then for ``schedule_once`` and ``add_schedule``.
 
@@ -158,7 +158,7 @@ class Declarations(Face):
 
     def _decorator(
         self, trigger: Any, id: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None,
-        jitter: Any, options: Options,
+        jitter: Any, options: JobOptions,
     ) -> Callable[[F], F]:  # fmt: skip
         def declare(func: F) -> F:
             if self._open:
@@ -185,7 +185,7 @@ def _check_call(
         if callable(wrong[0]):
             raise ConfigurationError(f"write {name}({example}) with its parentheses")
         raise ConfigurationError(f"write {name}({example}), not {safe_repr(wrong[0])}")
-    known = sorted({*(inspect.unwrap(decorator).__kwdefaults__ or ()), *Options.__annotations__})
+    known = sorted({*(inspect.unwrap(decorator).__kwdefaults__ or ()), *JobOptions.__annotations__})
     for option in options:
         if option not in known:
             from difflib import get_close_matches  # imported for this hint only

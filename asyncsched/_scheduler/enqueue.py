@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, TypeVarTuple, Unpack,
 from asyncsched._backends.turns import in_turns
 from asyncsched._core.errors import ArgumentError, ConfigurationError, KeyConflict, SchedulerStateError
 from asyncsched._core.instants import to_micros
-from asyncsched._core.jobs import Job
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Added
 from asyncsched._core.text import safe_repr, shorten
@@ -312,15 +311,6 @@ class Enqueue(Face):
 
         """
         return RunHandle(self._control(self._running().main), run_number(run_id))
-
-    def _job_for(self, func: Any, running: Running) -> Job:
-        job = self._registry.find(func)
-        if job is None:
-            if isinstance(func, str) or running.main.store.durable or not callable(func):
-                return self._registry.get(func)
-            job = self._registry.adopt(func, running.jobs.unlearn)
-            running.jobs.learn(job)
-        return job
 
 
 async def _answer(found: Any) -> Any:

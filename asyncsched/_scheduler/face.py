@@ -87,6 +87,16 @@ class Face:
             raise in_another_loop()
         return running
 
+    def _job_for(self, func: Any, running: Running) -> Job:
+        """Return the job of a function or name; in memory, any function becomes one."""
+        job = self._registry.find(func)
+        if job is None:
+            if isinstance(func, str) or running.main.store.durable or not callable(func):
+                return self._registry.get(func)
+            job = self._registry.adopt(func, running.jobs.unlearn)
+            running.jobs.learn(job)
+        return job
+
     # ── queries by id ────────────────────────────────────────────────────────────────────────
 
     async def _schedule(self, id: str) -> ScheduleRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, TypedDict
 
@@ -19,24 +20,64 @@ from asyncsched.abc import Carried, Executor, Policy
 from asyncsched.policies import Limit, RateLimit, Retry
 
 
-class Options(TypedDict, total=False):
-    """The options of a job; the same for every decorator."""
+class JobOptions(TypedDict, total=False):
+    """The options of a job, the same for every decorator. A dict of this type is given as ``**options``."""
 
     name: str
     aliases: Iterable[str]
     executor: str
-    timeout: float | timedelta
-    retry: Retry
+    timeout: float | timedelta | None
+    retry: Retry | None
     overlap: Overlap
     misfire: Misfire
-    max_running: int | Limit
-    rate_limit: str | RateLimit
+    max_running: int | Limit | None
+    rate_limit: str | RateLimit | None
     priority: int
     tags: Iterable[str]
     policies: Iterable[Policy]
     pause_after: int
     each_instance: bool
     carry: Iterable[Carried]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDefaults:
+    """Options of all jobs of a scheduler that do not have their own: ``Scheduler(defaults=JobDefaults(timeout=60))``.
+
+    An option that a job gives replaces the default, ``None`` and an empty list included. Functions that are
+    scheduled without being declared have the defaults as well.
+
+    Args:
+        timeout, retry, overlap, misfire, max_running, rate_limit, priority, tags, policies, pause_after, carry:
+            as on a job.
+
+    Raises:
+        ConfigurationError: a value is wrong.
+
+    """
+
+    timeout: float | timedelta | None = None
+    retry: Retry | None = None
+    overlap: Overlap | None = None
+    misfire: Misfire | None = None
+    max_running: int | Limit | None = None
+    rate_limit: str | RateLimit | None = None
+    priority: int | None = None
+    tags: Iterable[str] | None = None
+    policies: Iterable[Policy] | None = None
+    pause_after: int | None = None
+    carry: Iterable[Carried] | None = None
+
+    def __post_init__(self) -> None:
+        given = self.given()
+        _checked(given, "JobDefaults")
+        _limits(given, "JobDefaults")
+        if self.overlap is not None:
+            check_choice(self.overlap, "JobDefaults: overlap", OVERLAPS)
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that have a default."""
+        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
 
 
 def job_of(
@@ -60,19 +101,26 @@ def job_of(
         func=func,
         executor=where,
         aliases=_aliases(options.get("aliases", ()), what),
-        timeout=_timeout(options.get("timeout"), what),
-        retry=_retry(options.get("retry"), what),
         overlap=_overlap(options.get("overlap", "skip"), what, executor),
-        misfire=_misfire(options.get("misfire", Misfire()), what),
-        limits=_limits(options, what, signature),
-        priority=check_int(options.get("priority", 0), f"{what}: priority", -1000, 1000),
-        tags=tags_of(options.get("tags", ()), what),
-        policies=_policies(options.get("policies", ()), what),
-        pause_after=check_int(options.get("pause_after", 0), f"{what}: pause_after", 0, 1_000_000),
+        limits=_fitting(_limits(options, what), what, signature),
         each_instance=check_flag(options.get("each_instance", False), f"{what}: each_instance"),
-        carry=_context_variables(options.get("carry", ()), what),
         signature=signature,
+        **_checked(options, what),
     )
+
+
+def _checked(options: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Return the options that can be checked without the function, as the job has them."""
+    return {
+        "timeout": _timeout(options.get("timeout"), what),
+        "retry": _retry(options.get("retry"), what),
+        "misfire": _misfire(options.get("misfire", Misfire()), what),
+        "priority": check_int(options.get("priority", 0), f"{what}: priority", -1000, 1000),
+        "tags": tags_of(options.get("tags", ()), what),
+        "policies": _policies(options.get("policies", ()), what),
+        "pause_after": check_int(options.get("pause_after", 0), f"{what}: pause_after", 0, 1_000_000),
+        "carry": _context_variables(options.get("carry", ()), what),
+    }
 
 
 def check_name(value: object, what: str) -> str:
@@ -154,7 +202,7 @@ def _misfire(value: Any, what: str) -> Misfire:
     return value
 
 
-def _limits(options: Mapping[str, Any], what: str, signature: Signature) -> tuple[Any, ...]:
+def _limits(options: Mapping[str, Any], what: str) -> list[Any]:
     rules: list[Any] = []
     most = options.get("max_running")
     if most is not None:
@@ -173,6 +221,11 @@ def _limits(options: Mapping[str, Any], what: str, signature: Signature) -> tupl
         )
     if rate is not None:
         rules.append(rate)
+    return rules
+
+
+def _fitting(rules: list[Any], what: str, signature: Signature) -> tuple[Any, ...]:
+    """Return the limits, each of which is by a parameter of the job or by none."""
     for rule in rules:
         if rule.by is not None and rule.by not in signature.signature.parameters:
             known = ", ".join(signature.signature.parameters) or "none"

@@ -12,7 +12,7 @@ from asyncsched._backends.turns import in_turns
 from asyncsched._core.checks import check_int
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.instants import Instant, to_datetime, to_instant
-from asyncsched._core.mapping import instance_view, run_view, schedule_view
+from asyncsched._core.mapping import instance_view, run_view, schedule_tags, schedule_view
 from asyncsched._core.models import Run, Schedule
 from asyncsched._core.records import RunRecord, ScheduleRecord
 from asyncsched._core.reports import Coming, Explanation, Health, Instance, Pause
@@ -40,15 +40,33 @@ _ONE_TURN = 16
 class Queries(Face):
     """The part of a scheduler that answers questions."""
 
-    async def schedules(self, *, job: str | None = None, paused: bool | None = None) -> list[Schedule]:
-        """Return the schedules of the cluster, in order of id; those of ``each_instance`` jobs are not among them."""
+    async def schedules(
+        self, *, job: str | None = None, tag: str | None = None, paused: bool | None = None,
+        limit: int | None = None, after: str | None = None,
+    ) -> list[Schedule]:  # fmt: skip
+        """Return the schedules of the cluster that match everything given, in order of id.
+
+        Those of ``each_instance`` jobs are not among them.
+
+        Args:
+            job: the name of their job.
+            tag: one of their tags.
+            paused: whether they are paused.
+            limit: the most schedules to return; all by default.
+            after: an id; only schedules whose ids come after it are returned, to page on.
+
+        """
+        check_texts(job=job, tag=tag, after=after)
+        most = EVERYTHING if limit is None else check_int(limit, "limit", 1, EVERYTHING)
         store = self._here().main.store
         matching = [
             record
-            for record in sorted(await store.schedules(), key=lambda one: one.id)
+            for record in await store.schedules()
             if (job is None or record.job == job) and (paused is None or record.paused == paused)
-        ]
-        return await self._views(store, schedule_view, matching)
+            and (tag is None or tag in schedule_tags(record, self._registry.find(record.job))) and (after is None or record.id > after)
+        ]  # fmt: skip
+        found = sorted(matching, key=lambda one: one.id)[:most]
+        return await self._views(store, schedule_view, found)
 
     async def schedule(self, id: str) -> Schedule:
         """Return one schedule.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -24,12 +25,20 @@ class Registry:
     Args:
         executors: all executors by name.
         carried: what travels with the runs of every job.
+        defaults: the options of jobs that do not have their own.
 
     """
 
-    def __init__(self, executors: dict[str, Executor], carried: Mapping[str, Carried]) -> None:
+    def __init__(
+        self,
+        executors: dict[str, Executor],
+        carried: Mapping[str, Carried],
+        defaults: Mapping[str, Any],
+    ) -> None:
         self.executors = executors
         self.carried = carried
+        self.defaults = defaults
+        self._pinned = Counter[str]()  # adopted jobs that schedules have
         self._functions: dict[Any, Job] = {}
         self._adopted: dict[str, int] = {}  # jobs that were not declared, with the number of their live runs
         self._unused: dict[str, None] = {}  # adopted jobs without a live run, longest first
@@ -124,7 +133,7 @@ class Registry:
                 )
 
     def _job(self, func: Callable[..., Any], options: Mapping[str, Any]) -> Job:
-        job = job_of(func, options, self.executor)
+        job = job_of(func, {**self.defaults, **options}, self.executor)
         return replace(job, carry={**self.carried, **job.carry}) if self.carried else job
 
     def _keep(self, job: Job, bare: bool) -> None:
@@ -165,6 +174,7 @@ class Registry:
 
     def restart(self) -> None:
         """Reset the counts of live runs: those of an earlier start are gone with the store in memory."""
+        self._pinned.clear()
         for name in self._adopted:
             self._adopted[name] = 0
             self._unused[name] = None
@@ -187,9 +197,26 @@ class Registry:
     def let_go(self, name: str) -> None:
         """Count a run of a job that has ended."""
         if name in self._adopted:
-            self._adopted[name] -= 1
-            if self._adopted[name] <= 0:
-                self._unused[name] = None
+            self._adopted[name] = max(
+                0, self._adopted[name] - 1
+            )  # a run that a schedule fired was not counted
+            self._leave(name)
+
+    def pin(self, name: str) -> None:
+        """Count a schedule of a job, so that the job is not dropped."""
+        if name in self._adopted:
+            self._pinned[name] += 1
+            self._unused.pop(name, None)
+
+    def unpin(self, name: str) -> None:
+        """Count a schedule of a job that was removed."""
+        if name in self._adopted:
+            self._pinned[name] -= 1
+            self._leave(name)
+
+    def _leave(self, name: str) -> None:
+        if not self._adopted[name] and self._pinned[name] <= 0:
+            self._unused[name] = None
 
     def executor(self, name: object, what: str) -> Executor:
         """Return the executor of this name.

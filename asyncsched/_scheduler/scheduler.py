@@ -10,16 +10,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from datetime import timedelta, tzinfo
 from threading import current_thread, main_thread
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Any, Unpack
 
 import anyio
 
 from asyncsched._backends.current import current_task_id
-from asyncsched._core.checks import check_choice, check_int
-from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
-from asyncsched._core.instants import SECOND, to_micros
+from asyncsched._core.checks import check_int
+from asyncsched._core.errors import SchedulerClosed, SchedulerStateError
 from asyncsched._core.rules.outcome import RESULT_LIMIT
-from asyncsched._core.text import safe_repr
+from asyncsched._core.rules.retention import Retention
 from asyncsched._core.trigger import TriggerCodec
 from asyncsched._engine.environment import Settings
 from asyncsched._engine.runtime import Runtime, make_environment
@@ -27,25 +26,36 @@ from asyncsched._engine.server import current_server
 from asyncsched._engine.shutdown import Shutdown
 from asyncsched._scheduler.decorators import Declarations
 from asyncsched._scheduler.enqueue import Enqueue
-from asyncsched._scheduler.options import check_flag, check_name
+from asyncsched._scheduler.options import JobDefaults, check_flag, check_name
 from asyncsched._scheduler.queries import Queries
 from asyncsched._scheduler.registry import Registry
 from asyncsched._scheduler.reporting import Reporting
 from asyncsched._scheduler.runs import Runs
 from asyncsched._scheduler.schedules import Schedules
 from asyncsched._scheduler.scope import Scope, open_scope
+from asyncsched._scheduler.settings import (
+    Choices,
+    Opener,
+    Overridable,
+    Role,
+    SchedulerOptions,
+    StoreChoice,
+    checked_executors,
+    checked_kind,
+    checked_role,
+    from_environment,
+    seconds_of,
+)
 from asyncsched._scheduler.signals import Signals, carried_by, checked_observers
-from asyncsched.abc import Clock, Executor, Store
+from asyncsched.abc import Clock, Executor
 from asyncsched.executors.loop import LoopExecutor
 from asyncsched.executors.thread import ThreadExecutor
 from asyncsched.observers.log import LogObserver
 from asyncsched.stores.factory import open_store
 from asyncsched.triggers.codec import trigger_from_json, trigger_to_json
 
-Role = Literal["both", "submit", "run", "off"]
 
-
-class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Reporting, Signals):
+class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Reporting, Signals, Overridable):
     """Runs cron, interval and one-off work inside an async application, on time, once, and visibly.
 
     Use it as the lifespan of an ASGI app (``FastAPI(lifespan=scheduler.lifespan)``), as an async
@@ -53,7 +63,8 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Reporting, Sign
 
     Args:
         store: where schedules and runs are kept: ``None`` for memory, a URL such as
-            ``sqlite:///jobs.db`` or ``postgresql://…``, or a ``Store``.
+            ``sqlite:///jobs.db`` or ``postgresql://…``, a ``Store``, or a function that returns one of
+            these at each start.
         namespace: schedulers of one namespace on one store are one cluster.
         timezone: the zone of cron expressions without one.
         executors: further executors by name, or others in place of ``loop``, ``thread``, ``process``.
@@ -70,6 +81,8 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Reporting, Sign
             ``None`` for no watchdog.
         result_limit: the most bytes that a result has to be kept with its run, as JSON in a database; ``None`` for
             no limit. A run with a larger result succeeds without it, and ``why`` says so.
+        defaults: options of all jobs that do not have their own, as ``JobDefaults(timeout=60)``.
+        retention: what is kept of runs that have ended, and for how long.
 
     Attributes:
         state: a mapping for what the lifespan opens, such as a pool, so that jobs reach it:
@@ -84,7 +97,7 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Reporting, Sign
 
     def __init__(
         self,
-        store: str | Store | None = None,
+        store: StoreChoice | Callable[[], StoreChoice] = None,
         *,
         namespace: str = "default",
         timezone: str | tzinfo = "UTC",
@@ -97,40 +110,59 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Reporting, Sign
         stall_threshold: float | None = 0.1,
         result_limit: int | None = RESULT_LIMIT,
         store_timeout: float | timedelta = 5,
+        defaults: JobDefaults | None = None,
+        retention: Retention | None = None,
     ) -> None:
-        if role is not None:
-            check_choice(role, "role", get_args(Role))
-        self._role = role
         self.namespace = check_name(namespace, "namespace")
         self._executors: dict[str, Executor] = {
-            "loop": LoopExecutor(), "thread": ThreadExecutor(), **_checked_executors(executors)
+            "loop": LoopExecutor(), "thread": ThreadExecutor(), **checked_executors(executors)
         }  # fmt: skip
         self._observers = (LogObserver(), *checked_observers(observers))
-        super().__init__(Registry(self._executors, carried_by(self._observers)), timezone)
-        answer = to_micros(store_timeout, "store_timeout") / SECOND
-        if answer <= 0:
-            raise ConfigurationError(f"store_timeout must be more than 0 s, not {store_timeout}")
-        self._make_store = open_store(store, namespace, answer)
+        checked_kind(defaults, JobDefaults, "defaults")
+        kept = checked_kind(retention, Retention, "retention")
+        given = {} if defaults is None else defaults.given()
+        super().__init__(Registry(self._executors, carried_by(self._observers), given), timezone)
+        self._bounds = None if kept is None else kept.bounds
         self._strict = check_flag(strict, "strict")
-        if strict or store is not None:
-            import asyncsched._core.arguments.codec  # noqa: F401 - here, because pydantic reads files at its first model
-        self._patience = to_micros(shutdown_timeout, "shutdown_timeout") / SECOND
-        if self._patience < 0:
-            raise ConfigurationError(f"shutdown_timeout must not be negative, not {shutdown_timeout}")
-        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
-            raise ConfigurationError(f"clock must be a Clock, such as VirtualClock(), not {safe_repr(clock)}")
-        self._clock = clock
-        if stall_threshold is not None and to_micros(stall_threshold, "stall_threshold") <= 0:
-            raise ConfigurationError(f"stall_threshold must be more than 0 s, not {stall_threshold}")
+        answer = seconds_of(store_timeout, "store_timeout")
+        opener = Opener(self.namespace, answer, self._bounds, self._strict)
+        self._choices = Choices(opener, store, clock, role)
+        self.overrides = self._choices.overrides
+        self._patience = seconds_of(shutdown_timeout, "shutdown_timeout", zero=True)
+        if stall_threshold is not None:
+            seconds_of(stall_threshold, "stall_threshold")
         self._stall_threshold = stall_threshold
         self._result_limit = (
             None if result_limit is None else check_int(result_limit, "result_limit", 0, sys.maxsize)
         )
         self.state: dict[str, Any] = {}
-        self.overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._runtime = None
         self._task = 0
         self._ever = False
+
+    # ── settings from elsewhere ──────────────────────────────────────────────────────────────
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str] = os.environ, **options: Unpack[SchedulerOptions]
+    ) -> Scheduler:
+        """Make a scheduler with the settings of the environment.
+
+        ``ASYNCSCHED_STORE`` (a URL; without it, memory) and ``ASYNCSCHED_ROLE`` are read at each start;
+        ``ASYNCSCHED_NAMESPACE``, ``ASYNCSCHED_TIMEZONE``, ``ASYNCSCHED_SHUTDOWN_TIMEOUT`` and
+        ``ASYNCSCHED_STORE_TIMEOUT`` (seconds) now.
+
+        Args:
+            environ: the environment.
+            **options: arguments of ``Scheduler``; they win over the environment.
+
+        Raises:
+            ConfigurationError: a value is wrong; that of the store is checked at the start.
+
+        """
+        found = from_environment(environ)
+        found.update(options)
+        return cls(**found)
 
     # ── a life ───────────────────────────────────────────────────────────────────────────────
 
@@ -140,18 +172,23 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Reporting, Sign
                 "this scheduler has been started already; one Scheduler is started once at a time, "
                 "so enter it in one lifespan only, or make a second Scheduler"
             )
-        role = self._role or os.environ.get("ASYNCSCHED_ROLE") or "both"
-        check_choice(role, "role (ASYNCSCHED_ROLE)", get_args(Role))
+        role = self._choices.role or os.environ.get("ASYNCSCHED_ROLE") or "both"
+        checked_role(role, "role (ASYNCSCHED_ROLE)")
         settings = Settings(
-            role, TriggerCodec(trigger_to_json, trigger_from_json), open_store(None, self.namespace),
-            self.overrides, self._result_limit,
+            role, TriggerCodec(trigger_to_json, trigger_from_json),
+            open_store(None, self.namespace, bounds=self._bounds), self.overrides, self._result_limit,
         )  # fmt: skip
         environment = make_environment(
-            settings, self._executors, self._clock, self._observers, self._stall_threshold
+            settings, self._executors, self._choices.clock, self._observers, self._stall_threshold
         )
         self._registry.restart()
         runtime = Runtime(
-            self._make_store(), environment, self._registry, self._executors, current_server(), self._strict
+            self._choices.make_store(),
+            environment,
+            self._registry,
+            self._executors,
+            current_server(),
+            self._strict,
         )
         self._runtime, self._task, self._open = runtime, current_task_id(), True
         try:
@@ -267,22 +304,6 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Reporting, Sign
     def __repr__(self) -> str:
         state = "running" if self._runtime is not None else "closed" if self._ever else "not started"
         return f"<Scheduler {self.namespace!r} {state}, {len(self._registry.jobs)} jobs>"
-
-
-def _checked_executors(executors: object) -> Mapping[str, Executor]:
-    given = {} if executors is None else executors
-    if not isinstance(given, Mapping):
-        raise ConfigurationError(
-            f"executors must be a dict such as {{'thread': ThreadExecutor(8)}}, not {safe_repr(executors)}"
-        )
-    for name, executor in given.items():
-        check_name(name, "executors: a name")
-        if isinstance(executor, type) or not isinstance(executor, Executor):
-            raise ConfigurationError(
-                f"executors: {name!r} must be an executor such as ThreadExecutor(8), or of a class of your own that "
-                f"inherits from asyncsched.abc.Executor, not {safe_repr(executor)}"
-            )
-    return given
 
 
 async def _obey(signals: AsyncIterator[int], shutdown: Shutdown) -> None:

@@ -37,7 +37,7 @@ class Schedules(Changing):
         """Bind a trigger to a job while the scheduler runs; the store keeps it.
 
         Args:
-            job: a declared function or a job's name.
+            job: a declared function or a job's name; in memory any function.
             trigger: an ``Interval``, ``Cron``, ``At``, ``AnyOf``, or any object with ``next(after)``.
             id: the schedule's id; the job's name by default.
             args, kwargs: the arguments of the function.
@@ -51,8 +51,9 @@ class Schedules(Changing):
             ConfigurationError: the trigger never fires, or an argument is wrong.
 
         """
-        worker = self._here().main
-        found = self._registry.get(job)
+        running = self._here()
+        worker = running.main
+        found = self._job_for(job, running)
         id = check_name(found.name if id is None else id, "id")
         if found.each_instance:
             raise ConfigurationError(
@@ -79,6 +80,8 @@ class Schedules(Changing):
         lost = _lost_until(known[0], now) if known else None
         if known:
             worker.reconciler.succeed(record, declared, known[0], now)
+            self._registry.unpin(known[0].job)
+        self._registry.pin(found.name)
         record = await self._put(worker, record, known[0].revision if known else 0, lost)
         return schedule_view(record, found)
 
@@ -249,6 +252,7 @@ class Schedules(Changing):
         query = RunQuery(schedule=id, origin="schedule", states=("pending",), limit=EVERYTHING)
         for run in await worker.store.runs(query):
             await self._control(worker).cancel(run.id, "removed")
+        self._registry.unpin(record.job)
 
     @audited("reschedule")
     async def reschedule(self, id: str, trigger: Trigger, *, note: str = "", by: str = "") -> Schedule:

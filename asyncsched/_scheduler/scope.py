@@ -87,7 +87,6 @@ class Scope(Declarations, Enqueue, Schedules, Runs, Queries):
     ) -> Schedule:  # fmt: skip
         """Bind a trigger to any function until the block ends; see ``Scheduler.add_schedule``."""
         found = self._job_for(job, self._here())
-        self._registry.in_use(found.name)  # until the scope ends
         return await super().add_schedule(
             found.name,
             trigger,
@@ -121,7 +120,7 @@ class _ScopeRegistry(Registry):
     """The jobs of a scope. A job of the scheduler is found as well, and then becomes one of the scope."""
 
     def __init__(self, host: Registry) -> None:
-        super().__init__(host.executors, host.carried)
+        super().__init__(host.executors, host.carried, host.defaults)
         self._host = host
 
     def find(self, func: Callable[..., Any] | str) -> Job | None:

@@ -87,7 +87,7 @@ def _faults_in_store(rows: list[Row], instances: int, max_late: float | None) ->
 def faults_in_code(code: Scheduler, names: tuple[str, ...] = ()) -> Iterator[Finding]:
     """Yield what cannot work in the declarations of the code."""
     registry = code._registry
-    durable = code._make_store().durable
+    durable = code._choices.make_store().durable
     for name in names:
         if name not in registry.jobs:
             raise Fault(NOT_FOUND, f"there is no job {name!r}", suggestion(name, registry.jobs))

@@ -55,7 +55,7 @@ def doctor(target: Target, strict: bool, workers: int | None) -> int:
     durable = target.store is not None
     if target.app is not None:
         code = target.code()
-        durable = durable or code._make_store().durable
+        durable = durable or code._choices.make_store().durable
         found += faults_in_code(code)
         found += _about_code(code, durable, workers or 1)
         found += about_files(Path.cwd())

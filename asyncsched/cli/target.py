@@ -85,7 +85,7 @@ class Target:
             where = f"store {shown(self.store)}"
         else:
             assert code is not None
-            store = code._make_store()
+            store = code._choices.make_store()
             where = f"store of {self.app}: {store!r}"
             if not store.durable:
                 raise Fault(

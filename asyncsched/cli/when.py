@@ -98,7 +98,7 @@ def explain(target: Target, schedule: str, at: datetime | None, zone: str, count
 
 
 def _durable(target: Target) -> bool:
-    return target.code()._make_store().durable
+    return target.code()._choices.make_store().durable
 
 
 def _declared(target: Target) -> dict[str, Any]:

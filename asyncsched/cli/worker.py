@@ -42,7 +42,7 @@ def worker(app: str, backend: str, shutdown_timeout: float | None, log_level: st
             raise Fault(USAGE, f"--shutdown-timeout must not be negative, not {shutdown_timeout:g}")
         found._patience = shutdown_timeout
     log_to_stderr(log_level)
-    role = found._role or os.environ.get("ASYNCSCHED_ROLE") or "both"
+    role = found._choices.role or os.environ.get("ASYNCSCHED_ROLE") or "both"
     if role in ("submit", "off"):
         raise Fault(
             USAGE, f"the role of this process is {role!r}: it would run nothing",
@@ -58,7 +58,7 @@ def worker(app: str, backend: str, shutdown_timeout: float | None, log_level: st
 
 
 def _warn_of_memory(scheduler: Scheduler, app: str) -> None:
-    if not scheduler._make_store().durable:
+    if not scheduler._choices.make_store().durable:
         click.echo(
             f"warning: {app} keeps its runs in memory, so this process and a web process do not share them",
             err=True,

@@ -211,7 +211,7 @@ def _like(scheduler: Scheduler) -> Scheduler:
         role="run",
         strict=scheduler._strict or durable,
         observers=observers,
-        clock=scheduler._clock,
+        clock=scheduler._choices.clock,
         stall_threshold=None,
     )
     registry = copy(scheduler._registry)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -400,14 +401,16 @@ def test_a_text_is_no_list_of_arguments() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_function_of_another_scheduler_is_told_from_the_one_of_its_name(virtual_clock: Any) -> None:
+async def test_a_function_of_another_scheduler_is_told_from_the_one_of_its_name(
+    virtual_clock: Any, tmp_path: Path
+) -> None:
     def declared_by(scheduler: Scheduler) -> Callable[..., Any]:
         @scheduler.job()
         async def tick() -> None: ...
 
         return tick
 
-    scheduler = Scheduler(clock=virtual_clock)
+    scheduler = Scheduler(f"sqlite:///{tmp_path / 'jobs.db'}", clock=virtual_clock)
     declared_by(scheduler)
     async with scheduler:
         with pytest.raises(

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from asyncsched import AnyOf, Coming, ConfigurationError, Cron, Interval, Scheduler, TriggerError
+from asyncsched import AnyOf, ConfigurationError, Cron, Interval, Scheduler, TriggerError
 from asyncsched.testing import VirtualClock
+from asyncsched.views import Coming
 
 pytestmark = pytest.mark.anyio
 

@@ -39,7 +39,7 @@ from asyncsched._core.context import CurrentRun
 from asyncsched._core.rules.outcome import RESULT_LIMIT
 from asyncsched._core.rules.retention import DEAD_LETTERS, KEPT_PER_SCHEDULE, Bounds
 from asyncsched._core.states import OVERLAPS, QUEUE_ALL_LIMIT
-from asyncsched._scheduler.options import Options
+from asyncsched._scheduler.options import JobOptions
 from asyncsched.executors.loop import LoopExecutor
 from asyncsched.executors.process import ProcessExecutor
 from asyncsched.executors.thread import ThreadExecutor
@@ -60,7 +60,7 @@ ONCE = {
 CALLS: list[tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = [
     (Scheduler, {"store": None}, {
         "namespace": "default", "timezone": "UTC", "executors": None, "role": None, "shutdown_timeout": 10,
-        "strict": False, "observers": (), "clock": None, "store_timeout": 5,
+        "strict": False, "observers": (), "clock": None, "store_timeout": 5, "defaults": None, "retention": None,
     }),
     (Scheduler.interval, {}, {
         "weeks": 0, "days": 0, "hours": 0, "minutes": 0, "seconds": 0, "start": None, "end": None,
@@ -131,7 +131,7 @@ def test_a_call_has_the_shape_that_the_design_gives_it(
 
 
 def test_the_options_are_those_of_the_design() -> None:
-    assert set(Options.__annotations__) >= {
+    assert set(JobOptions.__annotations__) >= {
         "name", "executor", "timeout", "retry", "overlap", "misfire", "max_running", "rate_limit", "priority",
         "tags", "policies", "pause_after", "each_instance",
     }  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.metadata
 import inspect
+import pydoc
 import subprocess
 import sys
 from pathlib import Path
@@ -46,8 +48,9 @@ def test_names_are_exported_as_themselves_and_sorted() -> None:
     tree = ast.parse(Path(asyncsched.__file__).read_text())
     lines = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     exported = [(alias.name, alias.asname) for node in lines for alias in node.names]
-    assert all(name == asname for name, asname in exported)
-    assert sorted(asname or "" for _, asname in exported) == sorted(PUBLIC)
+    assert all(name == asname for name, asname in exported if asname != "__version__")
+    assert sorted(asname or "" for _, asname in exported) == sorted([*PUBLIC, "__version__"])
+    assert list(asyncsched.__all__) == sorted([*PUBLIC, "__version__"])
     modules = [node.module or "" for node in lines]
     assert modules == sorted(modules)
 
@@ -81,12 +84,21 @@ def undocumented(cls: type) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("room", ["abc", "asgi", "executors", "stores", "testing", "triggers", "policies"])
+@pytest.mark.parametrize(
+    "room", ["abc", "asgi", "events", "views", "executors", "stores", "testing", "triggers", "policies"]
+)
 def test_a_public_room_is_documented(room: str) -> None:
     module = importlib.import_module(f"asyncsched.{room}")
     assert module.__doc__
     for name in getattr(module, "__all__", ()):
         assert inspect.getdoc(getattr(module, name)), name
+
+
+def test_help_shows_every_public_name_and_the_version() -> None:
+    shown = pydoc.plain(pydoc.render_doc(asyncsched))
+    assert [name for name in PUBLIC if f"class {name}(" not in shown and f"{name}(" not in shown] == []
+    assert f"VERSION\n    {asyncsched.__version__}" in shown
+    assert importlib.metadata.version("asyncsched") == asyncsched.__version__
 
 
 HEAVY = {

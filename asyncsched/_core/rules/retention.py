@@ -6,9 +6,12 @@ The stores apply these rules: the store in memory deletes run by run as runs end
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from asyncsched._core.instants import DAY
+from asyncsched._core.checks import check_int
+from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.instants import DAY, to_micros
 from asyncsched._core.states import FAILURES
 
 if TYPE_CHECKING:
@@ -34,13 +37,61 @@ DEAD_LETTER_STATES = (*FAILURES, "cancelled")
 class Bounds:
     """The bounds of the history: microseconds, runs, and bytes; a database does not count its bytes.
 
-    Whatever the bounds are, the last 20 runs and the last failure of each schedule stay, and dead letters
-    for 30 days. In memory the dead letters are bounded by the same count and bytes once more; the newest stay.
+    Whatever the bounds are, the last runs and the last failure of each schedule stay, and dead letters for a
+    time of their own. In memory the dead letters are bounded by the same count and bytes once more; the newest stay.
     """
 
     age: int = 7 * DAY
     count: int = 100_000
     size: int = 256 * 1024 * 1024
+    per_schedule: int = KEPT_PER_SCHEDULE
+    dead_letters: int = DEAD_LETTERS
+
+
+@runtime_checkable
+class BoundedStore(Protocol):
+    """A store whose history the scheduler bounds: ``bounds`` is set before it is opened."""
+
+    bounds: Bounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What is kept of runs that have ended, and for how long: ``Scheduler(retention=Retention(…))``.
+
+    A run is dropped when it is too old, or when there are too many; the last ones of each schedule, its last
+    failure, and dead letters for their own time stay in any case.
+
+    Args:
+        age: seconds or ``timedelta`` for which a run is kept; 7 days by default.
+        runs: the most runs that are kept; 100,000 by default.
+        per_schedule: how many last runs of each schedule stay in any case; 20 by default.
+        dead_letters: seconds or ``timedelta`` for which dead letters stay in any case; 30 days by default.
+        memory: in memory, the bytes that the kept runs may take; 256 MiB by default.
+
+    Raises:
+        ConfigurationError: a value is wrong.
+
+    """
+
+    age: float | timedelta = timedelta(days=7)
+    runs: int = 100_000
+    per_schedule: int = KEPT_PER_SCHEDULE
+    dead_letters: float | timedelta = timedelta(days=30)
+    memory: int = 256 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for name in ("age", "dead_letters"):
+            if to_micros(getattr(self, name), f"Retention: {name}") < 0:
+                raise ConfigurationError(f"Retention: {name} must not be negative, not {getattr(self, name)}")
+        for name, least in (("runs", 0), ("per_schedule", 0), ("memory", 0)):
+            check_int(getattr(self, name), f"Retention: {name}", least, 2**40)
+
+    @property
+    def bounds(self) -> Bounds:
+        """The bounds of the history, as a store takes them."""
+        age, letters = to_micros(self.age, "age"), to_micros(self.dead_letters, "dead_letters")
+        return Bounds(age, self.runs, self.memory, self.per_schedule, letters)
 
 
 def is_dead_letter(run: RunRecord) -> bool:

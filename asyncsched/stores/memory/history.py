@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from asyncsched._core.instants import Instant
 from asyncsched._core.records import RunRecord
-from asyncsched._core.rules.retention import DEAD_LETTERS, KEPT_PER_SCHEDULE, Bounds, is_dead_letter
+from asyncsched._core.rules.retention import Bounds, is_dead_letter
 from asyncsched._core.rules.transitions import answers_for_key
 from asyncsched._core.states import FAILURES
 
@@ -140,12 +140,12 @@ class History:
         if run.state == "succeeded" and answers_for_key(run, now):
             return True
         finished = run.finished_at or 0
-        return (is_dead_letter(run) and finished >= now - DEAD_LETTERS) or self._is_recent(run)
+        return (is_dead_letter(run) and finished >= now - self._bounds.dead_letters) or self._is_recent(run)
 
     def _is_recent(self, run: RunRecord) -> bool:
         recent = self._recent.get(run.schedule) if run.schedule is not None else None
         return recent is not None and (
-            run is recent.failure or recent.ended - (run.queue or 0) < KEPT_PER_SCHEDULE
+            run is recent.failure or recent.ended - (run.queue or 0) < self._bounds.per_schedule
         )
 
     def _remember(self, run: RunRecord, schedule: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from asyncsched._core.errors import TriggerError
-from asyncsched._core.text import shorten
+from asyncsched._core.text import safe_repr, shorten
 
 _LONGEST = 256
 
@@ -115,6 +115,24 @@ def clean(expression: object) -> str:
     if not text:
         raise TriggerError("the cron expression is empty; for example '0 7 * * mon-fri'")
     return text
+
+
+def check_fields(text: str, fields: int) -> None:
+    """Refuse a clean expression of another number of fields; ``@daily`` and the like stand for five.
+
+    Raises:
+        TriggerError: it has more or fewer, or ``fields`` is not 5 or 6.
+
+    """
+    if fields not in (5, 6) or isinstance(fields, bool):
+        raise TriggerError(f"Cron: fields must be 5 or 6, not {safe_repr(fields)}")
+    found = 5 if text.startswith("@") else len(text.split())
+    if found != fields:
+        kind = "without" if fields == 5 else "with"
+        raise TriggerError(
+            f"a cron expression {kind} seconds has {fields} fields, this one has {found}: {shorten(text)!r}",
+            token=text,
+        )
 
 
 def one_case(text: str) -> str:

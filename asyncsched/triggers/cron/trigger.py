@@ -23,7 +23,7 @@ from asyncsched.triggers.cron.clock_changes import FIRST_SECOND, LAST_SECOND, In
 from asyncsched.triggers.cron.hints import expects_expression
 from asyncsched.triggers.cron.notes import clock_change_notes
 from asyncsched.triggers.cron.search import wall_times
-from asyncsched.triggers.cron.text import clean, one_case
+from asyncsched.triggers.cron.text import check_fields, clean, one_case
 from asyncsched.triggers.cron.words import in_words
 
 
@@ -43,6 +43,7 @@ class Cron(BaseTrigger):
         timezone: the zone of the wall clock: an IANA name, a ``ZoneInfo`` or a fixed offset.
         start: the earliest instant allowed, itself included.
         end: the last instant allowed, itself included.
+        fields: 5 refuses an expression with seconds, 6 one without: for expressions of an app's users.
 
     Attributes:
         expression: with single spaces and in one case, such as ``"0 7 * * mon-fri"``.
@@ -73,8 +74,11 @@ class Cron(BaseTrigger):
         timezone: str | tzinfo = "UTC",
         start: datetime | None = None,
         end: datetime | None = None,
+        fields: int | None = None,
     ) -> None:
         text = clean(expression)
+        if fields is not None:
+            check_fields(text, fields)
         walls = wall_times(text)
         zone = _whole_seconds(to_zone(timezone))
         first = None if start is None else to_instant(start, "start")

@@ -404,3 +404,23 @@ def test_a_fixed_offset_needs_no_zone_data() -> None:
     assert cron.previous_instant(2 * 60 * MINUTE) == 2 * 60 * MINUTE
     assert cron.next_instant(2 * 60 * MINUTE) == 26 * 60 * MINUTE
     assert cron.previous_instant(2 * 60 * MINUTE - SECOND) == -22 * 60 * MINUTE
+
+
+@pytest.mark.parametrize("text, fields", [("0 7 * * *", 5), ("@daily", 5), ("30 0 7 * * *", 6)])
+def test_the_number_of_fields_can_be_demanded(text: str, fields: int) -> None:
+    assert Cron(text, fields=fields) == Cron(text)
+
+
+@pytest.mark.parametrize(
+    "text, fields, words",
+    [
+        ("30 0 7 * * *", 5, "a cron expression without seconds has 5 fields, this one has 6"),
+        ("0 7 * * *", 6, "a cron expression with seconds has 6 fields, this one has 5"),
+        ("@daily", 6, "a cron expression with seconds has 6 fields, this one has 5"),
+        ("0 7 * * *", 7, "Cron: fields must be 5 or 6, not 7"),
+        ("0 7 * * *", True, "Cron: fields must be 5 or 6, not True"),
+    ],
+)
+def test_another_number_of_fields_is_refused(text: str, fields: int, words: str) -> None:
+    with pytest.raises(TriggerError, match=words):
+        Cron(text, fields=fields)

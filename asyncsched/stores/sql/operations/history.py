@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from asyncsched._core.instants import Instant
-from asyncsched._core.rules.retention import DEAD_LETTERS, KEPT_PER_SCHEDULE, Bounds
+from asyncsched._core.rules.retention import Bounds
 from asyncsched.stores.sql.session import Session
 
 PRUNED_AT_ONCE = 500
@@ -13,17 +13,18 @@ PRUNED_AT_ONCE = 500
 
 
 class Horizons(NamedTuple):
-    """The moments before which runs, and dead letters, are dropped."""
+    """The moments before which runs, and dead letters, are dropped, and how many runs a schedule keeps."""
 
     runs: Instant
     dead_letters: Instant
+    per_schedule: int
 
 
 def horizons(session: Session, bounds: Bounds, now: Instant) -> Horizons:
     """Return the moments up to which finished runs are too many or too old."""
     row = session.one("oldest_kept", count=bounds.count)
     aged = now - bounds.age
-    return Horizons(max(aged, row[0]) if row else aged, now - DEAD_LETTERS)
+    return Horizons(max(aged, row[0]) if row else aged, now - bounds.dead_letters, bounds.per_schedule)
 
 
 def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instant | None]:
@@ -36,7 +37,7 @@ def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instan
     row = session.one("prune_upto", after=after, horizon=upto.runs, most=PRUNED_AT_ONCE)
     gone = session.do(
         "prune", upto=row[0] if row else upto.runs, dead_horizon=upto.dead_letters, after=after,
-        kept=KEPT_PER_SCHEDULE,
+        kept=upto.per_schedule,
     )  # fmt: skip
     if gone:
         session.announce()  # SQLite may give the row id of the newest run to the next, which no poll would notice
