@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import Scope
 
 from asyncsched._core.errors import SchedulerStateError
 from asyncsched._core.reports import Probe
@@ -44,12 +45,31 @@ def get_scheduler(connection: HTTPConnection, namespace: str | None = None) -> S
     state: dict[str, Any] = connection.scope.get("state") or {}
     found = state.get("scheduler" if namespace is None else f"scheduler:{namespace}")
     if not isinstance(found, Scheduler):
-        which = "" if namespace is None else f" of namespace {namespace!r}"
-        raise SchedulerStateError(
-            f"this app's lifespan has started no scheduler{which}; put lifespan=scheduler.lifespan into the "
-            "app, or yield the state of `async with scheduler.lifespan(app) as state` from the app's lifespan"
-        )
+        raise SchedulerStateError(_not_found(connection.scope, namespace))
     return found
+
+
+def _not_found(scope: Scope, namespace: str | None) -> str:
+    """Return why a request finds no scheduler, and what to do."""
+    which = "" if namespace is None else f" of namespace {namespace!r}"
+    if "state" not in scope:  # a server that runs lifespans passes their state on, even if it is empty
+        return (
+            f"there is no scheduler{which}, because this request came to an app whose lifespan was not run: "
+            "httpx.ASGITransport runs none. In a test, use `with TestClient(app) as client:`, or give the transport the "
+            "app of `async with LifespanManager(app) as manager:` (package asgi-lifespan)"
+        )
+    path = scope.get("root_path", "").removeprefix(scope.get("app_root_path", scope.get("root_path", "")))
+    if path:
+        return (
+            f"there is no scheduler{which}: this app is mounted at {path!r}, and a server runs the lifespan of the "
+            "outer app alone. Put lifespan=scheduler.lifespan into the outer app, or yield the state of "
+            "`async with scheduler.lifespan(app) as state` from its lifespan"
+        )
+    return (
+        f"this app's lifespan has started no scheduler{which}; put lifespan=scheduler.lifespan into the "
+        "app, or yield the state of `async with scheduler.lifespan(app) as state` from the app's lifespan; a TestClient "
+        "runs it inside `with` only"
+    )
 
 
 def current_scheduler(namespace: str) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from asyncsched._backends.turns import in_turns
 from asyncsched._core.checks import check_int
-from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.instants import Instant, to_datetime, to_instant
 from asyncsched._core.mapping import instance_view, run_view, schedule_tags, schedule_view
 from asyncsched._core.models import Run, Schedule
@@ -152,13 +152,18 @@ class Queries(Face):
         """Return the health of this scheduler and its store.
 
         The call does not query the store, so it answers at once, in an outage too: for a health check of the app.
+        A scheduler that was not started, such as that of a mounted app whose lifespan no server runs, or that was
+        closed, is not well.
 
         Example:
             >>> scheduler.health().ok
             True
 
         """
-        worker = self._running().main
+        try:
+            worker = self._running().main
+        except SchedulerStateError as error:
+            return Health(str(error))
         health = Health() if worker.membership is None else worker.membership.health()
         unknown = None if worker.orphans is None else worker.orphans.trouble()
         if unknown is None or not health.ok:

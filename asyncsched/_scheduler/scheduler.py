@@ -297,7 +297,8 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Reporting, Sign
                 raise SchedulerClosed("the scheduler has been closed; nothing can be scheduled any more")
             raise SchedulerStateError(
                 "the scheduler has not been started; put lifespan=scheduler.lifespan into your app, "
-                "or use it inside `async with scheduler:`"
+                "or use it inside `async with scheduler:`. A server runs the lifespan of the outermost app alone, so for "
+                "a mounted app it belongs there; httpx.ASGITransport, and a TestClient outside `with`, run none"
             )
         return self._runtime
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import anyio
+import httpx
 import pytest
 from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
@@ -281,6 +282,56 @@ def test_a_lifespan_that_forgets_the_state_is_told_to_yield_it(client: Client, s
 
     with client(app) as http, pytest.raises(SchedulerStateError, match="yield the state of"):
         http.get("/")
+
+
+def test_a_mounted_app_is_told_that_its_lifespan_is_not_run(client: Client, scheduler: Scheduler) -> None:
+    inner = FastAPI(lifespan=scheduler.lifespan)
+
+    @inner.get("/dependency")
+    async def dependency(scheduler: CurrentScheduler) -> None: ...
+
+    @inner.get("/direct")
+    async def direct() -> None:
+        await scheduler.schedule_once(double, 1)
+
+    @inner.get("/health")
+    async def health() -> str:
+        return scheduler.health().trouble
+
+    outer = FastAPI()
+    outer.mount("/api", inner)
+    with client(outer) as http:
+        with pytest.raises(SchedulerStateError, match=r"mounted at '/api'.*into the outer app"):
+            http.get("/api/dependency")
+        with pytest.raises(SchedulerStateError, match="for a mounted app it belongs there"):
+            http.get("/api/direct")
+        assert "has not been started" in http.get("/api/health").text
+    outer = FastAPI(lifespan=scheduler.lifespan)  # as the error says
+    outer.mount("/api", inner)
+    with client(outer) as http:
+        assert http.get("/api/dependency").status_code == 200
+        assert http.get("/api/direct").status_code == 200
+        assert http.get("/api/health").json() == ""
+
+
+@pytest.mark.anyio
+async def test_a_request_without_a_lifespan_is_told_of_it(scheduler: Scheduler) -> None:
+    app = FastAPI(lifespan=scheduler.lifespan)
+
+    @app.get("/")
+    async def get(scheduler: CurrentScheduler) -> None: ...
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as http:
+        with pytest.raises(
+            SchedulerStateError, match=r"httpx\.ASGITransport runs none.*with TestClient\(app\)"
+        ):
+            await http.get("/")
+
+
+def test_a_closed_scheduler_is_not_well(client: Client, scheduler: Scheduler) -> None:
+    with client(FastAPI(lifespan=scheduler.lifespan)):
+        assert scheduler.health().ok
+    assert "has been closed" in scheduler.health().trouble
 
 
 def test_an_unknown_namespace_is_named(client: Client, scheduler: Scheduler) -> None:
