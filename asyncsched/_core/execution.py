@@ -156,6 +156,13 @@ class Executor(Protocol):
         """Raise ``ConfigurationError`` at declaration if ``func`` cannot run here."""
         return
 
+    def lend(self, places: int) -> None:
+        """Let so many more attempts be under way, or fewer again: that many attempts wait here for other runs.
+
+        Called in the loop's thread. Without it, runs that wait for runs of the same executor could wait for ever.
+        """
+        return
+
     def run(
         self, run: CurrentRun, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Awaitable[Any]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
+from asyncsched._core.context import _current
 from asyncsched._core.instants import SECOND
 from asyncsched._core.models import Progress
 
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
     from asyncsched._engine.pipeline import Runnable
     from asyncsched._engine.timers import Timer, Timers
 
+logger = logging.getLogger("asyncsched.job")
 
 GRACE = 5.0
 """Seconds that a cancelled attempt has to clean up before its place is freed without it."""
@@ -49,7 +54,7 @@ class RunningAttempt:
     """
 
     __slots__ = (
-        "_owner", "_timers", "abandoned", "arguments", "cancel_requested", "deadline", "phase", "provided", "run", "runnable", "task",
+        "_lent", "_owner", "_timers", "_waits", "abandoned", "arguments", "cancel_requested", "deadline", "phase", "provided", "run", "runnable", "task",
         "timer",
     )  # fmt: skip
 
@@ -64,6 +69,8 @@ class RunningAttempt:
         self.cancel_requested: str | None = None
         self.phase = "new"
         self.abandoned = False
+        self._waits = 0  # of the job's code for other runs
+        self._lent = False
         self.arguments: Given | None = None  # read from JSON
         self.provided: dict[str, Any] | None = None
 
@@ -101,6 +108,27 @@ class RunningAttempt:
     def goes_on(self) -> bool:
         return self.cancel_requested in ("shutdown", "fenced") and isinstance(self.run.arguments, str)
 
+    @contextmanager
+    def waiting(self, run_id: int) -> Iterator[None]:
+        """Lend the attempt's place while its code waits for another run, which may need one to go on."""
+        name, capacity = self.run.executor, self.runnable.capacity
+        self._waits += 1
+        if self._waits == 1 and self.phase == "executing" and not self.abandoned:
+            self._lent = capacity.lend(name)
+            if not self._lent:
+                logger.error(
+                    "job %r waits in run %032x for run %032x, and so many runs in executor %r wait that its place is not "
+                    "lent any more: if they wait for one another, they do not end", self.run.job, self.run.id,
+                    run_id, name,
+                )  # fmt: skip
+        try:
+            yield
+        finally:
+            self._waits -= 1
+            if self._lent and not self._waits:
+                self._lent = False
+                capacity.take_back(name)
+
     # ── the scheduler's side, in the loop ────────────────────────────────────────────────────────
 
     def cancel(self, why: str) -> None:
@@ -137,3 +165,10 @@ class RunningAttempt:
             self.timer = self._timers.at(self.deadline, self._expire)
         else:
             self.cancel("timeout")
+
+
+def lent_place(run_id: int) -> AbstractContextManager[None]:
+    """Lend the place of the run that the caller is part of, if it is part of one, while it waits for another run."""
+    current = _current.get(None)
+    link = None if current is None else current._link
+    return link.waiting(run_id) if isinstance(link, RunningAttempt) else nullcontext()

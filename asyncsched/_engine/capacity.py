@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 
 from asyncsched.abc import Executor
 
+MOST_LENT = 1000
+"""The most places of one executor that are lent at once: each may be another thread."""
+
 
 class Capacity:
     """Counts the free places of every executor. A run whose executor is full stays pending.
@@ -15,6 +18,8 @@ class Capacity:
     """
 
     def __init__(self, executors: Mapping[str, Executor]) -> None:
+        self._executors = executors
+        self._lent = dict.fromkeys(executors, 0)
         self.free = {name: executor.capacity for name, executor in executors.items()}
         self._subscribers: list[Callable[[], None]] = []
 
@@ -36,3 +41,18 @@ class Capacity:
         if free == 1:
             for notify in list(self._subscribers):
                 notify()
+
+    def lend(self, name: str) -> bool:
+        """Free the place of an attempt that waits for another run; return False if too many places are lent."""
+        if self._lent[name] >= MOST_LENT:
+            return False
+        self._lent[name] += 1
+        self._executors[name].lend(1)
+        self.give_back(name)
+        return True
+
+    def take_back(self, name: str) -> None:
+        """Take the place again; there may be none free for a while, so that more attempts are under way."""
+        self._lent[name] -= 1
+        self._executors[name].lend(-1)
+        self.take(name)

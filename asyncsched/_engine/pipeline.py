@@ -13,19 +13,21 @@ from asyncsched._core.jobs import Job, arguments_of
 from asyncsched._core.propagation import propagating
 from asyncsched._core.records import Given, RunRecord
 from asyncsched._core.rules.outcome import UnfitArguments
+from asyncsched._engine.capacity import Capacity
 from asyncsched._engine.environment import Environment
 from asyncsched.abc import Call, Executor, Opening, Provider
 
 Overrides = Mapping[Any, Callable[..., Any]]
 
 
-def make_runnable(job: Job, executor: Executor, overrides: Overrides) -> Runnable:
+def make_runnable(job: Job, executor: Executor, environment: Environment) -> Runnable:
     """Return the job with its policies around its executor; the first policy is the outermost.
 
     Args:
         job: the job.
         executor: where its function runs.
-        overrides: factories that are called in place of others for provided parameters.
+        environment: has the factories that are called in place of others for provided parameters, and the
+            places of the executors.
 
     Raises:
         ConfigurationError: a policy's ``wrap`` raises, or returns no callable.
@@ -33,7 +35,7 @@ def make_runnable(job: Job, executor: Executor, overrides: Overrides) -> Runnabl
     """
     call: Call = _innermost(job, executor)
     if job.signature.provided:
-        call = Providing(job.signature.provided, overrides).wrap(call)
+        call = Providing(job.signature.provided, environment.settings.overrides).wrap(call)
     for policy in reversed(job.policies):
         try:
             call = policy.wrap(call)
@@ -45,7 +47,7 @@ def make_runnable(job: Job, executor: Executor, overrides: Overrides) -> Runnabl
             raise ConfigurationError(
                 f"job {job.name!r}: policy {policy!r} returned {call!r} from wrap(call); return an async callable"
             )
-    return Runnable(job, call, executor)
+    return Runnable(job, call, executor, environment.capacity)
 
 
 def _innermost(job: Job, executor: Executor) -> Call:
@@ -80,7 +82,7 @@ class Runnables(dict[str, "Runnable"]):
         super().__init__()
         self._executors = executors
         self._watcher = environment.watcher
-        self._overrides = environment.settings.overrides
+        self._environment = environment
         self._durable = durable
 
     def learn(self, job: Job) -> None:
@@ -88,7 +90,7 @@ class Runnables(dict[str, "Runnable"]):
         known = self.get(job.name)
         if known is not None and known.job is job:
             return
-        self[job.name] = runnable = make_runnable(job, self._executors[job.executor], self._overrides)
+        self[job.name] = runnable = make_runnable(job, self._executors[job.executor], self._environment)
         if runnable.in_loop:
             self._watcher.register(job.func, job.name)
         if self._durable and not job.each_instance:
@@ -102,9 +104,10 @@ class Runnables(dict[str, "Runnable"]):
 class Runnable:
     """A job made ready to run: the call through its policies to its executor, built once."""
 
-    __slots__ = ("announces", "call", "executor", "in_loop", "job")
+    __slots__ = ("announces", "call", "capacity", "executor", "in_loop", "job")
 
-    def __init__(self, job: Job, call: Call, executor: Executor) -> None:
+    def __init__(self, job: Job, call: Call, executor: Executor, capacity: Capacity) -> None:
+        self.capacity = capacity
         self.job = job
         self.call = call
         self.executor = executor

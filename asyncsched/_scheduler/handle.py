@@ -26,6 +26,7 @@ from asyncsched._core.models import Progress, Run
 from asyncsched._core.records import RunRecord
 from asyncsched._core.shown import ShownAsData
 from asyncsched._core.states import Outcome
+from asyncsched._engine.attempt import lent_place
 from asyncsched._scheduler.control import RunControl
 
 T = TypeVar("T")
@@ -106,7 +107,8 @@ class RunHandle(ShownAsData, Generic[T_co]):
                         raise SchedulerClosed(
                             f"run {self.id} of job {record.job!r} had not ended when the scheduler was closed"
                         )
-                    await changed.wait()
+                    with lent_place(self._id):
+                        await changed.wait()
                 finally:
                     leave()
         job = self._record.job if self._record is not None else "?"

@@ -81,6 +81,7 @@ class _WorkerThread(threading.Thread):
                 return  # abandoned
             answer(call)
             del call  # an idle thread keeps nothing alive
+        pool._workers.discard(self)
 
 
 class ThreadExecutor(Executor):
@@ -121,6 +122,7 @@ class ThreadExecutor(Executor):
         self._lost: dict[_WorkerThread, str] = {}
         self._started = 0
         self._busy = 0
+        self._lent = 0
         self._waiting: dict[_Call, bool] = {}
         self._running: dict[_Call, _WorkerThread] = {}
         self._queue: SimpleQueue[_Call | None] = SimpleQueue()
@@ -147,6 +149,12 @@ class ThreadExecutor(Executor):
         """How many threads still run a function whose run has ended."""
         self._lost = {worker: job for worker, job in self._lost.items() if worker.is_alive()}
         return len(self._lost)
+
+    def lend(self, places: int) -> None:
+        """Let so many more threads be there, or fewer again."""
+        self._lent += places
+        if places < 0 and len(self._workers) > self.capacity + self._lent:
+            self._queue.put(None)  # the next idle thread ends
 
     def check(self, func: Callable[..., Any], job: str) -> None:
         """Refuse coroutine functions and generator functions.
@@ -236,7 +244,10 @@ class ThreadExecutor(Executor):
     def _grow(self, port: Port, more: int) -> None:
         """Start a thread if there is work for it, with ``more`` calls to come."""
         workers = self._workers
-        if len(workers) >= self.capacity or len(workers) >= len(self._waiting) + len(self._running) + more:
+        if (
+            len(workers) >= self.capacity + self._lent
+            or len(workers) >= len(self._waiting) + len(self._running) + more
+        ):
             return
         self._started += 1
         worker = _WorkerThread(self, f"asyncsched-{self.name}-{self._started}", Bridge(port.token))
