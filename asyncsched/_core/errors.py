@@ -215,12 +215,14 @@ class TryAgain(Exception):
     Not an error of asyncsched. It spends an attempt; with none left, the run is ``failed``.
 
     Args:
-        delay: seconds or ``timedelta``; ``None`` means the job's own backoff, or at once.
+        delay: seconds or ``timedelta``; ``None`` means the job's own backoff, or at once. It may come from
+            elsewhere, as from a server's ``Retry-After``: a text is read as seconds, a delay below zero is none,
+            one beyond a year is a year, and what cannot be read is taken for ``None`` and logged.
         reason: kept with the attempt.
 
     """
 
-    def __init__(self, delay: float | timedelta | None = None, reason: str = "") -> None:
+    def __init__(self, delay: float | str | timedelta | None = None, reason: str = "") -> None:
         super().__init__(reason or "try again")
         self.delay = delay
 
@@ -231,12 +233,13 @@ class Snooze(Exception):
     Not an error of asyncsched, and not a failure.
 
     Args:
-        delay: seconds or ``timedelta``.
+        delay: seconds or ``timedelta``, read as that of :class:`TryAgain`; what cannot be read is taken for a
+            minute and logged.
         reason: kept with the run.
 
     """
 
-    def __init__(self, delay: float | timedelta, reason: str = "") -> None:
+    def __init__(self, delay: float | str | timedelta, reason: str = "") -> None:
         super().__init__(reason or "snoozed")
         self.delay = delay
 

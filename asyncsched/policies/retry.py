@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Annotated, Literal, get_args
 
 from asyncsched._core.checks import check_choice, check_int
+from asyncsched._core.delays import clamped
 from asyncsched._core.errors import ConfigurationError, Discard, Snooze, TryAgain
 from asyncsched._core.instants import YEAR, to_micros
 from asyncsched._core.rules.outcome import leaves
@@ -100,9 +101,8 @@ class Retry:
         )
 
     def _delay_after(self, error: BaseException, run_id: int, attempt: int) -> int:
-        if isinstance(error, (TryAgain, Snooze)) and error.delay is not None:
-            return to_micros(error.delay, f"{type(error).__name__}: delay")
-        return self._delay(run_id, attempt)
+        asked = clamped(error.delay) if isinstance(error, (TryAgain, Snooze)) else None
+        return self._delay(run_id, attempt) if asked is None else asked
 
     def _delay(self, run_id: int, attempt: int) -> int:
         base = to_micros(self.delay, "delay")

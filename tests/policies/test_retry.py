@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from asyncsched import Discard, Retry, RunFailed, Scheduler, Snooze, TryAgain, current_run
 from asyncsched.testing import VirtualClock
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -207,18 +209,83 @@ async def test_discard_fails_the_run_at_once_with_its_reason(scheduler: Schedule
     assert letter.id == run.id
 
 
-@pytest.mark.parametrize("wrong", [-1, float("nan"), "soon", True])
-async def test_a_delay_that_is_none_fails_the_run_and_names_the_job(
-    scheduler: Scheduler, wrong: object
+YEAR = 365.25 * 86400
+
+
+@pytest.mark.parametrize(
+    "given, waits",
+    [
+        (-5, 0),
+        ("120", 120),
+        (" 1.5 ", 1.5),
+        (10**10, YEAR),
+        (float("inf"), YEAR),
+        (timedelta.max, YEAR),
+        ("-1", 0),
+    ],
+)
+@pytest.mark.parametrize("kind", [Snooze, TryAgain])
+async def test_a_delay_that_came_from_elsewhere_is_clamped(
+    scheduler: Scheduler, virtual_clock: VirtualClock, given: Any, waits: float, kind: Any
 ) -> None:
-    @scheduler.job()
-    async def sleepy() -> None:
-        raise Snooze(wrong)  # type: ignore[arg-type]
+    asked: list[bool] = []
+
+    @scheduler.job(retry=Retry(attempts=2, delay=7, jitter="none"))
+    async def fetch() -> str:
+        asked.append(True)
+        if len(asked) == 1:
+            raise kind(delay=given)
+        return "fetched"
 
     async with scheduler:
-        run = await (await scheduler.schedule_once(sleepy)).wait()
-    assert run.state == "failed"
-    assert "job 'sleepy': Snooze: delay" in run.message
+        handle = await scheduler.schedule_once(fetch)
+        await virtual_clock.advance(0.5)
+        run = await handle.status()
+        if waits == YEAR:
+            assert run.ready_at is not None
+            assert abs((run.ready_at - virtual_clock.now()).total_seconds() - waits) < 1
+        else:
+            run = await handle.wait()
+            assert run.attempts[1].started_at - run.attempts[0].finished_at == timedelta(seconds=waits)
+
+
+@pytest.mark.parametrize("given", [float("nan"), "soon", True, object()])
+@pytest.mark.parametrize("kind, waits", [(Snooze, 60), (TryAgain, 7)])
+async def test_a_delay_that_cannot_be_read_is_told_and_fails_no_run(
+    scheduler: Scheduler, given: Any, kind: Any, waits: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[bool] = []
+
+    @scheduler.job(retry=Retry(attempts=2, delay=7, jitter="none"))
+    async def fetch() -> str:
+        asked.append(True)
+        if len(asked) == 1:
+            raise kind(delay=given)
+        return "fetched"
+
+    async with scheduler:
+        run = await (await scheduler.schedule_once(fetch)).wait()
+    assert run.state == "succeeded"
+    assert run.attempts[1].started_at - run.attempts[0].finished_at == timedelta(seconds=waits)
+    assert f"job 'fetch': the delay of its {kind.__name__} is" in caplog.text
+
+
+@pytest.mark.real_time  # in virtual time no time passes in such a loop, which is an error of its own
+async def test_a_run_that_snoozes_without_a_pause_is_warned_of_once(
+    make_store: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduler, begun = Scheduler(make_store(), stall_threshold=None), 0
+
+    @scheduler.job()
+    async def wait_for_it() -> None:
+        nonlocal begun
+        begun += 1
+        if begun < 120:
+            raise Snooze(0)
+
+    async with scheduler:
+        await (await scheduler.schedule_once(wait_for_it)).result(PATIENCE)
+    assert caplog.text.count("because its Snooze has no delay; give it one") == 1
 
 
 async def test_a_slot_that_comes_while_a_retry_waits_is_skipped_and_says_so(
@@ -360,15 +427,3 @@ async def test_a_group_of_snoozes_snoozes_and_one_of_discards_discards(scheduler
     assert (run.state, run.why, run.attempt) == ("failed", "no such account", 1)
     assert [attempt.state for attempt in run.attempts] == ["snoozed", "failed"]
     assert run.attempts[1].started_at - run.attempts[0].finished_at == timedelta(seconds=30)
-
-
-@pytest.mark.parametrize("delay", [-1, "soon"])
-async def test_a_wrong_delay_in_a_group_fails_the_run_in_words(scheduler: Scheduler, delay: object) -> None:
-    @scheduler.job(retry=Retry(attempts=2))
-    async def gather() -> None:
-        raise ExceptionGroup("both", [OSError("one"), TryAgain(delay=delay)])  # type: ignore[arg-type]
-
-    async with scheduler:
-        run = await (await scheduler.schedule_once(gather)).wait()
-    assert (run.state, run.why) == ("failed", "retry")
-    assert "TryAgain: delay" in run.message

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncsched._core.arguments.sizes import size_beyond
+from asyncsched._core.delays import INSTEAD, clamped
 from asyncsched._core.errors import ArgumentError, ConfigurationError, Discard, Snooze, TryAgain
-from asyncsched._core.instants import SECOND, to_micros
+from asyncsched._core.instants import MINUTE, SECOND
 from asyncsched._core.models import ErrorInfo
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Verdict
@@ -38,6 +39,12 @@ _TRACEBACK_LIMIT = 64 * 1024
 
 _AT_ONE_INSTANT = 100
 """The most times that a run may begin at one and the same microsecond."""
+
+_SPINS = 50
+"""After how many attempts a run that snoozes without a delay is warned of,"""
+
+_SPINNING = MINUTE
+"""if all of them began within so many microseconds."""
 
 COMPLETED = "completed in a transaction"
 """The reason in ``cancel_requested`` of a run whose own transaction has written its success."""
@@ -175,11 +182,12 @@ def _raised(job: Job, run: RunRecord, error: BaseException, now: Now) -> Verdict
     if discards := _all(parts, Discard):
         return Verdict("failed", _reason(discards[0]), error=error_info(error), pause_after=job.pause_after)
     if snoozes := _all(parts, Snooze):
-        delay = max(_delay(one.delay, f"job {job.name!r}: Snooze: delay") for one in snoozes)
+        delay = max(_delay(job, one, INSTEAD) for one in snoozes)
+        _warn_of_spinning(run, delay, now)
         return Verdict("pending", "snooze", ready_at=now.steady + delay, spent=False, attempt="snoozed")
     for one in parts:
         if isinstance(one, TryAgain) and one.delay is not None:
-            _delay(one.delay, f"job {job.name!r}: TryAgain: delay")
+            _delay(job, one, 0)
     return _failed(job, run, error, now, "failed")
 
 
@@ -189,11 +197,26 @@ def _all(errors: list[BaseException], kind: type[E]) -> list[E]:
     return found if len(found) == len(errors) else []
 
 
-def _delay(delay: Any, what: str) -> int:
-    micros = to_micros(delay, what)
-    if micros < 0:
-        raise ConfigurationError(f"{what} must not be negative, not {delay}")
-    return micros
+def _delay(job: Job, error: Snooze | TryAgain, instead: int) -> int:
+    delay = clamped(error.delay)
+    if delay is None:
+        logger.warning(
+            "job %r: the delay of its %s is %s, which is no number of seconds; %s", job.name, type(error).__name__,
+            safe_repr(error.delay), "it is taken for a minute" if instead else "the job's own backoff is taken",
+            extra={"job": job.name},
+        )  # fmt: skip
+    return instead if delay is None else delay
+
+
+def _warn_of_spinning(run: RunRecord, delay: int, now: Now) -> None:
+    """Warn once of a run that snoozes again and again without a pause, and keeps the machine busy with that."""
+    past = run.attempts
+    if delay == 0 and past is not None and len(past) == _SPINS and now.wall - past[0].started_at < _SPINNING:
+        logger.warning(
+            "run %032x of job %r has begun %d times in %.1f s, because its Snooze has no delay; give it one",
+            run.id, run.job, _SPINS, (now.wall - past[0].started_at) / SECOND,
+            extra={"run_id": f"{run.id:032x}", "job": run.job},
+        )  # fmt: skip
 
 
 def _failed(job: Job, run: RunRecord, error: BaseException, now: Now, state: str) -> Verdict:
