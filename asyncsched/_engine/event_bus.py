@@ -33,6 +33,7 @@ class EventBus:
         self._monotonic = monotonic
         self._observers = [_plain(observer) for observer in observers]
         self._by_kind: dict[type[Event], list[Any]] = {}
+        self._context = copy_context()
 
     def attach(self, figures: Figures) -> None:
         """Give the scheduler's figures to the observers that take them; the log names an observer that raises."""
@@ -73,7 +74,14 @@ class EventBus:
         return bool(self._listeners(kind)) if found is None else found != []
 
     def emit(self, event: Event) -> None:
-        """Call every observer that hears this kind. The log names an observer that raises or blocks."""
+        """Call every observer that hears this kind, in a copy of the context in which the scheduler was started.
+
+        The log names an observer that raises or blocks.
+        """
+        self._context.copy().run(self.emit_here, event)
+
+    def emit_here(self, event: Event) -> None:
+        """Call them in the present context: the begin of an attempt is heard in the context of the attempt."""
         for observer in self._listeners(type(event)):
             began = self._monotonic()
             try:

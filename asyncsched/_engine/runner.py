@@ -164,7 +164,7 @@ class Runner:
                 if name in job.carry:
                     job.carry[name].set(value)
         if self._bus.wants(RunStarted):
-            self._bus.emit(RunStarted(to_datetime(run.started_at or 0), run_view(run, job)))
+            self._bus.emit_here(RunStarted(to_datetime(run.started_at or 0), run_view(run, job)))
         call = attempt.runnable.call(current)
         if job.policies and not inspect.isawaitable(call):
             raise ConfigurationError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import MutableMapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from asyncsched._core.events import (
     RunUnsuccessful,
     RunWaits,
     SchedulePaused,
+    SchedulerStarted,
     SchedulerStopped,
     SlotsSkipped,
 )
@@ -25,6 +27,8 @@ from asyncsched._core.rules.outcome import own_frames
 
 job_logger = logging.getLogger("asyncsched.job")
 logger = logging.getLogger("asyncsched.scheduler")
+
+_LOGGERS = ("asyncsched.job", "asyncsched.scheduler", "asyncsched.store")
 
 
 def _fields(run: Run) -> dict[str, Any]:
@@ -89,9 +93,10 @@ class LogObserver:
     The first skipped slots of a schedule are logged at once, those that follow at most once a minute.
     """
 
-    wants = (RunUnsuccessful, RunWaits, SlotsSkipped, SchedulePaused, SchedulerStopped)
+    wants = (SchedulerStarted, RunUnsuccessful, RunWaits, SlotsSkipped, SchedulePaused, SchedulerStopped)
 
     def __init__(self) -> None:
+        self._warned = False
         # By schedule and reason: the time of the last line, and the slots that were counted since.
         self._written: dict[tuple[str, str], datetime] = {}
         self._held_back: dict[tuple[str, str], SlotsSkipped] = {}
@@ -99,6 +104,7 @@ class LogObserver:
 
     def __call__(self, event: Event) -> None:
         """Write one line, and the job's own traceback under a failure."""
+        self._check_loggers()
         if isinstance(event, RunUnsuccessful):
             self._unsuccessful(event.run, event.exception)
         elif isinstance(event, RunWaits):
@@ -117,6 +123,18 @@ class LogObserver:
             self._catch_up(event)
         if isinstance(event, SchedulerStopped):
             logger.info("the scheduler has stopped", extra={"unfinished": event.unfinished})
+
+    def _check_loggers(self) -> None:
+        """Warn once if a configuration of logging has disabled the loggers, so that nothing is ever told."""
+        disabled = [name for name in _LOGGERS if logging.getLogger(name).disabled]
+        if disabled and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"logging.config disabled the loggers {', '.join(disabled)}: no failure will be told. Give dictConfig "
+                '"disable_existing_loggers": False, or name "asyncsched" among its loggers',
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _hear(self, event: SlotsSkipped) -> None:
         """Log skipped slots, or count them where a line was written less than a minute ago."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -46,6 +48,32 @@ class Ear:
 
     def finished(self) -> list[Run]:
         return [event.run for event in self.heard if isinstance(event, RunFinished)]
+
+
+_where: ContextVar[str] = ContextVar("where", default="nowhere")
+
+
+async def test_events_are_heard_in_the_context_of_the_scheduler(make_scheduler: Make) -> None:
+    heard: list[tuple[str, str]] = []
+    scheduler = make_scheduler(observers=[lambda event: heard.append((type(event).__name__, _where.get()))])
+
+    @scheduler.job(retry=Retry(attempts=2, delay=1))
+    async def job() -> None:
+        _where.set("the job")
+        if current_run().attempt == 1:
+            raise ValueError
+
+    @scheduler.interval(hours=1)
+    async def hourly() -> None: ...
+
+    _where.set("the scheduler")
+    async with scheduler:
+        _where.set("a caller")
+        await (await scheduler.schedule_once(job)).result()
+        await scheduler.pause("hourly")
+    kinds = {kind for kind, _ in heard}
+    assert kinds >= {"RunStarted", "RunWaits", "RunSucceeded", "SchedulePaused", "SchedulerStopped"}
+    assert {where for _, where in heard} == {"the scheduler"}
 
 
 async def test_an_observer_hears_the_life_of_a_run(make_scheduler: Make) -> None:
@@ -399,3 +427,45 @@ async def test_logs_of_the_scheduler_carry_run_id_and_job(
     assert (record.run_id, record.job) == (handle.id, "job")  # type: ignore[attr-defined]
     assert record.exc_info is not None
     assert 'raise ValueError("no")' in caplog.text
+
+
+@pytest.fixture
+def disable_loggers() -> Iterator[Callable[[], None]]:
+    """Return what configures logging as many an app does, which disables the loggers that are there already."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("asyncsched")]
+    root = (logging.root.level, list(logging.root.handlers))
+    yield lambda: logging.config.dictConfig({"version": 1})
+    for name in names:
+        logging.getLogger(name).disabled = False
+    logging.root.level, logging.root.handlers[:] = root
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_disabled_loggers_are_told_of_once(
+    virtual_clock: VirtualClock, disable_loggers: Callable[[], None], first: bool
+) -> None:
+    scheduler = Scheduler(clock=virtual_clock)
+
+    @scheduler.job()
+    async def broken() -> None:
+        raise ValueError
+
+    async def fail_thrice() -> None:
+        if first:
+            disable_loggers()
+        async with scheduler:
+            disable_loggers()
+            for _ in range(3):
+                await (await scheduler.schedule_once(broken)).wait()
+
+    with pytest.warns(RuntimeWarning, match="disable_existing_loggers") as told:
+        await fail_thrice()
+    assert len(told) == 1
+
+
+async def test_loggers_that_the_configuration_leaves_alone_are_not_told_of(
+    virtual_clock: VirtualClock,
+) -> None:
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+    async with Scheduler(clock=virtual_clock):
+        pass
