@@ -299,12 +299,12 @@ class ClusterStore(Store, Protocol):
     async def declare_dead(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:
         """Declare an instance dead whose beat is still ``beat``, fencing all its runs in the same write.
 
-        Returns the number of runs by new state, or ``None`` if it lives or was declared dead before.
+        Returns the runs by new state (``locked``: left to :meth:`sweep`), or ``None`` if it lives or was dead before.
         """
         ...
 
     async def sweep(self, now: Now) -> dict[str, int]:
-        """Fence the running runs that no instance holds."""
+        """Fence the running runs that no instance holds; returns what ``declare_dead`` does."""
         ...
 
     async def held(self, incarnation: int) -> dict[int, Instant]:
@@ -313,6 +313,10 @@ class ClusterStore(Store, Protocol):
 
     async def let_go(self, incarnation: int, held: Mapping[int, Instant] | None, now: Now) -> dict[str, int]:
         """Make the ``held`` runs pending, if still held since then, no attempt spent; ``None``: all."""
+        ...
+
+    def hurry(self, seconds: float) -> None:
+        """Have all calls answered, or fail, within ``seconds``, and ``close`` take no longer: the process ends."""
         ...
 
     async def leave(self, incarnation: int, known: Set[int], now: Now) -> None:

@@ -135,7 +135,7 @@ class _AsyncioPort:
         self.future: Callable[[], Future] = loop.create_future
         self.call_soon: Callable[[Callable[[], object]], object] = loop.call_soon_threadsafe
         self.call_next: Callable[[Callable[[], object]], object] = loop.call_soon
-        self.call_at: Callable[[float, Callable[[], object]], object] = loop.call_at
+        self.call_at: Callable[[float, Callable[[], object]], Task] = loop.call_at
         self.watch: Callable[[int, Callable[[], object]], object] = loop.add_reader
 
     def unwatch(self, fd: int) -> None:

@@ -176,14 +176,17 @@ class _TrioPort:
         self.call_next = self.call_soon
         self._open: dict[int, object] = {}
 
-    def call_at(self, when: float, callback: Callable[[], object]) -> None:
+    def call_at(self, when: float, callback: Callable[[], object]) -> Task:
+        scope = self._trio.CancelScope()
         self._trio.lowlevel.spawn_system_task(
-            self._call_at, when, callback, name="asyncsched waiting for a moment"
+            self._call_at, scope, when, callback, name="asyncsched waiting for a moment"
         )
+        return _TrioTask(scope)
 
-    async def _call_at(self, when: float, callback: Callable[[], object]) -> None:
-        await self._trio.sleep_until(when)
-        callback()
+    async def _call_at(self, scope: trio.CancelScope, when: float, callback: Callable[[], object]) -> None:
+        with scope:
+            await self._trio.sleep_until(when)
+            callback()
 
     def watch(self, fd: int, callback: Callable[[], object]) -> None:
         # A system task: outside every cancel scope of the user's, as a loop callback is on asyncio.

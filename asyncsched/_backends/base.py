@@ -122,8 +122,8 @@ class Port(Protocol):
         """Call ``callback`` after the callbacks of this turn of the loop."""
         ...
 
-    def call_at(self, when: float, callback: Callable[[], object], /) -> object:
-        """Call ``callback`` at the loop's time ``when``."""
+    def call_at(self, when: float, callback: Callable[[], object], /) -> Task:
+        """Call ``callback`` at the loop's time ``when``, unless it is cancelled before."""
         ...
 
     def watch(self, fd: int, callback: Callable[[], object], /) -> object:

@@ -44,6 +44,10 @@ class DrivenClock(Clock, Protocol):
         """Call ``call`` whenever the wall clock was moved; return a function that ends that."""
         ...
 
+    def on_jump(self, call: Callable[[float], None]) -> Callable[[], None]:
+        """Call ``call`` with the loop's time whenever time passes; return a function that ends that."""
+        ...
+
 
 class Call(Protocol):
     """One attempt of a run: a policy wraps it, and the innermost call is the executor's."""

@@ -96,7 +96,8 @@ class Claimed:
 
     ``next_wall`` and ``next_steady`` are the times at which the earliest pending run becomes ready on each
     timeline; ``more`` is True if another run is ready already. ``cancel_requests`` names running runs that
-    their holders are to cancel, each with the reason.
+    their holders are to cancel, each with the reason. ``locked`` names due schedules that are as they were,
+    because another transaction has locked their rows.
     """
 
     runs: list[RunRecord] = field(default_factory=list)
@@ -107,6 +108,7 @@ class Claimed:
     next_wall: Instant | None = None
     next_steady: Instant | None = None
     more: bool = False
+    locked: set[str] = field(default_factory=set)
 
 
 class Verdict:

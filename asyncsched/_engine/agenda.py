@@ -24,6 +24,9 @@ APART = 10_000
 """Microseconds between the claims of two instances that fire the same schedules, so that the claims do not collide
 at the due time itself. The order of the instances differs from one due time to the next."""
 
+LOCKED = SECOND // 4
+"""Microseconds until a due schedule is tried again whose row another transaction has locked."""
+
 _MOST_APART = 3
 _MIX = 0x9E3779B97F4A7C15  # Knuth's multiplicative hashing: The Art of Computer Programming, 6.4
 
@@ -181,6 +184,9 @@ class Agenda:
         """Note when the next pending run is ready. ``now`` is the moment of the claim."""
         self._claiming = False
         self._pending = [claimed.next_wall, claimed.next_steady]
+        for id in claimed.locked:
+            if (record := self.schedules.get(id)) is not None:
+                self.put(record, now[record.steady] + LOCKED)
         if self._added == [None, None]:
             return
         self._merge_added()

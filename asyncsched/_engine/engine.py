@@ -170,7 +170,7 @@ class Engine:
 
     def _forget_missing(self, firings: Iterable[Firing], claimed: Claimed) -> None:
         """Stop firing the schedules whose rows were deleted from the store, or cannot be read."""
-        stand = {record.id for record in claimed.schedules}
+        stand = claimed.locked.union(record.id for record in claimed.schedules)
         for firing in firings:
             record = self._agenda.schedules.get(firing.schedule)
             if record is None or record.id in stand:

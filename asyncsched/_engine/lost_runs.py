@@ -23,7 +23,7 @@ async def tell_lost(store: Store, endings: Endings, fenced: Mapping[str, int], n
         now: the moment of the fencing, at which those runs ended.
 
     """
-    ended = {state: count for state, count in fenced.items() if state != "pending" and count}
+    ended = {state: count for state, count in fenced.items() if state not in ("pending", "locked")}
     if not ended:
         return
     query = RunQuery(states=tuple(ended), finished_since=now.wall, limit=sum(ended.values()) + 100)

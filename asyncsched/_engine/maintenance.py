@@ -32,7 +32,7 @@ class Maintenance:
         self._clock = environment.clock
         self._backend = environment.backend
         self._membership = membership
-        self._sleeper = environment.backend.sleeper()
+        self._rounds = membership.rounds.of_a_task()
         self._closing = False
 
     def begin(self) -> None:
@@ -43,15 +43,17 @@ class Maintenance:
     def close(self) -> None:
         """Begin no further round."""
         self._closing = True
-        self._sleeper.wake()
+        self._rounds.wake()
 
     async def _serve(self, pause: float) -> None:
         while not self._closing:
-            until, pause = self._clock.monotonic() + pause, EVERY
-            while not self._closing and self._clock.monotonic() < until:
-                await self._sleeper.until(until)
+            began = self._clock.monotonic()
+            while not self._closing and self._clock.monotonic() < began + pause:
+                await self._rounds.sleep(began, pause)
+            pause = EVERY
             if not self._closing:
                 await self._round()
+                self._membership.poll_soon()  # for the runs that it may have freed
 
     async def _round(self) -> None:
         try:

@@ -18,8 +18,10 @@ from asyncsched._core.instants import to_datetime
 from asyncsched._core.records import InstanceRecord
 from asyncsched._core.reports import Health
 from asyncsched._core.requests import Changes, Watch
+from asyncsched._engine.astray import Astray
 from asyncsched._engine.lines import tell_death
 from asyncsched._engine.lost_runs import tell_lost
+from asyncsched._engine.rounds import Rounds
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import ClusterTimeline
@@ -66,8 +68,9 @@ class Membership:
         self._incarnation = environment.ids.incarnation
         self.me = reconciler.describe(environment.ids.instance, environment.settings.role)
         """The record of this instance, as the others see it."""
-        self._beater = environment.backend.sleeper()
-        self._poller = environment.backend.sleeper()
+        self._astray = Astray(store, environment, timeline, agenda, runner)
+        self.rounds = Rounds(environment)
+        self._beater, self._poller = self.rounds.of_a_task(), self.rounds.of_a_task()
         self._closing = False
         self._joined = False
         self._accepted: float | None = None  # when the last beat was accepted
@@ -77,7 +80,6 @@ class Membership:
         self._work_version: Any = None
         self._version = 0
         self._tokens: dict[int, Any] = {}
-        self._unconfirmed: dict[int, Instant] = {}
         self._blind = False  # the last poll failed: the next one asks for everything again
         self._members: dict[int, InstanceRecord] = {}  # the watched ones, as they joined
         self._members_known = True  # the last change of the living instances was taken in
@@ -108,8 +110,7 @@ class Membership:
     def close(self) -> None:
         """Begin no further beat and no further poll."""
         self._closing = True
-        for sleeper in (self._beater, self._poller):
-            sleeper.wake()
+        self.rounds.close()
 
     async def leave(self) -> None:
         """Leave the living instances, and release runs that never began.
@@ -127,31 +128,9 @@ class Membership:
         sent = self._clock.monotonic()
         self._timeline.refresh(await self._store.time(), sent, self._clock.monotonic())
 
-    # ── runs that the store says are held here ───────────────────────────────────────────────
-
     async def find_unknown(self) -> None:
         """Begin a search for runs that this instance holds by the store, and does not know of."""
-        self._unconfirmed = self._unconfirmed or await self._unknown()
-
-    async def _unknown(self) -> dict[int, Instant]:
-        """Return the runs that this instance holds by the store, and does not know of."""
-        held = await self._store.held(self.me.incarnation)
-        known = self._runner.known()
-        return {run_id: began for run_id, began in held.items() if run_id not in known}
-
-    async def _release_unknown(self, lost_answers: int) -> None:
-        """Release runs that this instance holds by the store and does not know of, if two queries in a row show them.
-
-        The claim's answer was then lost, not late.
-        """
-        unknown = await self._unknown()
-        confirmed = dict(unknown.items() & self._unconfirmed.items())
-        if confirmed:
-            await self._store.let_go(self.me.incarnation, confirmed, self._timeline.now())
-            self._agenda.notify()
-        if not unknown and not self._unconfirmed:
-            self._store.confirm(lost_answers)
-        self._unconfirmed = {run_id: began for run_id, began in unknown.items() if run_id not in confirmed}
+        await self._astray.begin(self.me.incarnation)
 
     # ── beating ──────────────────────────────────────────────────────────────────────────────
 
@@ -160,8 +139,7 @@ class Membership:
             began = self._clock.monotonic()
             try:
                 await self._beat()
-                unconfirmed = self._store.unconfirmed or self._unconfirmed
-                pause = min(1.0, self._store.beat_every) if unconfirmed else self._store.beat_every
+                pause = self._store.beat_every
                 self._recovered()
             except StoreError as error:
                 self._failed(error)
@@ -170,11 +148,9 @@ class Membership:
                 logger.exception("a beat of this instance failed; the next one comes")
                 pause = self._store.beat_every
             if not self._closing:
-                await self._beater.until(began + pause)
+                await self._beater.sleep(began, pause)
 
     async def _beat(self) -> None:
-        # Requests made before this beat have been executed when the beat is answered.
-        lost_answers = self._store.lost_answers
         if self._joined and not await self._store.beat(self.me.incarnation, self._timeline.now()):
             self._die()
         if not self._joined:
@@ -182,8 +158,6 @@ class Membership:
             self._agenda.notify()
         self._accept()
         await self._refresh()
-        if self._store.unconfirmed or self._unconfirmed:
-            await self._release_unknown(lost_answers)
 
     def _accept(self) -> None:
         """Note that a beat was accepted; after a gap this instance begins to watch the others anew."""
@@ -207,7 +181,7 @@ class Membership:
         )  # runs that the old incarnation claimed are not begun any more
         self._accepted = None
         self._joined = False
-        self._unconfirmed = {}
+        self._astray.forget()
 
     # ── polling for changes ──────────────────────────────────────────────────────────────────
 
@@ -217,27 +191,38 @@ class Membership:
             try:
                 await self._poll()
                 self._blind = False
+                await self._astray.search(self.me.incarnation)
             except StoreError as error:
-                self._blind = True
+                self._cannot_see()
                 self._failed(error)
             except Exception:
-                self._blind = True
+                self._cannot_see()
                 logger.exception("a poll for changes failed; the next one comes")
             if self._store.trouble:  # known before a beat runs into its timeout
                 self._note_trouble(self._store.trouble)
             if not self._closing:
-                await self._poller.until(began + self._store.poll_every)
+                pause = self._store.poll_every
+                await self._poller.sleep(began, min(pause, self._astray.every) if self._astray else pause)
+
+    def poll_soon(self) -> None:
+        """Poll at once, because this instance may have changed work that it does not know of."""
+        self._poller.wake()
+
+    def _cannot_see(self) -> None:
+        self._blind = True
+        self.rounds.be_quiet(False)
 
     def _notified(self, work: bool, runs: Set[int] | None) -> None:
         """Poll at once, because another instance changed work or runs that concern this one."""
         if work or runs is None or not runs.isdisjoint(self._waiters.waited_for):
-            self._poller.wake()
+            self.poll_soon()
 
     async def _poll(self) -> None:
         waited_for = self._waiters.waited_for
         changes = await self._store.poll(
             Watch(self.me.incarnation, self._work_version, self._version, waited_for, self._blind)
         )
+        before = (self._version, self._work_version, self._tokens)
         if changes is not None:
             self._take_in(changes)
             self._watch(changes.beats)
@@ -245,6 +230,8 @@ class Membership:
             await self._members_changed()
         await self._reconciler.look_for_orphans()
         await self._declare_the_dead()
+        nothing = before == (self._version, self._work_version, self._tokens) and not self._astray
+        self.rounds.be_quiet(nothing and self._beats.keys() == {self.me.incarnation})
 
     def _take_in(self, changes: Changes) -> None:
         """Follow the changes that other instances made. A version counts as seen when all of it was taken in."""
@@ -294,6 +281,7 @@ class Membership:
             fenced = await self._store.declare_dead(incarnation, beat, moment := self._timeline.now())
             if fenced is not None:
                 tell_death(incarnation, self._members.get(incarnation), self._store.lease, fenced)
+                self._astray.left = self._astray.left or "locked" in fenced
                 self._agenda.notify()
                 await tell_lost(self._store, self.endings, fenced, moment)
             self._beats.pop(incarnation, None)
@@ -315,6 +303,8 @@ class Membership:
     @property
     def silent(self) -> bool:
         """Whether no beat was accepted for longer than the lease, so that the others may declare this one dead."""
+        if self.rounds.quiet:  # beats are left out, and there are no others
+            return False
         return self._accepted is None or self._clock.monotonic() - self._accepted > self._store.lease
 
     def health(self) -> Health:

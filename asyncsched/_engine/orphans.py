@@ -75,7 +75,9 @@ class Orphans:
         """
         self._living = frozenset[str]().union(*(member.jobs for member in members))
         self._joined = any(member.incarnation == me for member in members)
-        self._speaks = self._joined and members[-1].incarnation == me
+        # An admin's script that submits or inspects does not have the app's code, also while the app is down.
+        working = [member.incarnation for member in members if member.role != "submit"]
+        self._speaks = working[-1:] == [me]
         for job in self._registry.jobs.values():
             for alias in job.aliases:
                 knowing = [member.incarnation for member in members if alias in member.jobs]

@@ -265,7 +265,9 @@ class Reconciler:
         mine = {id for id, incarnation in _newest(members).items() if incarnation == me}
         if mine:
             await self.declare(me, mine)
-        if members and members[-1].incarnation == me:
+        # An admin's script that submits or inspects does not have the app's code, also while the app is down.
+        working = [member for member in members if member.role != "submit"]
+        if working and working[-1].incarnation == me:
             await self._mark_orphans(members)
         if self._orphans is not None:
             await self._orphans.follow(members, me)

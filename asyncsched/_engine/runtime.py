@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from contextvars import copy_context
+from math import inf
 from threading import get_ident
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
@@ -33,6 +34,9 @@ from asyncsched._engine.watchdog import StallWatcher
 from asyncsched._engine.worker import Worker
 from asyncsched.abc import Clock, Executor, Store
 
+if TYPE_CHECKING:
+    from asyncsched.abc import ClusterStore
+
 T = TypeVar("T")
 
 logger = logging.getLogger("asyncsched.scheduler")
@@ -42,6 +46,12 @@ _LAST_CHANCE = 0.4
 
 _LAST_WORDS = 0.2
 """Seconds that records and observers have after that. Together, the two leave the process 0.4 s of its last second."""
+
+_LAST_SECOND = 1.0
+"""Seconds after ``shutdown_timeout`` in which the scheduler has closed."""
+
+_LEAVE = 0.4
+"""Seconds of it that are left to leave the other instances and to close the store."""
 
 _POLL = 0.01
 """Seconds between two checks, while closing, whether the store has accepted all outcomes."""
@@ -113,6 +123,7 @@ class Runtime:
         self.main = Worker(store, environment, registry, self.jobs, self.shutdown.draining, strict)
         self.scopes: set[Worker] = set()  # of the scopes that are open
         self._local: Worker | None = None
+        self._end = inf  # the loop's time at which the scheduler is to have closed
         self._stack = AsyncExitStack()
 
     @property
@@ -191,6 +202,7 @@ class Runtime:
         A cancellation meanwhile ends the wait, and is raised in the end.
         """
         self.shutdown.drain()
+        self._end = self.environment.clock.monotonic() + patience + _LAST_SECOND
         cancelled: BaseException | None = None
         try:
             await self._let_finish(patience)
@@ -230,6 +242,7 @@ class Runtime:
     async def _end_attempts(self) -> None:
         """Cancel the running attempts, and wait for their records. ``leave`` releases runs of a claim under way."""
         self.shutdown.drain()
+        self._hurry(_LAST_CHANCE + _LAST_WORDS, _LEAVE)
         for worker in self.workers:
             worker.stop()
             worker.runner.cancel_all("shutdown")
@@ -251,10 +264,17 @@ class Runtime:
         bus.stop()
         self.environment.waiters.close()
         await self.environment.backend.join(_LAST_WORDS)
+        self._hurry(_LEAVE / 2, _LEAVE / 2)
         try:
             await self.main.leave()
         finally:
             await self._stack.aclose()
+
+    def _hurry(self, at_least: float, spare: float) -> None:
+        """Have the store answer before the end of the last second but ``spare``, whatever the database does."""
+        left = self._end - self.environment.clock.monotonic()
+        if self.main.store.durable:
+            cast("ClusterStore", self.main.store).hurry(max(at_least, left - spare))
 
     def _close_workers(self) -> None:
         for worker in self.workers:

@@ -177,6 +177,25 @@ async def test_a_schedule_that_left_the_code_is_orphaned_and_not_fired(
         assert not (await back.schedule("tick")).orphaned
 
 
+async def test_a_script_without_jobs_has_no_word_on_the_code_of_an_app_that_is_down(
+    make: Make, virtual_clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make()
+    ran = ticking(app)
+    async with app:
+        await virtual_clock.advance(90)
+    script = make(role="submit")
+    with caplog.at_level(logging.INFO, "asyncsched"):
+        async with script:
+            await virtual_clock.advance(30)
+            (row,) = await script._runtime.main.store.schedules()  # type: ignore[union-attr]
+            assert not row.orphaned
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    async with app:
+        await virtual_clock.advance(90)
+        assert len(ran) > 1
+
+
 async def test_a_declared_schedule_is_not_removed(make: Make) -> None:
     async with _ticking(make) as one, make() as stranger:
         for scheduler in (one, stranger):

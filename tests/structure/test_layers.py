@@ -50,7 +50,10 @@ CLOCKS = {
     "executors.process.link": "how long a process has to answer and to die, a matter of the machine's own time",
     "cli.doctor": "how long a store takes to answer",
     "_engine.watchdog": "how long the machine's own loop stands still, which its clock cannot tell",
+    "stores.postgres.connection": "how long a server has been silent",
     "stores.postgres.notifications": "how long a thread sleeps between two queries on a connection",
+    "stores.sql.open_transactions": "how long a transaction of the user's is open",
+    "stores.sqlite.store": "how long another thread may hold a file's lock",
     "stores.sql.schema": "how long a thread waits for a database that is locked or away",
     "stores.sqlite.file": "how long a thread waits for a file's lock",
     "stores.sql.thread": "how long a thread took to write a batch",
@@ -71,10 +74,9 @@ MORE_PARAMETERS = {
     "_core.requests.Firing": 9,
     "_core.requests.Verdict": 8,
     "_scheduler.scheduler.Scheduler": 14,
-    "stores.postgres.session.PostgresSession": 9,
     "triggers.interval.Interval": 8,
 }
-"""Constructors with more than 7 parameters: records, public classes whose users name each, and one session."""
+"""Constructors with more than 7 parameters: records, and public classes whose users name each."""
 
 MODULES = modules()
 

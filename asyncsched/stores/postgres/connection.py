@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from psycopg.errors import InvalidPassword
 
 from asyncsched._core.errors import ArgumentError, SchemaError, StoreError, StoreUnavailable
 
-Connection = psycopg.Connection[Any]
+if TYPE_CHECKING:
+    from psycopg.abc import RV, PQGen
 
 _NAME = "asyncsched"
 _TIMEOUTS = ("statement_timeout", "idle_in_transaction_session_timeout")
@@ -19,8 +25,10 @@ _TIMEOUTS = ("statement_timeout", "idle_in_transaction_session_timeout")
 _PLANS = ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
 _REPEATED = ("40001", "40P01")  # serialisation failure, deadlock
 _LOCKED = "55P03"
-_CONNECTION_LOST = ("08", "57P", "53300")  # connection trouble, the server's shutdown, too many clients
-_REFUSED = ("22", "23", _LOCKED)  # invalid data, constraints, a row that another transaction has locked
+# Connection trouble, the server's shutdown, too many clients; and a server that was demoted to a replica: a new
+# connection looks for the one that can be written to.
+_CONNECTION_LOST = ("08", "57P", "53300", "25006")
+_REFUSED = ("22", "23")  # invalid data, constraints
 _LOGIN_REFUSED = ("28", "3D")
 _OTHER_TABLES = ("42P01", "42703", "42804")  # no such table or column, another type
 _UNWRITABLE = ("22021", "22P05")  # bytes that are no text, a character that the database's encoding lacks
@@ -32,24 +40,96 @@ _LOGIN_MESSAGES = (
     "is not permitted to log in",
 )
 
+LOCK_WAIT = 0.025
+"""Seconds that a statement waits for a lock: about as long as another instance's transaction holds one. Who holds
+a lock for longer is a stranger, and nothing else may wait for the end of its transaction."""
 
-def connect(dsn: str, name: str, timeout: float) -> Connection:
-    """Return a new connection, in autocommit mode. Blocks."""
-    connection = psycopg.connect(dsn, autocommit=True, application_name=f"{_NAME} {name}")
-    try:
-        millis = str(int(timeout * 1000))
-        given = {**dict.fromkeys(_TIMEOUTS, millis), **dict.fromkeys(_PLANS, "off")}
-        # The statements are few and repeated: each one is planned once, at its first execution.
-        given["plan_cache_mode"] = "force_generic_plan"
-        # Less than the callers' timeout: only the caller that waits for a foreign transaction's lock fails.
-        given["lock_timeout"] = str(int(timeout * 400))
-        settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in given.items())
-        connection.execute(f"SELECT {settings}".encode())
-        connection.prepare_threshold = 0
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+_SILENT = 2
+"""After how many times the server's own limit for a statement a connection without an answer is dead."""
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection that is cut when the server has been silent for too long.
+
+    A middlebox between the two may acknowledge everything that is sent, and pass none of it on. What was cut
+    here is a lost connection like any other.
+    """
+
+    limit = inf
+    """Seconds that one statement takes at most."""
+
+    def wait(self, gen: PQGen[RV], *args: Any, **options: Any) -> RV:
+        """Run a generator that waits for the server. psycopg calls this for all that is sent and received."""
+        return super().wait(self._watched(gen, time.monotonic() + self.limit), *args, **options)
+
+    def _watched(self, gen: PQGen[RV], deadline: float) -> PQGen[RV]:
+        try:
+            waits = next(gen)
+            while True:
+                ready = yield waits
+                if not ready and time.monotonic() > deadline:  # psycopg comes back every 0.1 s
+                    self._cut()
+                waits = gen.send(ready)
+        except StopIteration as end:
+            returned: RV = end.value
+            return returned
+
+    def give_up(self) -> None:
+        """Have the statement under way fail, as if the connection were lost. From any thread."""
+        self.limit = -inf
+
+    def _cut(self) -> None:
+        with socket.fromfd(self.pgconn.socket, socket.AF_INET, socket.SOCK_STREAM) as same:
+            same.shutdown(socket.SHUT_RDWR)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send the statements of the block without waiting for each answer.
+
+        An error inside ends the block: psycopg would report in its log that the end of the pipeline fails, too.
+        """
+        failed: BaseException | None = None
+        try:
+            with self.pipeline():
+                try:
+                    yield
+                except psycopg.Error as error:
+                    failed = error
+        except psycopg.Error as end:
+            raise (failed or end) from None
+        if failed is not None:
+            raise failed
+
+
+class Line(NamedTuple):
+    """How a connection is made, and for how long it waits."""
+
+    dsn: str
+    name: str
+    """Its name in the server's list of connections."""
+    timeout: float
+    """Seconds for one statement."""
+    lock_wait: float = LOCK_WAIT
+    """Seconds that a statement waits for a lock."""
+
+    def connect(self) -> Connection:
+        """Return a new connection, in autocommit mode. Blocks."""
+        connection = Connection.connect(self.dsn, autocommit=True, application_name=f"{_NAME} {self.name}")
+        try:
+            connection.limit = _SILENT * self.timeout
+            given = {
+                **dict.fromkeys(_TIMEOUTS, str(int(self.timeout * 1000))), **dict.fromkeys(_PLANS, "off"),
+                # The statements are few and repeated: each one is planned once, at its first execution.
+                "plan_cache_mode": "force_generic_plan",
+                "lock_timeout": str(max(1, int(self.lock_wait * 1000))),
+            }  # fmt: skip
+            settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in given.items())
+            connection.execute(f"SELECT {settings}".encode())
+            connection.prepare_threshold = 0
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 _STILL_THERE = (
@@ -98,8 +178,13 @@ def server_process(connection: Connection) -> tuple[int, str]:
     return row[0], row[1]
 
 
+def is_locked(error: BaseException) -> bool:
+    """Whether another transaction holds a lock that the statement needs."""
+    return isinstance(error, psycopg.Error) and error.sqlstate == _LOCKED
+
+
 def is_gone(error: BaseException, connection: Connection | None) -> bool:
-    """Whether an error means that the connection cannot be used any more."""
+    """Whether an error means that the connection is dead: lost, silent for too long, or to a read-only server."""
     if not isinstance(error, psycopg.Error):
         return False
     state = error.sqlstate or ""
@@ -149,7 +234,7 @@ def explain(error: BaseException) -> Exception:
     if is_shut_out(error):
         return StoreUnavailable(f"PostgreSQL refused the login: {words}")
     if state == _LOCKED:
-        return StoreUnavailable("another transaction holds the lock of the same key or run, and does not end")
+        return StoreUnavailable("another transaction holds a lock on the same key or row, and does not end")
     if state == "57014":
         return StoreUnavailable(f"PostgreSQL took too long: {words}")
     if state == "42501":

@@ -27,9 +27,15 @@ logger = logging.getLogger("asyncsched.store")
 WORK = "w:"
 """The payload that announces work and names no run."""
 
+ASK = 30.0
+"""Seconds without a notification after which the server is asked whether it is still there."""
+
 EVERY = 0.01
 MOST_RUNS = 128
 """The most runs that one notification names; beyond that its payload is "many", and all waiters query."""
+
+_END = 0.2
+"""Seconds in which the thread ends; one that connects at this moment may take longer, and ends by itself."""
 
 _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to listen again. Polling goes on meanwhile."""
@@ -44,18 +50,14 @@ class Notifications:
     """Sends and receives notifications that work may be due, and that runs have changed.
 
     Args:
-        dsn: of the server, for a separate connection.
-        timeout: seconds for one statement.
+        line: makes its separate connections.
         channel: the channel to listen to.
         heard: called in this thread with whether there is work, and the changed runs (``None``: maybe all).
 
     """
 
-    def __init__(
-        self, dsn: str, timeout: float, channel: str, heard: Callable[[bool, set[int] | None], None]
-    ) -> None:
-        self._dsn = dsn
-        self._timeout = timeout
+    def __init__(self, line: link.Line, channel: str, heard: Callable[[bool, set[int] | None], None]) -> None:
+        self._line = line
         self._channel = channel
         self._heard = heard
         self._lock = threading.Lock()
@@ -63,6 +65,7 @@ class Notifications:
         self._changed: set[int] = set()
         self._closing = False
         self._own = 0
+        self._connection: link.Connection | None = None
         self._bell, self._button = socket.socketpair()
         self._button.setblocking(False)
         self._thread = threading.Thread(target=self._main, name="asyncsched-notifications", daemon=True)
@@ -82,14 +85,13 @@ class Notifications:
         """End the thread; returns at once."""
         self._closing = True
         self._ring()
+        if (connection := self._connection) is not None:
+            connection.give_up()
 
-    async def ended(self, timeout: float) -> None:
-        """Wait for the thread's end, after :meth:`stop`."""
+    async def ended(self) -> None:
+        """Wait a moment for the thread's end, after :meth:`stop`."""
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._thread.join, timeout)
-        if not self._thread.is_alive():
-            self._bell.close()
-            self._button.close()
+            await anyio.to_thread.run_sync(self._thread.join, _END)
 
     def _ring(self) -> None:
         try:
@@ -100,10 +102,18 @@ class Notifications:
     # ── in the thread ────────────────────────────────────────────────────────────────────────
 
     def _main(self) -> None:
+        try:
+            self._serve()
+        finally:
+            self._bell.close()
+            self._button.close()
+
+    def _serve(self) -> None:
         failures = 0
         while not self._closing:
             try:
-                with link.connect(self._dsn, "notifications", self._timeout) as connection:
+                with self._line.connect() as connection:
+                    self._connection = connection
                     connection.execute(f'LISTEN "{self._channel}"'.encode())
                     self._own = connection.info.backend_pid
                     if failures:
@@ -129,7 +139,8 @@ class Notifications:
             self._say(connection)
             for notice in connection.notifies(timeout=0):
                 self._hear(notice)
-            self._sleep(None, connection)
+            if not self._sleep(ASK, connection):
+                connection.execute("SELECT 1")  # no answer would be a silent connection's
 
     def _hear(self, notice: Any) -> None:
         if notice.pid == self._own:
@@ -152,10 +163,11 @@ class Notifications:
         )
         time.sleep(EVERY)
 
-    def _sleep(self, seconds: float | None, connection: link.Connection | None = None) -> None:
-        """Sleep until a notification has come or is to be sent."""
+    def _sleep(self, seconds: float, connection: link.Connection | None = None) -> bool:
+        """Sleep until a notification has come or is to be sent; return False if the time is over."""
         bell = self._bell.fileno()
         sources = [bell] if connection is None else [bell, connection.fileno()]
         ready, _, _ = select.select(sources, (), (), seconds)
         if bell in ready:
             self._bell.recv(4096)
+        return bool(ready)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg.errors import UniqueViolation
 from psycopg.types.numeric import Int8Dumper
@@ -18,9 +18,9 @@ from asyncsched.stores.postgres import connection as link
 from asyncsched.stores.sql.bulk import by_arrays
 from asyncsched.stores.sql.operations.claiming import Claiming
 from asyncsched.stores.sql.operations.recording import Recording
+from asyncsched.stores.sql.request import Request
 from asyncsched.stores.sql.session import Params, Ruling, Session
 from asyncsched.stores.sql.statements import load
-from asyncsched.stores.sql.thread import Request
 
 if TYPE_CHECKING:
     from asyncsched.abc import ReadTrigger
@@ -47,9 +47,7 @@ class PostgresSession(Session):
     """One connection, opened when it is needed, and again after it was lost.
 
     Args:
-        dsn: connection text of the server.
-        name: of the connection, in the server's list.
-        timeout: seconds for one statement.
+        line: makes its connections.
         committed: called after COMMIT with whether other instances may have work, and the changed runs.
         beaten: called with the server's time at every beat.
         ghosts: the lost connections whose server process may still run.
@@ -60,18 +58,17 @@ class PostgresSession(Session):
     elsewhere = "another database, or another schema by ?options=-csearch_path%3Dname"
 
     def __init__(
-        self, dsn: str, name: str, timeout: float, namespace: str, triggers: ReadTrigger, quarantine: Quarantine,
+        self, line: link.Line, namespace: str, triggers: ReadTrigger, quarantine: Quarantine,
         committed: Committed = lambda work, runs: None, beaten: Callable[[Instant], None] = lambda at: None,
         ghosts: link.Ghosts | None = None,
     ) -> None:  # fmt: skip
         super().__init__(namespace, _QUERIES, triggers, quarantine)
-        self._dsn = dsn
-        self._name = name
-        self._timeout = timeout
+        self._line = line
         self._committed = committed
         self._beaten = beaten
         self._ghosts = ghosts
         self._changed: set[int] = set()
+        self._held_first: frozenset[str | None] = frozenset()
         # A statement whose answer is not needed is sent with the next one: every round trip hands over
         # the interpreter's lock twice, which costs more than the trip.
         self._before: list[tuple[bytes, Params | None]] = []
@@ -80,7 +77,7 @@ class PostgresSession(Session):
 
     def connect(self) -> None:
         if self._connection is None:
-            made = link.connect(self._dsn, self._name, self._timeout)
+            made = self._line.connect()
             made.adapters.register_loader("uuid", TextLoader)
             # All numbers have one type, so that a statement is prepared once, not for each mix of their sizes.
             made.adapters.register_dumper(int, Int8Dumper)
@@ -98,12 +95,17 @@ class PostgresSession(Session):
         assert self._connection is not None
         if self._server is None or self._server[0] == self._connection.info.backend_pid:
             return
-        with link.connect(self._dsn, "probe", self._timeout) as second:
+        with self._line._replace(name="probe").connect() as second:
             if link.server_process(second) == link.server_process(self._connection):
                 raise StoreError(
                     "the URL leads to a pooler that keeps no session for a connection, such as PgBouncer in "
                     "transaction mode; use its session mode, or connect to the server directly"
                 )
+
+    def interrupt(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            connection.give_up()
 
     def close(self) -> None:
         connection, self._connection, self._server = self._connection, None, None
@@ -127,7 +129,7 @@ class PostgresSession(Session):
         if not self._before:
             return connection.execute(adapt(sql), params or None)
         before, self._before = self._before, []
-        with connection.pipeline():
+        with connection.together():
             for command in before:
                 connection.execute(*command)
             return connection.execute(adapt(sql), params or None)
@@ -180,7 +182,7 @@ class PostgresSession(Session):
 
     def several(self, *queries: tuple[str, dict[str, Any]]) -> list[list[Any]]:
         assert self._connection is not None
-        with self._connection.pipeline():
+        with self._connection.together():
             self._send()
             cursors = [
                 self._connection.execute(adapt(self.queries[name]), {**params, "namespace": self.namespace})
@@ -209,10 +211,12 @@ class PostgresSession(Session):
             )
 
     def lock_schema(self) -> None:
+        # Tables may be changed while others use them: that may take as long as a statement may.
+        self.execute(f"SET LOCAL lock_timeout = {int(self._line.timeout * 400)}")
         self.execute("SELECT pg_advisory_xact_lock(:lock)", {"lock": _LOCK})
 
     def start(self, requests: Sequence[Request] = ()) -> None:
-        self._changed, self._before = set(), []
+        self._changed, self._before, self._held_first = set(), [], frozenset()
         super().start(requests)
 
     def begin(self) -> None:
@@ -232,7 +236,7 @@ class PostgresSession(Session):
         if not self._single:
             if any(params is not None for _, params in self._before):
                 assert self._connection is not None
-                with self._connection.pipeline():  # at once, so that an error belongs to this item
+                with self._connection.together():  # at once, so that an error belongs to this item
                     self._send()
             self._before.append((b"RELEASE SAVEPOINT " + name.encode(), None))
 
@@ -259,6 +263,8 @@ class PostgresSession(Session):
     def judge(self, error: BaseException) -> Ruling:
         if link.is_gone(error, self._connection):
             self._lose()
+        if link.is_locked(error):
+            return "locked"
         if link.will_pass(error):
             return "again"
         return "refused" if link.is_item(error) else "unavailable"
@@ -276,9 +282,14 @@ class PostgresSession(Session):
         """Do nothing: a notification inside the transaction would serialise all commits."""
 
     def hold(self, schedules: Iterable[str | None]) -> None:
-        ids = sorted({id for id in schedules if id is not None})
+        ids = sorted({id for id in schedules if id is not None} - self._held_first)
         if ids:
             self.all("hold_schedules", ids=self.array(ids))
+
+    def locked(self, kind: Literal["schedules", "runs", "limits"], ids: Iterable[Any]) -> set[Any]:
+        runs = kind == "runs"
+        given = self.array(sorted(self.write_id(id) if runs else id for id in ids))
+        return {self.read_id(id) if runs else id for (id,) in self.all(f"locked_{kind}", ids=given)}
 
     def cut(self, requests: list[Request]) -> list[list[Request]]:
         """Return the requests in groups that may share a transaction, because they take locks in one order."""
@@ -294,14 +305,13 @@ class PostgresSession(Session):
 
     def lock_first(self, requests: Sequence[Request]) -> None:
         """Lock the rows that are first in the order of locks: instances, then schedules by id."""
-        schedules = set(_schedules_of(requests))
-        if len(requests) == 1 and isinstance(requests[0].payload, Claiming):
-            return  # a single claim takes its locks in this order
+        schedules = frozenset(_schedules_of(requests))
         if schedules:
             for request in requests:
                 if isinstance(request.payload, Claiming):
                     self.all("alive", incarnation=request.payload.claim.holder)
             self.hold(schedules)
+            self._held_first = schedules
 
     def time(self) -> Instant | None:
         row = self.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()

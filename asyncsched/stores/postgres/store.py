@@ -1,7 +1,7 @@
 """The ledger in PostgreSQL: for instances on any number of hosts; it loses nothing at ``kill -9``.
 
-One thread writes, with group commit; one reads; one receives and sends notifications (``LISTEN`` and
-``NOTIFY``). Polling finds every change, a notification only makes it quicker.
+One thread writes, with group commit; one reads; one beats, so that nothing else makes a beat late; one receives
+and sends notifications (``LISTEN`` and ``NOTIFY``). Polling finds every change, a notification only makes it quicker.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import Any
 
 from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_port
-from asyncsched._core.instants import SECOND, Instant
+from asyncsched._core.errors import StoreUnavailable
+from asyncsched._core.instants import SECOND, Instant, Now
 from asyncsched._core.requests import Changes, Claim, Watch
-from asyncsched.stores.postgres.connection import Ghosts
+from asyncsched.stores.postgres.connection import Ghosts, Line
 from asyncsched.stores.postgres.notifications import WORK, Notifications, channel_of
 from asyncsched.stores.postgres.session import PostgresSession
 from asyncsched.stores.postgres.url import conninfo as conninfo
 from asyncsched.stores.postgres.url import place_of
 from asyncsched.stores.sql import schema
+from asyncsched.stores.sql.open_transactions import OpenTransactions
 from asyncsched.stores.sql.operations import instances as members
 from asyncsched.stores.sql.rows import Quarantine
 from asyncsched.stores.sql.session import Session
@@ -49,6 +51,8 @@ class PostgresStore(SqlStore):
 
     def __init__(self, url: str, namespace: str = "default", *, poll: float = 1.0, **options: Any) -> None:
         super().__init__(namespace, poll=poll, **options)
+        holds = "its locks are held, and calls about the same key or run wait until their time is up"
+        self._transactions = OpenTransactions(self.lease / 3, holds, self._has_open_transaction)
         self._dsn = conninfo(url, self.timeout)
         self._notifications: Notifications | None = None
         self._ghosts = Ghosts()
@@ -57,9 +61,16 @@ class PostgresStore(SqlStore):
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
         return PostgresSession(
-            self._dsn, "writer" if writes else "reader", self.timeout, self.namespace, self._triggers,
+            Line(self._dsn, "writer" if writes else "reader", self.timeout), self.namespace, self._triggers,
             quarantine, self._committed, self._beaten, self._ghosts,
         )  # fmt: skip
+
+    def _make_beating_session(self) -> Session | None:
+        # Short enough that a beat finds its way around a silent connection within the lease. Nothing waits behind
+        # a beat, so it may wait for a lock.
+        limit = min(self.timeout, self.beat_every) / 2
+        line = Line(self._dsn, "beats", limit, limit)
+        return PostgresSession(line, self.namespace, self._triggers, Quarantine(), beaten=self._beaten)
 
     def _prepare(self, session: Session) -> None:
         schema.prepare(session, self.timeout, self.migrates)
@@ -76,7 +87,8 @@ class PostgresStore(SqlStore):
             except RuntimeError:
                 pass  # the loop has ended
 
-        self._notifications = Notifications(self._dsn, self.timeout, channel_of(self.namespace), heard)
+        line = Line(self._dsn, "notifications", self.timeout)
+        self._notifications = Notifications(line, channel_of(self.namespace), heard)
 
     async def close(self) -> None:
         notifications, self._notifications = self._notifications, None
@@ -84,7 +96,17 @@ class PostgresStore(SqlStore):
             notifications.stop()
         await super().close()
         if notifications is not None:
-            await notifications.ended(self.timeout)
+            await notifications.ended()
+
+    async def beat(self, incarnation: int, now: Now) -> bool:
+        if self._beater is None:
+            raise StoreUnavailable("the store is not open")
+        beating = members.Beating(incarnation, now)
+        alive: bool = await self._beater.submit("beat", lambda session: members.beat(session, beating))
+        return alive
+
+    def _has_open_transaction(self, session: Session) -> bool:
+        return bool(session.one("open_transactions", seconds=self.lease / 3)[0])
 
     def _announcing(self) -> list[Any]:
         return [("SELECT pg_notify(?, ?)", (channel_of(self.namespace), WORK))]
@@ -105,6 +127,7 @@ class PostgresStore(SqlStore):
         self.notified(work, runs)
 
     def _poll(self, session: Session, watch: Watch, wanted: Claim | None) -> Changes | None:
+        self._transactions.look(session)
         executors, jobs = ((), ()) if wanted is None else (wanted.free, wanted.jobs or ())
         rows = session.all(
             "poll", holder=watch.holder, now=self._wall(), executors=session.array(executors),

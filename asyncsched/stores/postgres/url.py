@@ -37,12 +37,13 @@ def conninfo(url: str, timeout: float) -> str:
     if fault:
         raise ConfigurationError(f"store: PostgreSQL cannot read the URL: {fault}; {_FORM}, and {_QUOTE}")
     _check_ports(str(given.get("port") or ""))
-    defaults = {
+    defaults: dict[str, str | int | None] = {
         "connect_timeout": max(2, round(timeout)),  # the least that libpq accepts
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
         "tcp_user_timeout": int(timeout * 1000),
+        "target_session_attrs": "read-write",  # of several servers, the one that can be written to
     }
     # The client encoding overrides the URL, so that text is sent and received unchanged.
     return make_conninfo("", **{**defaults, **given, "client_encoding": "UTF8"})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from asyncsched._backends.clock import SystemClock
 from asyncsched._core.errors import SchedulerStateError, StoreUnavailable
@@ -36,6 +38,8 @@ class Connected:
         self._reader: DatabaseThread | None = None
         self._group: GroupCommit | None = None
         self._polls: Reader | None = None
+        self._beats: Reader | None = None
+        self._beater: DatabaseThread | None = None
 
     def prepare(self, clock: Clock, triggers: ReadTrigger) -> None:
         """Set the clock, and the function that makes a trigger from a schedule's row. Called before ``open``."""
@@ -57,6 +61,10 @@ class Connected:
         """Create or check the schema, waiting at most the timeout. In the opener's thread."""
         raise NotImplementedError
 
+    def _make_beating_session(self) -> Session | None:
+        """Return a session for beats alone, so that no other request makes them late; ``None`` for the writer's."""
+        return None
+
     # ── open and close ───────────────────────────────────────────────────────────────────────
 
     async def open(self, notify: Callable[[], None]) -> None:
@@ -72,12 +80,16 @@ class Connected:
             await opener.submit("open", None)
         finally:
             await opener.close()
-        self._writer = self._group.thread = DatabaseThread(
-            "asyncsched-writer", self._group.serve, writing.close, self.timeout, self.clock
-        )
         self._polls = Reader(reading)
-        self._reader = self._polls.thread = DatabaseThread(
-            "asyncsched-reader", self._polls.serve, reading.close, self.timeout, self.clock
+        self._writer = self._group.thread = self._begin("writer", self._group, writing)
+        self._reader = self._polls.thread = self._begin("reader", self._polls, reading)
+        if (beating := self._make_beating_session()) is not None:
+            self._beats = Reader(beating)
+            self._beater = self._beats.thread = self._begin("beats", self._beats, beating)
+
+    def _begin(self, name: str, server: GroupCommit | Reader, session: Session) -> DatabaseThread:
+        return DatabaseThread(
+            f"asyncsched-{name}", server.serve, session.close, self.timeout, self.clock, session.interrupt
         )
 
     def _open_in_thread(self, session: Session) -> Callable[[list[Any]], None]:
@@ -92,23 +104,33 @@ class Connected:
 
         return serve
 
+    def hurry(self, seconds: float) -> None:
+        """Have all calls answered, or fail, within ``seconds``, and :meth:`close` take no longer: the process ends."""
+        for thread in (self._writer, self._reader, self._beater):
+            if thread is not None:
+                thread.hurry(seconds)
+
     async def close(self) -> None:
-        writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
+        threads = (self._beater, self._writer, self._reader)
+        self._beater = self._writer = self._reader = None
         self._notify = _nothing
-        for waiting in (self._group, self._polls):
+        for waiting in (self._group, self._polls, self._beats):
             if waiting is not None:
                 waiting.wake()
-        for thread in (writer, reader):
-            if thread is not None:
-                await thread.close()
+        async with anyio.create_task_group() as group:
+            for thread in threads:
+                if thread is not None:
+                    group.start_soon(thread.close)
 
-    def _write(self, kind: str, payload: Any, weight: int = 1, urgent: bool = False) -> Awaitable[Any]:
+    def _write(
+        self, kind: str, payload: Any, weight: int = 1, urgent: bool = False, about: Hashable = None
+    ) -> Awaitable[Any]:
         if self._writer is None:
             raise StoreUnavailable("the store is not open")
-        return self._writer.submit(kind, payload, weight, urgent)
+        return self._writer.submit(kind, payload, weight, urgent, about)
 
-    async def _call(self, operation: Callable[..., Any], *args: Any) -> Any:
-        return await self._write("call", lambda session: operation(session, *args))
+    async def _call(self, operation: Callable[..., Any], *args: Any, about: Hashable = None) -> Any:
+        return await self._write("call", lambda session: operation(session, *args), about=about)
 
     async def _read(self, payload: Callable[[Session], Any], kind: str = "read") -> Any:
         if self._reader is None:

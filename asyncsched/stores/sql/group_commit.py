@@ -3,7 +3,7 @@
 Each kind of request has one operation that takes all requests of that kind at once. The operation runs
 under a savepoint: if it fails, it is undone and its items are done one by one, so that one item's error is
 that caller's alone. A transaction may be begun again after an error, so an operation changes nothing
-but the database.
+but the database. An item that meets the lock of another transaction is undone, too, and waits in ``locked``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from asyncsched._core.errors import StoreUnavailable
-from asyncsched.stores.sql.session import Session
-from asyncsched.stores.sql.thread import DatabaseThread, Request
+from asyncsched._core.errors import StoreError, StoreUnavailable
+from asyncsched.stores.sql.locked import DIVIDE, LEAVE_OUT, MOST_MET
+from asyncsched.stores.sql.request import Request
+from asyncsched.stores.sql.session import Ruling, Session
+from asyncsched.stores.sql.thread import DatabaseThread
 
 logger = logging.getLogger("asyncsched.store")
 
@@ -24,6 +26,9 @@ Operation = Callable[[Session, Sequence[Any]], list[Any]]
 
 _PAUSES = (0.002, 0.01, 0.05, 0.1, 0.25)
 """Seconds between attempts at a database that is locked or unavailable."""
+
+_ITS_OWN = ("refused", "locked")
+"""The errors of one item."""
 
 
 def each(operation: Callable[[Session, Any], Any]) -> Operation:
@@ -51,15 +56,19 @@ class GroupCommit:
         self._order = {kind: number for number, kind in enumerate(operations)}
         self._stopping = threading.Event()
         self._reported = False
+        self._locks_met = 0  # by the present batch
         self.lost_answers = 0
         """How many transactions with a claim have failed without an answer to whether they were committed."""
         self.thread: DatabaseThread
 
     def serve(self, requests: list[Request]) -> None:
-        """Answer all requests."""
+        """Answer all requests, but those that meet a lock."""
+        self._locks_met = 0
         requests = sorted(requests, key=lambda request: self._order[request.kind])
         for together in self._session.cut(requests):
-            self._commit_together(together)
+            self._session.locks_first = True
+            if not self._leave(together):
+                self._commit_together(together)
 
     def _commit_together(self, requests: list[Request]) -> None:
         """Answer the requests that share a transaction."""
@@ -75,10 +84,14 @@ class GroupCommit:
                 explained = self._session.explain(error)
                 for request in requests:
                     request.result = request.error = None
+                    request.met_lock = request.left = False
+                if ruling == "locked" and self._session.locks_first:
+                    self._session.locks_first = False  # so that only the requests meet it that are about it
+                    continue
                 if any(request.kind == "claim" for request in requests):
                     # The database may have committed, and only the answer is lost: the runs that began are unknown.
                     self.lost_answers += 1
-                if ruling != "again" or self._stopping.is_set():
+                if ruling not in ("again", "locked") or self._stopping.is_set():
                     self._report_trouble(explained)
                     for request in requests:
                         request.error = explained if request.kind != "record" else _repeatable(explained)
@@ -103,35 +116,65 @@ class GroupCommit:
 
     def _commit_alone(self, request: Request) -> None:
         """Do a single request, which needs no savepoint."""
+        session = self._session
         try:
-            request.result = self._operations[request.kind](self._session, (request.payload,))[0]
+            request.result = self._operations[request.kind](session, (request.payload,))[0]
+            session.commit()
         except Exception as error:
-            if self._session.judge(error) != "refused":
+            ruling = session.judge(error)
+            if ruling not in _ITS_OWN:
                 raise
-            self._session.rollback()
-            request.error = self._session.explain(error)
-        else:
-            self._session.commit()
+            session.rollback()
+            if self._may_leave_out(request, ruling):
+                with session.leaving_out():
+                    session.start((request,))
+                    self._commit_alone(request)
+            else:
+                self._fail(request, error, ruling)
 
     def _group(self, operation: Operation, group: list[Request]) -> None:
         session = self._session
         session.savepoint()
         try:
             results = operation(session, [request.payload for request in group])
+            session.release()
         except Exception as error:
-            if session.judge(error) != "refused":
+            ruling = session.judge(error)
+            if ruling not in _ITS_OWN:
                 raise
             session.go_back()
-            if len(group) == 1:
-                group[0].error = session.explain(error)
-                return
             session.need_transaction()
-            for request in group:
-                self._group(operation, [request])
+            if len(group) > 1:
+                for request in group:
+                    if not self._leave((request,)):
+                        self._group(operation, [request])
+            elif self._may_leave_out(group[0], ruling):
+                with session.leaving_out():
+                    self._group(operation, group)
+            else:
+                self._fail(group[0], error, ruling)
         else:
-            session.release()
             for request, result in zip(group, results, strict=True):
                 request.result = result
+
+    def _leave(self, requests: Sequence[Request]) -> bool:
+        """Leave requests to the next batch, if this one has met so many locks that others wait too long for it."""
+        for request in requests:
+            request.left = self._locks_met >= MOST_MET
+        return self._locks_met >= MOST_MET
+
+    def _may_leave_out(self, request: Request, ruling: Ruling) -> bool:
+        return ruling == "locked" and request.about == LEAVE_OUT and not self._session.leaves_out
+
+    def _fail(self, request: Request, error: Exception, ruling: Ruling) -> None:
+        """Answer a request with its error, or have it wait for the end of the transaction that is in its way."""
+        explained = self._session.explain(error)
+        if ruling == "locked":
+            self._locks_met += 1
+            request.obstacle = str(explained)
+            request.met_lock = request.about != DIVIDE
+            explained = StoreError(str(explained))
+        request.error = None if request.met_lock else explained
 
     def _report_trouble(self, error: Exception) -> None:
         self.thread.trouble = str(error)
@@ -159,9 +202,13 @@ class Reader:
         self.thread: DatabaseThread
 
     def serve(self, requests: list[Request]) -> None:
-        """Answer all requests."""
+        """Answer all requests, but those that meet a lock."""
+        met = 0
         for request in requests:
-            self._answer(request)
+            request.left = met >= MOST_MET
+            if not request.left:
+                self._answer(request)
+                met += request.met_lock
 
     def _answer(self, request: Request) -> None:
         """Answer one request, trying again for a moment, or, for a read, until the database is available."""
@@ -176,6 +223,9 @@ class Reader:
                 self._session.rollback()
                 ruling = self._session.judge(error)
                 explained = self._session.explain(error)
+            if ruling == "locked":
+                request.met_lock, request.obstacle = True, str(explained)
+                return
             waits = ruling == "again" and request.kind == "read" and not self._stopping.is_set()
             if ruling == "refused" or (failures >= len(_PAUSES) and not waits):
                 request.error = explained

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from asyncsched._core.instants import Instant
@@ -17,10 +18,11 @@ from asyncsched.stores.sql.rows import Quarantine, read_run, read_schedule
 
 if TYPE_CHECKING:
     from asyncsched.abc import ReadTrigger
-    from asyncsched.stores.sql.thread import Request
+    from asyncsched.stores.sql.request import Request
 
-Ruling = Literal["again", "unavailable", "refused"]
-"""The meaning of an error: try the statement again; the database is unavailable; this item is wrong."""
+Ruling = Literal["again", "unavailable", "refused", "locked"]
+"""The meaning of an error: try the statement again; the database is unavailable; this item is wrong; another
+transaction holds a lock that it needs."""
 
 Params = Mapping[str, Any] | Sequence[Any]
 
@@ -57,6 +59,10 @@ class Session:
         self._announced = False
         self._version: int | None = None
         self._single = False  # the only statement commits itself
+        self.locks_first = True
+        """Whether a transaction locks what its requests need before all else, which keeps the order of locks."""
+        self.leaves_out = False
+        """Whether an operation leaves out what another transaction has locked, as far as it can."""
 
     # ── a database fills these in ────────────────────────────────────────────────────────────
 
@@ -83,6 +89,9 @@ class Session:
     def rollback(self) -> None:
         """Undo the transaction; never raises, and drops a connection that is broken."""
         raise NotImplementedError
+
+    def interrupt(self) -> None:
+        """Have the statement under way fail soon, if it waits for a server. From any thread."""
 
     def judge(self, error: BaseException) -> Ruling:
         """Return the meaning of an error."""
@@ -143,12 +152,25 @@ class Session:
     def hold(self, schedules: Iterable[str | None]) -> None:
         """Lock schedules, before any run."""
 
+    def locked(self, kind: Literal["schedules", "runs", "limits"], ids: Iterable[Any]) -> set[Any]:
+        """Return which rows of those given are locked by another transaction; lock the others."""
+        return set()
+
     def changed(self, runs: Iterable[RunRecord]) -> None:
         """Remember the runs that a transaction changes, so that waiters for them can be notified."""
 
     def insert_new(self, rows: Sequence[Params]) -> None:
         """Insert new runs; a run that is in the table already was written before, and the answer was lost."""
         self.many("insert_run", rows)
+
+    @contextmanager
+    def leaving_out(self) -> Iterator[None]:
+        """Have operations leave out what another transaction has locked."""
+        self.leaves_out = True
+        try:
+            yield
+        finally:
+            self.leaves_out = False
 
     # ── transactions ─────────────────────────────────────────────────────────────────────────
 
@@ -159,7 +181,8 @@ class Session:
         self.connect()
         if not self._single:
             self.begin()
-            self.lock_first(requests)
+            if self.locks_first and len(requests) > 1:  # a single request takes its locks in order
+                self.lock_first(requests)
 
     def need_transaction(self) -> None:
         """Begin a transaction after all: the only statement was refused, and becomes several."""

@@ -16,7 +16,7 @@ To add a database beside SQLite and PostgreSQL, these are the parts to know:
   An operation may be begun again after an error, so it changes nothing but the database, and it always locks rows
   in this order: instance, schedules by id, runs, limits by key.
 * ``connections``, ``thread`` and ``group_commit``: two connections, their threads, and group commit. Nothing in them
-  depends on a database.
+  depends on a database. A request that meets another transaction's lock waits in ``locked``.
 * ``transactional`` and ``drivers``: writes in a transaction of the user's, through the user's connection.
 * :class:`SqlStore`: a subclass makes two sessions (``_make_session``), prepares the schema (``_prepare``, in
   the opener's thread), and polls for changes by other instances (``_poll``).
@@ -35,6 +35,7 @@ from asyncsched._core.requests import Added, Changes, Claim, Claimed, Closed, Cl
 from asyncsched._core.rules.retention import Bounds
 from asyncsched._core.rules.transitions import end
 from asyncsched.stores.sql.group_commit import Operation, each
+from asyncsched.stores.sql.locked import DIVIDE, LEAVE_OUT
 from asyncsched.stores.sql.operations import history, limiter, renaming
 from asyncsched.stores.sql.operations import instances as members
 from asyncsched.stores.sql.operations import query as queries
@@ -105,8 +106,7 @@ class SqlStore(ByUser, Reporting):
         self._completing: set[int] = set()  # runs whose success may stand in the job's own transaction
 
     async def open(self, notify: Callable[[], None]) -> None:
-        self._confirmed = 0  # open() makes a new writer, whose count of lost answers begins at 0
-        self._last_claim = None
+        self._confirmed, self._last_claim = 0, None  # the new writer's count of lost answers begins at 0
         await super().open(notify)
 
     # ── a database fills this in, and the methods of ``Connected`` ───────────────────────────────
@@ -174,7 +174,8 @@ class SqlStore(ByUser, Reporting):
 
     async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
         if len(runs) == 1:  # nearly every call
-            only: list[Added] = await self._write("add", Adding(runs, now, replace))
+            about = None if runs[0].rare is None or runs[0].key is None else (runs[0].job, runs[0].key)
+            only: list[Added] = await self._write("add", Adding(runs, now, replace), about=about)
             return only
         added: list[Added] = []
         while len(added) < len(runs):  # in portions, so that no beat waits for a large batch
@@ -197,7 +198,7 @@ class SqlStore(ByUser, Reporting):
         jobs = sorted(claim.jobs) if claim.jobs is not None else ()
         wanted = Claim(claim.holder, claim.firings, dict(claim.free), claim.most, jobs)
         claimed: Claimed = await self._write(
-            "claim", Claiming(wanted, now), 4 * len(claim.firings) + 64, urgent=True
+            "claim", Claiming(wanted, now), 4 * len(claim.firings) + 64, urgent=True, about=LEAVE_OUT
         )
         return claimed
 
@@ -206,7 +207,9 @@ class SqlStore(ByUser, Reporting):
         while len(answers) < len(endings):  # in portions, so that no beat waits for many
             most = LEAST if self._writer is None else self._writer.most
             some = endings[len(answers) : len(answers) + most]
-            answers += await self._write("record", Recording(some, frozenset(self._completing)), len(some))
+            about = some[0].run.id if len(some) == 1 else DIVIDE
+            recording = Recording(some, frozenset(self._completing))
+            answers += await self._write("record", recording, len(some), about=about)
         for (run, verdict, now), answer in zip(endings, answers, strict=True):
             self._completing.discard(run.id)
             if answer.held:
@@ -217,15 +220,15 @@ class SqlStore(ByUser, Reporting):
         return [answer.held for answer in answers]
 
     async def note(self, run: RunRecord, now: Now) -> None:
-        await self._write("note", Noting(run))
+        await self._write("note", Noting(run), about=run.id)
 
     async def cancel(self, run_id: int, why: str, now: Now) -> RunRecord | None:
-        run: RunRecord | None = await self._call(cancel, Cancelling(run_id, why, now))
+        run: RunRecord | None = await self._call(cancel, Cancelling(run_id, why, now), about=run_id)
         self._notify()
         return run
 
     async def move(self, run_id: int, due: Instant, steady: bool, now: Now) -> RunRecord | None:
-        run: RunRecord | None = await self._call(move, Moving(run_id, due, now))
+        run: RunRecord | None = await self._call(move, Moving(run_id, due, now), about=run_id)
         return run
 
     # ── queries ──────────────────────────────────────────────────────────────────────────────
@@ -274,9 +277,8 @@ class SqlStore(ByUser, Reporting):
 
     async def poll(self, watch: Watch) -> Changes | None:
         wanted = last = self._last_claim
-        if (
-            last is not None
-        ):  # jobs may have been registered since then, and executors may have capacity again
+        # Jobs may have been registered since then, and executors may have capacity again.
+        if last is not None:
             wanted = last._replace(free=dict.fromkeys(last.free, 1), most=1, jobs=tuple(last.jobs or ()))
         try:
             changes: Changes | None = await self._read(
@@ -293,30 +295,28 @@ class SqlStore(ByUser, Reporting):
 
     async def declare_dead(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:
         fenced: dict[str, int] | None = await self._call(
-            members.declare_dead, members.DeclaringDead(incarnation, beat, now)
+            members.declare_dead, members.DeclaringDead(incarnation, beat, now), about=LEAVE_OUT
         )
         return fenced
 
     async def sweep(self, now: Now) -> dict[str, int]:
-        fenced: dict[str, int] = await self._call(members.sweep, now)
+        fenced: dict[str, int] = await self._call(members.sweep, now, about=LEAVE_OUT)
         return fenced
 
     async def held(self, incarnation: int) -> dict[int, Instant]:
-        held: dict[int, Instant] = await self._read(
-            lambda session: {run.id: run.started_at for run in session.runs("held", holder=incarnation)}
-        )
+        held: dict[int, Instant] = await self._call(members.held, incarnation)
         return held
 
     async def let_go(self, incarnation: int, held: Mapping[int, Instant] | None, now: Now) -> dict[str, int]:
-        known = None if held is None else dict(held)
-        fenced: dict[str, int] = await self._call(
-            members.release_held, members.Releasing(incarnation, known, now)
-        )
+        releasing = members.Releasing(incarnation, None if held is None else dict(held), now)
+        fenced: dict[str, int] = await self._call(members.release_held, releasing, about=LEAVE_OUT)
         return fenced
 
     async def leave(self, incarnation: int, known: Set[int], now: Now) -> None:
         held = frozenset(known)
-        await self._write("leave", lambda session: members.leave(session, incarnation, held, now))
+        await self._write(
+            "leave", lambda session: members.leave(session, incarnation, held, now), about=LEAVE_OUT
+        )
 
     async def job_names(self) -> list[str]:
         found: list[str] = await self._read(lambda session: [name for (name,) in session.all("job_names")])

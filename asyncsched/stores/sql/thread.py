@@ -9,19 +9,21 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from contextvars import Context
-from queue import SimpleQueue
+from collections.abc import Callable, Hashable, Iterator
+from math import inf
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from asyncsched._backends.base import Future, Port
+from asyncsched._backends.base import Port
 from asyncsched._backends.current import current_port
 from asyncsched._core.errors import StoreUnavailable
 from asyncsched.abc import Clock
+from asyncsched.stores.sql.locked import Locked
+from asyncsched.stores.sql.request import READING, Request
+from asyncsched.stores.sql.under_way import UnderWay
 
 AT_ONCE = 512
 """How many requests one batch answers at most, so that waking their callers takes the loop no longer than 1 ms."""
@@ -38,50 +40,8 @@ WEIGHT = 2048
 LEAST = 100
 """How many rows one batch may write in any case."""
 
-
-READING = ("read", "poll")
-"""The kinds of request that only read."""
-
-
-class Request:
-    """One request: answered with a result or an error, exactly once."""
-
-    __slots__ = (
-        "answered",
-        "done",
-        "error",
-        "expires",
-        "kind",
-        "late",
-        "lost",
-        "payload",
-        "result",
-        "urgent",
-        "waiter",
-        "weight",
-    )
-
-    def __init__(self, kind: str, payload: Any, weight: int, urgent: bool) -> None:
-        self.kind = kind
-        self.payload = payload
-        self.weight = weight
-        self.urgent = urgent
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.late: BaseException | None = (
-            None  # the error of an answer that did not come in time; the thread does not touch this
-        )
-        self.answered = False  # by the thread; the caller may not have been woken yet
-        self.done = False
-        self.lost = False  # no caller waits for it any more, though the thread may still do it
-        self.expires = 0.0
-        self.waiter: Future | None = None
-
-    def settle(self) -> None:
-        """Wake the caller. In the loop's thread."""
-        self.done = True
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
+_INTERRUPTED = 0.2
+"""Seconds in which a thread ends whose statement was interrupted; one that connects just now ends later."""
 
 
 class DatabaseThread:
@@ -91,6 +51,7 @@ class DatabaseThread:
         name: the thread's name.
         serve: called in the thread with some requests; fills in their results and errors.
         end: called in the thread when it ends.
+        interrupt: called in the loop; has a statement under way in the thread fail soon.
         timeout: seconds after which a call without an answer fails.
         clock: the clock; a virtual one stands still while the thread works.
 
@@ -103,20 +64,20 @@ class DatabaseThread:
         end: Callable[[], None],
         timeout: float,
         clock: Clock,
+        interrupt: Callable[[], None] = lambda: None,
     ) -> None:
         self._serve = serve
         self._end = end
+        self._interrupt = interrupt
         self._timeout = timeout
         self._clock = clock
         self._port: Port = current_port()
         self._next: list[Request] = []  # submitted in this turn of the loop, and not handed over yet
         self._expires = 0.0  # the monotonic time at which all of those expire
         self._queue: deque[Request] = deque()
+        self._locked = Locked()
         self._wake: SimpleQueue[bool] = SimpleQueue()
-        self._under_way: dict[Request, None] = {}
-        self._watching = False
-        self._outside: AbstractContextManager[None] | None = None
-        self._context = Context()
+        self._under_way = UnderWay(clock, self._port, timeout, self._expire)
         self._closing = False
         self.most = WEIGHT
         """How many rows one batch writes at present."""
@@ -125,16 +86,19 @@ class DatabaseThread:
         self.trouble = ""
         """The reason why the thread does not answer, in words; for errors and health pages."""
         self._ended = self._port.future()
+        self._over = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     # ── in the loop ──────────────────────────────────────────────────────────────────────────
 
-    async def submit(self, kind: str, payload: Any, weight: int = 1, urgent: bool = False) -> Any:
+    async def submit(
+        self, kind: str, payload: Any, weight: int = 1, urgent: bool = False, about: Hashable = None
+    ) -> Any:
         """Have the thread do a request that writes about ``weight`` rows, and return its answer.
 
         A call that is cancelled before the thread takes the request has no effect; after that the cancellation waits
-        for the answer.
+        for the answer. ``about`` says what the request needs that a transaction may have locked; see ``locked``.
 
         Raises:
             StoreUnavailable: there was no answer in time.
@@ -142,7 +106,7 @@ class DatabaseThread:
         """
         if self._closing:
             raise StoreUnavailable("the store has been closed")
-        request = Request(kind, payload, weight, urgent)
+        request = Request(kind, payload, weight, urgent, about)
         waiter = request.waiter = self._port.future()
         self._enter(request)
         try:
@@ -165,7 +129,7 @@ class DatabaseThread:
         if request.kind not in READING:
             return False
         request.lost = request.done = True
-        self._forget(request)
+        self._under_way.remove(request)
         return True
 
     async def _wait_out(self, request: Request) -> None:
@@ -181,14 +145,9 @@ class DatabaseThread:
         """Have a request handed over once all tasks of this turn of the loop have submitted theirs."""
         if not self._next:
             self._port.call_next(self._hand_over)
-            self._expires = self._clock.monotonic() + self._timeout
+            self._expires = self._under_way.expires()
         request.expires = self._expires
-        if not self._under_way:
-            self._outside = self._clock.hold()
-            self._context.run(self._outside.__enter__)
-        self._under_way[request] = None
-        if not self._watching:
-            self._watch()
+        self._under_way.add(request)
         self._next.append(request)
 
     def _hand_over(self) -> None:
@@ -196,7 +155,7 @@ class DatabaseThread:
         requests, self._next = self._next, []
         for request in requests:
             if request.waiter is not None and request.waiter.cancelled():
-                self._forget(request)
+                self._under_way.remove(request)
                 request.done = True
             elif request.urgent:
                 self._queue.appendleft(request)
@@ -208,50 +167,35 @@ class DatabaseThread:
 
     def _withdraw(self, request: Request) -> bool:
         """Take a request back, unless the thread has taken it."""
-        for waiting in (self._next, self._queue):
+        for waiting in (self._next, self._queue, self._locked):
             try:
                 waiting.remove(request)
             except (ValueError, IndexError):  # IndexError: the thread took a request just now
                 continue
-            self._forget(request)
+            self._under_way.remove(request)
             return True
         return False
 
-    def _forget(self, request: Request) -> None:
-        if self._under_way.pop(request, 0) is None and not self._under_way and self._outside is not None:
-            outside, self._outside = self._outside, None
-            self._context.run(outside.__exit__, None, None, None)
-
-    def _watch(self) -> None:
-        """Set the timer of the next request to expire: one timer for all, as long as there are requests."""
-        first = next(iter(self._under_way), None)
-        self._watching = first is not None and not self._closing
-        if self._watching and first is not None:
-            self._port.call_at(first.expires, lambda: self._expire(first.expires))
-
-    def _expire(self, now: float) -> None:
-        # The time is not read from the clock: a clock that reads anyio's time has none outside a task.
-        for request in [
-            request for request in self._under_way if request.expires <= now and not request.answered
-        ]:
-            begun = not self._withdraw(request)
-            done = "; the request may have been done" if begun else "; nothing was done"
-            request.late = StoreUnavailable(
-                f"the store gave no answer within {self._timeout:g} s"
-                + (f" ({self.trouble})" if self.trouble else "")
-                + ("" if request.kind in READING else done)
-            )
-            self._forget(request)
-            if begun:
-                request.lost = True
-                self.lost_answers += 1
-            request.settle()
-        self._watch()
+    def _expire(self, request: Request) -> None:
+        begun = not self._withdraw(request)
+        done = "; the request may have been done" if begun else "; nothing was done"
+        reason = request.obstacle or self.trouble
+        ends = self._under_way.deadline < inf
+        request.late = StoreUnavailable(
+            f"the store gave no answer {'before the end' if ends else f'within {self._timeout:g} s'}"
+            + (f" ({reason})" if reason else "")
+            + ("" if request.kind in READING else done)
+        )
+        self._under_way.remove(request)
+        if begun:
+            request.lost = True
+            self.lost_answers += 1
+        request.settle()
 
     def _collect(self, requests: list[Request]) -> None:
         answered = [request for request in requests if not request.lost]
         for request in answered:
-            self._forget(request)
+            self._under_way.remove(request)
         self._settle(answered, 0)
 
     def _settle(self, requests: list[Request], first: int) -> None:
@@ -261,23 +205,39 @@ class DatabaseThread:
         if first + WOKEN < len(requests):
             self._port.call_next(lambda: self._settle(requests, first + WOKEN))
 
+    def hurry(self, seconds: float) -> None:
+        """Have all calls answered, or fail, within ``seconds``: those under way, and those to come."""
+        self._under_way.hurry(seconds)
+
     async def close(self) -> None:
         """End the thread after the requests that it has been given, waiting at most the timeout."""
-        if self._closing:
-            return
         self._closing = True
+        self._under_way.close()
         self._hand_over()
         self._wake.put(False)
-        with anyio.CancelScope(shield=True), anyio.move_on_after(self._timeout):
-            with self._clock.hold():
-                await self._ended
-        while self._ended.done() and self._thread.is_alive():
-            await cancel_shielded_checkpoint()  # setting the future was its last act: it ends in microseconds
-        for request in list(self._under_way):
+        await self._wait_for_end(min(self._timeout, self._under_way.deadline - self._clock.monotonic()))
+        if not self._over:
+            self._interrupt()
+            await self._wait_for_end(_INTERRUPTED)
+        while self._over and self._thread.is_alive():
+            await cancel_shielded_checkpoint()  # to say so was its last act: it ends in microseconds
+        for request in self._under_way:
             request.late = StoreUnavailable("the store was closed before it gave an answer")
             request.lost = True
-            self._forget(request)
+            self._under_way.remove(request)
             request.settle()
+
+    async def _wait_for_end(self, seconds: float) -> None:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(max(0.0, seconds)):
+            with self._clock.hold():
+                while not self._over:
+                    self._ended = self._port.future()
+                    await self._ended
+
+    def _note_end(self) -> None:
+        self._over = True
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     # ── in the thread ────────────────────────────────────────────────────────────────────────
 
@@ -291,6 +251,9 @@ class DatabaseThread:
                 request = queue.popleft()
             except IndexError:  # withdrawn just now
                 break
+            if request.about in self._locked:
+                self._locked.put(request, time.monotonic())
+                continue
             taken.append(request)
             weight += request.weight
         return taken
@@ -299,12 +262,29 @@ class DatabaseThread:
         try:
             go_on = True
             while go_on:
-                go_on = self._wake.get()
-                while requests := self.take():
+                go_on = self._sleep()
+                for requests in self._batches():
                     self._answer(requests)
         finally:
             self._end()
-            self._call(lambda: None if self._ended.done() else self._ended.set_result(None))
+            self._call(self._note_end)
+
+    def _sleep(self) -> bool:
+        """Sleep until there are requests, or one that met a lock is due; return False at the end."""
+        try:
+            return self._wake.get(timeout=self._locked.pause(time.monotonic()))
+        except Empty:
+            return True
+
+    def _batches(self) -> Iterator[list[Request]]:
+        """Yield the requests to do now: those of the queue, and by turns one that met a lock."""
+        while True:
+            if batch := self.take():
+                yield batch
+            if tried := self._locked.due(time.monotonic()):
+                yield tried
+            if not batch and not tried:
+                return
 
     def _answer(self, requests: list[Request]) -> None:
         began = time.monotonic()
@@ -313,10 +293,21 @@ class DatabaseThread:
         except BaseException as error:
             for request in requests:
                 request.error = request.error or error
+        ended = time.monotonic()
+        self._pace(sum(request.weight for request in requests), ended - began)
+        answered = []
         for request in requests:
-            request.answered = True
-        self._pace(sum(request.weight for request in requests), time.monotonic() - began)
-        self._call(lambda: self._collect(requests))
+            if request.met_lock:
+                self._locked.put(request, ended)
+            elif request.left:
+                request.left = False
+                self._queue.append(request)
+            else:
+                request.answered = True
+                answered.append(request)
+                if self._locked:
+                    self._queue.extendleft(self._locked.free(request))
+        self._call(lambda: self._collect(answered))
 
     def _pace(self, rows: int, took: float) -> None:
         """Learn from one batch how many rows the next may write: it falls at once, and rises little by little."""

@@ -10,6 +10,7 @@ from asyncsched._core.instants import Now
 from asyncsched._core.records import RunRecord
 from asyncsched._core.rules.outcome import COMPLETED
 from asyncsched.stores.sql.drivers import execute, in_style, rows_of
+from asyncsched.stores.sql.open_transactions import OpenTransactions
 from asyncsched.stores.sql.rows import Quarantine, new_run
 from asyncsched.stores.sql.session import Session
 from asyncsched.stores.sql.statements import load
@@ -27,6 +28,9 @@ class ByUser:
     """How its driver marks parameters, in the words of PEP 249."""
     _completing: set[int]
     """Runs whose success may stand in the job's own transaction."""
+
+    _transactions: OpenTransactions
+    """The transactions of the user's that may be open still."""
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
         raise NotImplementedError
@@ -51,6 +55,7 @@ class ByUser:
             if run.key_from is not None:
                 statements.append((queries["pass_key"], (session.write_id(run.key_from), run.key)))
         statements.append((queries["insert_run"], new_run(self.namespace, run, session.write_id)))
+        self._transactions.begun(run, False)
         return execute(connection, self.dialect, statements)
 
     def key_holder_in(self, connection: Any, run: RunRecord) -> Any:
@@ -79,6 +84,7 @@ class ByUser:
         session = self._make_session(Quarantine(), False)
         params = (COMPLETED, session.write_id(run.id), run.holder, run.attempt)
         self._completing.add(run.id)
+        self._transactions.begun(run, True)
         done = execute(connection, self.dialect, [(load(self.folder)["complete"], params)])
         return _checked_later(done, run) if inspect.isawaitable(done) else _checked(done, run)
 

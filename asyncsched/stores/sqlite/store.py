@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from asyncsched._core.requests import Changes, Claim, Watch
 from asyncsched._core.text import shorten
 from asyncsched.stores.sql import schema
 from asyncsched.stores.sql.bulk import MOST, by_values
+from asyncsched.stores.sql.open_transactions import OpenTransactions
 from asyncsched.stores.sql.operations import instances as members
 from asyncsched.stores.sql.operations.claiming import earliest
 from asyncsched.stores.sql.rows import Quarantine
@@ -36,6 +38,8 @@ _WRONG_FILE = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 _OTHER_TABLES = ("no such column", "no such table", "has no column named")
 _OLDEST = (3, 37)
 """The first SQLite that checks the types of values (STRICT)."""
+_LOOKS, _WRITES = 3, 0.02
+"""Looks at the lock, and seconds between two: this process's own writer does not hold it at each of them."""
 _BUSY_TIMEOUT = 0.5
 """Seconds that SQLite waits for a lock, before the thread checks whether a caller still waits."""
 
@@ -54,6 +58,8 @@ class SqliteStore(SqlStore):
 
     def __init__(self, path: str | os.PathLike[str], namespace: str = "default", **options: Any) -> None:
         super().__init__(namespace, **options)
+        holds = "no instance can write to the file: nothing begins, and no outcome is recorded"
+        self._transactions = OpenTransactions(self.lease / 3, holds, self._is_locked_here)
         self.path = Path(path).absolute()  # the working directory may change later
         self._seen: tuple[Any, ...] | None = None
 
@@ -73,8 +79,16 @@ class SqliteStore(SqlStore):
         with opening(self.path, self.timeout):
             schema.prepare(session, self.timeout, self.migrates)
 
+    def _is_locked_here(self, session: Session) -> bool:
+        for _ in range(_LOOKS):
+            if not lock_is_ours(self.path):
+                return False
+            time.sleep(_WRITES)
+        return True
+
     def _poll(self, session: Session, watch: Watch, wanted: Claim | None) -> Changes | None:
         assert isinstance(session, SqliteSession)
+        self._transactions.look(session)
         file = (session.opened, session.execute("PRAGMA data_version").fetchone()[0])
         watched = (watch.holder, frozenset(watch.runs))
         if self._seen == (file, watched, watch.version, watch.work_version) and not watch.fully:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from asyncsched.testing.virtual.trio_clock import JumpingClock
 
 T = TypeVar("T")
+C = TypeVar("C")
 Ts = TypeVarTuple("Ts")
 
 
@@ -171,7 +172,7 @@ class VirtualClock:
         if micros < 0:
             raise ConfigurationError("block must not be negative: only the wall clock goes back, by step()")
         self._driver()
-        self._flow.now = (self._elapsed() + micros) / SECOND
+        self._flow.pass_until((self._elapsed() + micros) / SECOND)
 
     def suspend(self, seconds: float | timedelta) -> None:
         """Let the machine sleep: the wall clock goes on while the monotonic clock stands still."""
@@ -185,8 +186,14 @@ class VirtualClock:
 
         A scheduler on this clock need not wake up every 30 s to notice a step, as it does on a real clock.
         """
-        self._on_step.append(call)
-        return lambda: self._on_step.remove(call) if call in self._on_step else None
+        return _kept(self._on_step, call)
+
+    def on_jump(self, call: Callable[[float], object]) -> Callable[[], None]:
+        """Call ``call`` with the loop's time whenever time passes; return a function that ends this.
+
+        A scheduler on this clock need not poll a database in a time in which nothing happens.
+        """
+        return _kept(self._flow.on_jump, call)
 
     def _move_wall(self, micros: int) -> None:
         self._offset += micros
@@ -260,6 +267,11 @@ def refuse_freezegun() -> None:
             "freezegun is active: it freezes the monotonic clock too, so sleeps and timeouts never "
             "end. Remove freeze_time and use VirtualClock(start=…), set_wall() and advance()"
         )
+
+
+def _kept(calls: list[C], call: C) -> Callable[[], None]:
+    calls.append(call)
+    return lambda: calls.remove(call) if call in calls else None
 
 
 def _where() -> str:

@@ -104,6 +104,7 @@ class Flow:
         self.io_grace = io_grace
         self.driver: Driver | None = None
         self.settlers: list[Callable[[], object]] = []
+        self.on_jump: list[Callable[[float], object]] = []
         self._thread = 0
         # Other threads add and discard: each is one atomic step of the dict, so no lock is needed.
         self._holds: dict[Hold, float] = {}
@@ -185,7 +186,7 @@ class Flow:
             self._flowing_to = deadline
             return max(0.0, min(deadline - self.now, slice_))
         if deadline < inf:
-            self.now = max(self.now, deadline)
+            self.pass_until(deadline)
             self._graced = False
             return 0.0
         return inf
@@ -195,4 +196,10 @@ class Flow:
         if self._holds or self._children:
             self._waited += real
         if self._flowing_to is not None:
-            self.now = max(self.now, min(self.now + real, self._flowing_to))
+            self.pass_until(min(self.now + real, self._flowing_to))
+
+    def pass_until(self, moment: float) -> None:
+        """Let time pass, and tell those that want to know."""
+        self.now = max(self.now, moment)
+        for call in list(self.on_jump):
+            call(self.now)

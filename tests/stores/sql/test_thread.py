@@ -72,7 +72,7 @@ async def test_a_task_cancelled_by_asyncio_itself_before_its_first_step_asks_for
 async def test_what_was_asked_for_before_the_end_is_answered() -> None:
     served: list[list[str]] = []
     async with database_thread(served) as it:
-        it._enter(Request("kind", "last", 1, False))  # and no turn of the loop further
+        it._enter(Request("kind", "last", 1, False, None))  # and no turn of the loop further
         await it.close()
     assert served == [["last"]]
 

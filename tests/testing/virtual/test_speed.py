@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import anyio
 import pytest
@@ -84,3 +87,51 @@ def test_a_month_of_a_realistic_set_of_schedules(backend: str) -> None:
         "refresh": 31 * 24 * 12 - 1,
         "report": 31 * 24 - 1,
     }
+
+
+def test_a_month_of_an_hourly_job_on_sqlite(backend: str, tmp_path: Path) -> None:
+    clock = VirtualClock(patience=10)
+    scheduler = Scheduler(f"sqlite:///{tmp_path / 'jobs.db'}", clock=clock)
+    hours: list[datetime] = []
+
+    @scheduler.interval(hours=1)
+    async def hourly() -> None:
+        hours.append(clock.now())
+
+    async def month() -> None:
+        async with scheduler:
+            await clock.advance(timedelta(days=30, seconds=1))
+
+    began = time.process_time()
+    clock.run(month, backend=backend)
+    assert time.process_time() - began < 5 * SLACK
+    assert len(hours) == 720
+    assert {hour.minute for hour in hours} == {0}
+
+
+@pytest.mark.blocking_ok  # the stranger is in the test's own thread
+def test_what_a_stranger_writes_into_the_file_is_heard_after_an_idle_day(
+    backend: str, tmp_path: Path
+) -> None:
+    clock = VirtualClock(patience=10)
+    path = tmp_path / "jobs.db"
+    scheduler = Scheduler(f"sqlite:///{path}", clock=clock)
+    ended: list[str] = []
+
+    @scheduler.job()
+    async def wait() -> None:
+        await anyio.sleep_forever()
+
+    async def day() -> None:
+        async with scheduler:
+            handle = await scheduler.schedule_once(wait)
+            await clock.advance(timedelta(days=1))
+            with closing(sqlite3.connect(path)) as stranger, stranger:
+                stranger.execute("update asyncsched_runs set cancel_requested = 'by hand'")
+                stranger.execute("update asyncsched_ledger set work_version = work_version + 1")
+            await clock.advance(1)
+            run = await handle.status()
+            ended.append(f"{run.state} {run.why}")
+
+    clock.run(day, backend=backend)
+    assert ended == ["cancelled by hand"]

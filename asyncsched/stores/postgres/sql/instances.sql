@@ -47,3 +47,10 @@ FOR KEY SHARE;
 -- Lock the row of an instance that is about to leave, after the writes that it still does.
 SELECT 1 FROM asyncsched_instances WHERE namespace = :namespace AND incarnation = :incarnation
 FOR UPDATE;
+
+-- name: open_transactions
+-- How many transactions of strangers have written runs, and are open for so many seconds.
+SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.relation = 'asyncsched_runs'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted
+    AND a.xact_start <= clock_timestamp() - make_interval(secs => :seconds)
+    AND a.application_name NOT LIKE 'asyncsched %%';

@@ -172,6 +172,28 @@ SELECT :namespace, k.value FROM json_array_elements_text(:keys) AS k(value) ORDE
 ON CONFLICT (namespace, "key") DO UPDATE SET used = l.used
 RETURNING l."key", l.used, l.theoretical, l.trying;
 
+-- name: locked_limits
+-- The limits, of those given, that another transaction has locked; the others are locked by this one.
+WITH free AS MATERIALIZED (
+    SELECT l."key" FROM asyncsched_limits AS l
+    WHERE l.namespace = :namespace AND l."key" = ANY(ARRAY(SELECT json_array_elements_text(:ids)))
+    FOR UPDATE SKIP LOCKED
+)
+SELECT l."key" FROM asyncsched_limits AS l
+WHERE l.namespace = :namespace AND l."key" = ANY(ARRAY(SELECT json_array_elements_text(:ids)))
+    AND l."key" NOT IN (SELECT free."key" FROM free);
+
+-- name: locked_runs
+-- The runs, of those given, that another transaction has locked; the others are locked by this one.
+WITH free AS MATERIALIZED (
+    SELECT r.id FROM asyncsched_runs AS r
+    WHERE r.id = ANY(ARRAY(SELECT json_array_elements_text(:ids)::uuid)) AND r.namespace = :namespace
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT r.id FROM asyncsched_runs AS r
+WHERE r.id = ANY(ARRAY(SELECT json_array_elements_text(:ids)::uuid)) AND r.namespace = :namespace
+    AND r.id NOT IN (SELECT free.id FROM free);
+
 -- name: used_limits
 -- The limits that runs hold, which are about to be counted again.
 SELECT l."key", l.used FROM asyncsched_limits AS l

@@ -15,6 +15,17 @@ SELECT 1 FROM asyncsched_schedules AS s
 WHERE s.namespace = :namespace AND s.id = ANY(ARRAY(SELECT json_array_elements_text(:ids)))
 ORDER BY s.id FOR NO KEY UPDATE OF s;
 
+-- name: locked_schedules
+-- The schedules, of those given, that another transaction has locked; the others are locked by this one.
+WITH free AS MATERIALIZED (
+    SELECT s.id FROM asyncsched_schedules AS s
+    WHERE s.namespace = :namespace AND s.id = ANY(ARRAY(SELECT json_array_elements_text(:ids)))
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT s.id FROM asyncsched_schedules AS s
+WHERE s.namespace = :namespace AND s.id = ANY(ARRAY(SELECT json_array_elements_text(:ids)))
+    AND s.id NOT IN (SELECT free.id FROM free);
+
 -- name: succeeded
 -- Reset the number of failures in a row of some schedules.
 UPDATE asyncsched_schedules SET failures = 0

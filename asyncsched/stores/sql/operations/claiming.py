@@ -38,18 +38,32 @@ def claim(session: Session, request: Claiming) -> Claimed:
     """
     wanted, now = request
     claimed = Claimed()
+    firings = wanted.firings
+    if session.leaves_out and firings:
+        firings = _without_locked(session, firings, claimed)
     alive, *found = session.several(
-        ("alive", {"incarnation": wanted.holder}), *_firing_queries(session, wanted.firings)
+        ("alive", {"incarnation": wanted.holder}), *_firing_queries(session, firings)
     )
     if not alive:
         raise Fenced(f"instance {wanted.holder:x} has been declared dead")
-    if wanted.firings:
-        _fire(session, wanted, found, claimed, now)
+    if firings:
+        _fire(session, firings, found, claimed, now)
     _take(session, wanted, claimed, now)
     return claimed
 
 
 # ── schedules move on ────────────────────────────────────────────────────────────────────────────
+
+
+def _without_locked(session: Session, firings: Sequence[Firing], claimed: Claimed) -> list[Firing]:
+    """Return the firings whose schedules, and runs to be replaced, no other transaction has locked."""
+    claimed.locked = session.locked("schedules", [firing.schedule for firing in firings])
+    free = {firing.schedule: firing for firing in firings if firing.schedule not in claimed.locked}
+    replacing = session.array(sorted(id for id, firing in free.items() if firing.overlap == "replace"))
+    live = session.runs("live", schedules=replacing)
+    locked = session.locked("runs", [run.id for run in live])
+    claimed.locked |= {run.schedule for run in live if run.id in locked and run.schedule is not None}
+    return [firing for id, firing in free.items() if id not in claimed.locked]
 
 
 def _firing_queries(session: Session, firings: Sequence[Firing]) -> list[tuple[str, dict[str, Any]]]:
@@ -62,7 +76,7 @@ def _firing_queries(session: Session, firings: Sequence[Firing]) -> list[tuple[s
 
 
 def _fire(
-    session: Session, wanted: Claim, found: Sequence[Sequence[Any]], claimed: Claimed, now: Now
+    session: Session, firings: Sequence[Firing], found: Sequence[Sequence[Any]], claimed: Claimed, now: Now
 ) -> None:
     stand = {record.id: record for record in session.schedules_of(found[0])}
     live: dict[str | None, list[RunRecord]] = {}
@@ -70,7 +84,7 @@ def _fire(
         live.setdefault(run.schedule, []).append(run)
     done = set(map(tuple, found[2]))  # the clock was set back past these slots
     won = []
-    for firing in wanted.firings:
+    for firing in firings:
         record = stand.get(firing.schedule)
         if record is None:
             continue
@@ -139,6 +153,8 @@ def _replace(session: Session, live: list[RunRecord], claimed: Claimed, now: Now
 def _take(session: Session, wanted: Claim, claimed: Claimed, moment: Now) -> None:
     now = moment.wall
     candidates, claimed.next_wall, claimed.more = _candidates(session, wanted, now)
+    if session.leaves_out:
+        candidates = _without_locked_limits(session, candidates)
     limits = Limits(session, candidates, now)
     begun, waiting = [], []
     for run in candidates:
@@ -161,6 +177,11 @@ def _take(session: Session, wanted: Claim, claimed: Claimed, moment: Now) -> Non
     free_left = sum(wanted.free.values()) > len(begun)
     claimed.more = claimed.more or (free_left and (woken > 0 or len(begun) < len(candidates)))
     claimed.runs = begun
+
+
+def _without_locked_limits(session: Session, candidates: list[RunRecord]) -> list[RunRecord]:
+    locked = session.locked("limits", {permit.key for run in candidates for permit in run.permits})
+    return [run for run in candidates if not any(permit.key in locked for permit in run.permits)]
 
 
 def earliest(session: Session, wanted: Claim, now: Instant) -> Instant | None:
@@ -250,7 +271,8 @@ def _without_paused(session: Session, rows: Sequence[Any], now: Instant) -> tupl
             aside.append(("quarantined", row[0]))
             continue
         if row[-1] or row[-2]:
-            parked.append(run)
+            if not session.leaves_out:  # a schedule's lock, or a job's, may be in the way
+                parked.append(run)
         else:
             found.append(run)
     session.later("wait_for", aside)

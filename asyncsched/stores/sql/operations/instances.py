@@ -68,6 +68,11 @@ def sweep(session: Session, now: Now) -> dict[str, int]:
     return dict(fence(session, session.runs("astray"), "its instance died", now, True))
 
 
+def held(session: Session, incarnation: int) -> dict[int, Instant]:
+    """Return the runs that an instance holds. As an operation, this comes after all claims under way."""
+    return {run.id: run.started_at or 0 for run in session.runs("held", holder=incarnation)}
+
+
 class Releasing(NamedTuple):
     """A request to release runs that the store says an instance holds but the instance never heard of."""
 

@@ -42,6 +42,12 @@ class Recorded(NamedTuple):
 
 def record(session: Session, requests: Sequence[Recording]) -> list[list[Recorded]]:
     """End attempts, all at once if every run is still held."""
+    session.hold(
+        ending.run.schedule
+        for request in requests
+        for ending in request.endings
+        if ending.run.origin == "schedule" and ending.verdict.state != "pending"
+    )
     judged = [
         _with_cancel_request(session, ending, ending.run.id in completing)
         for endings, completing in requests
@@ -235,7 +241,15 @@ def fence(session: Session, runs: Sequence[RunRecord], why: str, now: Now, spent
         now: the present.
         spent: whether the attempt counts; if it does not, the run may begin again in any case.
 
+    Returns:
+        How many runs were taken, by their new state, and how many were left as they are, as ``locked``.
+
     """
+    counts: Counter[str] = Counter()
+    if session.leaves_out:
+        free = _without_locked(session, runs)
+        counts["locked"] = len(runs) - len(free)
+        runs = free
     session.hold(run.schedule for run in runs if run.origin == "schedule")
     ended = []
     for run in runs:
@@ -248,4 +262,13 @@ def fence(session: Session, runs: Sequence[RunRecord], why: str, now: Now, spent
     session.changed(run for run, _ in ended)
     if ended:
         session.announce()
-    return Counter(verdict.state for _, verdict in ended)
+    counts.update(verdict.state for _, verdict in ended)
+    return +counts
+
+
+def _without_locked(session: Session, runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return the runs that can be written: neither they nor their schedules are locked by another transaction."""
+    schedules = session.locked("schedules", {run.schedule for run in runs if run.origin == "schedule"})
+    free = [run for run in runs if run.origin != "schedule" or run.schedule not in schedules]
+    locked = session.locked("runs", [run.id for run in free])
+    return [run for run in free if run.id not in locked]
