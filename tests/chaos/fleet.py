@@ -95,6 +95,20 @@ class Fleet:
         self.killed[pid] = time.time()
         return pid
 
+    def terminate(self, index: int, patience: float) -> float:
+        """Send SIGTERM; return how many seconds the process took to end. One that does not end is killed."""
+        process = self._processes[index]
+        assert process is not None
+        process.terminate()
+        began = time.monotonic()
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.kill(index)
+        else:
+            self.killed[process.pid] = time.time()  # it may have left runs behind
+        return time.monotonic() - began
+
     def freeze(self, index: int, seconds: float) -> None:
         pid = self.pid(index)
         signal_to(pid, signal.SIGSTOP)
