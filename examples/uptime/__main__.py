@@ -3,6 +3,8 @@
 import argparse
 import os
 import socket
+import threading
+import time
 from contextlib import suppress
 
 import uvicorn
@@ -16,19 +18,46 @@ def bind(host: str, port: int) -> socket.socket:
         return socket.create_server((host, 0))
 
 
+def say_when_open(host: str, port: int, url: str, workers: int) -> None:
+    """Wait until the first worker answers, and say where to look."""
+    while True:
+        try:
+            socket.create_connection((host, port), 1).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    print(
+        f"Uptime monitor: open {url} (Ctrl-C ends it)\n"
+        f"  {workers} workers share one SQLite file; the page has a button to kill one, and one to block its loop.\n"
+        f"  The scheduler's own live page is at {url}/scheduler/",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m examples.uptime", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, help="8000, or a free one if it is taken")
+    parser.add_argument("--workers", type=int, default=4, help="processes that share the SQLite file")
     options = parser.parse_args()
     listener = bind(options.host, options.port)
-    url = f"http://{options.host}:{listener.getsockname()[1]}"
+    port = listener.getsockname()[1]
+    url = f"http://{options.host}:{port}"
     os.environ.setdefault("UPTIME_URL", url)  # the app watches itself, so that there is something to see
 
-    print(f"Uptime monitor: open {url} (Ctrl-C ends it)", flush=True)
-    config = uvicorn.Config("examples.uptime.app:app", log_level="warning", timeout_graceful_shutdown=5)
+    listener.close()
+    threading.Thread(
+        target=say_when_open, args=(options.host, port, url, options.workers), daemon=True
+    ).start()
     with suppress(KeyboardInterrupt):  # uvicorn has shut down by then
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.run(
+            "examples.uptime.app:app",
+            host=options.host,
+            port=port,
+            workers=options.workers,
+            log_level="warning",
+            timeout_graceful_shutdown=5,
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """The app: its jobs, and the handlers that schedule them. ``UPTIME_*`` variables set its times."""
 
+import asyncio
 import os
 import random
+import signal
 import ssl
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -15,7 +19,10 @@ from fastapi import FastAPI, HTTPException, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field, HttpUrl
 
-from asyncsched import Interval, Provide, Retry, Scheduler
+from asyncsched import Interval, Provide, Retry, ScheduleExists, Scheduler, current_run
+from asyncsched.dashboard import Dashboard
+from asyncsched.events import Event, LoopStalled, RunStarted
+from asyncsched.stores.sqlite import SqliteStore
 from examples.uptime.chart import draw_chart
 from examples.uptime.database import Database
 from examples.uptime.mail import MailSink, send
@@ -30,9 +37,24 @@ CHECK_TIMEOUT = float(os.environ.get("UPTIME_TIMEOUT_SECONDS", "5"))
 SMTP_SERVER = os.environ.get("UPTIME_SMTP")
 TLS = ssl.create_default_context()
 
-scheduler = Scheduler()
+
+async def tell(event: Event) -> None:
+    """Note what the buttons of the page show: a blocked loop, and a run that is begun again."""
+    if isinstance(event, LoopStalled):
+        name = event.job or "code of no job"
+        await database.add_news(
+            f"process {os.getpid()}: {name} blocked the event loop for {event.milliseconds:.0f} ms"
+        )
+    elif isinstance(event, RunStarted) and event.run.job == "audit" and event.run.attempt > 1:
+        await database.add_news(
+            f"process {os.getpid()} has begun the run of audit again: attempt {event.run.attempt}"
+        )
+
+
+# One file for all workers. A worker that was killed is noticed after 3 s here; the default is 15 s.
+scheduler = Scheduler(SqliteStore(Path(PATH).with_suffix(".jobs.db"), lease=3, beat=1), observers=[tell])
 database = Database(PATH)
-sink = MailSink()
+sink = MailSink(database.add_mail)
 
 
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────
@@ -89,10 +111,29 @@ def smtp_server() -> tuple[str, int]:
     return (host, int(port)) if host else sink.address
 
 
-async def watch(monitor: int, url: str, every: float) -> None:
-    """Give a monitor its schedule."""
+@scheduler.interval(seconds=12, immediate=True, retry=Retry(attempts=5))
+async def audit() -> str:
+    """Work for 10 s, so that there is something to kill: the run is begun again by another worker."""
+    run = current_run()
+    for step in range(20):
+        run.progress(step + 1, 20, f"by process {os.getpid()}")
+        await sleep(0.5)
+    return f"attempt {run.attempt}, by process {os.getpid()}"
+
+
+@scheduler.job()
+async def block_the_loop(milliseconds: int) -> None:
+    """Do what a job may not do: hold up the event loop. The scheduler measures it, and names the job."""
+    time.sleep(milliseconds / 1000)  # noqa: ASYNC251 - that is what it shows
+
+
+async def watch(monitor: int, url: str, every: float, replace: bool = False) -> None:
+    """Give a monitor its schedule; the schedule that it has already stays, unless it is replaced."""
     trigger = Interval(seconds=every, immediate=True)
-    await scheduler.add_schedule(check, trigger, id=f"monitor-{monitor}", args=(monitor, url), replace=True)
+    with suppress(ScheduleExists):  # another worker was quicker
+        await scheduler.add_schedule(
+            check, trigger, id=f"monitor-{monitor}", args=(monitor, url), replace=replace
+        )
 
 
 # ── the app ──────────────────────────────────────────────────────────────────────────────────
@@ -101,15 +142,15 @@ async def watch(monitor: int, url: str, every: float) -> None:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     async with database.opened(), sink.listening(), scheduler.lifespan(app) as state:
-        known = await database.monitors()
-        for one in known:  # the scheduler is in memory, the monitors are not
+        for path in ("/health", "/demo") if OWN_URL and not await database.monitors() else ():
+            await database.put_monitor(f"{OWN_URL}{path}", 2)
+        for one in await database.monitors():
             await watch(one["id"], one["url"], one["every"])
-        for path in ("/health", "/demo") if OWN_URL and not known else ():
-            await add_monitor(Monitor(url=HttpUrl(f"{OWN_URL}{path}"), every=2))
         yield state
 
 
 app = FastAPI(title="Uptime", lifespan=lifespan)
+app.mount("/scheduler", Dashboard(scheduler, title="uptime · demo"))
 
 
 class Monitor(BaseModel):
@@ -124,9 +165,8 @@ class Subscriber(BaseModel):
 @app.post("/monitors", status_code=201)
 async def add_monitor(monitor: Monitor) -> dict[str, int]:
     """Watch an address from now on."""
-    sql = "insert into monitor (url, every) values (?, ?) on conflict do update set every = excluded.every returning id"
-    id = (await database.query(sql, str(monitor.url), monitor.every))[0]["id"]
-    await watch(id, str(monitor.url), monitor.every)
+    id = await database.put_monitor(str(monitor.url), monitor.every)
+    await watch(id, str(monitor.url), monitor.every, replace=True)
     return {"id": id}
 
 
@@ -157,9 +197,7 @@ async def signup(subscriber: Subscriber) -> dict[str, Any]:
 @app.get("/mail")
 async def mails() -> list[dict[str, str]]:
     """Return the mails that our own server received, newest first."""
-    return [
-        {"to": mail["To"], "subject": mail["Subject"], "text": str(mail.get_content())} for mail in sink.mails
-    ]
+    return await database.query('select "to", subject, text from mail order by id desc limit 100')
 
 
 async def newest_chart() -> str | None:
@@ -178,7 +216,29 @@ async def chart() -> Response:
 
 @app.get("/", response_class=HTMLResponse, include_in_schema=False)
 async def page() -> str:
-    return render_page(await database.monitors(), await newest_chart(), await mails())
+    happened = await database.query("select at, text from news order by id desc limit 6")
+    workers = [one.pid for one in await scheduler.instances()]
+    return render_page(await database.monitors(), await newest_chart(), await mails(), workers, happened)
+
+
+# ── the buttons that show what the library is for ────────────────────────────────────────────
+
+
+@app.post("/kill", status_code=202)
+async def kill() -> dict[str, int]:
+    """End this worker as a crash would: at once, with nothing written down. Uvicorn starts another."""
+    await database.add_news(
+        f"process {os.getpid()} was killed by kill -9; its runs are taken over in about 4 s"
+    )
+    asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGKILL)
+    return {"process": os.getpid()}
+
+
+@app.post("/block", status_code=202)
+async def block() -> dict[str, str]:
+    """Have a job block the event loop of some worker for 300 ms."""
+    run = await scheduler.schedule_once(block_the_loop, 300)
+    return {"run": run.id}
 
 
 @app.get("/health", include_in_schema=False)

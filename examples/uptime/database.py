@@ -16,6 +16,8 @@ create table if not exists checked (
     at real not null, ms real not null, status integer, error text
 );
 create index if not exists checked_of_monitor on checked (monitor, at);
+create table if not exists mail (id integer primary key, "to" text not null, subject text not null, text text not null);
+create table if not exists news (id integer primary key, at real not null, text text not null);
 """
 KEPT = 2_000  # checks of each monitor
 
@@ -66,6 +68,23 @@ class Database:
             "sum(error is null) as good from checked group by monitor) counted on counted.monitor = monitor.id "
             "left join checked last on last.monitor = monitor.id and last.at = counted.at order by monitor.id"
         )
+
+    async def put_monitor(self, url: str, every: float) -> int:
+        """Add a monitor, or change how often it is checked; return its number."""
+        sql = (
+            "insert into monitor (url, every) values (?, ?) "
+            "on conflict do update set every = excluded.every returning id"
+        )
+        id: int = (await self.query(sql, url, every))[0]["id"]
+        return id
+
+    async def add_mail(self, to: str, subject: str, text: str) -> None:
+        """Keep a mail that our own server has received: every worker can show it."""
+        await self.query('insert into mail ("to", subject, text) values (?, ?, ?)', to, subject, text)
+
+    async def add_news(self, text: str) -> None:
+        """Keep a line of what happened to the workers."""
+        await self.query("insert into news (at, text) values (?, ?)", time.time(), text[:300])
 
     async def _call(self, func: Any, *args: Any) -> Any:
         return await to_thread.run_sync(func, *args, limiter=self._one)

@@ -1,11 +1,10 @@
-"""Mail: sent by real SMTP, to a small server of our own that keeps what it gets.
+"""Mail: sent by real SMTP, to a small server of our own.
 
 To send to the world, set ``UPTIME_SMTP=host:port``; nothing else changes.
 """
 
 import smtplib
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -27,10 +26,15 @@ def send(server: tuple[str, int], to: str, subject: str, text: str) -> None:
 
 
 class MailSink:
-    """An SMTP server (RFC 5321, what a client needs of it) that delivers into a list."""
+    """An SMTP server (RFC 5321, what a client needs of it) that hands on what it receives.
 
-    def __init__(self) -> None:
-        self.mails: deque[EmailMessage] = deque(maxlen=100)
+    Args:
+        deliver: called with receiver, subject and text of each mail.
+
+    """
+
+    def __init__(self, deliver: Callable[[str, str, str], Awaitable[None]]) -> None:
+        self._deliver = deliver
         self.address = ("127.0.0.1", 0)
 
     @asynccontextmanager
@@ -74,4 +78,5 @@ class MailSink:
         body: list[bytes] = []
         while (line := await lines.receive_until(b"\r\n", 65536)) != b".":
             body.append(line.removeprefix(b".") if line.startswith(b"..") else line)
-        self.mails.appendleft(message_from_bytes(b"\r\n".join(body), policy=policy.default))
+        mail = message_from_bytes(b"\r\n".join(body), policy=policy.default)
+        await self._deliver(str(mail["To"]), str(mail["Subject"]), str(mail.get_content()))

@@ -11,7 +11,13 @@ from examples.uptime.chart import colour_of
 TEMPLATE = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
 
 
-def render_page(monitors: list[dict[str, Any]], chart: str | None, mails: list[dict[str, str]]) -> str:
+def render_page(
+    monitors: list[dict[str, Any]],
+    chart: str | None,
+    mails: list[dict[str, Any]],
+    workers: list[int],
+    news: list[dict[str, Any]],
+) -> str:
     """Return the page as HTML."""
     down = sum(bool(one["error"]) for one in monitors)
     return TEMPLATE.substitute(
@@ -19,6 +25,8 @@ def render_page(monitors: list[dict[str, Any]], chart: str | None, mails: list[d
         tone="bad" if down else "good",
         monitors="".join(map(_monitor, monitors)) or "<p class=none>Nothing is watched yet.</p>",
         chart=chart or "<p class=none>The first chart is being drawn…</p>",
+        workers=", ".join(map(str, workers)) or "–",
+        news="".join(map(_news, news)) or "<p class=none>Press a button, and see what happens.</p>",
         mails="".join(map(_mail, mails[:8])) or "<p class=none>No mail yet: subscribe above.</p>",
     )
 
@@ -39,6 +47,10 @@ def _monitor(one: dict[str, Any]) -> str:
         f'<b><i class="swatch" style="background:{colour_of(one["id"])}"></i>{latency}</b><button class="quiet" data-remove="{one["id"]}" '
         f'title="watch it no longer" aria-label="remove {escape(one["url"])}">×</button></div>'
     )
+
+
+def _news(one: dict[str, Any]) -> str:
+    return f"<p class=news><small>{time.time() - one['at']:.0f} s ago</small> {escape(one['text'])}</p>"
 
 
 def _mail(mail: dict[str, str]) -> str:

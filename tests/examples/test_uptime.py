@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.examples.servers import Program, running
@@ -33,7 +34,7 @@ def uptime(database: Path) -> Iterator[Program]:
 
 def _uptime(database: Path) -> Any:
     return running(
-        "examples.uptime", "--port", "0", UPTIME_DB=str(database), UPTIME_CHART_SECONDS="0.5",
+        "examples.uptime", "--port", "0", "--workers", "2", UPTIME_DB=str(database), UPTIME_CHART_SECONDS="0.5",
         UPTIME_DIGEST="* * * * * *", UPTIME_WELCOME_SECONDS="0.3", UPTIME_TIMEOUT_SECONDS=str(PATIENCE),
     )  # fmt: skip
 
@@ -124,3 +125,36 @@ def test_the_monitors_are_watched_again_after_a_restart(tmp_path: Path) -> None:
     with _uptime(tmp_path / "uptime.db") as program:
         before = _monitor(program, id)["checks"]
         until(lambda: _monitor(program, id)["checks"] > before)
+
+
+def test_a_worker_that_is_killed_is_replaced_and_no_due_time_is_run_twice(uptime: Program) -> None:
+    def news() -> str:
+        return uptime.client.get("/").text
+
+    def alive() -> set[int]:
+        page = uptime.client.get("/scheduler/api/v1/instances").json()
+        return {one["pid"] for one in page["instances"]}
+
+    until(lambda: len(alive()) == 2)
+    killed = uptime.client.post("/kill").json()["process"]
+    until(lambda: _quiet(lambda: killed not in alive() and len(alive()) == 2))
+    assert f"process {killed} was killed" in news()
+    slots = [
+        (run["schedule"], run["scheduled_for"])
+        for run in uptime.client.get("/scheduler/api/v1/runs?limit=1000&origin=schedule").json()["runs"]
+    ]
+    assert len(slots) > 20
+    assert len(slots) == len(set(slots))
+
+
+def test_a_job_that_blocks_the_loop_is_named(uptime: Program) -> None:
+    assert uptime.client.post("/block").status_code == 202
+    until(lambda: "block_the_loop blocked the event loop for" in uptime.client.get("/").text)
+
+
+def _quiet(question: Any) -> bool:
+    """Whether something is so; a worker that was killed at this moment does not answer."""
+    try:
+        return bool(question())
+    except httpx.TransportError:
+        return False
