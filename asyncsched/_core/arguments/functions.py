@@ -95,7 +95,7 @@ def _lacks_object(func: FunctionType) -> bool:
 
 def type_hints(func: Callable[..., Any]) -> dict[str, Any]:
     """Return a function's annotations, resolved; those that cannot be resolved are left out."""
-    target = unpartial(func)
+    target = inspect.unwrap(unpartial(func))  # as inspect.signature() does: a Celery task wraps its function
     if not inspect.isroutine(target) and not isinstance(target, type):
         target = type(target).__call__
     try:
