@@ -8,6 +8,7 @@ import sys
 import anyio
 
 from asyncsched import Scheduler
+from asyncsched.stores.sqlite import SqliteStore
 from tests.executors.handoff import tasks
 
 
@@ -38,7 +39,8 @@ def parts(engine: str, where: str) -> tuple[object, object]:
 async def main() -> None:
     engine, store, where, folder = sys.argv[1:]
     executor, work = parts(engine, where)
-    scheduler = Scheduler(store, executors={"engine": executor})  # type: ignore[dict-item]
+    ledger = SqliteStore(store, poll=0.1, beat=0.2, lease=1.0)
+    scheduler = Scheduler(ledger, executors={"engine": executor})  # type: ignore[dict-item]
     scheduler.job(executor="engine", name="work")(work)  # type: ignore[arg-type]
     async with scheduler:
         handle = await scheduler.schedule_once("work", folder, 3)
