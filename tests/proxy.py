@@ -26,7 +26,9 @@ class Proxy:
         host, port = str(given.get("host", "")), str(given.get("port") or 5432)
         self._target = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
         self._silent: set[socket.socket] = set()
-        self._open: list[socket.socket] = []
+        self._open: dict[
+            socket.socket, socket.socket
+        ] = {}  # of the client and of the server, not ended on both sides
         self.frozen = False
         """Whether new connections are silent, too."""
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -39,7 +41,7 @@ class Proxy:
 
     def silence(self, which: Callable[[], bool] = lambda: True) -> None:
         """Let the present connections be silent from now on, or those for which ``which`` returns true."""
-        for pair in list(zip(self._open[::2], self._open[1::2], strict=True)):
+        for pair in list(self._open.items()):
             if which():
                 self._silent.update(pair)
 
@@ -54,7 +56,7 @@ class Proxy:
 
     def close(self) -> None:
         """Close all connections."""
-        for one in (self._listener, *self._open):
+        for one in (self._listener, *self._open.keys(), *self._open.values()):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
@@ -71,13 +73,15 @@ class Proxy:
                     client.close()
                     server.close()
                     continue
-                self._open += [client, server]
+                self._open[client] = server
+                ended: list[socket.socket] = []
                 if self.frozen:
                     self._silent.update((client, server))
                 for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+                    args = (source, sink, ended)
+                    threading.Thread(target=self._pass_on, args=args, daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, sink: socket.socket, ended: list[socket.socket]) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 if source not in self._silent:
@@ -85,3 +89,9 @@ class Proxy:
         if source not in self._silent:  # else the other side does not hear of the end either
             with suppress(OSError):
                 sink.shutdown(socket.SHUT_RDWR)
+        ended.append(source)
+        if len(ended) == 2:
+            for one in ended:
+                one.close()
+                self._silent.discard(one)
+                self._open.pop(one, None)

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,33 @@ async def test_what_is_read_only_is_named_at_start(
         with pytest.raises(StoreUnavailable, match=r"ledger\.db cannot be (written to|opened): .*folder"):
             async with Scheduler(f"sqlite:///{file}", clock=virtual_clock, store_timeout=0.3):
                 pass
+
+
+@pytest.mark.real_time  # the file is opened again in the machine's time
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
+async def test_a_file_that_was_read_only_for_a_while_is_written_to_again(folder: Path) -> None:
+    file, ticks = folder / "ledger.db", []
+    store = SqliteStore(file, beat=0.2, poll=0.05, timeout=1)
+    scheduler = Scheduler(store, stall_threshold=None)
+
+    @scheduler.interval(seconds=0.05)
+    async def tick() -> None:
+        ticks.append(True)
+
+    async with nobody(), scheduler:
+        await soon(lambda: ticks)
+        backup = folder / "backup.db"
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(backup)) as copy:
+            source.backup(copy)
+        backup.chmod(0o444)
+        for left in ("-wal", "-shm"):
+            Path(f"{file}{left}").unlink(missing_ok=True)
+        backup.replace(file)  # as one who restores it, and forgets its permissions
+        await soon(lambda: "read-only" in scheduler.health().trouble)
+        file.chmod(0o644)
+        seen = len(ticks)
+        await soon(lambda: len(ticks) > seen + 3)
+        await soon(lambda: not scheduler.health().trouble)
 
 
 _FILL = """

@@ -8,7 +8,7 @@ notification: NOTIFY takes one lock for the whole server. Changes are gathered, 
 from __future__ import annotations
 
 import logging
-import select
+import selectors
 import socket
 import threading
 import time
@@ -165,9 +165,11 @@ class Notifications:
 
     def _sleep(self, seconds: float, connection: link.Connection | None = None) -> bool:
         """Sleep until a notification has come or is to be sent; return False if the time is over."""
-        bell = self._bell.fileno()
-        sources = [bell] if connection is None else [bell, connection.fileno()]
-        ready, _, _ = select.select(sources, (), (), seconds)
-        if bell in ready:
+        with selectors.DefaultSelector() as selector:  # select() refuses descriptors from 1024 on
+            selector.register(self._bell, selectors.EVENT_READ)
+            if connection is not None:
+                selector.register(connection.fileno(), selectors.EVENT_READ)
+            ready = [key.fileobj for key, _ in selector.select(seconds)]
+        if self._bell in ready:
             self._bell.recv(4096)
         return bool(ready)

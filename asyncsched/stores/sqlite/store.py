@@ -220,6 +220,8 @@ class SqliteSession(Session):
             code = _code(error)
             if code in _LOCKED:
                 return "again"
+            if code == sqlite3.SQLITE_READONLY:
+                self.close()  # a connection that was opened while the file was read-only stays so
             if code != sqlite3.SQLITE_ERROR:  # an error of the SQL: a bug, or tables of another program
                 return "unavailable"
         elif isinstance(error, sqlite3.DatabaseError) and _code(error) in _WRONG_FILE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
 import threading
 import time
@@ -485,6 +486,39 @@ async def test_other_instances_hear_of_results_cancels_and_progress_at_once(shar
                 assert (await anext(updates)).total == 2
         with anyio.fail_after(PATIENCE):
             assert await handle.cancel()
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Have as many files open as a busy web server: the next ones have numbers beyond 1024."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    files: list[int] = []
+    try:
+        files += [os.dup(0) for _ in range(1100)]
+        yield
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.real_time  # notifications travel in the machine's time
+async def test_notifications_come_in_a_process_with_many_open_files(
+    shared_dsn: str, many_files: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    submits, runs = pair(shared_dsn, poll=60)
+    for scheduler in (submits, runs):
+
+        @scheduler.job()
+        async def quick() -> str:
+            return "done"
+
+    async with submits, runs:
+        await anyio.sleep(0.3)
+        assert await (await submits.schedule_once("quick")).result(PATIENCE) == "done"
+    assert not caplog.records
 
 
 class SkewedClock(SystemClock):
