@@ -341,6 +341,41 @@ async def test_the_dead_are_found_within_the_lease_and_their_runs_go_on(
             assert "of its runs, 1 lost, 1 pending again" in said
 
 
+async def test_a_dead_letter_that_two_instances_requeue_at_once_is_run_once(
+    make: Make, virtual_clock: VirtualClock
+) -> None:
+    first, second = make(), make()
+    fails = [True]
+    for scheduler in (first, second):
+
+        @scheduler.job()
+        async def pay(who: str) -> str:
+            if fails:
+                raise ValueError(who)
+            return who
+
+    found: list[Any] = []
+
+    async def requeue(scheduler: Scheduler, **which: str) -> None:
+        found.extend(await scheduler.requeue(**which))
+
+    async with first, second:
+        letters = [await first.schedule_once("pay", who, key=who) for who in ("ann", "bob", "cid")]
+        for letter in letters:
+            await letter.wait()
+        fails.clear()
+        async with anyio.create_task_group() as group:
+            for scheduler in (first, second):
+                group.start_soon(lambda one: requeue(one, job="pay"), scheduler)
+                for letter in letters:
+                    group.start_soon(lambda one, id: requeue(one, run_id=id), scheduler, letter.id)
+        assert await first.dead_letters() == []
+        assert {await handle.result() for handle in found} == {"ann", "bob", "cid"}
+        assert len({handle.id for handle in found}) == 3
+        assert sum(handle.created for handle in found) == 3
+        assert len(await second.runs(job="pay")) == 6
+
+
 async def test_one_that_finds_itself_dead_cancels_what_it_runs_and_joins_again(
     make: Make, virtual_clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:

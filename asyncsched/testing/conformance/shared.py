@@ -6,7 +6,7 @@ from copy import copy
 
 from asyncsched._core.instants import MINUTE, SECOND
 from asyncsched._core.models import Progress
-from asyncsched._core.records import Permit
+from asyncsched._core.records import JobPause, Permit
 from asyncsched._core.requests import Ending, Fenced, RunQuery, Verdict, Watch
 from asyncsched.testing.conformance.stage import Case, Stage
 
@@ -245,3 +245,28 @@ async def a_poll_returns_the_changes_of_other_instances(stage: Stage) -> None:
     assert seen.ids == set()
     await stage.store.beat(1, stage.now)
     assert (await other.poll(watch)).beats == [(1, 2)]
+
+
+@case
+async def a_job_takes_over_the_schedules_the_pending_runs_and_the_pause_of_another(stage: Stage) -> None:
+    await stage.schedule("added")
+    await stage.schedule("declared", declared=True)
+    done, keyed, other = stage.run(), stage.run(delay=SECOND, key="k"), stage.run("other")
+    await stage.add(done, other)
+    for run in (await stage.claim()).runs:
+        await stage.end(run)
+    await stage.add(keyed)
+    pause = JobPause("the text is wrong", "ada", stage.at)
+    await stage.store.pause_job("job", pause, stage.now)
+    assert set(await stage.store.job_names()) == {"job", "other"}
+
+    assert await stage.store.rename_job("job", "renamed") == (["added"], 1)
+    assert await stage.store.rename_job("job", "renamed") == ([], 0)
+    assert (await stage.reread("added")).job == "renamed"
+    assert (await stage.reread("declared")).job == "job"  # its own code says of which job it is
+    assert (await stage.kept(keyed.id)).job == "renamed"
+    assert (await stage.kept(done.id)).job == "job"  # what happened stays what happened
+    assert (await stage.store.paused_jobs())["renamed"] == pause
+    (found,) = await stage.add(stage.run("renamed", key="k"))
+    assert (found.run.id, found.created) == (keyed.id, False)
+    assert set(await stage.store.job_names()) == {"job", "other", "renamed"}
