@@ -16,6 +16,11 @@ def safe_repr(value: object, limit: int = 40) -> str:
         return f"<{shorten(type(value).__name__)}>"
 
 
+def writable(text: str) -> str:
+    """Return the text with lone surrogates and NUL escaped, which neither a log nor a database takes."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
 def counted(count: int, noun: str) -> str:
     """Return a number of things, such as ``1 run`` or ``2 runs``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -14,7 +14,7 @@ from asyncsched._core.arguments.functions import name_of
 from asyncsched._core.checks import check_text
 from asyncsched._core.errors import AsyncSchedError
 from asyncsched._core.reporting import ActivityRecord
-from asyncsched._core.text import describe_error, shorten
+from asyncsched._core.text import describe_error, shorten, writable
 from asyncsched._scheduler.face import Face
 from asyncsched._scheduler.handle import RunHandle
 
@@ -97,6 +97,7 @@ def filter_of(given: dict[str, Any]) -> str:
 async def _keep(face: Face, said: tuple[str, str, str, str], result: str, failed: bool) -> None:
     """Keep a record; an operation that was done stays done if its record cannot be written."""
     action, subject, by, note = said
+    subject, result = writable(subject), writable(result)  # a call may be refused for what stands in them
     log = logger.warning if failed else logger.info
     log(
         "%s %s%s%s: %s", action, subject, f" by {by}" if by else "", f" ({note})" if note else "", result or "done",

@@ -15,7 +15,7 @@ from asyncsched._core.instants import MINUTE, SECOND
 from asyncsched._core.models import ErrorInfo
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Verdict
-from asyncsched._core.text import safe_repr
+from asyncsched._core.text import safe_repr, writable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -330,15 +330,10 @@ def error_info(error: BaseException) -> ErrorInfo:
         message = str(error)
     except Exception as broken:  # the exception's text cannot be made
         text = message = f"<{name} whose text raised {type(broken).__name__}>"
-    return ErrorInfo(name, _writable(message[:_TEXT_LIMIT]), _writable(text[-_TRACEBACK_LIMIT:]))
+    return ErrorInfo(name, writable(message[:_TEXT_LIMIT]), writable(text[-_TRACEBACK_LIMIT:]))
 
 
 def _reason(error: Discard) -> str:
     """Return the reason of a ``Discard`` as text, whatever its type."""
     given: object = error.reason
-    return _writable(given[:_TEXT_LIMIT] if isinstance(given, str) else safe_repr(given))
-
-
-def _writable(text: str) -> str:
-    """Return the text with lone surrogates and NUL escaped, which neither a log nor a database takes."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return writable(given[:_TEXT_LIMIT] if isinstance(given, str) else safe_repr(given))
