@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from datetime import datetime
+from functools import cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -48,7 +49,8 @@ class _TraceContext:
     def get(self) -> dict[str, str]:
         """Return the headers; raise ``LookupError`` if there is no trace and no baggage."""
         headers: dict[str, str] = {}
-        _api("propagate").inject(headers)
+        if _api("context").get_current():  # it is empty outside of every span, and nothing has to be written
+            _api("propagate").inject(headers)
         if not headers:
             raise LookupError("no trace context")
         return headers
@@ -63,6 +65,7 @@ trace_context = _TraceContext()
 """What travels with a run: :class:`Tracing` carries it by itself; without it, a job may: ``carry=[trace_context]``."""
 
 
+@cache
 def _api(module: str) -> Any:
     return needed(f"opentelemetry.{module}", "opentelemetry-api", "tracing", "Tracing")
 
@@ -77,6 +80,9 @@ class _Open(NamedTuple):
     links: list[Any]
 
 
+_EVENTS: tuple[type[Event], ...] = (RunStarted, RunFinished, RunWaits, RunFenced)
+
+
 class Tracing:
     """Makes a span ``run {job}`` of each run, and a child ``attempt {job}`` of each attempt.
 
@@ -84,7 +90,8 @@ class Tracing:
     in threads and in processes too. A run that was scheduled within a span, as in a request, has a link to it.
 
     Args:
-        provider: a ``TracerProvider``; ``None`` for the global one, also if that is set later.
+        provider: a ``TracerProvider``; ``None`` for the global one. If the app has set none when the scheduler
+            starts, nothing is traced, and no event is made for it.
         semconv: ``"messaging"`` names the spans by the conventions for messaging: ``process {job}``.
 
     Raises:
@@ -92,7 +99,7 @@ class Tracing:
 
     """
 
-    wants: tuple[type[Event], ...] = (RunStarted, RunFinished, RunWaits, RunFenced)
+    wants: tuple[type[Event], ...] = _EVENTS
     carries = (trace_context,)
 
     def __init__(self, provider: Any = None, *, semconv: str = "asyncsched") -> None:
@@ -107,6 +114,8 @@ class Tracing:
 
     def attach(self, figures: Figures) -> None:
         """Take the figures of a scheduler, which know the functions of its jobs."""
+        found = self._provider or self._trace.get_tracer_provider()
+        self.wants = () if isinstance(found, self._trace.ProxyTracerProvider) else _EVENTS
         self._figures = [one for one in self._figures if not one.closed] + [figures]
 
     def __call__(self, event: Event) -> None:
@@ -130,11 +139,13 @@ class Tracing:
         """Begin the span of an attempt, and make it the current one of the attempt's context."""
         present = self._trace.get_current_span().get_span_context()
         links = [self._trace.Link(present)] if _came.get() and present.is_valid else []
-        attributes = {**self._attributes(run), "asyncsched.attempt": run.attempt}
+        attributes = self._attributes(run)
+        parent = self._parent(run, attributes, links)
+        attributes["asyncsched.attempt"] = run.attempt
         if run.attempt > 1:
             attributes["asyncsched.trigger"] = "retry"
         span = self._tracer().start_span(
-            f"attempt {run.job}", self._parent(run, links), attributes=attributes, start_time=_nanos(at)
+            f"attempt {run.job}", parent, attributes=attributes, start_time=_nanos(at)
         )
         self._open[run.id] = _Open(span, links)
         # The attempt's context ends with its task, so this is never undone.
@@ -187,14 +198,13 @@ class Tracing:
     def _name(self, run: Run) -> str:
         return f"{'process' if self._messaging else 'run'} {run.job}"
 
-    def _parent(self, run: Run, links: list[Any]) -> Any:
+    def _parent(self, run: Run, attributes: dict[str, Any], links: list[Any]) -> Any:
         """Return the context in which a run's span, which is made at its end, is the current one."""
         trace, span = _ids_of(run.id)
         sampler = getattr(self._tracer(), "sampler", None)
         sampled = True
         if sampler is not None:
             empty = self._context.Context()
-            attributes = self._attributes(run)
             result = sampler.should_sample(empty, trace, self._name(run), self._kind, attributes, links)
             sampled = result.decision.is_sampled()
         flags = self._trace.TraceFlags(self._trace.TraceFlags.SAMPLED if sampled else 0)

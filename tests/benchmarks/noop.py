@@ -40,12 +40,29 @@ def _run(backend: str, main: Callable[[], Awaitable[Metrics]]) -> Metrics:
     return anyio.run(main, backend=backend)
 
 
-def _ours(job: Any, backend: str, many: bool) -> Callable[[Size], Metrics]:
+def _tracing() -> list[Any]:
+    """Return the observer for traces in an app that has set no provider, so that no span is recorded."""
+    from asyncsched.observers.tracing import Tracing
+
+    return [Tracing()]
+
+
+def _metrics() -> list[Any]:
+    from prometheus_client import CollectorRegistry
+
+    from asyncsched.observers.metrics import PrometheusMetrics
+
+    return [PrometheusMetrics(CollectorRegistry())]
+
+
+def _ours(
+    job: Any, backend: str, many: bool, observers: Callable[[], list[Any]] = list
+) -> Callable[[Size], Metrics]:
     def measure(size: Size) -> Metrics:
         from asyncsched import Once, Scheduler
 
         async def main() -> Metrics:
-            scheduler = Scheduler()
+            scheduler = Scheduler(observers=observers())
             scheduler.job()(job)
 
             async def go(n: int) -> None:
@@ -133,6 +150,8 @@ SCENARIOS = (
         {
             "asyncsched": _ours(nothing, "asyncio", many=False),
             "many": _ours(nothing, "asyncio", many=True),
+            "traced": _ours(nothing, "asyncio", many=False, observers=_tracing),
+            "measured": _ours(nothing, "asyncio", many=False, observers=_metrics),
             "create_task": _create_task(nothing),
             "start_soon": _start_soon(nothing, "asyncio"),
             "aps3": _apscheduler(nothing),
@@ -140,6 +159,8 @@ SCENARIOS = (
         (
             Figure("4a", "no-op, schedule_many, over create_task", "cpu_us", 2.0, 1.2, ("create_task", "cpu_us"), "many", "µs"),
             Figure("4a", "no-op, schedule_once, over create_task", "cpu_us", 2.0, 1.2, ("create_task", "cpu_us"), unit="µs"),
+            Figure("", "no-op, with traces that nobody takes, over without", "cpu_us", over=("asyncsched", "cpu_us"), system="traced", unit="µs"),
+            Figure("", "no-op, with Prometheus metrics, over without", "cpu_us", over=("asyncsched", "cpu_us"), system="measured", unit="µs"),
             Figure("", "no-op, schedule_once, over aps3", "cpu_us", over=("aps3", "cpu_us"), unit="µs"),
         ),
         Size(20_000), Size(10_000), Size(500),
