@@ -15,9 +15,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from asyncsched import ConfigurationError, Retry, RunFailed, Scheduler, Snooze, current_run
+from asyncsched.executors.handoff import HandoffExecutor
 from asyncsched.observers.tracing import Tracing, _api, trace_id
 from asyncsched.testing import VirtualClock
+from tests.executors.handoff.elsewhere import Elsewhere
 from tests.observers.traced import present
+from tests.waiting import soon
 
 pytestmark = pytest.mark.anyio
 
@@ -165,6 +168,28 @@ async def test_the_attempt_is_the_current_span_in_threads_and_processes(
         there = await handle.result()
     attempt = traces.one("attempt present")
     assert there == [f"{ids(attempt)[0]:032x}", f"{ids(attempt)[1]:016x}", "blue"]
+
+
+@pytest.mark.real_time  # the hand-off's thread is in the real world
+@pytest.mark.blocking_ok
+async def test_a_task_is_handed_over_within_the_span_of_its_attempt(traces: Traces) -> None:
+    engine, seen = Elsewhere(), []
+    engine.at_submit = lambda: seen.append(present())
+    scheduler = Scheduler(
+        observers=[Tracing(traces.provider)], executors={"elsewhere": HandoffExecutor(engine)}
+    )
+    job = scheduler.job(executor="elsewhere")(divide)
+    async with scheduler:
+        handle = await scheduler.schedule_once(job, 6, 4)
+        await soon(lambda: engine.submitted)
+        engine.end()
+        assert await handle.result() == 1.5
+    attempt = traces.one("attempt divide")
+    assert [one[:2] for one in seen] == [[f"{ids(attempt)[0]:032x}", f"{ids(attempt)[1]:016x}"]]
+
+
+def divide(a: int, b: int) -> float:
+    return a / b
 
 
 async def test_attempts_on_two_instances_are_one_trace(

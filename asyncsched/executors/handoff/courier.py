@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,12 @@ def _monotonic() -> float:
 
 
 class Task:
-    """A call on its way through the engine. ``answer`` is ``None`` at its end if it never got there."""
+    """A call on its way through the engine. ``answer`` is ``None`` at its end if it never got there.
 
-    __slots__ = ("answer", "args", "func", "future", "id", "kwargs", "taken_up", "until")
+    It is handed over in the context of the attempt, which an engine's instrumentation sends along, as for traces.
+    """
+
+    __slots__ = ("answer", "args", "context", "func", "future", "id", "kwargs", "taken_up", "until")
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Task:
         taken_up: bool,
     ) -> None:
         self.id = id
+        self.context = copy_context()
         self.func = func
         self.args = args
         self.kwargs = kwargs
@@ -189,7 +194,7 @@ class Courier:
     def _give(self, task: Task) -> None:
         try:
             if not task.taken_up or self._is_unknown(task.id):
-                self._engine.submit(task.id, task.func, task.args, task.kwargs)
+                task.context.run(self._engine.submit, task.id, task.func, task.args, task.kwargs)
         except self._engine.away:
             raise
         except Exception as error:  # the task cannot be sent, say: that is its own failure
