@@ -25,6 +25,7 @@ COMMANDS = {
     },
     "before it goes live": {"simulate": "simulate", "check": "check", "doctor": "doctor"},
     "run": {"worker": "worker", "run": "runs"},
+    "live": {"top": "live", "tail": "live"},
     "more": {"db": "db", "import": "importing", "completion": "completion"},
 }  # fmt: skip
 """The commands by what they are for, each with its module in this folder."""
@@ -55,6 +56,8 @@ SUMMARIES = {
     "doctor": "Find what would go wrong in production.",
     "worker": "Run the scheduler of an app without a web server.",
     "run": "Run one job of an app once (run APP JOB), or show one run (run ID).",
+    "top": "The overview, live.",
+    "tail": "One line for each run that is made, begins or ends, live.",
     "db": "The tables of a store: what they lack, and the SQL.",
     "import": "Make asyncsched code of a crontab, APScheduler, Celery beat or repeat_every.",
     "completion": "The completion script for bash, zsh or fish.",

@@ -66,6 +66,12 @@ def write_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_as_json))
 
 
+def write_json_line(value: Any) -> None:
+    """Write a value as JSON in one line, at once."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=_as_json))
+    sys.stdout.flush()
+
+
 def _as_json(value: Any) -> Any:
     if isinstance(value, datetime):
         return iso(value)
