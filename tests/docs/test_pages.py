@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
+import click
 import httpx
 import pytest
 
 import asyncsched
 from asyncsched._scheduler.scheduler import Role
+from asyncsched.cli.main import cli
 from asyncsched.testing import VirtualClock
 from tests.docs.pages import PAGES, ROOT, Block, blocks, text
 
@@ -148,7 +151,7 @@ def test_the_tests_of_a_page_pass(page: Path, pytester: pytest.Pytester) -> None
         result.assert_outcomes(passed=expected)
 
 
-SHELL = {"uvicorn", "role", "chaos"}
+SHELL = {"uvicorn", "role", "chaos", "cli"}
 """The shell blocks that a test here looks at."""
 
 
@@ -193,6 +196,33 @@ def test_the_options_given_to_chaos_exist() -> None:
     (line,) = re.findall(r"-m tests\.chaos (.*)$", _all_text(), re.M)
     described = _described("tests.chaos")
     assert [word for word in line.split() if not word.isdigit() and word not in described] == []
+
+
+def _lines_of_the_command_line() -> list[str]:
+    """Return the words after ``asyncsched`` in shell blocks, unit files, crontabs and manifests."""
+    found = []
+    for block in blocks():
+        plain = re.sub(r'", "', " ", block.text) if "file" in block.markers else block.text
+        found += (
+            re.findall(r"(?:^|-m )asyncsched (.*?)[\"\]]*$", plain, re.M)
+            if block.language != "python"
+            else []
+        )
+    return found
+
+
+@pytest.mark.parametrize("line", _lines_of_the_command_line())
+def test_a_line_of_the_command_line_names_a_command_and_options_that_exist(line: str) -> None:
+    words = shlex.split(line)
+    context, command = click.Context(cli), cast("click.Command", cli)
+    while isinstance(command, click.Group):
+        found = command.get_command(context, words.pop(0))
+        assert found is not None, line
+        command = found
+    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    assert [
+        word for word in words if word.startswith("-") and not re.match(r"-\d", word) and word not in options
+    ] == []
 
 
 def test_the_roles_and_extras_named_exist() -> None:
