@@ -1,3 +1,3 @@
 """The package's version: the one place it is written down."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
