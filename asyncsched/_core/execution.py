@@ -160,6 +160,11 @@ class Executor(Protocol):
         """Raise ``ConfigurationError`` at declaration if ``func`` cannot run here."""
         return
 
+    @property
+    def held(self) -> Mapping[str, str]:
+        """The jobs of which no run may begin here now, each with the reason, worded as what the run waits for."""
+        return {}
+
     def lend(self, places: int) -> None:
         """Let so many more attempts be under way, or fewer again: that many attempts wait here for other runs.
 

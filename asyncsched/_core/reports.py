@@ -52,12 +52,14 @@ class Health:
         since: the beginning of the fault, in UTC.
         last_beat: when the store last accepted a heartbeat of this instance; ``None`` in memory. An
             instance without a heartbeat for 15 s is declared dead by the others.
+        full: the executors without a free place, in words; that is no fault.
 
     """
 
     trouble: str = ""
     since: datetime | None = None
     last_beat: datetime | None = None
+    full: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

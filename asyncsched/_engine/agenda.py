@@ -80,10 +80,12 @@ class Agenda:
         self._left[job] = until
         self._wake()
 
-    def claimable(self, jobs: Collection[str], now: Now) -> Collection[str]:
-        """Return the jobs whose runs are to be claimed: nearly always all."""
-        if not self._left:
+    def claimable(self, jobs: Collection[str], held: Collection[str], now: Now) -> Collection[str]:
+        """Return the jobs whose runs are to be claimed: nearly always all. Those that are held are asked for again."""
+        if not (self._left or held):
             return jobs
+        for job in held:
+            self._left[job] = max(self._left.get(job, 0), now.steady + SECOND)
         self._left = {job: until for job, until in self._left.items() if until > now.steady}
         return [job for job in jobs if job not in self._left]
 

@@ -42,6 +42,25 @@ class Capacity:
             for notify in list(self._subscribers):
                 notify()
 
+    def held(self) -> dict[str, str]:
+        """Return the jobs of which no run may begin now, each with the reason."""
+        return {job: why for executor in self._executors.values() for job, why in executor.held.items()}
+
+    def full(self) -> dict[str, str]:
+        """Return the executors without a free place, each with what a run waits for that is to begin in it."""
+        return {
+            name: f"a place in executor {name!r} ({self._executors[name].capacity})"
+            for name, free in self.free.items()
+            if free <= 0
+        }
+
+    def awaited_by(self, executor: str, job: str) -> str | None:
+        """Return what a run that is ready waits for here, if its job is held or its executor is full."""
+        found = self._executors.get(executor)
+        if found is None:
+            return None
+        return found.held.get(job) or self.full().get(executor)
+
     def lend(self, name: str) -> bool:
         """Free the place of an attempt that waits for another run; return False if too many places are lent."""
         if self._lent[name] >= MOST_LENT:

@@ -64,6 +64,7 @@ class Engine:
         self._bus = environment.bus
         self._ids = environment.ids
         self._free = environment.capacity.free
+        self._held = environment.capacity.held
         self._agenda = agenda
         self._jobs = jobs
         self._draining = draining
@@ -86,7 +87,7 @@ class Engine:
         if not (firings or self._agenda.has_ready_runs(now)):
             return None
         self._agenda.claim_begins()
-        jobs = self._agenda.claimable(self._jobs, now)
+        jobs = self._agenda.claimable(self._jobs, self._held(), now)
         try:
             claimed = await self._store.claim(
                 Claim(self.holder, firings, self._free, self._at_once, jobs), now

@@ -63,6 +63,7 @@ class Worker:
         self.store = store
         self.as_json = store.durable or strict
         self.ids = environment.ids
+        self.capacity = environment.capacity
         self._environment = environment
         self._backend = environment.backend
         self._clock = environment.clock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import current_thread, get_ident
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,18 @@ from asyncsched._scheduler.once import due_time
 if TYPE_CHECKING:
     from asyncsched._engine.waiters import Waiters
     from asyncsched._engine.worker import Worker
+
+
+def view_here(record: RunRecord, job: Job | None, worker: Worker) -> Run:
+    """Return a run as it stands; one that is ready says for which place it waits in this process."""
+    view = run_view(record, job, worker.knows(record.job))
+    parked = view.waiting_for == "job"  # in memory, because the last claim did not ask for its job
+    if record.state != "pending" or (view.waiting_for is not None and not parked):
+        return view
+    if not parked and (record.ready_at is None or record.ready_at > worker.timeline.now()[record.steady]):
+        return view
+    waits_for = worker.capacity.awaited_by(record.executor, record.job)
+    return view if waits_for is None else replace(view, waiting_for=waits_for)
 
 
 def in_another_loop() -> SchedulerStateError:
@@ -57,7 +70,7 @@ class RunControl:
 
     def view_of(self, record: RunRecord) -> Run:
         """Return a run as it stands."""
-        return run_view(record, self.job_of(record.job), self._worker.knows(record.job))
+        return view_here(record, self.job_of(record.job), self._worker)
 
     def result_of(self, record: RunRecord) -> Any:
         """Return a success's result; it may be one that was too large to be kept with its run."""

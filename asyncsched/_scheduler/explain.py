@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from asyncsched._core.instants import SECOND, Instant, Now, to_datetime
+from asyncsched._core.instants import SECOND, Instant, to_datetime
 from asyncsched._core.jobs import Job
 from asyncsched._core.mapping import run_id_text, run_view, unknown_job
 from asyncsched._core.models import Run
@@ -12,8 +13,12 @@ from asyncsched._core.records import RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.reports import Explanation
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.trigger import asking
+from asyncsched._scheduler.control import view_here
 from asyncsched._scheduler.lookup import run_of_slot
-from asyncsched.abc import Store
+
+if TYPE_CHECKING:
+    from asyncsched._engine.worker import Worker
+    from asyncsched.abc import Store
 
 _REASONS = {
     "missed": "it was not met in time (the scheduler was down, blocked or too late), and the misfire "
@@ -24,22 +29,20 @@ _REASONS = {
 }
 
 
-async def explain_slot(
-    store: Store, record: ScheduleRecord, job: Job | None, known: bool, at: Instant, now: Now
-) -> Explanation:
+async def explain_slot(worker: Worker, record: ScheduleRecord, job: Job | None, at: Instant) -> Explanation:
     """Return what became of a due time of a schedule.
 
     Args:
-        store: the ledger.
+        worker: of the schedule's store.
         record: the schedule.
-        job: its job, where this code has it; ``known`` tells whether any living instance does.
+        job: its job, where this code has it.
         at: the due time.
-        now: the present moment.
 
     """
+    store, known, now = worker.store, worker.knows(record.job), worker.timeline.now()
     run = await run_of_slot(store, record.id, at)
     if run is not None:
-        return _ran(record, at, run_view(run, job, known), run)
+        return _ran(record, at, view_here(run, job, worker), run)
     here = now.steady if record.steady else now.wall
     if at > here:
         for stretch in await store.stretches(record.id, at, at):  # a slot to come was skipped
@@ -121,9 +124,9 @@ def _orphaned(record: ScheduleRecord, known: bool) -> str:
 
 def _ran(record: ScheduleRecord, at: Instant, view: Run, run: RunRecord) -> Explanation:
     if run.state == "pending":
-        why = f"it waits for {run.waits_for}" if run.waits_for else "it is pending"
-        if view.waiting_for != run.waits_for:
-            why = f"{view.waiting_for}"
+        why = f"it waits for {view.waiting_for}" if view.waiting_for else "it is pending"
+        if view.waiting_for == unknown_job(run.job):
+            why = unknown_job(run.job)
         return _said(record, at, "pending", why, view)
     if run.state == "running":
         return _said(record, at, "ran", "it is running", view)

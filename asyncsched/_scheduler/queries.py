@@ -12,12 +12,13 @@ from asyncsched._backends.turns import in_turns
 from asyncsched._core.checks import check_int
 from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.instants import Instant, to_datetime, to_instant
-from asyncsched._core.mapping import instance_view, run_view, schedule_tags, schedule_view
+from asyncsched._core.mapping import instance_view, schedule_tags, schedule_view
 from asyncsched._core.models import Run, Schedule
 from asyncsched._core.records import RunRecord, ScheduleRecord
 from asyncsched._core.reports import Coming, Explanation, Health, Instance, Pause
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.text import describe_error
+from asyncsched._scheduler.control import view_here
 from asyncsched._scheduler.explain import explain_slot
 from asyncsched._scheduler.face import EVERYTHING, Face, check_texts, here, states_of
 from asyncsched.triggers.base import noted
@@ -25,6 +26,7 @@ from asyncsched.triggers.combine import notes_of
 
 if TYPE_CHECKING:
     from asyncsched._core.jobs import Job
+    from asyncsched._engine.worker import Worker
     from asyncsched.abc import ClusterStore, Store
 
 R = TypeVar("R", RunRecord, ScheduleRecord)
@@ -66,7 +68,7 @@ class Queries(Face):
             and (tag is None or tag in schedule_tags(record, self._registry.find(record.job))) and (after is None or record.id > after)
         ]  # fmt: skip
         found = sorted(matching, key=lambda one: one.id)[:most]
-        return await self._views(store, schedule_view, found)
+        return await self._views(store, _schedule, found)
 
     async def schedule(self, id: str) -> Schedule:
         """Return one schedule.
@@ -76,7 +78,7 @@ class Queries(Face):
 
         """
         record = await self._schedule(id)
-        return self._view_of(schedule_view, record)
+        return self._view_of(_schedule, record)
 
     async def paused_jobs(self) -> dict[str, Pause]:
         """Return the paused jobs, each with the note, the author and the time of its pause."""
@@ -111,13 +113,13 @@ class Queries(Face):
             before=None if before is None else await self._place_of(before),
         )  # fmt: skip
         store = self._here().main.store
-        return await self._views(store, run_view, await store.runs(query))
+        return await self._views(store, view_here, await store.runs(query))
 
-    def _view_of(self, view: Callable[[R, Job | None, bool], V], record: R) -> V:
-        return view(record, self._registry.find(record.job), self._running().main.knows(record.job))
+    def _view_of(self, view: Callable[[R, Job | None, Worker], V], record: R) -> V:
+        return view(record, self._registry.find(record.job), self._running().main)
 
     async def _views(
-        self, store: Store, view: Callable[[R, Job | None, bool], V], records: Sequence[R]
+        self, store: Store, view: Callable[[R, Job | None, Worker], V], records: Sequence[R]
     ) -> list[V]:
         # Records in memory may change while other tasks run: a list of them is made in one turn.
         most = _ONE_TURN if store.durable else EVERYTHING
@@ -135,7 +137,7 @@ class Queries(Face):
 
         """
         record = await self._run_record(id)
-        return self._view_of(run_view, record)
+        return self._view_of(view_here, record)
 
     async def instances(self) -> list[Instance]:
         """Return the living instances of the cluster, oldest first; in memory there are none.
@@ -165,10 +167,17 @@ class Queries(Face):
         except SchedulerStateError as error:
             return Health(str(error))
         health = Health() if worker.membership is None else worker.membership.health()
+        health = replace(
+            health, full=tuple(f"runs wait for {one}" for one in worker.capacity.full().values())
+        )
         unknown = None if worker.orphans is None else worker.orphans.trouble()
-        if unknown is None or not health.ok:
-            return health
-        return replace(health, trouble=unknown[0], since=to_datetime(unknown[1]))
+        if health.ok and unknown is not None:
+            return replace(health, trouble=unknown[0], since=to_datetime(unknown[1]))
+        held = worker.capacity.held()
+        if health.ok and held:
+            jobs = ", ".join(map(repr, sorted(held)))
+            return replace(health, trouble=f"no run of job {jobs} is begun: it waits for {held[min(held)]}")
+        return health
 
     async def dead_letters(
         self, *, job: str | None = None, schedule: str | None = None, tag: str | None = None,
@@ -188,7 +197,7 @@ class Queries(Face):
         check_int(limit, "limit", 1, EVERYTHING)
         store = self._here().main.store
         letters = await self._letters(job, schedule, tag, state, since, limit)
-        return await self._views(store, run_view, letters)
+        return await self._views(store, view_here, letters)
 
     async def explain(self, schedule: str, at: datetime) -> Explanation:
         """Explain one due time: how it ended, and why.
@@ -202,10 +211,7 @@ class Queries(Face):
         """
         record = await self._schedule(schedule)
         worker = self._here().main
-        job, known = self._registry.find(record.job), worker.knows(record.job)
-        return await explain_slot(
-            worker.store, record, job, known, to_instant(at, "at"), worker.timeline.now()
-        )
+        return await explain_slot(worker, record, self._registry.find(record.job), to_instant(at, "at"))
 
     async def timeline(
         self, start: datetime, end: datetime, *, limit: int = 1000, schedule: str | None = None
@@ -232,6 +238,10 @@ class Queries(Face):
             coming += _coming(record, first, last, limit, here(record, now))
         coming.sort(key=lambda one: (one[0], one[1].schedule))
         return [one for _, one in coming[:limit]]
+
+
+def _schedule(record: ScheduleRecord, job: Job | None, worker: Worker) -> Schedule:
+    return schedule_view(record, job, worker.knows(record.job))
 
 
 def _coming(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from queue import SimpleQueue
@@ -24,6 +23,8 @@ from asyncsched._core.arguments.functions import refuse_unless_sync, returned_aw
 from asyncsched._core.context import CurrentRun
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
 from asyncsched.abc import Executor, ExecutorTraits
+from asyncsched.executors.abandoned import AbandonedThreads
+from asyncsched.executors.switch_interval import switch_interval as shared_interval
 
 if TYPE_CHECKING:
     from asyncsched.abc import Clock
@@ -99,6 +100,8 @@ class ThreadExecutor(Executor):
         name: the executor's name in messages, and in the names of its threads.
         switch_interval: seconds after which a busy thread makes way for the event loop while jobs are
             running here (``sys.setswitchinterval``); ``None`` leaves the interpreter's setting alone.
+        abandoned_limit: with so many abandoned threads, no run is begun of a job that has one, until one of them
+            returns; ``capacity`` if not given.
 
     """
 
@@ -110,16 +113,19 @@ class ThreadExecutor(Executor):
         *,
         name: str = "thread",
         switch_interval: float | None = 0.0005,
+        abandoned_limit: int | None = None,
     ) -> None:
         if capacity < 1:
             raise ConfigurationError(f"capacity must be at least 1, not {capacity}")
+        if abandoned_limit is not None and abandoned_limit < 1:
+            raise ConfigurationError(f"abandoned_limit must be at least 1, not {abandoned_limit}")
         self.capacity = capacity
         self.name = name
         self._clock: Clock = SystemClock()
         self._switch_interval = switch_interval
         self._port: Port | None = None
         self._workers: set[_WorkerThread] = set()
-        self._lost: dict[_WorkerThread, str] = {}
+        self._abandoned = AbandonedThreads(name, capacity if abandoned_limit is None else abandoned_limit)
         self._started = 0
         self._busy = 0
         self._lent = 0
@@ -147,8 +153,12 @@ class ThreadExecutor(Executor):
     @property
     def abandoned(self) -> int:
         """How many threads still run a function whose run has ended."""
-        self._lost = {worker: job for worker, job in self._lost.items() if worker.is_alive()}
-        return len(self._lost)
+        return len(self._abandoned)
+
+    @property
+    def held(self) -> Mapping[str, str]:
+        """The jobs of which no run may begin now, each with the reason: too many of their threads are abandoned."""
+        return self._abandoned.held()
 
     def lend(self, places: int) -> None:
         """Let so many more threads be there, or fewer again."""
@@ -198,7 +208,7 @@ class ThreadExecutor(Executor):
                 self.name,
                 left,
                 "" if left == 1 else "s",
-                ", ".join(sorted(self._lost.values())),
+                self._abandoned.names(),
             )
 
     async def run(
@@ -289,58 +299,22 @@ class ThreadExecutor(Executor):
             return  # the function has just returned
         worker.bridge.cancel(getattr(call.future, "raise_cancel", None))
         self._workers.discard(worker)
-        self._lost[worker] = f"{call.job!r} in {worker.name}"
         if self._port is not None:
             self._grow(self._port, 0)  # a new thread takes over the calls that wait
-        logger.warning(
-            "a run of job %r was ended but goes on in its thread, which cannot be killed (%d abandoned now); "
-            "let the function check current_run().cancelled now and then",
-            call.job,
-            self.abandoned,
-        )
+        self._abandoned.add(worker, call.job)
 
     def _hold_clock(self) -> None:
         self._hold = self._clock.hold()
         self._hold.__enter__()
         if self._switch_interval is not None:
-            _shared_interval.enter(self._switch_interval)
+            shared_interval.enter(self._switch_interval)
 
     def _release_clock(self) -> None:
         hold, self._hold = self._hold, None
         if hold is not None:
             if self._switch_interval is not None:
-                _shared_interval.leave(self._switch_interval)
+                shared_interval.leave(self._switch_interval)
             hold.__exit__(None, None, None)
 
     def __repr__(self) -> str:
         return f"<ThreadExecutor {self.name!r} capacity {self.capacity}, {self._busy} busy>"
-
-
-class _SwitchInterval:
-    """Sets the interpreter's switch interval while executors need it, and restores the former value."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._wanted: list[float] = []
-        self._former = self._set = 0.0
-
-    def enter(self, interval: float) -> None:
-        with self._lock:
-            if not self._wanted:
-                self._former = self._set = sys.getswitchinterval()
-            self._wanted.append(interval)
-            self._apply(min(self._former, *self._wanted))
-
-    def leave(self, interval: float) -> None:
-        with self._lock:
-            self._wanted.remove(interval)
-            self._apply(min([self._former, *self._wanted]))
-
-    def _apply(self, interval: float) -> None:
-        # If other code has changed the interval meanwhile, that value stays.
-        if interval != self._set and abs(sys.getswitchinterval() - self._set) < 1e-5:
-            sys.setswitchinterval(interval)
-            self._set = interval
-
-
-_shared_interval = _SwitchInterval()

@@ -162,7 +162,7 @@ class MemoryStore:
         claimed = Claimed()
         for firing in claim.firings:
             self._fire(firing, claimed, now)
-        self._waiting.ripen(now, claim.most)
+        self._waiting.ripen(now, claim)
         for name, queue in self._waiting.by_executor():
             free = claim.free.get(name, 0)
             room = claim.most  # for each executor anew: many runs of one must not delay the others

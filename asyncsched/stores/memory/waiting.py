@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import RunRecord
+from asyncsched._core.requests import Claim
 from asyncsched._core.rules import transitions
 from asyncsched.stores.memory.limiter import Limiter
 from asyncsched.stores.memory.run_queue import RunQueue, take_out
@@ -39,11 +40,13 @@ class Waiting:
             queue = self._ready[run.executor] = RunQueue()
         queue.push(run.rank, run)
 
-    def ripen(self, now: Now, most: int) -> None:
-        """Let at most ``most`` runs of each timeline whose time has come wait for their turn."""
+    def ripen(self, now: Now, claim: Claim) -> None:
+        """Let the runs whose time has come, or whose job is claimed again, wait for their turn."""
+        if self._parked and claim.jobs is not None:
+            self.release_unknown(claim.jobs)
         for steady, queue in self._later.items():
             at = now.steady if steady else now.wall
-            for _ in range(most):
+            for _ in range(claim.most):
                 run = queue.pop(at)
                 if run is None:
                     break
@@ -86,10 +89,10 @@ class Waiting:
             self.until_its_turn(run)
         self.notify()
 
-    def release_unknown(self) -> None:
-        """Let all runs of unknown jobs go on: the scheduler that claims next may know the job."""
+    def release_unknown(self, jobs: Collection[str] | None = None) -> None:
+        """Let the runs of these jobs, or of all, go on that no claim asked for: the next one may do so."""
         for kind, name in list(self._parked):
-            if kind == "unknown":
+            if kind == "unknown" and (jobs is None or name in jobs):
                 self.release(kind, name)
 
     def leave(self, run: RunRecord, now: Now) -> None:
