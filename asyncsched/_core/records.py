@@ -225,6 +225,11 @@ class ScheduleRecord:
         """Whether the schedule does not fire: it is paused or orphaned, or its trigger is not known here."""
         return self.paused or self.orphaned or self.trigger.foreign
 
+    def keep_trigger(self, known: ScheduleRecord) -> None:
+        """Take over the trigger of an earlier row if it is the same, so that its text is read once."""
+        if self.spec == known.spec and self.anchor == known.anchor:
+            self.trigger = known.trigger
+
 
 @dataclass(slots=True)
 class Stretch:

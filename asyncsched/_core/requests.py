@@ -20,13 +20,18 @@ class Fenced(Exception):
 
 
 class Watch(NamedTuple):
-    """A poll of an instance for the changes since the versions that it saw last, and for some runs."""
+    """A poll of an instance for the changes since the versions that it saw last, and for some runs.
+
+    ``version`` is below 0 before the first poll. ``after`` is that of the last answer: the id of the schedule
+    after which the changes of ``version`` go on, ``None`` where all of it was seen.
+    """
 
     holder: int
     work_version: Any
     version: int
     runs: Collection[int] = ()
     fully: bool = False  # answered even if nothing has changed
+    after: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +41,8 @@ class Changes:
     ``work_version`` differs from the last one when a claim may find a run or a due schedule. ``earliest``
     then is the time at which the first pending run is ready: 0 for now, or where only a claim can find
     out, ``None`` for never. ``ids`` are those of all schedules, given only when some were removed; ``runs``
-    are tokens that change with a run.
+    are tokens that change with a run. An answer has a portion of the changed schedules: there are more if
+    ``after`` is not ``None``.
     """
 
     work_version: Any
@@ -47,6 +53,7 @@ class Changes:
     cancel_requests: list[tuple[int, str]] = field(default_factory=list)
     runs: dict[int, Any] = field(default_factory=dict)
     earliest: Instant | None = 0
+    after: str | None = None
 
 
 class Firing:

@@ -208,3 +208,5 @@ class TriggerCodec(NamedTuple):
     """Return a trigger as JSON can carry it; raise ``TriggerError`` for one that only code can make."""
     from_json: Callable[[dict[str, Any]], InstantTrigger]
     """Return the trigger that ``to_json`` wrote; raise ``TriggerError`` for anything else."""
+    knows: Callable[[dict[str, Any]], bool]
+    """Whether the data is of a known kind, which takes no reading of it."""

@@ -103,6 +103,9 @@ class Agenda:
     def follow(self, records: Iterable[ScheduleRecord]) -> None:
         """Replace these schedules by their rows as they stand now."""
         for record in records:
+            known = self.schedules.get(record.id)
+            if known is not None and known.spec is not None:
+                record.keep_trigger(known)
             self.schedules[record.id] = record
             if record.next_due is not None and not record.dormant:
                 self.put(record, record.next_due)

@@ -17,8 +17,9 @@ from asyncsched._core.events import StoreFailed
 from asyncsched._core.instants import to_datetime
 from asyncsched._core.records import InstanceRecord
 from asyncsched._core.reports import Health
-from asyncsched._core.requests import Changes, Watch
+from asyncsched._core.requests import Changes
 from asyncsched._engine.astray import Astray
+from asyncsched._engine.feed import Feed
 from asyncsched._engine.lines import tell_death
 from asyncsched._engine.lost_runs import tell_lost
 from asyncsched._engine.rounds import Rounds
@@ -77,8 +78,7 @@ class Membership:
         self._steady_since = 0.0  # since when beats are accepted without a gap
         self._missed = False  # a request to the store has failed since the last beat
         self._beats: dict[int, tuple[int, float]] = {}  # of each instance: its beat, and since when it stands
-        self._work_version: Any = None
-        self._version = 0
+        self._feed = Feed(agenda)
         self._tokens: dict[int, Any] = {}
         self._blind = False  # the last poll failed: the next one asks for everything again
         self._members: dict[int, InstanceRecord] = {}  # the watched ones, as they joined
@@ -219,39 +219,32 @@ class Membership:
 
     async def _poll(self) -> None:
         waited_for = self._waiters.waited_for
-        changes = await self._store.poll(
-            Watch(self.me.incarnation, self._work_version, self._version, waited_for, self._blind)
-        )
-        before = (self._version, self._work_version, self._tokens)
+        changes = await self._store.poll(self._feed.watch(self.me.incarnation, waited_for, self._blind))
+        before = (self._feed.seen, self._tokens)
         if changes is not None:
             self._take_in(changes)
             self._watch(changes.beats)
+            if self._feed.behind:
+                self._poller.wake()
         if not self._members_known:
             await self._members_changed()
         await self._reconciler.look_for_orphans()
         await self._declare_the_dead()
-        nothing = before == (self._version, self._work_version, self._tokens) and not self._astray
+        nothing = before == (self._feed.seen, self._tokens) and not self._astray
         self.rounds.be_quiet(nothing and self._beats.keys() == {self.me.incarnation})
 
+    async def catch_up(self) -> None:
+        """Follow all schedules of the store, in portions."""
+        while self._feed.behind:
+            changes = await self._store.poll(self._feed.watch(self.me.incarnation, (), True))
+            if changes is not None:
+                self._take_in(changes)
+
     def _take_in(self, changes: Changes) -> None:
-        """Follow the changes that other instances made. A version counts as seen when all of it was taken in."""
-        if changes.version != self._version:
-            known = self._agenda.schedules
-            self._agenda.follow(
-                one
-                for one in changes.schedules
-                if one.id not in known or known[one.id].revision != one.revision
-            )
-            if changes.ids is not None:
-                for id in known.keys() - changes.ids:
-                    self._agenda.forget(id)
-            self._agenda.notify()  # a changed schedule may be due before the time that is slept for
-            self._version = changes.version
+        """Follow the changes that other instances made."""
         for run_id, why in changes.cancel_requests:
             self._runner.cancel(run_id, why)
-        if changes.work_version != self._work_version:
-            self._agenda.expect(changes.earliest)
-            self._work_version = changes.work_version
+        self._feed.take_in(changes)
         for run_id, token in changes.runs.items():
             if self._tokens.get(run_id) != token:
                 self._waiters.notify(run_id)

@@ -23,12 +23,14 @@ from asyncsched._core.records import InstanceRecord, ScheduleRecord, Stretch
 from asyncsched._core.rules.due import first_slot, resumed
 from asyncsched._core.trigger import InstantTrigger, asking
 from asyncsched._core.version import VERSION
+from asyncsched._engine.written import WrittenTrigger
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import Timeline
     from asyncsched._core.instants import Now
     from asyncsched._core.jobs import Declared, JobRegistry
     from asyncsched._core.trigger import TriggerCodec
+    from asyncsched._engine.agenda import Agenda
     from asyncsched._engine.orphans import Orphans
     from asyncsched.abc import Store
 
@@ -73,6 +75,7 @@ class Reconciler:
         timeline: the store's time.
         registry: the declarations of the code.
         triggers: writes triggers as JSON, and reads them.
+        agenda: knows the schedules of the store.
         orphans: is told of the living instances, where the store is shared.
         strict: whether memory sends arguments through JSON, as a durable store would.
 
@@ -80,12 +83,13 @@ class Reconciler:
 
     def __init__(
         self, store: Store, timeline: Timeline, registry: JobRegistry, triggers: TriggerCodec,
-        orphans: Orphans | None, strict: bool,
+        agenda: Agenda, orphans: Orphans | None, strict: bool,
     ) -> None:  # fmt: skip
         self._store = store
         self._timeline = timeline
         self._registry = registry
         self._triggers = triggers
+        self._agenda = agenda
         self._orphans = orphans
         self._as_json = store.durable or strict
         self._from_spec = lru_cache(maxsize=4096)(self._read)
@@ -177,7 +181,7 @@ class Reconciler:
         return declared.trigger.anchored(anchor)
 
     def _read(self, spec: str, anchor: Instant) -> InstantTrigger:
-        return self._triggers.from_json(json.loads(spec)).anchored(anchor)
+        return WrittenTrigger(spec, anchor, self._triggers)
 
     def _spec(self, trigger: Any) -> str | None:
         """Return a trigger as text, or ``None`` if only code can make it or a part of it."""
@@ -210,10 +214,10 @@ class Reconciler:
             ConfigurationError: a trigger that is new, or has changed, never fires.
 
         """
-        stand = {record.id: record for record in await self._store.schedules()}
-        for one in self.declared():
-            if ids is None or one.id in ids:
-                await self._declare(one, stand.get(one.id), incarnation)
+        wanted = [one for one in self.declared() if ids is None or one.id in ids]
+        stand = {record.id: record for record in await self._store.schedules([one.id for one in wanted])}
+        for one in wanted:
+            await self._declare(one, stand.get(one.id), incarnation)
 
     async def _declare(self, one: Declared, stands: ScheduleRecord | None, incarnation: int) -> None:
         mark = self.fingerprint(one)
@@ -289,7 +293,8 @@ class Reconciler:
 
     async def _mark_orphans(self, members: Sequence[InstanceRecord]) -> None:
         """Mark a schedule as orphaned if the newest instance that knows its job does not declare it."""
-        for record in await self._store.schedules():
+        declared = [record.id for record in self._agenda.schedules.values() if record.declared]
+        for record in await self._store.schedules(declared):
             if not record.declared:
                 continue
             knowing = [member for member in members if record.job in member.jobs]

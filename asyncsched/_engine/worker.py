@@ -87,7 +87,7 @@ class Worker:
         if isinstance(timeline, ClusterTimeline):
             self.orphans = Orphans(cast("ClusterStore", store), timeline, environment, self.agenda, registry)
         triggers = environment.settings.triggers
-        self.reconciler = Reconciler(store, timeline, registry, triggers, self.orphans, strict)
+        self.reconciler = Reconciler(store, timeline, registry, triggers, self.agenda, self.orphans, strict)
         self.membership: Membership | None = None
         self._maintenance: Maintenance | None = None
         if isinstance(timeline, ClusterTimeline) and environment.settings.role != "off":
@@ -128,7 +128,10 @@ class Worker:
             now = self.timeline.now()
             for one in declared:
                 await self.store.put_schedule(self.reconciler.new_schedule(one, now), 0, now)
-        self.agenda.follow(await self.store.schedules())
+        if self.membership is not None:
+            await self.membership.catch_up()
+        else:
+            self.agenda.follow(await self.store.schedules())
         if self.store.durable:
             await self.reconciler.members_changed(me, await cast("ClusterStore", self.store).instances())
         self.agenda.notify()  # the worker may be asleep already: an eager task begins before this

@@ -257,7 +257,7 @@ def _coming(
             if not now < at <= record.cursor:  # a slot to come that was skipped
                 slots.append(at)
             at = record.trigger.next_instant(at)
-        notes = noted(slots, notes_of(record.trigger, first, last if at is None else min(at, last)))
+        notes = noted(slots, notes_of(record.trigger.original, first, last if at is None else min(at, last)))
     except Exception as error:
         logger.exception("timeline: schedule %r: its trigger failed", record.id)
         fault = f"its trigger failed: {describe_error(error)}"

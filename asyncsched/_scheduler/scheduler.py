@@ -26,6 +26,7 @@ from asyncsched._engine.server import current_server
 from asyncsched._engine.shutdown import Shutdown
 from asyncsched._scheduler.decorators import Declarations
 from asyncsched._scheduler.enqueue import Enqueue
+from asyncsched._scheduler.many import ManySchedules
 from asyncsched._scheduler.options import JobDefaults, check_flag, check_name
 from asyncsched._scheduler.queries import Queries
 from asyncsched._scheduler.registry import Registry
@@ -52,10 +53,10 @@ from asyncsched.executors.loop import LoopExecutor
 from asyncsched.executors.thread import ThreadExecutor
 from asyncsched.observers.log import LogObserver
 from asyncsched.stores.factory import open_store
-from asyncsched.triggers.codec import trigger_from_json, trigger_to_json
+from asyncsched.triggers.codec import is_known, trigger_from_json, trigger_to_json
 
 
-class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Reporting, Signals, Overridable):
+class Scheduler(Declarations, Enqueue, Schedules, ManySchedules, Runs, Queries, Reporting, Signals, Overridable):
     """Runs cron, interval and one-off work inside an async application, on time, once, and visibly.
 
     Use it as the lifespan of an ASGI app (``FastAPI(lifespan=scheduler.lifespan)``), as an async
@@ -175,7 +176,7 @@ class Scheduler(Declarations, Enqueue, Schedules, Runs, Queries, Reporting, Sign
         role = self._choices.role or os.environ.get("ASYNCSCHED_ROLE") or "both"
         checked_role(role, "role (ASYNCSCHED_ROLE)")
         settings = Settings(
-            role, TriggerCodec(trigger_to_json, trigger_from_json),
+            role, TriggerCodec(trigger_to_json, trigger_from_json, is_known),
             open_store(None, self.namespace, bounds=self._bounds), self.overrides, self._result_limit,
         )  # fmt: skip
         environment = make_environment(

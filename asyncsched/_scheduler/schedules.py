@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from anyio.lowlevel import checkpoint
+
 from asyncsched._core.errors import ConfigurationError, ScheduleExists, SchedulerStateError, UnknownJob
 from asyncsched._core.events import SchedulePaused
-from asyncsched._core.instants import Instant, Now, to_datetime
+from asyncsched._core.instants import Instant, to_datetime
 from asyncsched._core.jobs import Declared
 from asyncsched._core.mapping import schedule_view
 from asyncsched._core.models import Schedule
@@ -21,7 +23,8 @@ from asyncsched._engine.worker import Worker
 from asyncsched._scheduler.audit import audited
 from asyncsched._scheduler.changing import Changing
 from asyncsched._scheduler.face import EVERYTHING, here
-from asyncsched._scheduler.options import check_name, jitter_of
+from asyncsched._scheduler.lost import lost_until
+from asyncsched._scheduler.options import check_name, jitter_of, tags_of
 
 logger = logging.getLogger("asyncsched.scheduler")
 
@@ -33,6 +36,7 @@ class Schedules(Changing):
         self, job: Callable[..., Any] | str, trigger: Trigger, *, id: str | None = None,
         args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None,
         jitter: float | timedelta | None = None, paused: bool = False, replace: bool = False,
+        tags: Sequence[str] = (),
     ) -> Schedule:  # fmt: skip
         """Bind a trigger to a job while the scheduler runs; the store keeps it.
 
@@ -45,6 +49,7 @@ class Schedules(Changing):
             paused: whether the schedule is paused from the start.
             replace: whether an existing schedule of this id is replaced. Its history stays, so does its pause, which
                 :meth:`resume` ends, and the anchor of an interval without ``start=``.
+            tags: labels of the schedule and its runs, beside those of the job.
 
         Raises:
             ScheduleExists: the id is taken, and ``replace`` was not given.
@@ -65,6 +70,7 @@ class Schedules(Changing):
         )  # fmt: skip
         now = worker.timeline.now()
         record = worker.reconciler.new_schedule(declared, now, by_code=False)
+        record.tags = tags_of(tags, f"schedule {id!r}")
         job_pause = (await worker.store.paused_jobs()).get(found.name)
         if paused:
             _stop(record, "added as paused", "", _instant_but(now.wall, job_pause))
@@ -77,12 +83,14 @@ class Schedules(Changing):
             raise ConfigurationError(
                 f"schedule {id!r} is declared in the code; change it there, or reschedule() it"
             )
-        lost = _lost_until(known[0], now) if known else None
+        lost = lost_until(known[0], now) if known else None
         if known:
             worker.reconciler.succeed(record, declared, known[0], now)
             self._registry.unpin(known[0].job)
         self._registry.pin(found.name)
         record = await self._put(worker, record, known[0].revision if known else 0, lost)
+        if not worker.store.durable:
+            await checkpoint()  # a store in memory never waits: thousands of calls would hold up the loop
         return schedule_view(record, found)
 
     # ── pausing ──────────────────────────────────────────────────────────────────────────────
@@ -270,7 +278,7 @@ class Schedules(Changing):
         now = worker.timeline.now()
 
         def change(record: ScheduleRecord) -> Stretch | None:
-            lost = _lost_until(record, now)
+            lost = lost_until(record, now)
             job = self._registry.get(record.job)
             declared = Declared(id, job, found, record.arguments, record.jitter)
             fresh = worker.reconciler.new_schedule(declared, now)
@@ -298,17 +306,3 @@ def _since(record: ScheduleRecord, job_pause: JobPause | None, now: Instant) -> 
     """Return since when a schedule is paused separately: a second pause changes its note only."""
     since = record.paused_at if record.paused else None
     return now if since is None or (job_pause is not None and since == job_pause.since) else since
-
-
-def _lost_until(record: ScheduleRecord, now: Now) -> Stretch | None:
-    """Return the slots that have come and got no run, for a schedule whose trigger is exchanged."""
-    try:
-        lost, _ = resumed(record, here(record, now))
-    except Exception:  # a trigger that raises must be exchangeable
-        logger.exception(
-            "schedule %r: its old trigger failed; the slots that it lost are not known", record.id
-        )
-        return None
-    if lost is None:
-        return None
-    return Stretch(record.id, *lost[:3], "paused" if record.paused else "missed", lost.exact)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta, tzinfo
 from typing import Any, TypeVar
@@ -84,19 +84,14 @@ class Scope(Declarations, Enqueue, Schedules, Runs, Queries):
         self, job: Callable[..., Any] | str, trigger: Trigger, *, id: str | None = None,
         args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None,
         jitter: float | timedelta | None = None, paused: bool = False, replace: bool = False,
+        tags: Sequence[str] = (),
     ) -> Schedule:  # fmt: skip
         """Bind a trigger to any function until the block ends; see ``Scheduler.add_schedule``."""
         found = self._job_for(job, self._here())
         return await super().add_schedule(
-            found.name,
-            trigger,
-            id=id,
-            args=args,
-            kwargs=kwargs,
-            jitter=jitter,
-            paused=paused,
-            replace=replace,
-        )
+            found.name, trigger, id=id, args=args, kwargs=kwargs, jitter=jitter, paused=paused,
+            replace=replace, tags=tags,
+        )  # fmt: skip
 
     def _job_for(self, func: Any, running: Running) -> Job:
         job = super()._job_for(func, running)

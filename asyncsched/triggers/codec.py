@@ -55,6 +55,11 @@ def trigger_to_json(trigger: Any) -> dict[str, Any]:
     return written
 
 
+def is_known(data: dict[str, Any]) -> bool:
+    """Whether the data is of a known kind."""
+    return not _KINDS.keys().isdisjoint(data)
+
+
 def trigger_from_json(data: dict[str, Any]) -> InstantTrigger:
     """Return the trigger that :func:`trigger_to_json` wrote.
 

@@ -73,6 +73,8 @@ def replanned(record: ScheduleRecord, now: Instant) -> ScheduleRecord | None:
     """
     if record.next_slot is None or record.next_due is None or record.next_due <= now:
         return None  # the misfire rule decides about a slot that is due already
+    if record.cursor <= now and record.anchor <= now:
+        return None  # nothing was settled ahead of now, so the trigger, which may not have been read yet, is not asked
     again = replace(record)
     if record.anchor > now + WRONG_CLOCK:
         again.trigger, again.anchor = record.trigger.anchored(now), now

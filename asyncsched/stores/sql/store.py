@@ -28,7 +28,6 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 from asyncsched._backends.turns import portions
-from asyncsched._core.checks import can_be_kept
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import InstanceRecord, JobPause, RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.requests import Added, Changes, Claim, Claimed, Closed, Closing, Ending, RunQuery, Watch
@@ -47,6 +46,7 @@ from asyncsched.stores.sql.operations.claiming import Claiming, claim
 from asyncsched.stores.sql.operations.letters import ClosingLetters, close_letters
 from asyncsched.stores.sql.operations.recording import Noting, Recorded, Recording, note, record
 from asyncsched.stores.sql.operations.reporting import prune_reporting
+from asyncsched.stores.sql.paging import read_schedules
 from asyncsched.stores.sql.reporting import Reporting
 from asyncsched.stores.sql.session import Session
 from asyncsched.stores.sql.thread import LEAST
@@ -125,14 +125,7 @@ class SqlStore(ByUser, Reporting):
     # ── schedules ────────────────────────────────────────────────────────────────────────────
 
     async def schedules(self, ids: Collection[str] | None = None) -> list[ScheduleRecord]:
-        def read(session: Session) -> list[ScheduleRecord]:
-            if ids is None:
-                return session.schedules("schedules")
-            # No schedule has an id that cannot be stored as text, and a database may refuse to compare with one.
-            return session.schedules("schedules_by_id", ids=session.array(filter(can_be_kept, ids)))
-
-        found: list[ScheduleRecord] = await self._read(read)
-        return found
+        return await read_schedules(self._read, ids)
 
     async def put_schedule(
         self, record: ScheduleRecord, revision: int, now: Now, lost: Stretch | None = None

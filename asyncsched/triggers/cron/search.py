@@ -11,6 +11,7 @@ month, and a search goes through a year month by month.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 from functools import lru_cache
 
@@ -21,6 +22,7 @@ from asyncsched.triggers.cron.text import LAST_DAY, CronFields, read_fields
 Wall = int
 """Seconds since 1970-01-01 00:00 on a wall clock."""
 
+_Kinds = tuple[tuple[int, ...], ...]
 _DAY = 86_400
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _LAST_DATE = date.max.toordinal()
@@ -162,8 +164,8 @@ class WallTimes:
         length = 29 if month == 2 and _is_leap(year) else _LENGTHS[month]
         return self._kinds[length - 28][first % 7]
 
-    def _kinds_of(self, month: int) -> list[list[int]]:
-        return self._kinds[:2] if month == 2 else [self._kinds[_LENGTHS[month] - 28]]
+    def _kinds_of(self, month: int) -> _Kinds:
+        return self._kinds[:2] if month == 2 else (self._kinds[_LENGTHS[month] - 28],)
 
     def _time_from(self, second: int) -> int | None:
         hour, rest = divmod(second, 3600)
@@ -198,10 +200,21 @@ class WallTimes:
         return None
 
 
-def _kinds_of_month(fields: CronFields) -> list[list[int]]:
+def _kinds_of_month(fields: CronFields) -> _Kinds:
     """Return the matching days by length (from 28) and by the weekday of the first (Sunday is 0)."""
+    midnight = frozenset((0,))
+    return _kinds(
+        replace(fields, seconds=midnight, minutes=midnight, hours=midnight, months=midnight, wildcard=False)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _kinds(fields: CronFields) -> _Kinds:
+    """Do the same for one set of days: thousands of expressions that differ in their times share it."""
     days = _mask(fields.days)
-    return [[_days_in(fields, days, length, weekday) for weekday in range(7)] for length in range(28, 32)]
+    return tuple(
+        tuple(_days_in(fields, days, length, weekday) for weekday in range(7)) for length in range(28, 32)
+    )
 
 
 def _days_in(fields: CronFields, days: int, length: int, weekday: int) -> int:
@@ -232,7 +245,7 @@ def _workday_near(day: int, length: int, weekday: int) -> int:
     return 1 << day
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=32_768)
 def wall_times(text: str) -> WallTimes:
     """Return the wall times of a clean expression.
 

@@ -1,14 +1,15 @@
 """The reading of a cron expression: a strict check of the text, then the values of each field.
 
-croniter reads the values, and receives nothing but plain lists: the texts in which its dialect differs
-from Debian's (``5-5``, ``22-4/3``, ``LW``, ``H``, ``R``) never reach it. The parts of the two day
+croniter reads the values, and receives nothing but plain numbers, each of them once: the texts in which its
+dialect differs from Debian's (``5-5``, ``22-4/3``, ``LW``, ``H``, ``R``) never reach it. The parts of the two day
 fields that depend on the month (``L``, ``15W``, ``5#2``) are read here.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import NoReturn
 
 from asyncsched._core.errors import TriggerError
@@ -53,7 +54,7 @@ class _Field:
     low: int
     high: int
     size: int  # the number of values before the field wraps; Sunday is written as 0 and as 7
-    names: dict[str, int]
+    names: dict[str, int] = field(hash=False)
 
 
 _SECOND = _Field("second", 0, 59, 60, {})
@@ -150,15 +151,13 @@ def read_fields(text: str) -> CronFields:
     second, minute, hour, day, month, weekday = _split(text)
     days, last_day, nearest = _days(day)
     weekdays, nth_weekdays = _weekdays(weekday)
-    times = _values(_SECOND, second), _values(_MINUTE, minute), _values(_HOUR, hour)
-    read = _by_croniter([*times, days, _values(_MONTH, month), weekdays])
     return CronFields(
-        seconds=read[0],
-        minutes=read[1],
-        hours=read[2],
-        days=read[3],
-        months=read[4],
-        weekdays=read[5],
+        seconds=_values(_SECOND, second),
+        minutes=_values(_MINUTE, minute),
+        hours=_values(_HOUR, hour),
+        days=days,
+        months=_values(_MONTH, month),
+        weekdays=weekdays,
         last_day=last_day,
         nearest=nearest,
         nth_weekdays=nth_weekdays,
@@ -189,7 +188,8 @@ def _alias(words: list[str]) -> str:
     raise TriggerError(f"{shorten(' '.join(words))!r} is not a cron schedule{hint}", token=words[0])
 
 
-def _days(text: str) -> tuple[set[int], bool, frozenset[int]]:
+@lru_cache(maxsize=1024)
+def _days(text: str) -> tuple[frozenset[int], bool, frozenset[int]]:
     """Return the plain days, whether ``L`` is among them, and the days of ``W``."""
     plain: set[int] = set()
     nearest: set[int] = set()
@@ -203,10 +203,11 @@ def _days(text: str) -> tuple[set[int], bool, frozenset[int]]:
             nearest.add(_number(_DAY, item, match[1]))
         else:
             plain |= _item_values(_DAY, item)
-    return plain, last_day, frozenset(nearest)
+    return _by_croniter(_DAY, plain), last_day, frozenset(nearest)
 
 
-def _weekdays(text: str) -> tuple[set[int], frozenset[tuple[int, int]]]:
+@lru_cache(maxsize=1024)
+def _weekdays(text: str) -> tuple[frozenset[int], frozenset[tuple[int, int]]]:
     """Return the plain days of the week, and those that are the n-th (0: the last) of their month."""
     plain: set[int] = set()
     nth: set[tuple[int, int]] = set()
@@ -220,14 +221,15 @@ def _weekdays(text: str) -> tuple[set[int], frozenset[tuple[int, int]]]:
             nth.add((_number(_WEEKDAY, item, match[1]) % 7, count))
         else:
             plain |= _item_values(_WEEKDAY, item)
-    return plain, frozenset(nth)
+    return _by_croniter(_WEEKDAY, plain), frozenset(nth)
 
 
-def _values(field: _Field, text: str) -> set[int]:
+@lru_cache(maxsize=4096)
+def _values(field: _Field, text: str) -> frozenset[int]:
     values: set[int] = set()
     for item in text.split(","):
         values |= _item_values(field, item)
-    return values
+    return _by_croniter(field, values)
 
 
 def _item_values(field: _Field, item: str) -> set[int]:
@@ -265,25 +267,31 @@ def _refuse(field: _Field, item: str, why: str) -> NoReturn:
     raise TriggerError(f"{field.name}: {shorten(item)!r} {why}", field=field.name, token=item)
 
 
-def _by_croniter(lists: list[set[int]]) -> list[frozenset[int]]:
-    """Return the six fields' values as croniter reads them from plain lists."""
+def _by_croniter(field: _Field, values: set[int]) -> frozenset[int]:
+    """Return a field's values as croniter reads them from a plain list."""
+    if not values:
+        return frozenset()  # the field has nothing but L, W or #, which croniter does not read
+    return _one_set(field.name, frozenset(_read_value(field, value) for value in values))
+
+
+@lru_cache(maxsize=4096)
+def _one_set(field: str, values: frozenset[int]) -> frozenset[int]:
+    """Return one object for equal values of a field: thousands of expressions share their lists."""
+    return values
+
+
+@cache
+def _read_value(field: _Field, value: int) -> int:
+    """Return a value as croniter reads it. To read a whole list would take longer than all the rest."""
     # Imported here: the import takes 50 ms, which an app without cron schedules need not pay.
     from croniter import croniter  # type: ignore[import-untyped]  # croniter ships no types
 
-    text = " ".join(_written_out(field, values) for field, values in zip(_FIELDS, lists, strict=True))
+    words = ["*"] * len(_FIELDS)
+    words[_FIELDS.index(field)] = str(value)
     try:
-        expanded, _ = croniter.expand(text, second_at_beginning=True)
+        expanded, _ = croniter.expand(" ".join(words), second_at_beginning=True)
     except ValueError as error:
         raise TriggerError(f"the cron expression is not understood: {shorten(str(error))}") from None
     minute, hour, day, month, weekday, second = expanded
-    read = [second, minute, hour, day, month, weekday]
-    return [
-        frozenset(values if answer == ["*"] else map(int, answer))
-        for values, answer in zip(lists, read, strict=True)
-    ]
-
-
-def _written_out(field: _Field, values: set[int]) -> str:
-    if not values or len(values) == field.size:
-        return "*"  # no values: the field has nothing but L, W or #, which croniter does not read
-    return ",".join(map(str, sorted(values)))
+    (read,) = (second, minute, hour, day, month, weekday)[_FIELDS.index(field)]
+    return int(read)

@@ -1,11 +1,13 @@
 -- name: schedules
--- All schedules.
-SELECT {schedule} FROM asyncsched_schedules AS s WHERE s.namespace = :namespace;
+-- Some schedules, in order of id.
+SELECT {schedule} FROM asyncsched_schedules AS s WHERE s.namespace = :namespace AND s.id > :after
+ORDER BY s.id LIMIT :most;
 
 -- name: schedules_since
--- The schedules that have changed since a version.
-SELECT {schedule} FROM asyncsched_schedules AS s
-WHERE s.namespace = :namespace AND s.version > :version;
+-- Some of the schedules that have changed since a version, in order of version and id.
+SELECT {schedule}, s.version FROM asyncsched_schedules AS s
+WHERE s.namespace = :namespace AND (s.version, s.id) > (:version, :after)
+ORDER BY s.version, s.id LIMIT :most;
 
 -- name: schedule_ids
 -- The ids of all schedules, in the order in which every transaction locks their rows.

@@ -11,6 +11,7 @@ from asyncsched._core.records import InstanceRecord
 from asyncsched._core.requests import Changes, Watch
 from asyncsched.stores.sql.operations.claiming import cancel_requested
 from asyncsched.stores.sql.operations.recording import fence
+from asyncsched.stores.sql.operations.schedules import PAGE
 from asyncsched.stores.sql.session import Session
 
 
@@ -150,19 +151,30 @@ def ledger(rows: Iterable[Any]) -> tuple[Any, list[Any]]:
     return first, beats
 
 
+def _changed_schedules(session: Session, watch: Watch, found: Changes, dropped: int) -> None:
+    """Add a portion of the schedules that have changed since an instance's last poll, by version and id."""
+    # No id is empty: (version + 1, "") is after all schedules of that version, and before those of the next.
+    version, after = (watch.version + 1, "") if watch.after is None else (watch.version, watch.after)
+    if found.version < watch.version:  # the ledger's row was inserted again: all schedules are read
+        version, after = 0, ""
+    rows = session.all("schedules_since", version=version, after=after, most=PAGE)
+    found.schedules = session.schedules_of([row[:-1] for row in rows])
+    if len(rows) == PAGE:
+        found.after, found.version = rows[-1][0], rows[-1][-1]
+    # The portion of the last removal; an instance that has just started knows no schedule that was removed.
+    since = watch.version if watch.version <= found.version else 0
+    if watch.version >= 0 and since < dropped <= found.version:
+        found.ids = {id for (id,) in session.all("schedule_ids")}
+
+
 def changes(session: Session, watch: Watch, own: Any, beats: Iterable[Any]) -> Changes:
     """Return the changes since an instance's last poll, from the rows of its first query."""
     _, work_version, version, dropped = own
     found = Changes(work_version, version, [(incarnation, beat) for incarnation, beat, _, _ in beats])
     if work_version != watch.work_version:
         found.cancel_requests = cancel_requested(session, watch.holder)
-    if version != watch.version:
-        since = (
-            watch.version if version > watch.version else -1
-        )  # the row was inserted again: all schedules are read
-        found.schedules = session.schedules("schedules_since", version=since)
-        if dropped > since:
-            found.ids = {id for (id,) in session.all("schedule_ids")}
+    if version != watch.version or watch.after is not None:
+        _changed_schedules(session, watch, found, dropped)
     if watch.runs:
         ids = session.array(session.write_id(run_id) for run_id in watch.runs)
         found.runs = {session.read_id(id): tuple(rest) for id, *rest in session.all("states", ids=ids)}

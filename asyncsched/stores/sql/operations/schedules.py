@@ -22,6 +22,16 @@ FIRST = -(1 << 62)
 """Before every rank, and every moment."""
 
 
+PAGE = 1000
+"""How many schedules are read at once: about 10 ms."""
+
+
+def page(session: Session, after: str) -> tuple[list[ScheduleRecord], str | None]:
+    """Return some schedules in order of id, and the id after which there may be more; ``None`` if there are none."""
+    rows = session.all("schedules", after=after, most=PAGE)
+    return session.schedules_of(rows), rows[-1][0] if len(rows) == PAGE else None
+
+
 class Putting(NamedTuple):
     """A request to insert a schedule's row (``revision`` 0), or to replace it where it stands at ``revision``."""
 
