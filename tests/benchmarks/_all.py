@@ -14,6 +14,7 @@ from tests.benchmarks import (
     noop,
     offload,
     soak,
+    starting,
     stores,
 )
 from tests.benchmarks._bench import Scenario
@@ -33,6 +34,7 @@ SCENARIOS: dict[str, Scenario] = {
         hold,
         cluster,
         soak,
+        starting,
     )
     for scenario in module.SCENARIOS
 }

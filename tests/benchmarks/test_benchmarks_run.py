@@ -20,7 +20,18 @@ def _scenario(*figures: Figure) -> Scenario:
 
 @pytest.mark.parametrize(
     "name",
-    ["suspend", "offload", "sqlite", "sqlite-one", "hold-sqlite", "idle-sqlite", "firing-sqlite", "soak"],
+    [
+        "suspend",
+        "offload",
+        "sqlite",
+        "sqlite-one",
+        "hold-sqlite",
+        "idle-sqlite",
+        "firing-sqlite",
+        "soak",
+        "starting-sqlite",
+        "texts",
+    ],
 )
 def test_a_smoke_run_measures_every_system_and_prints_every_figure(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -31,7 +42,16 @@ def test_a_smoke_run_measures_every_system_and_prints_every_figure(
 
 
 @pytest.mark.parametrize(
-    "name", ["postgres", "hold-postgres", "idle-postgres", "firing-postgres", "cluster", "periodic"]
+    "name",
+    [
+        "postgres",
+        "hold-postgres",
+        "idle-postgres",
+        "firing-postgres",
+        "cluster",
+        "periodic",
+        "starting-postgres",
+    ],
 )
 def test_a_smoke_run_on_postgresql_says_what_the_server_promises(
     name: str, pg_server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
