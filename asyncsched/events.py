@@ -21,6 +21,7 @@ from asyncsched._core.events import RunStarted as RunStarted
 from asyncsched._core.events import RunSucceeded as RunSucceeded
 from asyncsched._core.events import RunUnsuccessful as RunUnsuccessful
 from asyncsched._core.events import RunWaits as RunWaits
+from asyncsched._core.events import ScheduleEnded as ScheduleEnded
 from asyncsched._core.events import SchedulePaused as SchedulePaused
 from asyncsched._core.events import SchedulerStarted as SchedulerStarted
 from asyncsched._core.events import SchedulerStopped as SchedulerStopped

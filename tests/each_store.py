@@ -6,7 +6,13 @@ scheduler over it, does not depend on the backend, and every virtual hour costs 
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+
+# The statements of the PostgreSQL store are read from their files when it is imported: not in a test's event loop.
+with contextlib.suppress(ImportError):
+    import asyncsched.stores.postgres  # noqa: F401
 
 on_trio, on_asyncio = pytest.mark.only_on("trio"), pytest.mark.only_on("asyncio")
 

@@ -91,6 +91,14 @@ class SchedulePaused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleEnded(Event):
+    """A schedule has no further due time: its trigger has ended. The schedule is kept."""
+
+    schedule: str
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClockStepped(Event):
     """The wall clock moved against the monotonic one by ``by``; schedules were planned again."""
 

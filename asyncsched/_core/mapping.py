@@ -162,6 +162,7 @@ def schedule_view(record: ScheduleRecord, job: Job | None, known: bool = True) -
         last_slot=_at(record.cursor) if record.revision > 1 else None,
         failures=record.failures,
         paused_at=_at(record.paused_at) if record.paused else None,
+        ended=record.ended,
     )
 
 

@@ -107,7 +107,7 @@ class Schedule(_SafeRepr):
     """A trigger bound to a job by a stable id, as it stands in the store.
 
     ``orphaned`` is True for a declared schedule that left the code, and for one whose job no living instance knows:
-    it is kept, and not fired.
+    it is kept, and not fired. ``ended`` is True where its trigger has no further due time.
     """
 
     id: str
@@ -129,6 +129,7 @@ class Schedule(_SafeRepr):
     last_slot: datetime | None
     failures: int
     paused_at: datetime | None = None
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,12 @@ class Permit(NamedTuple):
     key: str
     most: int
     interval: int = 0
-    drop: bool = False
+    drop: bool = False  # a run above the limit ends, instead of waiting
+
+    @property
+    def reason(self) -> str:
+        """Why a run that is dropped for it was cancelled."""
+        return "rate_limited" if self.interval else "over_limit"
 
 
 class AttemptRecord(NamedTuple):
@@ -224,6 +229,11 @@ class ScheduleRecord:
     def dormant(self) -> bool:
         """Whether the schedule does not fire: it is paused or orphaned, or its trigger is not known here."""
         return self.paused or self.orphaned or self.trigger.foreign
+
+    @property
+    def ended(self) -> bool:
+        """Whether the trigger has no further due time; while the schedule is paused, that is not known."""
+        return self.next_slot is None and not self.paused
 
     def keep_trigger(self, known: ScheduleRecord) -> None:
         """Take over the trigger of an earlier row if it is the same, so that its text is read once."""

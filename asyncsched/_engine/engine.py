@@ -7,7 +7,7 @@ and which slot comes next; the store's claim writes the decision, in one transac
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from asyncsched._backends.clock import LONGEST_NAP
@@ -19,6 +19,7 @@ from asyncsched._core.records import Permit, RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.requests import Claim, Claimed, Firing
 from asyncsched._core.rules.due import Slot, plan
 from asyncsched._engine.clock_steps import Steps, plan_again
+from asyncsched._engine.ended import forget_missing, tell_ended
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import Timeline
@@ -100,7 +101,9 @@ class Engine:
         self._agenda.claim_answered(claimed, now)
         self._agenda.follow(claimed.schedules)
         if len(claimed.schedules) < len(firings):
-            self._forget_missing(firings, claimed)
+            forget_missing(firings, claimed, self._agenda)
+        if any(firing.next_slot is None for firing in firings):
+            tell_ended(claimed.schedules, self._bus, now)
         if claimed.skipped and self._bus.wants(SlotsSkipped):
             for stretch in claimed.skipped:
                 self._bus.emit(skipped_event(stretch, now, self._agenda.schedules[stretch.schedule].job))
@@ -168,17 +171,3 @@ class Engine:
         if permits:
             run.permits = permits
         return run
-
-    def _forget_missing(self, firings: Iterable[Firing], claimed: Claimed) -> None:
-        """Stop firing the schedules whose rows were deleted from the store, or cannot be read."""
-        stand = claimed.locked.union(record.id for record in claimed.schedules)
-        for firing in firings:
-            record = self._agenda.schedules.get(firing.schedule)
-            if record is None or record.id in stand:
-                continue
-            self._agenda.forget(record.id)
-            if record.declared:
-                logger.warning(
-                    "schedule %r was due, and its row was deleted from the store or cannot be read: it is not "
-                    "fired any more; the next start of a process whose code has it writes it anew", record.id,
-                )  # fmt: skip

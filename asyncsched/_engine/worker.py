@@ -17,6 +17,7 @@ from asyncsched._backends.clock import ClusterTimeline, Timeline
 from asyncsched._core.jobs import Declared, JobRegistry
 from asyncsched._core.requests import Claimed
 from asyncsched._engine.agenda import Agenda
+from asyncsched._engine.backlog import Backlog
 from asyncsched._engine.endings import Endings
 from asyncsched._engine.engine import Engine
 from asyncsched._engine.maintenance import Maintenance
@@ -78,6 +79,7 @@ class Worker:
         self._setbacks = Setbacks(timeline, environment.bus)
         self.agenda = Agenda(self._sleeper.wake)
         self.timers = Timers(environment.clock, environment.backend.sleeper())
+        self._backlog = Backlog(self.agenda)
         self.engine = Engine(store, timeline, environment, self.agenda, jobs, draining)
         self.endings = Endings(store, timeline, environment, self.agenda, registry.let_go)
         self.recorder = Recorder(store, environment, self.endings.recorded)
@@ -202,6 +204,7 @@ class Worker:
         for run in held:
             self._environment.capacity.take(run.executor)
         self.runner.start((run, jobs[run.job]) for run in held)
+        self._backlog.look(held)
         for run_id, why in claimed.cancel_requests:
             self.runner.cancel(run_id, why)
         for run in claimed.dropped:

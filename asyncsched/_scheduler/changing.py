@@ -13,6 +13,7 @@ from asyncsched._core.mapping import skipped_event
 from asyncsched._core.records import ScheduleRecord, Stretch
 from asyncsched._core.rules.due import first_slot
 from asyncsched._core.trigger import asking
+from asyncsched._engine.ended import tell_ended
 from asyncsched._engine.worker import Worker
 from asyncsched._scheduler.audit import audited
 from asyncsched._scheduler.face import Face
@@ -84,4 +85,5 @@ class Changing(Face):
         bus = self._here().environment.bus
         if lost is not None and bus.wants(SlotsSkipped):
             bus.emit(skipped_event(lost, worker.timeline.now(), record.job))
+        tell_ended((record,), bus, worker.timeline.now())
         return record

@@ -176,6 +176,15 @@ class Declarations(Face):
         return declare
 
 
+_OF_OTHERS = {
+    "max_instances": 'for 1 leave it out: overlap="skip" is the default; for 3 write overlap="allow", '
+    'max_running=Limit(3, full="skip")',
+    "misfire_grace_time": "write misfire=Misfire(grace=60)",
+    "coalesce": 'for True leave it out; for False write misfire=Misfire(catch_up="all")',
+}
+"""What the options of other schedulers are called here."""
+
+
 def _check_call(
     decorator: Callable[..., Any], example: str, wrong: tuple[object, ...], options: Mapping[str, object]
 ) -> None:
@@ -192,4 +201,5 @@ def _check_call(
 
             near = get_close_matches(option, known, 1)
             hint = f"did you mean {near[0]}=?" if near else f"it has {', '.join(known)}"
+            hint = _OF_OTHERS.get(option, hint)
             raise ConfigurationError(f"{name} has no argument {shorten(option)!r}; {hint}")

@@ -132,7 +132,7 @@ def _ran(record: ScheduleRecord, at: Instant, view: Run, run: RunRecord) -> Expl
         return _said(record, at, "ran", "it is running", view)
     why = f" ({run.why})" if run.why else ""
     if run.started_at is None:
-        verdict = "rate_limited" if run.why == "rate_limited" else "cancelled"
+        verdict = run.why if run.why in ("rate_limited", "over_limit") else "cancelled"
         return _said(record, at, verdict, f"it was {run.state} before it began{why}", view)
     late = f", {max(0, run.late) / SECOND:.3f} s after its due time" if run.late is not None else ""
     return _said(record, at, "ran", f"it ran{late} and {run.state}{why}", view)

@@ -56,7 +56,9 @@ from asyncsched.stores.factory import open_store
 from asyncsched.triggers.codec import is_known, trigger_from_json, trigger_to_json
 
 
-class Scheduler(Declarations, Enqueue, Schedules, ManySchedules, Runs, Queries, Reporting, Signals, Overridable):
+class Scheduler(
+    Declarations, Enqueue, Schedules, ManySchedules, Runs, Queries, Reporting, Signals, Overridable
+):
     """Runs cron, interval and one-off work inside an async application, on time, once, and visibly.
 
     Use it as the lifespan of an ASGI app (``FastAPI(lifespan=scheduler.lifespan)``), as an async

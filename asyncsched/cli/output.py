@@ -21,7 +21,7 @@ from asyncsched._core.instants import to_datetime
 GLYPHS = {
     "failing": "✕", "failed": "✕", "timed_out": "✕", "lost": "✕", "late": "▲", "missed": "▲", "running": "▶",
     "retrying": "↻", "on_time": "✓", "succeeded": "✓", "paused": "❚❚", "cancelled": "⊘", "overlap": "⊘",
-    "rate_limited": "⊘", "pending": "○", "future": "○", "orphaned": "⊘", "ended": "⊘", "ran": "✓",
+    "rate_limited": "⊘", "over_limit": "⊘", "pending": "○", "future": "○", "orphaned": "⊘", "ended": "⊘", "ran": "✓",
 }  # fmt: skip
 """The sign of each state, which tells it where there is no colour."""
 

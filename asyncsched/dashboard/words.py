@@ -12,7 +12,7 @@ SPACE = "\u202f"
 GLYPHS = {
     "failing": "✕", "failed": "✕", "timed_out": "✕", "lost": "✕", "late": "▲", "missed": "▲", "running": "▶",
     "retrying": "↻", "ok": "✓", "on_time": "✓", "succeeded": "✓", "paused": "❚❚", "cancelled": "⊘",
-    "skipped": "⊘", "overlap": "⊘", "rate_limited": "⊘", "pending": "○", "due": "○", "orphaned": "⊘", "ended": "⊘",
+    "skipped": "⊘", "overlap": "⊘", "rate_limited": "⊘", "over_limit": "⊘", "pending": "○", "due": "○", "orphaned": "⊘", "ended": "⊘",
     "stopped": "✕",
 }  # fmt: skip
 """The sign of each state: it tells the state where the colour does not."""
@@ -28,7 +28,8 @@ WORDS = {
     "failing": "Failing", "failed": "Failed", "timed_out": "Timed out", "lost": "Lost", "late": "Late",
     "missed": "Missed", "running": "Running", "retrying": "Retrying", "on_time": "On time",
     "succeeded": "Succeeded", "paused": "Paused", "cancelled": "Cancelled", "pending": "Pending",
-    "overlap": "Skipped: overlap", "rate_limited": "Skipped: rate limit", "orphaned": "Not in code",
+    "overlap": "Skipped: overlap", "rate_limited": "Skipped: rate limit",
+    "over_limit": "Skipped: too many running", "orphaned": "Not in code",
     "ended": "Ended", "waiting": "Waiting",
 }  # fmt: skip
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
-from asyncsched._core.checks import check_int
+from asyncsched._core.checks import check_choice, check_int
 from asyncsched._core.errors import ArgumentError, ConfigurationError
 from asyncsched._core.instants import DAY, HOUR, MINUTE, SECOND
 from asyncsched._core.records import Permit
@@ -37,25 +37,32 @@ def _check_by(by: object, what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Bounds how many runs of a job are running at once, over all instances. A run above the limit waits.
+    """Bounds how many runs of a job are running at once, over all instances.
 
     Args:
         most: at least 1.
         by: the name of an argument; then each of its values has a limit to itself.
+        full: what becomes of a run above the limit: ``wait`` for its turn, or ``skip``: it ends as
+            ``cancelled(over_limit)`` before it begins. A retry of a run that has begun waits in any case.
+
+    Example:
+        >>> @scheduler.interval(seconds=10, overlap="allow", max_running=Limit(3, full="skip"))
 
     """
 
     most: int
     by: str | None = None
+    full: Literal["wait", "skip"] = "wait"
 
     def __post_init__(self) -> None:
         check_int(self.most, "Limit: most", 1, 1_000_000)
         _check_by(self.by, "Limit")
+        check_choice(self.full, "Limit: full", ("wait", "skip"))
 
     def permit(self, job: str, arguments: Mapping[str, Any]) -> Permit:
         """Return the permit that a run with these arguments needs."""
         key = f"running:{job}" if self.by is None else f"running:{job}:{_value_of(self.by, job, arguments)}"
-        return Permit(key, self.most)
+        return Permit(key, self.most, drop=self.full == "skip")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,12 @@ from asyncsched.triggers.windows import (
     windows_of,
 )
 
-_HORIZON = 4 * YEAR
+_HORIZON = 40 * YEAR
+"""How far a search goes: the calendar's longest wait for a day of month on a weekday is that of a leap day."""
+
+_NEAR = 4 * YEAR
+_STEPS = 2000
+"""The windows that a search passes beyond four years: some 30 ms, so that a trigger that is never due ends soon."""
 _SHOWN = 3
 """The most windows that a description names; the others are counted."""
 
@@ -147,19 +152,24 @@ class Except(BaseTrigger):
         return (self.timezone,)
 
     def next_instant(self, after: Instant) -> Instant | None:
-        """Return the first instant after ``after`` outside every window; looks 4 years ahead."""
-        found = self.trigger.next_instant(after)
+        """Return the first instant after ``after`` outside every window.
+
+        Looks 40 years ahead, but beyond 4 years past no more than 2,000 windows in all.
+        """
+        found, steps = self.trigger.next_instant(after), 0
         while found is not None and (held := self._held(found)) is not None:
-            if held[1] - after > _HORIZON:
+            steps += 1
+            if _is_too_far(held[1] - after, steps):
                 return None
             found = self.trigger.next_instant(max(found, held[1] - 1))
         return found
 
     def previous_instant(self, before: Instant) -> Instant | None:
-        """Return the last instant at or before ``before`` outside every window; looks 4 years back."""
-        found = self.trigger.previous_instant(before)
+        """Return the last instant at or before ``before`` outside every window; looks back as far as ahead."""
+        found, steps = self.trigger.previous_instant(before), 0
         while found is not None and (held := self._held(found)) is not None:
-            if before - held[0] > _HORIZON:
+            steps += 1
+            if _is_too_far(before - held[0], steps):
                 return None
             found = self.trigger.previous_instant(held[0] - 1)
         return found
@@ -244,6 +254,10 @@ def notes_of(trigger: InstantTrigger, start: Instant, end: Instant) -> list[Note
 def zones_of(trigger: InstantTrigger) -> Iterable[tzinfo]:
     """Return the zones that a trigger's own times are in, where it is one that knows of zones."""
     return trigger.zones() if isinstance(trigger, BaseTrigger) else ()
+
+
+def _is_too_far(distance: Instant, steps: int) -> bool:
+    return distance > _HORIZON or (distance > _NEAR and steps > _STEPS)
 
 
 def _within(at: Instant) -> Instant:

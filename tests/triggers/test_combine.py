@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncsched import AnyOf, At, ConfigurationError, Cron, Interval, TriggerError, Window
-from asyncsched._core.instants import to_datetime, to_instant
+from asyncsched._core.instants import Instant, to_datetime, to_instant
+from asyncsched._core.trigger import InstantTrigger
 from asyncsched.triggers import Except
 from asyncsched.triggers.base import BaseTrigger
 from asyncsched.triggers.codec import trigger_from_json, trigger_to_json
@@ -143,7 +144,7 @@ def test_adjoining_windows_are_passed_over_together() -> None:
     busy = every(60).except_(
         Window(time(0), time(12)), Window(time(12), time(0)), timezone="America/New_York"
     )
-    assert busy.next(T0) is None  # all day, every day: it looks 4 years ahead
+    assert busy.next(T0) is None  # all day, every day: the search ends
     assert busy.previous(T0) is None
 
 
@@ -392,3 +393,47 @@ def _holds(window: date | Window, shown: datetime) -> bool:
         if day.weekday() in window.days and first <= shown < last:
             return True
     return False
+
+
+@pytest.mark.parametrize(
+    ("trigger", "expected"),
+    [
+        (Cron("0 0 29 2 *").except_(date(2028, 2, 29)), datetime(2032, 2, 29, tzinfo=UTC)),
+        (
+            Cron("0 13 8 1,4,7,10 *").except_(
+                Window(time(0), time(0), ("mon", "tue", "thu", "fri", "sat", "sun"))
+            ),
+            datetime(2026, 4, 8, 13, tzinfo=UTC),
+        ),
+        (
+            AnyOf(Cron("0 0 29 2 *").except_(*(date(year, 2, 29) for year in range(2028, 2060, 4)))),
+            datetime(2060, 2, 29, tzinfo=UTC),
+        ),
+    ],
+    ids=["a leap day", "a day of month on a weekday", "the ninth leap day"],
+)
+def test_a_slot_is_found_as_far_ahead_as_the_calendar_has_it(trigger: Any, expected: datetime) -> None:
+    after = datetime(2026, 1, 9, tzinfo=UTC)
+    assert trigger.next(after) == expected
+    assert trigger.previous(expected) == expected
+
+
+def test_a_search_ends_where_nothing_is_ever_due() -> None:
+    asked = 0
+
+    class Counted(InstantTrigger):
+        def next_instant(self, after: Instant) -> Instant | None:
+            nonlocal asked
+            asked += 1
+            return Interval(hours=1, start=T0).next_instant(after)
+
+        def previous_instant(self, before: Instant) -> Instant | None:
+            nonlocal asked
+            asked += 1
+            return Interval(hours=1, start=T0).previous_instant(before)
+
+    never = Except(Counted(), [Window(time(0), time(0))])
+    assert never.next(T0) is None
+    assert asked <= 2002
+    assert never.previous(T0 + timedelta(days=36_000)) is None
+    assert asked <= 4004

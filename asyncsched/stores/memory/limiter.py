@@ -54,7 +54,7 @@ class Limiter:
         return len(self._places)
 
     def take(self, run: RunRecord, now: Instant) -> str:
-        """Take the permits of a run; return ``yes``, ``wait``, or ``drop``."""
+        """Take the permits of a run; return ``yes``, ``wait``, or the reason for which the run is dropped."""
         shut: Permit | None = None
         for permit in run.permits:
             place = self._place(permit.key, now)
@@ -67,7 +67,7 @@ class Limiter:
             return "yes"
         # A run is dropped before its first attempt only; its retries wait for their turn.
         if shut.drop and run.started_at is None:
-            return "drop"
+            return shut.reason
         park(run, shut.key)
         self._places[shut.key].waiting.push(run.rank, run)
         self._pass_on(run, now)

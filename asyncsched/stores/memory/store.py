@@ -249,8 +249,8 @@ class MemoryStore:
 
     def _permitted(self, run: RunRecord, claimed: Claimed, now: Now) -> bool:
         answer = self._waiting.limiter.take(run, now.steady)
-        if answer == "drop":
-            self._drop(run, "rate_limited", now)
+        if answer not in ("yes", "wait"):
+            self._drop(run, answer, now)
             claimed.dropped.append(run)
         return answer == "yes"
 

@@ -158,12 +158,12 @@ def _take(session: Session, wanted: Claim, claimed: Claimed, moment: Now) -> Non
     limits = Limits(session, candidates, now)
     begun, waiting = [], []
     for run in candidates:
-        closed = limits.take(run) if run.rare is not None and run.permits else ""
+        closed, dropped = limits.take(run) if run.rare is not None and run.permits else ("", "")
         if not closed:
             begin(run, wanted.holder, moment)
             begun.append(run)
-        elif closed == "drop":
-            finish_pending(session, run, "rate_limited", now, limits)
+        elif dropped:
+            finish_pending(session, run, dropped, now, limits)
             claimed.dropped.append(run)
         else:
             waiting.append((closed, session.write_id(run.id)))

@@ -38,8 +38,14 @@ class Limits:
             for key, used, theoretical, trying in session.all("limits", keys=session.array(keys)):
                 self._used[key], self._theoretical[key], self._trying[key] = used, theoretical, trying
 
-    def take(self, run: RunRecord) -> str:
-        """Take the run's permits; return ``""``, ``drop``, or the key of the limit for which the run must wait."""
+    def take(self, run: RunRecord) -> tuple[str, str]:
+        """Take the run's permits.
+
+        Returns:
+            The key of the limit for which the run must wait, or ``""``; and the reason for which it is dropped
+            instead, or ``""``.
+
+        """
         closed: Permit | None = None
         self._forget_trying(run)
         for permit in run.permits:
@@ -48,11 +54,11 @@ class Limits:
                 break
         if closed is None:
             self._occupy(run)
-            return ""
+            return "", ""
         if closed.drop and run.started_at is None:
-            return "drop"
+            return closed.key, closed.reason
         self._pass_on(run)
-        return closed.key
+        return closed.key, ""
 
     def _open(self, permit: Permit) -> bool:
         if permit.interval:
