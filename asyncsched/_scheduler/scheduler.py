@@ -320,5 +320,6 @@ async def _obey(signals: AsyncIterator[int], shutdown: Shutdown) -> None:
 
 _MOVED = (
     "the scheduler was left in another task than it was entered in; enter and leave it in one task, "
-    "for example with `async with scheduler:` around the whole of your main function or lifespan"
+    "for example with `async with scheduler:` around the whole of your main function or lifespan, or in a fixture of "
+    "pytest-asyncio with `async with running(scheduler):` from asyncsched.testing"
 )

@@ -37,6 +37,8 @@ the backoff of retries. Threads and processes are waited for, never jumped over.
 - :func:`assert_scheduled`, :func:`assert_not_scheduled`: the runs and slots to come.
 - :func:`drain`: run everything that is due now.
 - :func:`inline`: ``schedule_once`` runs at once, in a host's own tests also without a lifespan.
+- :func:`running`: a scheduler for async fixtures of pytest-asyncio.
+- ``asyncsched.testing.client.VirtualClient``: Starlette's ``TestClient`` in virtual time, for plain tests.
 - ``Scheduler(strict=True)``: arguments and results go through JSON in memory, too.
 
 A SQLite database is polled for changes by other instances four times a second of virtual time, too
@@ -52,6 +54,7 @@ from asyncsched.testing.assertions import assert_scheduled as assert_scheduled
 from asyncsched.testing.assertions import history as history
 from asyncsched.testing.inline import drain as drain
 from asyncsched.testing.inline import inline as inline
+from asyncsched.testing.running import running as running
 from asyncsched.testing.virtual.clock import VirtualClock as VirtualClock
 from asyncsched.testing.virtual.clock import VirtualTimeError as VirtualTimeError
 from asyncsched.testing.virtual.clock import virtual as virtual
@@ -66,6 +69,7 @@ __all__ = [
     "drain",
     "history",
     "inline",
+    "running",
     "virtual",
     "virtual_backend",
 ]

@@ -3,9 +3,9 @@
 HTML comments right above a block say what is done with it: ``app: POST /path; GET /path`` are requests
 that the block's app must answer well, ``asyncio`` is for programs whose libraries know no trio,
 ``needs: module`` skips the block where that package is not installed, ``recipe`` is a part of the README's
-one program of recipes, ``conftest`` belongs to the tests that follow on its page, ``file: NAME`` is a file
-that a test of its own reads, and ``shell: …`` and ``ci: …`` name a shell block. Those of ``ci`` are executed by
-``.ci/run``.
+one program of recipes, ``conftest`` belongs to the tests of its page, ``pytest-asyncio`` to those of that
+plugin, ``file: NAME`` is a file that a test of its own reads, and ``shell: …`` and ``ci: …`` name a shell
+block. Those of ``ci`` are executed by ``.ci/run``.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ A_DAY = 86_400
 
 
 def _is_a_test(block: Block) -> bool:
-    return "import pytest" in block.text
+    return "import pytest" in block.text or "\ndef test_" in block.text or "conftest" in block.markers
 
 
 def _programs() -> list[Block]:
@@ -138,16 +138,20 @@ async def test_the_recipes_are_one_program(declared: dict[str, Any], in_virtual_
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.stem) for page in PAGES])
-def test_the_tests_of_a_page_pass(page: Path, pytester: pytest.Pytester) -> None:
-    expected = 0
+@pytest.mark.parametrize("plugin", ["anyio", "pytest-asyncio"])
+@pytest.mark.blocking_ok  # the tests of a page import on their way
+def test_the_tests_of_a_page_pass(page: Path, plugin: str, pytester: pytest.Pytester) -> None:
+    ours, expected = plugin == "anyio", 0
     for block in blocks("python", page):
-        if _is_a_test(block):
+        if _is_a_test(block) and ("pytest-asyncio" in block.markers) is not ours:
             name = "conftest" if "conftest" in block.markers else f"test_line_{block.line}"
             pytester.makepyfile(**{name: block.text})
-            expected += 2 * len(re.findall(r"^async def test_", block.text, re.M))  # on asyncio and trio
+            runs = 2 if ours else 1  # on asyncio and trio
+            expected += runs * len(re.findall(r"^async def test_", block.text, re.M))
             expected += len(re.findall(r"^def test_", block.text, re.M))
     if expected:
-        result = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:asyncio")
+        options = ("-p", "no:asyncio") if ours else ("-o", "asyncio_default_fixture_loop_scope=function")
+        result = pytester.runpytest("-p", "no:cacheprovider", *options)
         result.assert_outcomes(passed=expected)
 
 

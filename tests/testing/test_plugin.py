@@ -184,3 +184,108 @@ def test_it_works_beside_pytest_asyncio(pytester: pytest.Pytester, run: Run) -> 
         """
     )
     run("-W", "ignore", others=()).assert_outcomes(passed=4)
+
+
+SCOPE = "asyncio_default_fixture_loop_scope = function\n"
+
+LOOP = """
+from asyncsched.testing.plugin import virtual_loop
+
+def pytest_asyncio_loop_factories(config, item):
+    return {"virtual": virtual_loop}
+"""
+
+APP = """
+import pytest, pytest_asyncio
+from datetime import datetime, timedelta, timezone
+from asyncsched import Scheduler
+from asyncsched.testing import running
+
+scheduler = Scheduler("sqlite:////nowhere/at/all.db")
+ran = []
+
+@scheduler.interval(hours=1)
+async def tick():
+    ran.append(1)
+"""
+
+TESTS = """
+@FIXTURE
+async def jobs(virtual_clock):
+    with scheduler.override(store=None, clock=virtual_clock):
+        async with running(scheduler):
+            yield scheduler
+
+@FIXTURE
+async def earlier():  # made before the clock
+    return 7
+
+MARK
+@pytest.mark.parametrize("n", range(2))
+async def test_a_day_passes(earlier, jobs, virtual_clock, n):
+    ran.clear()
+    await virtual_clock.advance(timedelta(days=1))
+    assert len(ran) == 24 and earlier == 7
+    assert virtual_clock.now() == datetime(2026, 1, 2, tzinfo=timezone.utc)
+
+MARK
+async def test_without_naming_the_clock():
+    import asyncio
+    await asyncio.sleep(86400)
+"""
+
+
+@pytest.mark.blocking_ok  # the inner tests import on their way
+@pytest.mark.parametrize("mode", ["strict", "auto"])
+def test_tests_of_pytest_asyncio_run_in_virtual_time(pytester: pytest.Pytester, run: Run, mode: str) -> None:
+    pytest.importorskip("pytest_asyncio", minversion="1.5")
+    marks = ("pytest_asyncio.fixture", "pytest.mark.asyncio") if mode == "strict" else ("pytest.fixture", "")
+    pytester.makeini(f"[pytest]\nasyncio_mode = {mode}\n{SCOPE}")
+    pytester.makeconftest(LOOP)
+    tests = TESTS.replace("FIXTURE", marks[0]).replace("MARK", f"@{marks[1]}" if marks[1] else "")
+    pytester.makepyfile(APP + tests)
+    run("-W", "error", others=()).assert_outcomes(passed=3)
+
+
+@pytest.mark.blocking_ok  # the inner tests import on their way
+@pytest.mark.parametrize("mode", ["strict", "auto"])
+def test_both_kinds_of_tests_stand_beside_each_other(pytester: pytest.Pytester, run: Run, mode: str) -> None:
+    pytest.importorskip("pytest_asyncio", minversion="1.5")
+    pytester.makeini(f"[pytest]\nasyncio_mode = {mode}\n{SCOPE}")
+    pytester.makeconftest(LOOP + CONFTEST)
+    marks = ("pytest_asyncio.fixture", "@pytest.mark.asyncio") if mode == "strict" else ("pytest.fixture", "")
+    tests = TESTS.replace("FIXTURE", marks[0]).replace("MARK", marks[1])
+    pytester.makepyfile(test_one=APP + tests)
+    if mode == "strict":  # in auto mode pytest-asyncio takes every async test
+        pytester.makepyfile(
+            test_two="""
+            import anyio, pytest
+
+            @pytest.mark.anyio
+            async def test_of_anyio(virtual_clock):
+                await virtual_clock.advance(86400)
+                await anyio.sleep(86400)
+            """
+        )
+    run(others=()).assert_outcomes(passed=5 if mode == "strict" else 3)
+
+
+@pytest.mark.blocking_ok  # the inner tests import on their way
+def test_a_start_that_fails_fails_the_fixture(pytester: pytest.Pytester, run: Run) -> None:
+    pytest.importorskip("pytest_asyncio", minversion="1.5")
+    pytester.makeini(f"[pytest]\nasyncio_mode = auto\n{SCOPE}")
+    pytester.makepyfile(
+        """
+        import pytest
+        from asyncsched import ConfigurationError, Scheduler
+        from asyncsched.testing import running
+
+        async def test_it():
+            with pytest.raises(ConfigurationError, match="the scheme 'mysql' is not known"):
+                async with running(Scheduler(lambda: "mysql://host/db")):
+                    pass
+            async with running(Scheduler()) as scheduler:
+                assert await (await scheduler.schedule_once(lambda: 7)).result() == 7
+        """
+    )
+    run(others=()).assert_outcomes(passed=1)
