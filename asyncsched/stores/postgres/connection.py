@@ -10,7 +10,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
+from psycopg import generators
 from psycopg.errors import InvalidPassword
+from psycopg.pq import ExecStatus
 
 from asyncsched._core.errors import ArgumentError, SchemaError, StoreError, StoreUnavailable
 
@@ -81,6 +83,16 @@ class Connection(psycopg.Connection[Any]):
     def _cut(self) -> None:
         with socket.fromfd(self.pgconn.socket, socket.AF_INET, socket.SOCK_STREAM) as same:
             same.shutdown(socket.SHUT_RDWR)
+
+    def undo(self, command: bytes = b"ROLLBACK") -> None:
+        """Roll back, and keep the prepared statements: psycopg would have all of them planned again.
+
+        It does so because a table may be gone with the transaction. Here no transaction makes one but a migration.
+        """
+        self.pgconn.send_query(command)
+        (result,) = self.wait(generators.execute(self.pgconn))
+        if result.status != ExecStatus.COMMAND_OK:
+            raise psycopg.OperationalError(f"{command.decode()} failed")
 
     @contextmanager
     def together(self) -> Iterator[None]:

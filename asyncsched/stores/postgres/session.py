@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg.errors import UniqueViolation
+from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 
@@ -242,10 +243,10 @@ class PostgresSession(Session):
 
     def go_back(self, name: str = "item") -> None:
         if not self._single:  # a single statement that failed has done nothing
-            # Not in a pipeline: psycopg drops its prepared statements after a rollback, and in a pipeline
-            # it has sent the next statement by then.
             self._before = [one for one in self._before if one[1] is None]
-            self._before.append((b"ROLLBACK TO SAVEPOINT " + name.encode(), None))
+            self._send()
+            assert self._connection is not None
+            self._connection.undo(b"ROLLBACK TO SAVEPOINT " + name.encode())
             self._before.append((b"RELEASE SAVEPOINT " + name.encode(), None))
             self._send()
         self._version = None
@@ -256,7 +257,8 @@ class PostgresSession(Session):
         if connection is None:
             return
         try:
-            connection.rollback()
+            if connection.info.transaction_status != TransactionStatus.IDLE:
+                connection.undo()
         except Exception:
             self._lose()
 
