@@ -1,0 +1,123 @@
+"""A person reads, acts, is refused, signs in, and loses the connection."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tests.browser.conftest import Console, Server
+from tests.waiting import until
+
+
+def test_a_slot_is_explained_for_a_moment_that_is_typed(server: Server, page: Any, console: Console) -> None:
+    page.goto(f"{server.page}/schedules/report")
+    page.get_by_label("Why did it not run at").fill("2026-01-05 06:30")
+    page.get_by_role("button", name="Explain").click()
+    page.locator("#explain", has_text="the schedule was not known yet").wait_for()
+    assert console.complaints == []
+
+
+def test_a_group_of_failures_is_run_again_with_a_note(server: Server, page: Any, console: Console) -> None:
+    page.goto(f"{server.page}/schedules/push_to_crm")
+    page.locator("header[data-live=on]").wait_for()
+    for count in (1, 2):
+        page.get_by_role("button", name="Run now").click()
+        page.locator("#needs, #body").filter(has_text="RuntimeError").first.wait_for()
+        until(
+            lambda count=count: (
+                page.locator("#body tbody tr", has_text="Failed").count() >= count
+                or page.wait_for_timeout(50)
+            )
+        )
+    page.goto(f"{server.page}/failures")
+    page.get_by_role("button", name=re.compile("Retry all 2")).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("2 runs of push_to_crm begin again").wait_for()
+    dialog.get_by_label("Note (optional)").fill("the CRM is back")
+    dialog.get_by_role("button", name="Retry").click()
+    page.get_by_text("Requeue: 2 runs").wait_for()
+    page.goto(f"{server.page}/activity")
+    page.locator("#activity tbody", has_text="the CRM is back").wait_for()
+    assert page.locator("#activity tbody", has_text="anna").count() == 1
+    assert console.complaints == []
+
+
+def test_open_details_focus_and_text_survive_an_update(server: Server, page: Any) -> None:
+    page.goto(f"{server.page}/")
+    page.locator("header[data-live=on]").wait_for()
+    field = page.get_by_placeholder("Filter")
+    field.fill("heart")
+    before = page.locator("#j-heartbeat .last time").get_attribute("data-t")
+    until(
+        lambda: (
+            page.locator("#j-heartbeat .last time").get_attribute("data-t") != before
+            or page.wait_for_timeout(50)
+        )
+    )
+    assert field.input_value() == "heart"
+    assert page.evaluate("document.activeElement.name") == "q"
+
+
+def test_the_page_comes_back_when_the_server_does(server: Server, page: Any) -> None:
+    page.goto(f"{server.page}/")
+    page.locator("header[data-live=on]").wait_for()
+    server.stop()
+    page.locator("header[data-live=off]").wait_for()
+    page.get_by_text("Reconnecting…").wait_for()
+    server.start()
+    page.locator("header[data-live=on]").wait_for()
+
+
+def test_the_keys_move_and_open(server: Server, page: Any, console: Console) -> None:
+    page.goto(f"{server.page}/")
+    page.locator("#rows tr").first.wait_for()
+    page.keyboard.press("j")
+    assert page.locator("tr.at").count() == 1
+    page.keyboard.press("?")
+    page.get_by_role("dialog", name="Keys").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("t")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.keyboard.press("g")
+    page.keyboard.press("t")
+    page.wait_for_url("**/scheduler/timeline")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert console.complaints == []
+
+
+def test_a_person_signs_in(server: Server, chromium: Any) -> None:
+    context = chromium.new_context(http_credentials={"username": "anna", "password": "s3cret"})
+    try:
+        page = context.new_page()
+        assert page.goto(f"{server.url}/closed/").status == 200
+        page.locator("#verdict").wait_for()
+    finally:
+        context.close()
+    context = chromium.new_context()
+    try:
+        assert context.request.get(f"{server.url}/closed/").status == 401
+    finally:
+        context.close()
+
+
+def test_every_page_fits_its_window_and_keeps_the_rules(server: Server, page: Any, console: Console) -> None:
+    page.goto(f"{server.page}/")
+    for width in (390, 1024, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        for path in (
+            "/",
+            "/schedules/report",
+            "/jobs/report",
+            "/runs",
+            "/failures",
+            "/timeline",
+            "/instances",
+            "/activity",
+        ):
+            page.goto(f"{server.page}{path}")
+            page.locator("h1").first.wait_for()
+            assert page.locator("h1").count() == 1, path
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{path} is {wide} px wide in a window of {width}"
+    assert console.complaints == []
+    assert all(url.startswith((server.url, "data:")) for url in console.requests)
