@@ -12,5 +12,16 @@ from asyncsched.dashboard.access import bearer as bearer
 from asyncsched.dashboard.access import from_scope_user as from_scope_user
 from asyncsched.dashboard.access import local_only as local_only
 from asyncsched.dashboard.app import Dashboard as Dashboard
+from asyncsched.dashboard.router import api_router as api_router
 
-__all__ = ["Access", "Dashboard", "any_of", "backend", "basic", "bearer", "from_scope_user", "local_only"]
+__all__ = [
+    "Access",
+    "Dashboard",
+    "any_of",
+    "api_router",
+    "backend",
+    "basic",
+    "bearer",
+    "from_scope_user",
+    "local_only",
+]

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from asyncsched._core.errors import AsyncSchedError, ConfigurationError
 from asyncsched._scheduler.audit import via
@@ -25,6 +25,7 @@ from asyncsched.dashboard.actions import JOB_ACTIONS, RUN_ACTIONS, SCHEDULE_ACTI
 from asyncsched.dashboard.api import READS, Read, query_of
 from asyncsched.dashboard.bodies import BODY_LIMIT, checked
 from asyncsched.dashboard.bulk import BULK, EVERYTHING
+from asyncsched.dashboard.headers import ProtectingHeaders
 from asyncsched.dashboard.live import EventStream, View, Views
 from asyncsched.dashboard.openapi import document
 from asyncsched.dashboard.pages.activity import activity
@@ -36,6 +37,7 @@ from asyncsched.dashboard.pages.runs import run, runs
 from asyncsched.dashboard.pages.schedule import schedule
 from asyncsched.dashboard.pages.timeline import timeline
 from asyncsched.dashboard.problems import Problem, problem_of
+from asyncsched.dashboard.progress import RunStream
 from asyncsched.dashboard.site import REDACTED, Context, Page, Site
 from asyncsched.dashboard.words import iso
 
@@ -54,19 +56,6 @@ PAGES: tuple[tuple[str, PageOf], ...] = (
     ("/schedules/{id:path}", schedule),
     ("/jobs/{id:path}", job),
 )
-
-_SECURITY = [
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
-        b"trusted-types asyncsched",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
-]
 
 
 class Dashboard(Starlette):
@@ -99,28 +88,32 @@ class Dashboard(Starlette):
         self._auth = auth or local_only
         self._views = Views()
         super().__init__(routes=self._routes())
-        self.add_middleware(_Headers)
+        self.add_middleware(ProtectingHeaders)
 
     def _routes(self) -> list[Route]:
         routes = [
             Route("/static/{name}", self._static, methods=["GET"]),
             Route("/events", self._events, methods=["GET", "HEAD"]),
         ]
-        routes += [
-            Route("/api/v1/bulk", partial(self._act, BULK), methods=["POST"]),
-            Route("/api/v1/everything/{id}", partial(self._act, EVERYTHING), methods=["POST"]),
-        ]
-        for kind, actions in (("schedules", SCHEDULE_ACTIONS), ("runs", RUN_ACTIONS), ("jobs", JOB_ACTIONS)):
-            for name, action in actions.items():
-                endpoint = partial(self._act, action)
-                routes.append(Route(f"/api/v1/{kind}/{{id:path}}/{name}", endpoint, methods=["POST"]))
+        routes.append(Route("/api/v1/runs/{id}/events", self._run_events, methods=["GET", "HEAD"]))
         routes.append(Route("/api/v1/openapi.json", self._openapi, methods=["GET"]))
-        for read in READS:
-            path = f"/api/v1{read.path.replace('{id}', '{id:path}')}"
-            routes.append(Route(path, partial(self._read, read), methods=["GET"]))
+        reads, acts = self.endpoints()
+        for method, endpoints in (("POST", acts), ("GET", reads)):
+            for path, endpoint in endpoints.items():
+                routes.append(
+                    Route(f"/api/v1{path.replace('{id}', '{id:path}')}", endpoint, methods=[method])
+                )
         routes += [Route(path, partial(self._page, page), methods=["GET"]) for path, page in PAGES]
         routes.append(Route("/{rest:path}", self._nothing, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]))
         return routes
+
+    def endpoints(self) -> tuple[dict[str, partial[Any]], dict[str, partial[Any]]]:
+        """Return the endpoints of the JSON API by their paths: those that read, and those that act."""
+        acts = {"/bulk": partial(self._act, BULK), "/everything/{id}": partial(self._act, EVERYTHING)}
+        for kind, actions in (("schedules", SCHEDULE_ACTIONS), ("runs", RUN_ACTIONS), ("jobs", JOB_ACTIONS)):
+            for name, action in actions.items():
+                acts[f"/{kind}/{{id}}/{name}"] = partial(self._act, action)
+        return {read.path: partial(self._read, read) for read in READS}, acts
 
     # ── pages ────────────────────────────────────────────────────────────────────────────────
 
@@ -164,6 +157,14 @@ class Dashboard(Starlette):
             return _as_problem(error).response()
         since = request.headers.get("last-event-id") or request.query_params.get("since", "")
         return EventStream(view, since)
+
+    async def _run_events(self, request: Request) -> Response | ASGIApp:
+        try:
+            await self._enter(request, "read")
+            run = await self.site.scheduler.run(request.path_params["id"])
+        except (Problem, AsyncSchedError) as error:
+            return _as_problem(error).response(_challenge(error))
+        return RunStream(self.site, run.id)
 
     def _view_of(self, request: Request, access: Access) -> View:
         """Return the view of the page that a stream names by its address below the mount."""
@@ -322,22 +323,3 @@ async def _json(request: Request) -> Any:
 
 def _plain(done: Mapping[str, Any]) -> dict[str, Any]:
     return {name: iso(value) if isinstance(value, datetime) else value for name, value in done.items()}
-
-
-class _Headers:
-    """Adds the headers that protect the page to every answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def protected(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                more = [one for one in _SECURITY if one[0] not in present]
-                if b"cache-control" not in present:
-                    more.append((b"cache-control", b"no-store"))
-                message = {**message, "headers": [*message["headers"], *more]}
-            await send(message)
-
-        await self._app(scope, receive, protected if scope["type"] == "http" else send)

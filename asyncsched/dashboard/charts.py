@@ -55,13 +55,16 @@ def line(x: float, top: float, bottom: float, name: str) -> Markup:
     )
 
 
-def strip(now: datetime, past: Sequence[tuple[datetime, int, int]], due: Sequence[datetime]) -> Markup:
+def strip(
+    now: datetime, past: Sequence[tuple[datetime, int, int]], due: Sequence[datetime], more: bool = False
+) -> Markup:
     """Return the strip of due times: results left of now, failures under the line, due times right of it.
 
     Args:
         now: the moment of the line.
         past: for each half minute its beginning, and how many runs succeeded and did not.
         due: the coming due times.
+        more: whether there are more than these, which are the first.
 
     """
     base, top = 54.0, 18.0
@@ -78,6 +81,9 @@ def strip(now: datetime, past: Sequence[tuple[datetime, int, int]], due: Sequenc
         if edge <= place < BARS:
             coming[place] += 1
     most = max(5, *good, *coming)
+    # Where there were too many to count, the bars after the last are as high as those before it are on the average.
+    last = max((place for place in range(BARS) if coming[place]), default=edge)
+    usual = round(sum(coming) / (last - edge + 1)) if more else 0
     parts = [line(x, 20, 70, "grid") for x in (0.0, 40.0, 60.0, 80.0, 100.0)]
     parts.append(Markup('<line x1="0" x2="100%" y1="{0}" y2="{0}" class="grid"/>').format(base + 0.5))
     for place in range(BARS):
@@ -91,6 +97,16 @@ def strip(now: datetime, past: Sequence[tuple[datetime, int, int]], due: Sequenc
         if coming[place]:
             high = _high(coming[place], most, base - top)
             parts.append(rect(x, base - high, width * 0.8, high, "due"))
+        elif usual and place > last:
+            parts.append(
+                rect(
+                    x,
+                    base - _high(usual, most, base - top),
+                    width * 0.8,
+                    _high(usual, most, base - top),
+                    "due soft",
+                )
+            )
     x = 100 * BACK / (BACK + AHEAD)
     parts.append(line(x, 8, 66, "now"))
     for minutes, anchor in ((-BACK, "start"), (15, "middle"), (30, "middle"), (45, "middle"), (AHEAD, "end")):
@@ -122,16 +138,16 @@ def sparkline(tally: Tally, count: int = 24) -> Markup:
     if not recent:
         return Markup('<span class="none">no runs yet</span>')
     most = max((one.took or 0 for one in recent if one.state == "succeeded"), default=0) or 1
-    step, wide = 132 / count, 4
+    step = 132 / count
     paths: dict[str, list[str]] = {}
     for place, one in enumerate(recent):
-        x = round(place * step, 1)
+        x = f"{2 + place * step:g}"
         if one.state == "succeeded":
-            high = round(3 + 15 * (one.took or 0) / most, 1)
-            paths.setdefault("ok soft", []).append(f"M{x} 20v-{high}h{wide}v{high}z")
+            high = round(3 + 15 * (one.took or 0) / most)
+            paths.setdefault("ok", []).append(f"M{x} 20v-{high}")
         else:
             name = "failed" if tone(one.state) == "failed" else "paused"
-            paths.setdefault(name, []).append(f"M{x} 20h{wide}v8h-{wide}z")
+            paths.setdefault(name, []).append(f"M{x} 20v8")
     failed = sum(tone(one.state) == "failed" for one in recent)
     label = (
         f"Last {plural(len(recent), 'run')}: {failed} failed"

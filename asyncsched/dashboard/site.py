@@ -79,8 +79,7 @@ class Context:
 
     def words(self, schedule: Schedule) -> str:
         """Return a schedule's trigger in words, the zone left out: it stands beside the expression."""
-        zone = zone_name(schedule)
-        return schedule.describe.removesuffix(f", {zone}") if zone else schedule.describe
+        return schedule.describe.removesuffix(f", {zone_name(schedule) or 'UTC'}")
 
     def expression(self, schedule: Schedule) -> str:
         """Return a schedule's cron expression with its zone, or ``""``."""
@@ -142,12 +141,19 @@ class Context:
 
     def pause_text(self, id: str) -> str:
         """Return what a pause does, in numbers; ``""`` if nothing is due within the hour."""
+        times = self.due_in_an_hour(id)
+        if not times:
+            return "It is not due within the next hour. The pause is kept over restarts and on all instances."
+        return (
+            f"{times} an hour will be skipped until it is resumed. "
+            "The pause is kept over restarts and on all instances."
+        )
+
+    def due_in_an_hour(self, id: str) -> str:
+        """Return how many due times a schedule has in the next hour, in words; ``""`` for none."""
         row = self.snapshot.by_id.get(id)
         count, more = _due_in_an_hour(row.schedule, self.snapshot.at) if row else (0, False)
-        if not count:
-            return "It is not due within the next hour. The pause is kept over restarts and on all instances."
-        times = f"{'More than ' if more else ''}{words.plural(count, 'due time')} an hour"
-        return f"{times} will be skipped until it is resumed. The pause is kept over restarts and on all instances."
+        return f"{'More than ' if more else ''}{words.plural(count, 'due time')}" if count else ""
 
 
 def zone_of(schedule: Schedule) -> tzinfo | None:

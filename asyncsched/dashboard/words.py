@@ -119,8 +119,8 @@ def when(at: datetime | None, now: datetime, zone: tzinfo | None = None, none: s
     exact = date_and_time(at)
     if zone is not None and (name := str(zone)) != "UTC":
         exact += f"\n{at.astimezone(zone):%Y-%m-%d %H:%M:%S} {name}"
-    return Markup('<time data-t="{}" datetime="{}" title="{}">{}</time>').format(
-        round(at.timestamp() * 1000), iso(at), exact, relative(at, now)
+    return Markup('<time data-t="{}" title="{}">{}</time>').format(
+        round(at.timestamp() * 1000), exact, relative(at, now)
     )
 
 

@@ -51,13 +51,16 @@ def chromium() -> Iterator[object]:
 class Server:
     """A uvicorn with the app of these tests."""
 
-    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, *options: str, app: str = "tests.browser.app:app", **environment: str
+    ) -> None:
         self.folder = folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.page = f"{self.url}/scheduler"
+        self._app = app
         self._options = options
         self._environment = {**os.environ, "PAGE_DB": f"sqlite:///{folder}/jobs.db", **environment}
         self.process: subprocess.Popen[bytes]
@@ -69,7 +72,7 @@ class Server:
             sys.executable,
             "-m",
             "uvicorn",
-            "tests.browser.app:app",
+            self._app,
             "--port",
             str(self.port),
             *self._options,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import anyio
+import httpx
 import pytest
+from fastapi import FastAPI
 
-from asyncsched import Interval, Scheduler
-from tests.dashboard.conftest import Look
+from asyncsched import Interval, Scheduler, current_run
+from asyncsched.dashboard import api_router
+from tests.dashboard.conftest import WRITES, Look
 
 pytestmark = pytest.mark.anyio
 
@@ -152,3 +156,46 @@ async def test_a_trigger_is_exchanged_and_a_schedule_removed(scheduler: Schedule
             assert (await client.post("/api/v1/schedules/added/reschedule", json=wrong)).status_code == 422
         assert (await client.post("/api/v1/schedules/added/remove", json={"note": "over"})).status_code == 200
         assert await scheduler.schedules() == []
+
+
+async def test_the_api_is_a_router_of_the_apps_own(scheduler: Scheduler) -> None:
+    @scheduler.interval(hours=1)
+    async def job() -> int:
+        return 7
+
+    app = FastAPI()
+    app.include_router(api_router(scheduler), prefix="/internal")
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+    async with (
+        scheduler,
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1/internal/scheduler") as client,
+    ):
+        assert (await client.get("/schedules")).json()["schedules"][0]["id"] == "job"
+        assert (await client.post("/schedules/job/run")).status_code == 403
+        answer = await client.post("/schedules/job/run", headers=WRITES)
+        assert await scheduler.handle(answer.json()["run_id"]).result() == 7
+        paths = (await client.get("http://127.0.0.1/openapi.json")).json()["paths"]
+        assert "/internal/scheduler/schedules/{id}/run" in paths
+
+
+async def test_the_progress_of_a_run_is_streamed_to_its_end(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.job()
+    async def work() -> str:
+        for done in range(4):
+            current_run().progress(done + 1, 4)
+            await anyio.sleep(1)
+        return "done"
+
+    async with scheduler, look(scheduler) as client:
+        run = await scheduler.run_job("work")
+        text = (await client.get(f"/api/v1/runs/{run.id}/events")).text
+        events = [
+            json.loads(line.removeprefix("data: "))
+            for line in text.splitlines()
+            if line.startswith('data: {"id"')
+        ]
+        assert [one["state"] for one in events][-1] == "succeeded"
+        assert [one["progress"]["done"] for one in events if one["progress"]][-1] == 4
+        assert len(events) >= 4
+        assert "event: ended" in text
+        assert (await client.get("/api/v1/runs/nosuch/events")).status_code == 404

@@ -16,10 +16,13 @@ from typing import Any, cast, get_args
 import click
 import httpx
 import pytest
+from starlette.routing import Route
 
 import asyncsched
+from asyncsched import Scheduler
 from asyncsched._scheduler.scheduler import Role
 from asyncsched.cli.main import cli
+from asyncsched.dashboard import Dashboard
 from asyncsched.testing import VirtualClock
 from tests.docs.pages import PAGES, ROOT, Block, blocks, text
 
@@ -166,6 +169,13 @@ def test_every_block_is_run_or_checked() -> None:
             assert block.markers.get("ci") or block.markers.get("shell") in SHELL, block
         elif block.language == "text":
             assert block.markers.keys() <= {"tree", "firing"}, block
+        elif (
+            block.language == "js"
+        ):  # of the user's own front end: the address that it opens is one of the page's
+            address = re.search(r"`/scheduler(/\S+)`", block.text)
+            assert address is not None
+            path = address[1].replace("${id}", "{id}")
+            assert path in [route.path for route in Dashboard(Scheduler()).routes if isinstance(route, Route)]
         else:
             assert block.language == "python" or "file" in block.markers, block
     named = {block.markers["shell"] for block in blocks("sh") if "shell" in block.markers}

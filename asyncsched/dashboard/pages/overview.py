@@ -17,7 +17,7 @@ from asyncsched.dashboard.snapshot import ORDER, Row, Snapshot
 from asyncsched.dashboard.verdict import needs_of, verdict_of
 from asyncsched.dashboard.words import SPACE, duration, number, word
 
-PAGE = 100
+PAGE = 80
 """The most rows of one page."""
 
 LOOSE = 50
@@ -148,7 +148,7 @@ async def _strip(site: Site, s: Snapshot) -> Markup:
     if not s.trouble:
         coming = await site.scheduler.timeline(now, now + timedelta(minutes=charts.AHEAD), limit=_DUE)
         due = [one.at for one in coming if not one.fault]
-    return charts.strip(now, charts.past_periods(now, s.statistics.book.periods), due)
+    return charts.strip(now, charts.past_periods(now, s.statistics.book.periods), due, len(due) >= _DUE)
 
 
 def _loose(s: Snapshot) -> list[tuple[JobInfo, int, int, RecentRun | None, Markup]]:

@@ -203,9 +203,14 @@
     if (!button) return;
     const data = button.dataset;
     let body = data.body ? JSON.parse(data.body) : {};
-    if (data.confirm || data.fields) {
+    // The buttons of rows are short: what they ask is made here of the number of due times.
+    const text = "hour" in data
+      ? (data.hour ? `${data.hour} an hour will be skipped until it is resumed. ` : "It is not due within the next hour. ") +
+        "The pause is kept over restarts and on all instances." : data.confirm;
+    if (text || data.fields) {
+      const label = button.getAttribute("aria-label") || button.textContent;
       const given = await ask({
-        heading: data.heading || button.textContent, text: data.confirm, verb: data.verb || button.textContent,
+        heading: data.heading || label, text, verb: data.verb || ("hour" in data ? "Pause" : label),
         note: "note" in data, fields: data.fields ? JSON.parse(data.fields) : [], type: data.type,
       });
       if (!given) { button.focus(); return; }
@@ -301,7 +306,7 @@
     if (key === "g") { going = true; setTimeout(() => { going = false; }, 1500); }
     else if (key === "j") step(1);
     else if (key === "k") step(-1);
-    else if (key === "Enter" && row && event.target === document.body) location.assign(row.dataset.href);
+    else if (key === "Enter" && row && event.target === document.body) $("a[href]", row).click();
     else if (key === "r") press("[data-post$='/run']");
     else if (key === "p") press("[data-post$='/pause'], [data-post$='/resume']");
     else if (key === "x") press("[data-tick]");
