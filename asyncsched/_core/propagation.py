@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +16,43 @@ from asyncsched._core.text import safe_repr
 
 Place = tuple[str, str]
 """Where another process finds a context variable: a module, and its name there."""
+
+
+class WholeContext:
+    """What ``carry=True`` has travel in memory: every context variable of the call, but for those of asyncsched."""
+
+    name = "context"
+
+    def get(self) -> Context:
+        """Return a copy of the present context."""
+        return copy_context()
+
+    def set(self, value: Any) -> None:
+        """Set the variables of another context in the present one."""
+        for variable, one in value.items():
+            if not variable.name.startswith("asyncsched_"):  # the caller's own run, for example
+                variable.set(one)
+
+
+class StructlogContext:
+    """What structlog binds by ``bind_contextvars``, as what travels with a run: ``carry=[structlog_context]``."""
+
+    name = "structlog"
+
+    def get(self) -> dict[str, Any]:
+        """Return the bound values; raise ``LookupError`` if there are none."""
+        bound: dict[str, Any] = import_module("structlog.contextvars").get_contextvars()
+        if not bound:
+            raise LookupError("structlog has bound nothing here")
+        return bound
+
+    def set(self, value: Any) -> None:
+        """Bind the values in the present context."""
+        import_module("structlog.contextvars").bind_contextvars(**value)
+
+
+structlog_context = StructlogContext()
+"""structlog's context, to be named by a job: ``carry=[structlog_context]``."""
 
 
 def capture(job: Job, as_json: bool) -> dict[str, Any] | None:
@@ -31,6 +68,11 @@ def capture(job: Job, as_json: bool) -> dict[str, Any] | None:
             try:
                 found[name] = json.loads(json.dumps(value, allow_nan=False))
             except (TypeError, ValueError, RecursionError):
+                if isinstance(value, Context):
+                    raise ArgumentError(
+                        f"job {job.name!r}: carry=True takes the whole context in memory only; with a database, name "
+                        "the variables: carry=[…]"
+                    ) from None
                 raise ArgumentError(
                     f"job {job.name!r}: carry: the context variable {name!r} is {safe_repr(value)}, which JSON "
                     "cannot carry; set it to a text, a number, or a list or dict of those"

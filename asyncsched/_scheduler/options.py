@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from asyncsched._core.arguments.functions import check_function, is_coroutine_function, name_of
 from asyncsched._core.arguments.signature import Signature
@@ -14,6 +14,7 @@ from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.instants import to_micros
 from asyncsched._core.jobs import Job, RetryRule
 from asyncsched._core.misfire import Misfire
+from asyncsched._core.propagation import WholeContext
 from asyncsched._core.states import OVERLAPS, Overlap
 from asyncsched._core.text import safe_repr
 from asyncsched.abc import Carried, Executor, Policy
@@ -37,7 +38,7 @@ class JobOptions(TypedDict, total=False):
     policies: Iterable[Policy]
     pause_after: int
     each_instance: bool
-    carry: Iterable[Carried]
+    carry: Iterable[Carried] | Literal[True]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class JobDefaults:
     tags: Iterable[str] | None = None
     policies: Iterable[Policy] | None = None
     pause_after: int | None = None
-    carry: Iterable[Carried] | None = None
+    carry: Iterable[Carried] | Literal[True] | None = None
 
     def __post_init__(self) -> None:
         given = self.given()
@@ -95,6 +96,11 @@ def job_of(
     where = options.get("executor", "loop" if is_coroutine_function(func) else "thread")
     executor = executor_named(where, what)
     executor.check(func, name)
+    if options.get("carry") is True and executor.traits.elsewhere:
+        raise ConfigurationError(
+            f"{what}: carry=True takes the whole context within this process, and executor {where!r} runs the function "
+            "in another; name the variables: carry=[…]"
+        )
     signature = Signature(func, name)
     return Job(
         name=name,
@@ -246,8 +252,12 @@ def _policies(value: Any, what: str) -> tuple[Any, ...]:
 
 
 def _context_variables(value: Any, what: str) -> dict[str, Carried]:
+    if value is True:
+        return {WholeContext.name: WholeContext()}
     if isinstance(value, Carried) or not isinstance(value, Iterable):
-        raise ConfigurationError(f"{what}: carry must be a list of context variables, not {safe_repr(value)}")
+        raise ConfigurationError(
+            f"{what}: carry must be True or a list of context variables, not {safe_repr(value)}"
+        )
     variables = tuple(value)
     for variable in variables:
         if isinstance(variable, type) or not isinstance(variable, Carried):

@@ -23,6 +23,7 @@ from asyncsched._core.events import (
     SlotsSkipped,
 )
 from asyncsched._core.models import Run
+from asyncsched._core.propagation import structlog_context as structlog_context
 from asyncsched._core.rules.outcome import own_frames
 
 job_logger = logging.getLogger("asyncsched.job")

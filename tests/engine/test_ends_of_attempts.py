@@ -16,9 +16,11 @@ from typing import Any
 
 import anyio
 import pytest
+from structlog.contextvars import bind_contextvars, bound_contextvars, get_contextvars
 
 from asyncsched import ConfigurationError, RunIdFilter, Scheduler, current_run
 from asyncsched.executors import ThreadExecutor
+from asyncsched.observers.log import structlog_context
 from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_time, pytest.mark.blocking_ok]
@@ -127,6 +129,22 @@ async def test_named_context_variables_go_along_into_a_process() -> None:
         TRACE.set("ada")
         handle = await scheduler.schedule_once(tells_its_trace, threading.Lock())  # type: ignore[arg-type]
         assert "argument 'add' of job 'tells_its_trace' cannot be sent" in (await handle.wait()).message
+
+
+def tells_what_is_bound() -> dict[str, Any]:
+    bound = dict(get_contextvars())
+    bind_contextvars(request="spoilt for the next one")
+    return bound
+
+
+async def test_what_structlog_has_bound_goes_along_into_a_process() -> None:
+    scheduler = Scheduler()
+    scheduler.job(executor="process", carry=[structlog_context])(tells_what_is_bound)
+    async with scheduler:
+        with bound_contextvars(request="r1", user=7):
+            run = await scheduler.schedule_once(tells_what_is_bound)
+        assert await run.result() == {"request": "r1", "user": 7}
+        assert await (await scheduler.schedule_once(tells_what_is_bound)).result() == {}
 
 
 async def test_a_context_variable_that_no_process_could_find_is_refused_at_the_start() -> None:

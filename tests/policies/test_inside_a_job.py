@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import anyio
 import pytest
+from structlog.contextvars import bind_contextvars, bound_contextvars, get_contextvars
 
 from asyncsched import (
     ArgumentError,
@@ -24,6 +25,7 @@ from asyncsched import (
     SchedulerStateError,
     current_run,
 )
+from asyncsched.observers.log import structlog_context
 from asyncsched.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -389,3 +391,70 @@ async def test_a_carried_variable_that_json_cannot_carry_is_named(make_scheduler
         user.set(object())  # type: ignore[arg-type]
         with pytest.raises(ArgumentError, match="job 'job': carry: the context variable 'user'"):
             await scheduler.schedule_once(job)
+
+
+# ── the whole context, and structlog's ───────────────────────────────────────────────────────────
+
+TENANT: ContextVar[Any] = ContextVar("tenant")
+LOCALE: ContextVar[str] = ContextVar("locale", default="en")
+
+
+@pytest.mark.parametrize("make_store", ["memory"], indirect=True)
+async def test_the_whole_context_of_a_call_travels_in_memory(scheduler: Scheduler) -> None:
+    @scheduler.job(carry=True, retry=Retry(attempts=2, delay=0))
+    async def outer() -> list[Any]:
+        if current_run().attempt == 1:
+            TENANT.set("changed by an attempt")
+            raise ValueError
+        inner_run = await scheduler.schedule_once(inner)
+        return [TENANT.get(), LOCALE.get(), current_run().job, await inner_run.result()]
+
+    @scheduler.job(carry=True)
+    def inner() -> list[Any]:
+        return [TENANT.get(), current_run().job]
+
+    tenant = object()
+    async with scheduler:
+        TENANT.set(tenant), LOCALE.set("de")
+        run = await scheduler.schedule_once(outer, delay=5)
+        TENANT.set("another"), LOCALE.set("fr")
+        assert await run.result() == [tenant, "de", "outer", [tenant, "inner"]]
+
+
+async def test_the_whole_context_is_refused_where_it_cannot_travel(make_scheduler: Make) -> None:
+    scheduler = make_scheduler(strict=True)
+
+    @scheduler.job(carry=True)
+    async def job() -> None: ...
+
+    async with scheduler:
+        with pytest.raises(
+            ArgumentError, match="job 'job': carry=True takes the whole context in memory only"
+        ):
+            await scheduler.schedule_once(job)
+    with pytest.raises(
+        ConfigurationError, match=r"carry=True .* executor 'process' runs the function in another"
+    ):
+
+        @scheduler.job(carry=True, executor="process")
+        def other() -> None: ...
+
+
+async def test_what_structlog_has_bound_travels(scheduler: Scheduler) -> None:
+    @scheduler.job(carry=[structlog_context])
+    async def job() -> dict[str, Any]:
+        bound = dict(get_contextvars())
+        bind_contextvars(request="changed in the job")
+        return bound
+
+    @scheduler.job(carry=[structlog_context])
+    def thread() -> dict[str, Any]:
+        return dict(get_contextvars())
+
+    async with scheduler:
+        with bound_contextvars(request="r1", user=7):
+            runs = [await scheduler.schedule_once(one) for one in (job, thread, "job")]
+        nothing = await scheduler.schedule_once(job)
+        assert [await run.result() for run in runs] == [{"request": "r1", "user": 7}] * 3
+        assert await nothing.result() == {}
+        assert get_contextvars() == {}
