@@ -10,7 +10,7 @@ an executor     ``Executor``       its ``traits``; a ``TaskEngine`` runs functio
 an observer     ``Observer``       ``SelectiveObserver``, ``AttachedObserver``,
                                    ``CarryingObserver``, ``QueuedObserver``
 a policy        ``Policy``         ``RetryRule``, ``PermitRule`` and ``Provider`` have options of their own
-a store         ``Store``          ``ImmediateStore``; or ``ClusterStore``, ``TransactionalStore``
+a store         ``Store``          ``ImmediateStore``; or ``ClusterStore``, ``TransactionalStore``; ``ReportingStore``
 ==============  =================  ===================================================================
 
 The folders of the same plural names hold the implementations; the engine knows only these protocols. This
@@ -60,6 +60,7 @@ from asyncsched._core.records import (
     ScheduleRecord,
     Stretch,
 )
+from asyncsched._core.reporting import ActivityQuery, ActivityRecord, ReportingStore
 from asyncsched._core.requests import (
     Added,
     Changes,
@@ -82,12 +83,12 @@ from asyncsched._core.states import FAILURES
 from asyncsched._core.trigger import DescribedTrigger, InstantTrigger, Trigger, TwoWayTrigger
 
 __all__ = (
-    "Added", "Answer", "AttachedObserver", "AttemptRecord", "Call", "Carried", "CarryingObserver",
-    "Changes", "Claim", "Claimed", "Clock", "Closed", "Closing", "ClusterStore", "CurrentRun",
-    "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor", "ExecutorTraits",
-    "FAILURES", "Fenced", "Figures", "Firing", "ImmediateStore", "InstanceRecord", "Instant",
-    "InstantTrigger", "JobPause", "Now", "Observer", "Opening", "Permit", "PermitRule", "Policy",
-    "Progress", "Provider", "QueuedObserver", "ReadTrigger", "RetryRule", "RunQuery", "RunRecord",
+    "ActivityQuery", "ActivityRecord", "Added", "Answer", "AttachedObserver", "AttemptRecord", "Call",
+    "Carried", "CarryingObserver", "Changes", "Claim", "Claimed", "Clock", "Closed", "Closing", "ClusterStore",
+    "CurrentRun", "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor",
+    "ExecutorTraits", "FAILURES", "Fenced", "Figures", "Firing", "ImmediateStore", "InstanceRecord", "Instant",
+    "InstantTrigger", "JobPause", "Now", "Observer", "Opening", "Permit", "PermitRule", "Policy", "Progress",
+    "Provider", "QueuedObserver", "ReadTrigger", "ReportingStore", "RetryRule", "RunQuery", "RunRecord",
     "ScheduleRecord", "SelectiveObserver", "Slots", "Store", "Stretch", "TaskEngine", "TransactionalStore",
     "Trigger", "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "goes_on_elsewhere", "heeding",
     "keep_reference", "lengthened", "letters", "reference_of", "retention", "tell_began", "to_datetime",
