@@ -14,7 +14,7 @@ from asyncsched._core.text import safe_repr
 from asyncsched._core.trigger import InstantTrigger
 
 if TYPE_CHECKING:
-    from asyncsched.triggers.combine import Except
+    from asyncsched.triggers.combine import Except, Only
     from asyncsched.triggers.windows import Window
 
 Note = tuple[Instant, str]
@@ -139,6 +139,24 @@ class BaseTrigger(ShownAsData, InstantTrigger):
         from asyncsched.triggers.combine import Except
 
         return Except(self, windows, timezone)
+
+    def only(self, *, weekday: str | Iterable[str], timezone: str | tzinfo | None = None) -> Only:
+        """Return this trigger with only those of its due times that fall on some weekdays, by local time.
+
+        Args:
+            weekday: such as ``"wed"``, or several.
+            timezone: the zone of the weekdays; by default the trigger's zone, or UTC where it has none.
+
+        Raises:
+            TriggerError: an unknown weekday.
+
+        Example:
+            >>> Cron("0 13 8 * *").only(weekday="wed")  # the 8th, if it is a Wednesday
+
+        """
+        from asyncsched.triggers.combine import Only
+
+        return Only(self, weekday, timezone)
 
 
 def noted(slots: list[Instant], notes: list[Note]) -> dict[Instant, str]:

@@ -1,10 +1,10 @@
-"""Triggers made of triggers: a union, and a set with windows of local time cut out."""
+"""Triggers made of triggers: a union, a set with windows of local time cut out, and one on some weekdays only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, timedelta, tzinfo
+from datetime import date, time, timedelta, tzinfo
 from typing import Any
 
 from asyncsched._core.errors import TriggerError
@@ -18,11 +18,13 @@ from asyncsched._core.instants import (
     zone_from_name,
     zone_name,
 )
+from asyncsched._core.text import safe_repr
 from asyncsched._core.trigger import InstantTrigger, as_instants
 from asyncsched.triggers.base import BaseTrigger, Note
 from asyncsched.triggers.codec import kept_as, trigger_from_json, trigger_to_json
-from asyncsched.triggers.windows import Window as Window
+from asyncsched.triggers.parts import zone_name_of, zone_of, zones_of
 from asyncsched.triggers.windows import (
+    WEEKDAYS,
     whole_day,
     window_from_json,
     window_in_words,
@@ -30,6 +32,7 @@ from asyncsched.triggers.windows import (
     window_to_json,
     windows_of,
 )
+from asyncsched.triggers.windows import Window as Window
 
 _HORIZON = 40 * YEAR
 """How far a search goes: the calendar's longest wait for a day of month on a weekday is that of a leap day."""
@@ -37,6 +40,7 @@ _HORIZON = 40 * YEAR
 _NEAR = 4 * YEAR
 _STEPS = 2000
 """The windows that a search passes beyond four years: some 30 ms, so that a trigger that is never due ends soon."""
+_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _SHOWN = 3
 """The most windows that a description names; the others are counted."""
 
@@ -134,7 +138,7 @@ class Except(BaseTrigger):
         kept = tuple(windows_of(windows))
         if not kept:
             raise TriggerError("except_: give at least one date, Window or pair of datetimes")
-        zone = to_zone(_zone_of(inner) if timezone is None else timezone)
+        zone = to_zone(zone_of(inner) if timezone is None else timezone)
         put = object.__setattr__  # as every frozen dataclass does
         put(self, "trigger", inner)
         put(self, "windows", kept)
@@ -221,7 +225,7 @@ class Except(BaseTrigger):
         if len(self.windows) > _SHOWN:
             named.append(f"{len(self.windows) - _SHOWN} more")
         listed = ", ".join(named[:-1]) + " and " + named[-1] if len(named) > 1 else named[0]
-        zone = "" if _zone_name_of(self.trigger) == self._zone_name else f" ({self._zone_name})"
+        zone = "" if zone_name_of(self.trigger) == self._zone_name else f" ({self._zone_name})"
         return f"{self.trigger.describe()}, except {listed}{zone}"
 
     def to_json(self) -> dict[str, Any]:
@@ -243,6 +247,90 @@ class Except(BaseTrigger):
         return f"{self.trigger!r}.except_({windows}, timezone={self._zone_name!r})"
 
 
+@kept_as("only")
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class Only(BaseTrigger):
+    """A trigger whose due times count on some weekdays only, by local time. Made by ``trigger.only(weekday=…)``.
+
+    Args:
+        trigger: the trigger.
+        weekday: such as ``"wed"``, or several.
+        timezone: the zone of the local time; by default the trigger's zone, or UTC where it has none.
+
+    Raises:
+        TriggerError: an unknown weekday, or parts in several zones and no ``timezone``.
+
+    """
+
+    trigger: Any
+    days: frozenset[int]
+    """From Monday = 0."""
+    _but: Except = field(compare=False)
+    _zone_name: str
+
+    def __init__(
+        self, trigger: Any, weekday: str | Iterable[str], timezone: str | tzinfo | None = None
+    ) -> None:
+        listed = [weekday] if isinstance(weekday, str) or not isinstance(weekday, Iterable) else list(weekday)
+        if not listed or any(day not in WEEKDAYS for day in listed):
+            raise TriggerError(
+                f"only: weekday must be of {', '.join(WEEKDAYS)}, not {safe_repr(weekday)}", field="weekday"
+            )
+        if len(set(listed)) == len(WEEKDAYS):
+            raise TriggerError("only: all seven weekdays leave nothing out", field="weekday")
+        others = [day for day in WEEKDAYS if day not in listed]
+        but = Except(trigger, [Window(time(0), time(0), others)], timezone)
+        put = object.__setattr__  # as every frozen dataclass does
+        put(self, "trigger", but.trigger)
+        put(self, "days", frozenset(WEEKDAYS.index(day) for day in listed))
+        put(self, "_but", but)
+        put(self, "_zone_name", but._zone_name)
+
+    def anchored(self, at: Instant) -> Only:
+        """Return the same with the inner trigger anchored."""
+        return Only(self.trigger.anchored(at), self._listed(), self._but.timezone)
+
+    def next_instant(self, after: Instant) -> Instant | None:
+        """Return the first instant after ``after`` on one of the weekdays."""
+        return self._but.next_instant(after)
+
+    def previous_instant(self, before: Instant) -> Instant | None:
+        """Return the last instant at or before ``before`` on one of the weekdays."""
+        return self._but.previous_instant(before)
+
+    def zones(self) -> Iterable[tzinfo]:
+        """Return the zone that the weekdays are in."""
+        return self._but.zones()
+
+    def notes(self, start: Instant, end: Instant) -> list[Note]:
+        """Return notes on the effects of clock changes on the slots that are left."""
+        return self._but.notes(start, end)
+
+    def describe(self) -> str:
+        """Return the trigger in plain English."""
+        named = [_NAMES[day] for day in sorted(self.days)]
+        listed = ", ".join(named[:-1]) + " and " + named[-1] if len(named) > 1 else named[0]
+        return f"{self.trigger.describe()}, only on {listed}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the trigger as data for :meth:`from_json`."""
+        return {"only": trigger_to_json(self.trigger), "weekday": self._listed(), "timezone": self._zone_name}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Only:
+        """Return the trigger that ``to_json`` wrote."""
+        return cls(trigger_from_json(data["only"]), data["weekday"], zone_from_name(data["timezone"]))
+
+    def _listed(self) -> list[str]:
+        return [WEEKDAYS[day] for day in sorted(self.days)]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Only, (self.trigger, self._listed(), self._but.timezone)
+
+    def __repr__(self) -> str:
+        return f"{self.trigger!r}.only(weekday={self._listed()}, timezone={self._zone_name!r})"
+
+
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -251,30 +339,9 @@ def notes_of(trigger: InstantTrigger, start: Instant, end: Instant) -> list[Note
     return trigger.notes(start, end) if isinstance(trigger, BaseTrigger) else []
 
 
-def zones_of(trigger: InstantTrigger) -> Iterable[tzinfo]:
-    """Return the zones that a trigger's own times are in, where it is one that knows of zones."""
-    return trigger.zones() if isinstance(trigger, BaseTrigger) else ()
-
-
 def _is_too_far(distance: Instant, steps: int) -> bool:
     return distance > _HORIZON or (distance > _NEAR and steps > _STEPS)
 
 
 def _within(at: Instant) -> Instant:
     return min(max(at, FIRST_INSTANT), LAST_INSTANT)
-
-
-def _zone_of(trigger: InstantTrigger) -> tzinfo:
-    """Return the zone of a trigger's times."""
-    zones = {zone_name(zone): zone for zone in zones_of(trigger)}
-    if len(zones) > 1:
-        raise TriggerError(
-            f"except_: the parts are in several zones ({', '.join(sorted(zones))}); "
-            "give the zone of the windows with timezone=",
-            field="timezone",
-        )
-    return next(iter(zones.values()), UTC)
-
-
-def _zone_name_of(trigger: InstantTrigger) -> str | None:
-    return next((zone_name(zone) for zone in zones_of(trigger)), None)

@@ -11,7 +11,7 @@ from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import Instant, to_datetime, to_instant
 from asyncsched._core.text import safe_repr
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -33,7 +33,7 @@ class Window:
     end: time
     days: frozenset[int]
 
-    def __init__(self, start: time, end: time, days: str | Iterable[str] = _DAYS) -> None:
+    def __init__(self, start: time, end: time, days: str | Iterable[str] = WEEKDAYS) -> None:
         for name, value in (("start", start), ("end", end)):
             if not isinstance(value, time) or value.tzinfo is not None:
                 raise TriggerError(
@@ -42,14 +42,14 @@ class Window:
                     field=name,
                 )
         listed = [days] if isinstance(days, str) else list(days) if isinstance(days, Iterable) else [days]
-        unknown = [day for day in listed if day not in _DAYS]
+        unknown = [day for day in listed if day not in WEEKDAYS]
         if unknown or not listed:
             raise TriggerError(
-                f"Window: days must be of {', '.join(_DAYS)}, not {safe_repr(days)}", field="days"
+                f"Window: days must be of {', '.join(WEEKDAYS)}, not {safe_repr(days)}", field="days"
             )
         object.__setattr__(self, "start", start.replace(fold=0))
         object.__setattr__(self, "end", end.replace(fold=0))
-        object.__setattr__(self, "days", frozenset(_DAYS.index(day) for day in listed))
+        object.__setattr__(self, "days", frozenset(WEEKDAYS.index(day) for day in listed))
 
     def around(self, local: datetime) -> tuple[datetime, datetime] | None:
         """Return the naive bounds of the window that holds the naive local time, or ``None``."""
@@ -66,7 +66,7 @@ class Window:
         return None
 
     def __repr__(self) -> str:
-        days = "" if len(self.days) == 7 else f", days={[_DAYS[day] for day in sorted(self.days)]}"
+        days = "" if len(self.days) == 7 else f", days={[WEEKDAYS[day] for day in sorted(self.days)]}"
         return f"Window({self.start.isoformat('auto')}, {self.end.isoformat('auto')}{days})"
 
 
@@ -122,7 +122,9 @@ def whole_day(local: datetime) -> tuple[datetime, datetime]:
 def window_in_words(window: Any) -> str:
     """Return a window in plain English."""
     if isinstance(window, Window):
-        days = "" if len(window.days) == 7 else " on " + ", ".join(_DAYS[day] for day in sorted(window.days))
+        days = (
+            "" if len(window.days) == 7 else " on " + ", ".join(WEEKDAYS[day] for day in sorted(window.days))
+        )
         return f"from {window.start.isoformat('auto')[:5]} to {window.end.isoformat('auto')[:5]}{days}"
     if isinstance(window, date):
         return f"on {window.isoformat()}"
@@ -149,6 +151,6 @@ def window_from_json(data: Any) -> Any:
     if isinstance(data, str):
         return date.fromisoformat(data)
     if len(data) == 3:
-        days = [_DAYS[day] for day in data[2]]
+        days = [WEEKDAYS[day] for day in data[2]]
         return Window(time.fromisoformat(data[0]), time.fromisoformat(data[1]), days)
     return tuple(data)

@@ -74,6 +74,7 @@ MORE_PARAMETERS = {
     "_core.requests.Firing": 9,
     "_core.requests.Verdict": 8,
     "_scheduler.scheduler.Scheduler": 14,
+    "triggers.every.Every": 8,
     "triggers.interval.Interval": 8,
 }
 """Constructors with more than 7 parameters: records, and public classes whose users name each."""

@@ -16,8 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from typing import Generic, TypeVar
 
-from asyncsched.triggers.cron.search import Wall, WallTimes
+from asyncsched.triggers.cron.search import Wall, WallClock
+
+W = TypeVar("W", bound=WallClock)
 
 Second = int
 """Whole seconds since the epoch, in UTC."""
@@ -108,12 +111,12 @@ def jumps(zone: tzinfo, start: Second, end: Second) -> Iterator[Jump]:
         low, before = high, after
 
 
-class Instants:
+class Instants(Generic[W]):
     """The instants at which a cron job is due: an expression's wall times in a zone."""
 
     __slots__ = ("_fixed", "_zone", "walls")
 
-    def __init__(self, walls: WallTimes, zone: tzinfo) -> None:
+    def __init__(self, walls: W, zone: tzinfo) -> None:
         self.walls = walls
         self._zone = zone
         self._fixed = _seconds(zone.utcoffset(None)) if isinstance(zone, timezone) else None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from asyncsched.triggers.cron.clock_changes import Jump, Second, jumps
-from asyncsched.triggers.cron.search import Wall, WallTimes
+from asyncsched.triggers.cron.search import Wall, WallClock
 from asyncsched.triggers.cron.words import MONTHS, clock
 
 _WALL_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # used for its calendar only
 
 
 def clock_change_notes(
-    walls: WallTimes, zone: tzinfo, start: Second, end: Second
+    walls: WallClock, zone: tzinfo, start: Second, end: Second
 ) -> list[tuple[Second, str]]:
     """Return the effects of the clock changes from ``start`` to ``end`` on a job, as (instant, sentence).
 
@@ -23,7 +23,7 @@ def clock_change_notes(
     return [note for note in found if note]
 
 
-def _note(walls: WallTimes, jump: Jump) -> tuple[Second, str] | None:
+def _note(walls: WallClock, jump: Jump) -> tuple[Second, str] | None:
     low, high = sorted((jump.old_wall, jump.new_wall))
     first, last = walls.at_or_after(low, low), walls.at_or_before(high - 1, high)
     if first is None or last is None or first >= high:
@@ -37,7 +37,7 @@ def _note(walls: WallTimes, jump: Jump) -> tuple[Second, str] | None:
     return first - jump.before, _sentence(when, first, last, words)
 
 
-def _gap(walls: WallTimes, jump: Jump, many: bool, first: Wall) -> tuple[str, str]:
+def _gap(walls: WallClock, jump: Jump, many: bool, first: Wall) -> tuple[str, str]:
     exist = "do not exist" if many else "does not exist"
     if not jump.catches_up(walls.wildcard):
         return exist, "do not run" if many else "does not run"

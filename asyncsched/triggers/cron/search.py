@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
+from typing import Protocol
 
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.text import shorten
@@ -47,6 +48,23 @@ def _lowest(mask: int) -> int:
 
 def _is_leap(year: int) -> bool:
     return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+
+
+class WallClock(Protocol):
+    """A set of wall times that can be searched."""
+
+    @property
+    def wildcard(self) -> bool:
+        """Whether it follows the wall clock, in both passes of a fold."""
+        ...
+
+    def at_or_after(self, wall: Wall, origin: Wall) -> Wall | None:
+        """Return the first one from ``wall`` on, in a search that began at ``origin``."""
+        ...
+
+    def at_or_before(self, wall: Wall, origin: Wall) -> Wall | None:
+        """Return the last one up to ``wall``, in a search that began at ``origin``."""
+        ...
 
 
 class WallTimes:

@@ -22,7 +22,7 @@ from asyncsched.triggers.codec import kept_as
 from asyncsched.triggers.cron.clock_changes import FIRST_SECOND, LAST_SECOND, Instants
 from asyncsched.triggers.cron.hints import expects_expression
 from asyncsched.triggers.cron.notes import clock_change_notes
-from asyncsched.triggers.cron.search import wall_times
+from asyncsched.triggers.cron.search import WallTimes, wall_times
 from asyncsched.triggers.cron.text import check_fields, clean, one_case
 from asyncsched.triggers.cron.words import in_words
 
@@ -64,7 +64,7 @@ class Cron(BaseTrigger):
     _zone_name: str
     _first: Instant | None = field(compare=False)
     _last: Instant | None = field(compare=False)
-    _instants: Instants = field(compare=False)
+    _instants: Instants[WallTimes] = field(compare=False)
 
     @partial(expects_expression, name="Cron")
     def __init__(

@@ -147,6 +147,7 @@ def lists() -> Iterator[Callable[[Stage], Awaitable[None]]]:
         "states",
         "finished_since",
         "dead_letters",
+        "live",
     }
     for given, states in million.FILTERS:
         yield list_by(RunQuery(**given), finds=bool(states))
