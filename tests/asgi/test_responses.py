@@ -185,7 +185,7 @@ CIRCLE.append(CIRCLE)
         (b"\xff", "b'\\xff'"),
         ("\ud800", "'\\ud800'"),
         (CIRCLE, "[[...]]"),
-        (Health("away"), {"trouble": "away", "since": None, "last_beat": None}),
+        (Progress(1, 2, "half"), {"done": 1.0, "total": 2.0, "message": "half"}),
         ([CRON], None),
         (ValueError("no"), "ValueError('no')"),
     ],

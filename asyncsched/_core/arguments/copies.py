@@ -95,8 +95,9 @@ def _record(value: Any, memo: Memo, fields: Callable[[Any], Iterable[str]]) -> A
 
 
 def _list(value: list[Any], memo: Memo) -> list[Any]:
-    memo[id(value)] = twin = list[Any]()
-    twin += [one if type(one) in _ATOMS else _copy(one, memo) for one in value]
+    memo[id(value)] = twin = value.copy()
+    if not _ATOMS.issuperset(map(type, value)):
+        twin[:] = [one if type(one) in _ATOMS else _copy(one, memo) for one in value]
     return twin
 
 
