@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from asyncsched._core.book import Book
 from asyncsched._core.instants import Instant
-from asyncsched._core.tallies import Book
 
 
 class ActivityRecord(NamedTuple):

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from asyncsched._core.book import Book, subject_of
 from asyncsched._core.instants import HOUR, to_instant
 from asyncsched._core.models import Run
-from asyncsched._core.tallies import Bins, Book, Hour, Tally, add_bins, counts_between, percentile, subject_of
+from asyncsched._core.tallies import Bins, Hour, Tally, add_bins, counts_between, percentile
 
 
 @dataclass(frozen=True, slots=True)

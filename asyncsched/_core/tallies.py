@@ -1,14 +1,13 @@
 """The figures of runs: counters that are kept as runs end, so that no page has to count runs.
 
 A :class:`Tally` has the figures of one schedule, or of one job's one-offs: for each of the last 25 hours the
-outcomes and two distributions, and beside them the last runs. A :class:`Book` has all tallies, and for the whole scheduler one :class:`Period` for each half minute of two days. A book is also what an
-instance has counted since it last wrote: :meth:`Book.merge` adds that to the book in the store.
+outcomes and two distributions, and beside them the last runs. :mod:`asyncsched._core.book` has all tallies.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncsched._core.instants import HOUR, SECOND, Instant
@@ -17,10 +16,6 @@ from asyncsched._core.states import FAILURES
 if TYPE_CHECKING:
     from asyncsched._core.records import RunRecord
 
-PERIOD = 30 * SECOND
-"""The time that one period of the whole scheduler covers."""
-
-PERIODS_KEPT = 49 * HOUR // PERIOD
 HOURS_KEPT = 25
 RECENT = 24
 """How many of its last runs a tally has."""
@@ -31,11 +26,6 @@ EDGES = tuple(sorted({step * 10**power // 100 for power in range(2, 12) for step
 
 Bins = dict[int, int]
 """A distribution: how many values lie in each bin, by the bin's number."""
-
-
-def bin_of(micros: int) -> int:
-    """Return the number of the bin of a duration."""
-    return bisect_right(EDGES, micros)
 
 
 def percentile(bins: Mapping[int, int], share: float) -> int | None:
@@ -85,6 +75,11 @@ class RecentRun(NamedTuple):
     def took(self) -> int | None:
         """How long its last attempt took."""
         return None if self.started is None else max(0, self.finished - self.started)
+
+
+def _recent(run: RunRecord, now: Instant) -> RecentRun:
+    at = run.finished_at or now
+    return RecentRun(f"{run.id:032x}", run.state, run.due, run.started_at, at, run.late, run.attempt, run.why)
 
 
 class Hour:
@@ -166,38 +161,43 @@ class Tally:
         found = self.hours.get(number)
         if found is None:
             found = self.hours[number] = Hour()
-            _drop_old(self.hours, HOURS_KEPT)
+            drop_old(self.hours, HOURS_KEPT)
         return found
 
-    def count(self, run: RunRecord, at: Instant) -> None:
-        """Count a run that has just ended."""
-        hour = self.hour(at)
-        hour.states[run.state] = hour.states.get(run.state, 0) + 1
-        started = run.started_at
-        if started is not None:
-            number = bin_of(max(0, at - started))
-            hour.took[number] = hour.took.get(number, 0) + 1
-            if run.late is not None:
-                number = bin_of(max(0, run.late))
-                hour.late[number] = hour.late.get(number, 0) + 1
-        recent = self.recent
-        recent.append(
-            RecentRun(f"{run.id:032x}", run.state, run.due, started, at, run.late, run.attempt, run.why)
+    def count(self, runs: Sequence[RunRecord], now: Instant) -> None:
+        """Count runs that have ended, in the order of their ends."""
+        number = None
+        for run in runs:
+            at = run.finished_at or now
+            if at // HOUR != number:
+                number = at // HOUR
+                hour = self.hour(at)
+                states, took, late = hour.states, hour.took, hour.late
+            state = run.state
+            states[state] = states.get(state, 0) + 1
+            if run.started_at is not None:
+                bin = bisect_right(EDGES, at - run.started_at)
+                took[bin] = took.get(bin, 0) + 1
+                if run.late is not None:
+                    bin = bisect_right(EDGES, run.late)
+                    late[bin] = late.get(bin, 0) + 1
+            if state == "succeeded":
+                self.failed, self.failing_since, self.succeeded_at = 0, None, at
+            elif state in FAILURES:
+                self._count_failure(run, at)
+        self.recent += [_recent(run, now) for run in runs[-RECENT:]]
+        del self.recent[:-RECENT]
+
+    def _count_failure(self, run: RunRecord, at: Instant) -> None:
+        self.failed += 1
+        self.failing_since = self.failing_since or at
+        error = run.error
+        self.error = LastError(
+            f"{run.id:032x}",
+            at,
+            error.type if error else run.state,
+            error.message[:300] if error else run.why,
         )
-        if len(recent) > 2 * RECENT:  # seldom, because cutting a list costs
-            del recent[:-RECENT]
-        if run.state == "succeeded":
-            self.failed, self.failing_since, self.succeeded_at = 0, None, at
-        elif run.state in FAILURES:
-            self.failed += 1
-            self.failing_since = self.failing_since or at
-            error = run.error
-            self.error = LastError(
-                f"{run.id:032x}",
-                at,
-                error.type if error else run.state,
-                error.message[:300] if error else run.why,
-            )
 
     def skipped(self, skip: LastSkip) -> None:
         """Count slots that got no run."""
@@ -209,7 +209,7 @@ class Tally:
         """Add what was counted since."""
         for number, hour in newer.hours.items():
             self.hours.setdefault(number, Hour()).merge(hour)
-        _drop_old(self.hours, HOURS_KEPT)
+        drop_old(self.hours, HOURS_KEPT)
         self.recent = sorted([*self.recent, *newer.recent], key=lambda one: one.finished)[-RECENT:]
         if newer.succeeded_at is not None:
             self.succeeded_at = newer.succeeded_at
@@ -253,98 +253,6 @@ class Tally:
         return total
 
 
-def _drop_old(kept: dict[int, Any], most: int) -> None:
+def drop_old(kept: dict[int, Any], most: int) -> None:
     while len(kept) > most:
         del kept[min(kept)]
-
-
-class Period:
-    """The figures of the whole scheduler for half a minute."""
-
-    __slots__ = ("cancelled", "failed", "late", "missed", "succeeded")
-
-    def __init__(
-        self,
-        succeeded: int = 0,
-        failed: int = 0,
-        cancelled: int = 0,
-        missed: int = 0,
-        late: Bins | None = None,
-    ) -> None:
-        self.succeeded = succeeded
-        self.failed = failed
-        self.cancelled = cancelled
-        self.missed = missed
-        self.late = late or {}
-
-    def merge(self, more: Period) -> None:
-        """Add the figures of the same half minute."""
-        self.succeeded += more.succeeded
-        self.failed += more.failed
-        self.cancelled += more.cancelled
-        self.missed += more.missed
-        add_bins(self.late, more.late)
-
-    @property
-    def runs(self) -> int:
-        """The number of runs that ended."""
-        return self.succeeded + self.failed + self.cancelled
-
-
-class Book:
-    """All tallies by their subject, and the periods of the whole scheduler by their beginning."""
-
-    __slots__ = ("periods", "tallies")
-
-    def __init__(self) -> None:
-        self.tallies: dict[str, Tally] = {}
-        self.periods: dict[Instant, Period] = {}
-
-    def tally(self, subject: str) -> Tally:
-        """Return the tally of a subject, which exists from then on."""
-        found = self.tallies.get(subject)
-        if found is None:
-            found = self.tallies[subject] = Tally()
-        return found
-
-    def period(self, at: Instant) -> Period:
-        """Return the period of a moment, which exists from then on."""
-        start = at - at % PERIOD
-        found = self.periods.get(start)
-        if found is None:
-            found = self.periods[start] = Period()
-            _drop_old(self.periods, PERIODS_KEPT)
-        return found
-
-    def count(self, run: RunRecord, at: Instant) -> None:
-        """Count a run that has just ended."""
-        self.tally(subject_of(run.schedule, run.job)).count(run, at)
-        period = self.period(at)
-        if run.state == "succeeded":
-            period.succeeded += 1
-        elif run.state in FAILURES:
-            period.failed += 1
-        else:
-            period.cancelled += 1
-        if run.late is not None:
-            number = bin_of(max(0, run.late))
-            period.late[number] = period.late.get(number, 0) + 1
-
-    def skipped(self, schedule: str, skip: LastSkip) -> None:
-        """Count slots that got no run."""
-        self.tally(subject_of(schedule, "")).skipped(skip)
-        if skip.reason == "missed":
-            self.period(skip.at).missed += skip.slots
-
-    def between(self, start: Instant, end: Instant) -> Period:
-        """Return the sum of the periods that begin from ``start`` on and before ``end``."""
-        total = Period()
-        for at, period in self.periods.items():
-            if start <= at < end:
-                total.merge(period)
-        return total
-
-
-def subject_of(schedule: str | None, job: str) -> str:
-    """Return the subject of a run's figures: its schedule, or for a one-off its job."""
-    return f"job:{job}" if schedule is None else f"schedule:{schedule}"

@@ -12,12 +12,13 @@ from collections.abc import Container
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from asyncsched._core.book import Book
 from asyncsched._core.errors import StoreUnavailable
 from asyncsched._core.events import Event, SlotsSkipped
 from asyncsched._core.instants import to_instant
 from asyncsched._core.records import RunRecord
 from asyncsched._core.reporting import ActivityQuery, ActivityRecord, ReportingStore
-from asyncsched._core.tallies import Book, LastSkip
+from asyncsched._core.tallies import LastSkip
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import Timeline
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from asyncsched.abc import Store
 
 logger = logging.getLogger("asyncsched.scheduler")
+
+AT_ONCE = 256
+"""The most ended runs that are counted together: about a third of a millisecond."""
 
 EVERY = 1.0
 """Seconds between two writes."""
@@ -59,6 +63,7 @@ class Bookkeeper:
         self._source = environment.ids.instance
         self._sleeper = environment.backend.sleeper()
         self._schedules = schedules
+        self._ended: list[RunRecord] = []  # and not yet counted
         self._counted = Book()  # since the last write, or all
         self._known = Book()  # as it stands in the store
         self._version = -1
@@ -71,10 +76,15 @@ class Bookkeeper:
 
     def ended(self, run: RunRecord) -> None:
         """Count a run that has its outcome."""
-        at = run.finished_at
-        self._counted.count(run, self._timeline.now().wall if at is None else at)
+        self._ended.append(run)
+        if len(self._ended) == AT_ONCE:
+            self._count()
         if self._store is not None and not self._busy:
             self._begin()
+
+    def _count(self) -> None:
+        self._counted.count(self._ended, self._timeline.now().wall)
+        self._ended.clear()
 
     def __call__(self, event: Event) -> None:
         """Count slots that got no run."""
@@ -95,7 +105,7 @@ class Bookkeeper:
     async def _serve(self) -> None:
         """Write until nothing more was counted for as long as the time between two writes."""
         try:
-            while self._counted.tallies:
+            while self._ended or self._counted.tallies:
                 until = self._clock.monotonic() + EVERY
                 while not self._closing and self._clock.monotonic() < until:
                     await self._sleeper.until(until)
@@ -107,6 +117,7 @@ class Bookkeeper:
 
     async def _write(self) -> None:
         assert self._store is not None
+        self._count()
         counted, self._counted = self._counted, Book()
         for part in _parts(counted):
             self._writes += 1
@@ -132,6 +143,7 @@ class Bookkeeper:
     async def tallies(self) -> Book:
         """Return the figures as they stand; do not change them."""
         if self._store is None:
+            self._count()
             return self._counted
         newer, self._version = await self._store.tallies(self._version)
         self._known.tallies.update(newer.tallies)

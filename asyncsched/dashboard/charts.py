@@ -11,8 +11,9 @@ from datetime import datetime
 
 from markupsafe import Markup
 
+from asyncsched._core.book import Period
 from asyncsched._core.instants import MINUTE, SECOND, Instant, to_datetime, to_instant
-from asyncsched._core.tallies import Period, RecentRun, Tally
+from asyncsched._core.tallies import RecentRun, Tally
 from asyncsched.dashboard.words import clock, duration, plural, tone, word
 
 BIN = 30

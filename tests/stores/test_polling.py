@@ -101,7 +101,7 @@ async def test_a_firing_is_one_claim_and_one_record(
     async with scheduler:
         await count_from_here()
         await virtual_clock.advance(6)
-        del written["beat"]
+        del written["beat"], written["call"]  # figures: see the test below
         assert written == {"claim": 6, "record": 6}
 
 
@@ -122,8 +122,26 @@ async def test_a_one_off_is_one_claim_whenever_it_is_due(
             await scheduler.schedule_once(greet, delay=delay)
             await virtual_clock.advance(2)
         await virtual_clock.advance(60)
-        del written["beat"]
+        del written["beat"], written["call"]
         assert written == {"add": 4, "claim": 4, "record": 4}
+
+
+async def test_figures_are_written_at_most_once_a_second_however_much_is_counted(
+    make: Make,
+    virtual_clock: VirtualClock,
+    written: Counter[str],
+    count_from_here: Callable[[], Awaitable[None]],
+) -> None:
+    scheduler = make()
+
+    @scheduler.interval(seconds=0.05)
+    async def tick() -> None: ...
+
+    async with scheduler:
+        await count_from_here()
+        await virtual_clock.advance(6)
+        assert written["record"] == 120
+        assert 1 <= written["call"] <= 6
 
 
 # ── what is ──────────────────────────────────────────────────────────────────────────────────────

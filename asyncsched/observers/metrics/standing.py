@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from asyncsched._core.arguments.functions import path_of
+from asyncsched._core.book import subject_of
 from asyncsched._core.instants import SECOND
 from asyncsched._core.jobs import Job
-from asyncsched._core.tallies import Tally, subject_of
+from asyncsched._core.tallies import Tally
 from asyncsched._core.version import VERSION
 from asyncsched.abc import Figures, ScheduleRecord
 from asyncsched.observers.metrics.measuring import Labels

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from asyncsched._core.book import Book
 from asyncsched._core.reporting import ActivityQuery, ActivityRecord
-from asyncsched._core.tallies import Book
 from asyncsched.stores.sql.connections import Connected
 from asyncsched.stores.sql.operations import reporting
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from asyncsched._core.book import PERIOD, PERIODS_KEPT, Book, Period
 from asyncsched._core.instants import Instant
 from asyncsched._core.reporting import ActivityQuery, ActivityRecord
 from asyncsched._core.rules.retention import DEAD_LETTERS
-from asyncsched._core.tallies import PERIOD, PERIODS_KEPT, Book, Period, Tally
+from asyncsched._core.tallies import Tally
 from asyncsched.stores.sql.rows import text
 from asyncsched.stores.sql.session import Session
 
