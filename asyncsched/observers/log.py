@@ -194,7 +194,9 @@ class LogObserver:
         traceback = run.traceback.rstrip()
         below = f"\n{traceback}" if "\n" in traceback else ""  # a single line only repeats the message
         exc_info = None
-        if run.state == "failed" and exception is not None and exception.__traceback__ is not None:
+        # The run's own text has lone surrogates escaped, which no file of a log takes; the exception has them still.
+        escaped = "\\ud" in traceback
+        if run.state == "failed" and exception is not None and exception.__traceback__ and not escaped:
             # With the exception itself, formatters for JSON and for trackers of errors read its frames.
             exc_info, below = (type(exception), exception, own_frames(exception)), ""
         job_logger.error(
