@@ -151,7 +151,7 @@ class Instance:
         self.next_call = ""  # what it is about to ask of the store
         self.tasks: list[tuple[Coroutine[Any, Any, None], Sleeper]] = []
         self.runner: Any = SimpleNamespace(
-            running={}, unrecorded={}, cancel_all=self._cancel_all,
+            endings=None, running={}, unrecorded={}, cancel_all=self._cancel_all,
             known=lambda: self.runner.running.keys() | self.runner.unrecorded.keys(),
             start=lambda claimed: self.runner.running.update({run.id: run for run, _ in claimed}),
         )  # fmt: skip
@@ -169,7 +169,7 @@ class Instance:
             clock=here, backend=here, capacity=SimpleNamespace(take=lambda executor: None),
             waiters=SimpleNamespace(waited_for=frozenset(), notify=lambda id: None),
             ids=SimpleNamespace(instance=self._incarnation(), incarnation=self._incarnation),
-            settings=SimpleNamespace(role="both"),
+            settings=SimpleNamespace(role="both"), bus=SimpleNamespace(wants=lambda kind: False),
         )  # fmt: skip
         self.membership = Membership(
             here, self.environment, here, self.agenda, self.engine, self.runner, here
@@ -197,6 +197,9 @@ class Instance:
         return InstanceRecord(incarnation, "host", self.number, "1", role, frozenset({"job"}), frozenset())
 
     async def members_changed(self, me: int, members: object) -> None:
+        pass
+
+    async def look_for_orphans(self) -> None:
         pass
 
     # ── the clock, the timeline and the backend that the keeper is given ─────────────────────
@@ -328,8 +331,9 @@ class Instance:
         if claimed is not None:
             self.agenda.follow(claimed.schedules)
             worker: Any = SimpleNamespace(
-                engine=self.engine, runner=self.runner, _jobs={"job": None}, _environment=self.environment
-            )
+                engine=self.engine, runner=self.runner, _jobs={"job": None}, _environment=self.environment,
+                _backlog=SimpleNamespace(look=lambda held: None),
+            )  # fmt: skip
             Worker._take(worker, claimed)
 
     def finish(self, which: int, verdict: str) -> None:

@@ -18,7 +18,7 @@ from asyncsched.stores.sql.operations.claiming import Claiming, claim
 from tests.chaos.instances import Instance, Ledger, pass_time
 
 LEASE, BEAT = Instance.lease, Instance.beat_every
-BEATER = 0
+BEATER, POLLER = 0, 1
 """Which of an instance's tasks beats."""
 
 
@@ -107,7 +107,7 @@ def unconfirmed(ledger: Ledger) -> Instance:
     ledger.at += SECOND // 4
     one.lost_answers += 1
     while one.next_call != "held":
-        one.step(BEATER)
+        one.step(POLLER)
     return one
 
 
@@ -115,7 +115,7 @@ def test_what_a_claim_brings_is_not_let_go_while_its_answer_is_on_its_way(ledger
     """Held in the ledger and not yet known here looks like an answer that was lost."""
     one = unconfirmed(ledger)
     one.claim(delayed=True)
-    one.step(BEATER, in_order=False)
+    one.step(POLLER, in_order=False)
     wait(ledger, 3 * BEAT)
     assert holders(ledger) == [run.holder for run in one.runner.running.values()] != []
 
@@ -124,7 +124,7 @@ def test_an_answer_lost_while_another_doubt_is_settled_is_a_doubt_of_its_own(led
     """The look that settles the first may have been before what was done without an answer."""
     one = unconfirmed(ledger)
     one.lost_answers += 1
-    one.step(BEATER)
+    one.step(POLLER)
     wanted = Claim(one.engine.holder, [], {"loop": 1}, jobs=("job",))
     ledger.do(claim, Claiming(wanted, ledger.now))
     assert holders(ledger) == [one.engine.holder]

@@ -88,7 +88,7 @@ async def test_a_long_list_leaves_others_their_turns(
     counted("asyncsched._scheduler.enqueue", "put_off")
     counted("asyncsched._scheduler.face", "RunHandle")
     if kept_in == "a file":  # those in memory are alive: a list of them shows one moment
-        counted("asyncsched._scheduler.queries", "run_view")
+        counted("asyncsched._scheduler.queries", "view_here")
     async with scheduler, anyio.create_task_group() as group:
         group.start_soon(others)
         await scheduler.schedule_many([Once(job)] * MANY, over=10)

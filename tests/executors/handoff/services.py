@@ -136,6 +136,7 @@ class Engine:
 
 def celery(folder: Path) -> Engine:
     need("celery")
+    need("redis")
     redis = Redis(folder)
     os.environ["REDIS_URL"] = redis.url
     worker = Process(
