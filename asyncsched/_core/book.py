@@ -97,13 +97,11 @@ class Book:
                 groups[one] = [run]
         for group in groups.values():
             self.tally(subject_of(group[0].schedule, group[0].job)).count(group, now)
-        start = None
+        start, period = None, Period()
         for run in runs:
             at = run.finished_at or now
             if at - at % PERIOD != start:
-                start = at - at % PERIOD
-                period = self.period(at)
-                late = period.late
+                start, period = at - at % PERIOD, self.period(at)
             if run.state == "succeeded":
                 period.succeeded += 1
             elif run.state in FAILURES:
@@ -112,7 +110,7 @@ class Book:
                 period.cancelled += 1
             if run.late is not None:
                 bin = bisect_right(EDGES, run.late)
-                late[bin] = late.get(bin, 0) + 1
+                period.late[bin] = period.late.get(bin, 0) + 1
 
     def skipped(self, schedule: str, skip: LastSkip) -> None:
         """Count slots that got no run."""

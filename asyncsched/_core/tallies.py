@@ -166,21 +166,19 @@ class Tally:
 
     def count(self, runs: Sequence[RunRecord], now: Instant) -> None:
         """Count runs that have ended, in the order of their ends."""
-        number = None
+        number, hour = None, Hour()
         for run in runs:
             at = run.finished_at or now
             if at // HOUR != number:
-                number = at // HOUR
-                hour = self.hour(at)
-                states, took, late = hour.states, hour.took, hour.late
+                number, hour = at // HOUR, self.hour(at)
             state = run.state
-            states[state] = states.get(state, 0) + 1
+            hour.states[state] = hour.states.get(state, 0) + 1
             if run.started_at is not None:
                 bin = bisect_right(EDGES, at - run.started_at)
-                took[bin] = took.get(bin, 0) + 1
+                hour.took[bin] = hour.took.get(bin, 0) + 1
                 if run.late is not None:
                     bin = bisect_right(EDGES, run.late)
-                    late[bin] = late.get(bin, 0) + 1
+                    hour.late[bin] = hour.late.get(bin, 0) + 1
             if state == "succeeded":
                 self.failed, self.failing_since, self.succeeded_at = 0, None, at
             elif state in FAILURES:

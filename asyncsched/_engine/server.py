@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, cast
 
 
 class Server:
@@ -66,8 +66,8 @@ def _gunicorn_workers() -> int | None:
     base = sys.modules.get("gunicorn.workers.base")
     frame = None if base is None else sys._getframe()
     while base is not None and frame is not None:
-        worker = frame.f_locals.get("self")
+        worker: Any = frame.f_locals.get("self")
         if isinstance(worker, base.Worker):
-            return int(worker.cfg.workers)
+            return int(cast("Any", worker).cfg.workers)
         frame = frame.f_back
     return None

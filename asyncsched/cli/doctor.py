@@ -140,7 +140,7 @@ def _about_store(target: Target) -> list[Finding]:
 
 async def _findings_of(ledger: Ledger) -> list[Finding]:
     store = cast("ClusterStore", ledger.scheduler._running().main.store)
-    spent = []
+    answer, spent = 0, []
     for _ in range(5):
         began = time.perf_counter()
         answer = await store.time()

@@ -70,7 +70,8 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_MODULES)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = cmd_name
         if name not in _MODULES:
             return None
         module = import_module(f"asyncsched.cli.{_MODULES[name]}")

@@ -36,7 +36,7 @@ def _style_options(json: bool) -> list[Callable[[F], F]]:
             if value is not None and value is not False:
                 setattr(style, name, value)
             if name == "color" and value is not None:
-                context.color = colours(value)
+                context.color = colours(str(value))
             return value
 
         return keep

@@ -218,7 +218,7 @@ def _shown(value: Any) -> Any:
 
 def counts(rows: Iterable[Row]) -> dict[str, int]:
     """Return how many schedules are in each state."""
-    found = dict.fromkeys(ORDER, 0)
+    found: dict[str, int] = {str(state): 0 for state in ORDER}
     for row in rows:
         found[row.state] += 1
     return found

@@ -117,6 +117,7 @@ def _alone(code: Scheduler) -> Scheduler:
 async def _ran(
     scheduler: Scheduler, job: str, args: list[Any], kwargs: dict[str, Any], timeout: float | None
 ) -> int:
+    handle: Any = None
     try:
         handle = await cast("Any", scheduler).schedule_once(job, *args, kwargs=kwargs)
         result = await handle.result(timeout=timeout)

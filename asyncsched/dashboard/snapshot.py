@@ -104,7 +104,7 @@ class Snapshot:
 
     def __post_init__(self) -> None:
         self.by_id = {row.id: row for row in self.rows}
-        counts = dict.fromkeys(ORDER, 0)
+        counts: dict[str, int] = {str(state): 0 for state in ORDER}
         for row in self.rows:
             counts[row.state] += 1
         self.counts = counts

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from asyncsched._core.arguments.functions import is_generator_function, name_of, unpartial
 from asyncsched._core.arguments.provided import Factory, Opening, needs_of
@@ -78,13 +78,13 @@ def _overridden(factory: Factory, opening: Opening) -> Factory:
 
 
 async def _made(factory: Factory, given: dict[str, Any], opening: Opening) -> Any:
-    made = factory(**given)
+    made: Any = factory(**given)
     if not _opens(factory):
         return await made if inspect.iscoroutine(made) else made
     if inspect.isasyncgen(made):
-        made = asynccontextmanager(lambda: made)()
+        made = asynccontextmanager(cast("Callable[[], AsyncIterator[Any]]", lambda: made))()
     elif inspect.isgenerator(made):
-        made = contextmanager(lambda: made)()
+        made = contextmanager(cast("Callable[[], Iterator[Any]]", lambda: made))()
     if hasattr(made, "__aenter__"):
         return await opening.stack.enter_async_context(made)
     return opening.stack.enter_context(made) if hasattr(made, "__enter__") else made

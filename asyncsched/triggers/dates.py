@@ -91,7 +91,7 @@ class DatesAtTimes:
         """Return the first match from ``wall`` on."""
         day, second = divmod(wall, _DAY)
         found = self._dates.at_or_after(day + _EPOCH_DAY)
-        if found == day + _EPOCH_DAY:
+        if found is not None and found == day + _EPOCH_DAY:
             for one in self._times:
                 if one >= second:
                     return day * _DAY + one
@@ -102,7 +102,7 @@ class DatesAtTimes:
         """Return the last match up to ``wall``."""
         day, second = divmod(wall, _DAY)
         found = self._dates.at_or_before(day + _EPOCH_DAY)
-        if found == day + _EPOCH_DAY:
+        if found is not None and found == day + _EPOCH_DAY:
             for one in reversed(self._times):
                 if one <= second:
                     return day * _DAY + one

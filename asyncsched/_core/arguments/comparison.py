@@ -93,7 +93,7 @@ class Comparison:
         if isinstance(given, time):
             same = given == back and (given.tzinfo is None) == (back.tzinfo is None)
             return None if same else Difference(path, given, back)
-        if isinstance(given, BaseModel):
+        if isinstance(given, BaseModel) and isinstance(back, BaseModel):
             return self._find_in_model(given, back, path)
         if is_dataclass(given) and not isinstance(given, type):
             return self._find_in_dataclass(given, back, path)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -88,8 +89,7 @@ def _where(job: JobInfo | None) -> str:
     return "" if job is None else "/".join(job.defined_at.rsplit("/", 3)[-3:])
 
 
-def _percentiles(of: object) -> str:
-    assert callable(of)
+def _percentiles(of: Callable[[float], Any]) -> str:
     found = [(share, of(share / 100)) for share in (50, 95, 99)]
     return " · ".join(f"p{share} {duration(time)}" for share, time in found if time is not None)
 
