@@ -196,9 +196,9 @@ class Answer(NamedTuple):
 class TaskEngine(Protocol):
     """An engine that runs functions elsewhere, for ``asyncsched.executors.handoff.HandoffExecutor``.
 
-    The calls may block: none is made in the event loop's thread, and several may be made at once. A task's id is
-    given by the caller: the run's id, with the number of the attempt from the second one on. A call that fails
-    with one of ``away`` is made again.
+    One thread makes all calls but ``check`` and ``page``, one after another, so they may block. A task's id is given
+    by the caller: the run's id, with the number of the attempt from the second one on. A call that fails with one
+    of ``away`` is made again.
     """
 
     name: str
@@ -206,7 +206,7 @@ class TaskEngine(Protocol):
     """The exceptions that say that the engine cannot be reached now."""
 
     def open(self) -> None:
-        """Connect, if that is needed. Called before every other call, at the scheduler's start."""
+        """Connect, if that is needed. Called before the first task is given, until it succeeds."""
         ...
 
     def close(self) -> None:
@@ -236,5 +236,5 @@ class TaskEngine(Protocol):
         ...
 
     def page(self, id: str) -> str:
-        """Return the address of the task's page in the engine, or ``""``."""
+        """Return the address of the task's page in the engine, or ``""``. Called in the event loop: it must not block."""
         ...

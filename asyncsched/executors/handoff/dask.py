@@ -39,12 +39,13 @@ class DaskEngine:
 
     @property
     def client(self) -> Client:
-        """The connected client.
+        """The connected client; one that lost its scheduler for good is replaced.
 
         Raises:
-            TimeoutError: it is not connected now.
+            TimeoutError: the scheduler is not connected now.
 
         """
+        self.open()
         client = self._client
         if client is None or client.status != "running":
             raise TimeoutError("the Dask scheduler is not connected")
@@ -52,6 +53,7 @@ class DaskEngine:
 
     def open(self) -> None:
         if self._client is None or self._client.status in ("closed", "closing"):
+            self._futures.clear()  # those of another client
             self._client = Client(self._address, set_as_default=False, timeout=5, name="asyncsched")
 
     def close(self) -> None:
@@ -98,10 +100,8 @@ class DaskEngine:
         self.client.unpublish_dataset(id)
 
     def page(self, id: str) -> str:
-        try:
-            return str(self.client.dashboard_link or "")
-        except TimeoutError:
-            return ""
+        client = self._client
+        return str(client.dashboard_link or "") if client is not None and client.status == "running" else ""
 
 
 def _answer(future: Future[Any]) -> Answer:
@@ -109,7 +109,9 @@ def _answer(future: Future[Any]) -> Answer:
         return Answer(future.result(timeout=30))
     if future.status == "error":
         return Answer(error=future.exception(timeout=30))
-    return Answer(error=RuntimeError(f"the task is {future.status} in Dask"))
+    return Answer(
+        unknown=True
+    )  # cancelled or lost, but not by a cancel of the run: the scheduler was restarted
 
 
 class DaskExecutor(HandoffExecutor):

@@ -112,6 +112,24 @@ async def test_the_broker_is_restarted_in_the_middle(
     assert len(list(begun.glob("*.ended"))) == 1
 
 
+@pytest.mark.parametrize("engine", ["dask"], indirect=True)
+async def test_a_scheduler_of_dask_that_is_restarted_has_lost_its_tasks_and_takes_new_ones(
+    engine: Engine, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    async with new_scheduler(engine, tmp_path) as scheduler:
+        lost = await scheduler.schedule_once("work", str(begun), 3)
+        await soon(lambda: any(begun.iterdir()))
+        for process in engine.workers + engine.brokers:
+            process.kill()
+        for process in engine.brokers + engine.workers:
+            process.start()
+        run = await lost.wait()
+        assert (run.state, run.error_type) == ("failed", "asyncsched.executors.handoff.base.TaskLost")
+        assert await (await scheduler.schedule_once("add", 2, 3)).result() == 5
+
+
 async def test_our_process_is_killed_and_its_successor_takes_the_wait_up(
     engine: Engine, tmp_path: Path, anyio_backend_name: str
 ) -> None:
