@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,12 @@ pytest_plugins = ["tests.leftovers", "tests.postgres"]
 
 
 def pytest_configure() -> None:
-    """Keep what tests write in memory: what a commit waits for on a disk is the disk's affair."""
+    """Keep what tests write in memory, where a commit waits for no disk; and have SIGINT end programs.
+
+    A shell starts what it runs in the background with SIGINT ignored, and every program of a test would inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     memory = Path("/dev/shm")
     if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**31:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
