@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,12 +16,10 @@ from asyncsched._core.models import Run, Schedule
 from asyncsched._core.records import RunRecord, ScheduleRecord
 from asyncsched._core.reports import Coming, Explanation, Health, Instance, Pause
 from asyncsched._core.requests import RunQuery
-from asyncsched._core.text import describe_error
+from asyncsched._scheduler.coming import DueCounts, slots_to_come
 from asyncsched._scheduler.control import view_here
 from asyncsched._scheduler.explain import explain_slot
 from asyncsched._scheduler.face import EVERYTHING, Face, check_texts, here, states_of
-from asyncsched.triggers.base import noted
-from asyncsched.triggers.combine import notes_of
 
 if TYPE_CHECKING:
     from asyncsched._core.jobs import Job
@@ -31,9 +28,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", RunRecord, ScheduleRecord)
 V = TypeVar("V")
-
-logger = logging.getLogger("asyncsched.scheduler")
-
 
 _ONE_TURN = 16
 """The views that are made before other tasks get their turn: about 0.3 ms."""
@@ -235,34 +229,39 @@ class Queries(Face):
         for record in await self._here().main.store.schedules(None if schedule is None else (schedule,)):
             if record.paused or record.orphaned or not self._here().main.knows(record.job):
                 continue
-            coming += _coming(record, first, last, limit, here(record, now))
+            coming += slots_to_come(record, first, last, limit, here(record, now))
         coming.sort(key=lambda one: (one[0], one[1].schedule))
         return [one for _, one in coming[:limit]]
+
+    async def due_counts(self, start: datetime, end: datetime, step: timedelta) -> list[int]:
+        """Return how many slots of all schedules lie in each step between two aware moments, ``end`` not included.
+
+        Schedules that are paused or orphaned have none. Where there are very many slots, the first ones of each
+        schedule are counted, and the others are taken to follow at the same rate.
+
+        Raises:
+            ConfigurationError: ``end`` lies before ``start``, or there are more than 100,000 steps.
+
+        """
+        first, last, width = (
+            to_instant(start, "start"),
+            to_instant(end, "end"),
+            step // timedelta(microseconds=1),
+        )
+        if last < first or width <= 0 or (last - first) // width > 100_000:
+            raise ConfigurationError(
+                "due_counts: give a start before the end, and a step of which there are at most 100,000"
+            )
+        worker = self._here().main
+        now = worker.timeline.now()
+        due = [
+            record for record in await worker.store.schedules()
+            if not (record.paused or record.orphaned) and worker.knows(record.job)
+        ]  # fmt: skip
+        counted = DueCounts(first, last, width, len(due))
+        await in_turns(lambda record: counted.add(record, here(record, now)), due, _ONE_TURN)
+        return counted.counts()
 
 
 def _schedule(record: ScheduleRecord, job: Job | None, worker: Worker) -> Schedule:
     return schedule_view(record, job, worker.knows(record.job))
-
-
-def _coming(
-    record: ScheduleRecord, first: Instant, last: Instant, limit: int, now: Instant
-) -> list[tuple[Instant, Coming]]:
-    """Return the slots of a schedule, and after them the fault if its trigger raises."""
-    slots: list[Instant] = []
-    notes: dict[Instant, str] = {}
-    fault = ""
-    try:
-        at = record.trigger.next_instant(first - 1)
-        while at is not None and at <= last and len(slots) < limit:
-            if not now < at <= record.cursor:  # a slot to come that was skipped
-                slots.append(at)
-            at = record.trigger.next_instant(at)
-        notes = noted(slots, notes_of(record.trigger.original, first, last if at is None else min(at, last)))
-    except Exception as error:
-        logger.exception("timeline: schedule %r: its trigger failed", record.id)
-        fault = f"its trigger failed: {describe_error(error)}"
-    found = [(at, Coming(to_datetime(at), record.id, record.job, notes.get(at, ""))) for at in slots]
-    if fault:
-        at = slots[-1] if slots else first
-        found.append((at, Coming(to_datetime(at), record.id, record.job, fault=fault)))
-    return found

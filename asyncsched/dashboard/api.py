@@ -13,8 +13,8 @@ from typing import Any
 
 from asyncsched._core.errors import UnknownJob, UnknownSchedule
 from asyncsched.dashboard import views
+from asyncsched.dashboard.choosing import matching
 from asyncsched.dashboard.pages.failures import MOST, groups_of
-from asyncsched.dashboard.pages.overview import matching
 from asyncsched.dashboard.pages.runs import STATES
 from asyncsched.dashboard.problems import Problem
 from asyncsched.dashboard.site import Context, Site

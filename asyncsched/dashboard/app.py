@@ -24,7 +24,7 @@ from asyncsched.dashboard.access import Access, Auth, access_of, foreign_write, 
 from asyncsched.dashboard.actions import JOB_ACTIONS, RUN_ACTIONS, SCHEDULE_ACTIONS, Action, Asked
 from asyncsched.dashboard.api import READS, Read, query_of
 from asyncsched.dashboard.bodies import BODY_LIMIT, checked
-from asyncsched.dashboard.bulk import BULK, EVERYTHING
+from asyncsched.dashboard.bulk import BULK, EVERYTHING, BatchStream, batch_of
 from asyncsched.dashboard.headers import ProtectingHeaders
 from asyncsched.dashboard.live import EventStream, View, Views
 from asyncsched.dashboard.openapi import document
@@ -219,20 +219,27 @@ class Dashboard(Starlette):
 
     # ── acting ───────────────────────────────────────────────────────────────────────────────
 
-    async def _act(self, action: Action, request: Request) -> Response:
+    async def _act(self, action: Action, request: Request) -> Response | ASGIApp:
         try:
             access = await self._enter(request, action.role)
             if refused := foreign_write(request, access):
                 raise Problem(403, "Cross-site request", refused)
             body = checked(action.body, await _json(request))
             asked = Asked(self.site, request.path_params.get("id", ""), body, access)
-            with via("page" if request.headers.get("x-asyncsched-via") == "page" else "api"):
+            way = "page" if request.headers.get("x-asyncsched-via") == "page" else "api"
+            if action is BULK and "application/x-ndjson" in request.headers.get("accept", ""):
+                return BatchStream(await batch_of(asked), way, self._changed)
+            with via(way):
                 done = await action.do(asked)
         except (Problem, AsyncSchedError) as error:
             return _as_problem(error).response(_challenge(error))
+        self._changed()
+        return JSONResponse(_plain(done), action.status)
+
+    def _changed(self) -> None:
+        """Look anew at the next request: something was done."""
         self.site.watch.forget()
         self._views.forget()
-        return JSONResponse(_plain(done), action.status)
 
     # ── who comes in, and what goes wrong ────────────────────────────────────────────────────
 

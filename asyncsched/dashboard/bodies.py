@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -61,12 +60,14 @@ class Filter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     ids: Annotated[list[Name], Field(max_length=1000)] | None = None
+    all: bool = False
     state: Text = ""
     q: Text = ""
     job: Text = ""
     schedule: Text = ""
     error_type: Text = ""
-    since: datetime | None = None
+    place: Text | None = None
+    since: AwareDatetime | None = None
 
 
 class BulkBody(Note):
@@ -75,10 +76,6 @@ class BulkBody(Note):
     action: Literal["run", "pause", "resume", "requeue", "dismiss"]
     filter: Filter
     expected: Annotated[int, Field(ge=0, le=1_000_000)]
-
-
-class TypedNote(Note):
-    """A note, and for everything at once the name of the app as a check."""
 
 
 def checked(model: type[B], content: Any) -> B:

@@ -28,10 +28,10 @@ LATENESS_EDGES = (0.01, 0.1, 1.0, 10.0, 60.0)
 LATENESS_WORDS = ("<10 ms", "<100 ms", "<1 s", "<10 s", "<1 min", "≥1 min")
 
 
-def _svg(name: str, height: int, label: str, parts: Sequence[Markup]) -> Markup:
-    return Markup(
-        '<svg class="chart {}" width="100%" height="{}" role="img" aria-label="{}">{}</svg>'
-    ).format(name, height, label, Markup("").join(parts))
+def _svg(name: str, height: int, label: str, parts: Sequence[Markup], role: str = "img") -> Markup:
+    return Markup('<svg class="chart {}" width="100%" height="{}" role="{}" aria-label="{}">{}</svg>').format(
+        name, height, role, label, Markup("").join(parts)
+    )
 
 
 def rect(x: float, y: float, width: float, height: float, name: str, title: str = "") -> Markup:
@@ -56,35 +56,27 @@ def line(x: float, top: float, bottom: float, name: str) -> Markup:
     )
 
 
-def strip(
-    now: datetime, past: Sequence[tuple[datetime, int, int]], due: Sequence[datetime], more: bool = False
-) -> Markup:
+def strip(now: datetime, past: Sequence[tuple[datetime, int, int]], due: Sequence[int]) -> Markup:
     """Return the strip of due times: results left of now, failures under the line, due times right of it.
 
     Args:
         now: the moment of the line.
         past: for each half minute its beginning, and how many runs succeeded and did not.
-        due: the coming due times.
-        more: whether there are more than these, which are the first.
+        due: for each half minute to come, how many due times it has.
 
     """
     base, top = 54.0, 18.0
     width = 100 / BARS
     edge = BACK * 60 // BIN
-    good, bad, coming = [0] * BARS, [0] * BARS, [0] * BARS
+    good, bad = [0] * BARS, [0] * BARS
     for at, succeeded, failed in past:
         place = edge + int((at - now).total_seconds() // BIN)
         if 0 <= place <= edge:
             good[min(place, edge - 1)] += succeeded
             bad[min(place, edge - 1)] += failed
-    for at in due:
-        place = edge + int((at - now).total_seconds() // BIN)
-        if edge <= place < BARS:
-            coming[place] += 1
+    coming = [0] * edge + list(due[: BARS - edge])
+    coming += [0] * (BARS - len(coming))
     most = max(5, *good, *coming)
-    # Where there were too many to count, the bars after the last are as high as those before it are on the average.
-    last = max((place for place in range(BARS) if coming[place]), default=edge)
-    usual = round(sum(coming) / (last - edge + 1)) if more else 0
     parts = [line(x, 20, 70, "grid") for x in (0.0, 40.0, 60.0, 80.0, 100.0)]
     parts.append(Markup('<line x1="0" x2="100%" y1="{0}" y2="{0}" class="grid"/>').format(base + 0.5))
     for place in range(BARS):
@@ -98,16 +90,6 @@ def strip(
         if coming[place]:
             high = _high(coming[place], most, base - top)
             parts.append(rect(x, base - high, width * 0.8, high, "due"))
-        elif usual and place > last:
-            parts.append(
-                rect(
-                    x,
-                    base - _high(usual, most, base - top),
-                    width * 0.8,
-                    _high(usual, most, base - top),
-                    "due soft",
-                )
-            )
     x = 100 * BACK / (BACK + AHEAD)
     parts.append(line(x, 8, 66, "now"))
     for minutes, anchor in ((-BACK, "start"), (15, "middle"), (30, "middle"), (45, "middle"), (AHEAD, "end")):
@@ -179,13 +161,12 @@ def durations(recent: Sequence[RecentRun], names: dict[str, str], count: int = 2
         else:
             bar = rect(x, base + 1, width * 0.88, 8, tone(one.state), title)
         link = names.get(one.id)
-        parts.append(Markup('<a href="{}">{}</a>').format(link, bar) if link else bar)
+        parts.append(Markup('<a href="{}" aria-label="{}">{}</a>').format(link, title, bar) if link else bar)
     if most > 1:
         parts.append(text(0, 12, duration(most / 1_000_000), "", "start"))
     failed = sum(tone(one.state) == "failed" for one in recent)
-    return _svg(
-        "durations", 156, f"Duration of the last {plural(len(recent), 'run')}, {failed} failed", parts
-    )
+    label = f"Duration of the last {plural(len(recent), 'run')}, {failed} failed"
+    return _svg("durations", 156, label, parts, "group" if names else "img")
 
 
 def lateness(counts: Sequence[int], grace: float) -> Markup:

@@ -122,10 +122,9 @@ class Context:
         """Return a result in one line."""
         return words.cut(safe_repr(value, 200), 80)
 
-    def bulk(self, action: str, group: Any, span: str) -> str:
-        """Return the body of an operation on a group of failures."""
-        chosen = {"ids": [run.id for run in group.runs]}
-        return json.dumps({"action": action, "filter": chosen, "expected": len(group.runs)})
+    def bulk(self, action: str, count: int, **filter: Any) -> str:
+        """Return the body of an operation on all that match a filter, with the number that is shown."""
+        return json.dumps({"action": action, "filter": filter, "expected": count})
 
     def subject(self, one: Activity) -> Markup:
         """Return the subject of a record as a link, where there is a page of it."""

@@ -212,10 +212,18 @@ class Watch:
         self._lock = anyio.Lock()
         self._last: Snapshot | None = None
         self._taken = float("-inf")
+        self._due: tuple[datetime, list[int]] | None = None
 
     def forget(self) -> None:
         """Take a new snapshot the next time: something was done."""
         self._taken = float("-inf")
+        self._due = None
+
+    async def due(self, now: datetime, ahead: timedelta, step: timedelta) -> list[int]:
+        """Return how many slots come in each step from a moment on; counted once for each moment."""
+        if self._due is None or self._due[0] != now:
+            self._due = now, await self._scheduler.due_counts(now, now + ahead, step)
+        return self._due[1]
 
     async def snapshot(self) -> Snapshot:
         """Return the present snapshot, or the last one with the trouble.

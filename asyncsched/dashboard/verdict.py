@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from asyncsched._core.instants import to_datetime
 from asyncsched.dashboard.snapshot import Row, Snapshot
-from asyncsched.dashboard.words import cut, duration, elapsed, plural, when
+from asyncsched.dashboard.words import cut, duration, elapsed, number, plural, when
 
 MOST = 8
 """The most items of the attention list; the others are counted."""
@@ -49,7 +49,7 @@ def verdict_of(snapshot: Snapshot) -> Verdict:
     if not snapshot.health.ok and "beat" in snapshot.health.trouble:
         return Verdict("stopped", "Scheduler stopped on this instance", "✕ asyncsched")
     if failing:
-        text = plural(failing, "schedule") + " failing" + (f", {late} late" if late else "")
+        text = plural(failing, "schedule") + " failing" + (f", {number(late)} late" if late else "")
         return Verdict("failing", text, f"✕{failing}" + (f" ▲{late}" if late else "") + " asyncsched")
     if late:
         return Verdict("late", f"{plural(late, 'schedule')} late", f"▲{late} asyncsched")
@@ -60,7 +60,7 @@ def verdict_of(snapshot: Snapshot) -> Verdict:
     active = all_ - counts["paused"] - counts["orphaned"]
     if active == 1:
         return Verdict("ok", "The schedule is on time", "✓ asyncsched")
-    return Verdict("ok", f"All {active} schedules on time", "✓ asyncsched")
+    return Verdict("ok", f"All {number(active)} schedules on time", "✓ asyncsched")
 
 
 def needs_of(snapshot: Snapshot) -> tuple[list[Need], int]:

@@ -163,7 +163,7 @@ def explanation(one: Explanation) -> JSON:
 def group(one: Group) -> JSON:
     """Return a group of failures."""
     return {
-        "job": one.job, "error_type": one.error, "place": one.place, "message": one.message[:2000],
+        "job": one.job, "error_type": one.error, "place": one.frame, "message": one.message[:2000],
         "count": len(one.runs), "first": at(one.first), "last": at(one.last), "runs": [run.id for run in one.runs[:100]],
     }  # fmt: skip
 

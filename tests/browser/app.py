@@ -33,6 +33,13 @@ async def push_to_crm() -> None:
     raise RuntimeError("503 Service Unavailable for https://crm.example.test/v2/contacts")
 
 
+async def monitor() -> None: ...
+
+
+for number in range(60):
+    scheduler.interval(hours=5, id=f"monitor-{number:02}")(monitor)
+
+
 def auth(request: Request) -> Access:
     """Give the right that the address of the app names: a test looks as one or the other."""
     return Access(os.environ.get("PAGE_ROLE", "admin"), user="anna")  # type: ignore[arg-type]

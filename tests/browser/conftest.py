@@ -98,9 +98,10 @@ class Server:
                 self.process.wait()
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    found = Server(tmp_path)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a server that the tests of one module share: each leaves what the others need as it was."""
+    found = Server(tmp_path_factory.mktemp("server"))
     try:
         yield found
     finally:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.browser.conftest import Console, Server
 from tests.waiting import until
+
+PAGES = (
+    "/", "/schedules/push_to_crm", "/schedules/report", "/jobs/report", "/runs", "/failures", "/timeline",
+    "/instances", "/activity",
+)  # fmt: skip
 
 
 def test_a_slot_is_explained_for_a_moment_that_is_typed(server: Server, page: Any, console: Console) -> None:
@@ -58,6 +66,53 @@ def test_open_details_focus_and_text_survive_an_update(server: Server, page: Any
     assert page.evaluate("document.activeElement.name") == "q"
 
 
+def test_all_that_match_are_chosen_and_paused_with_progress(
+    server: Server, page: Any, console: Console
+) -> None:
+    page.goto(f"{server.page}/?q=monitor&sort=name")
+    page.locator("header[data-live=on]").wait_for()
+    page.get_by_label("Choose monitor-07").check()
+    page.get_by_label("Choose monitor-09").check()
+    bar = page.get_by_role("region", name="Chosen schedules")
+    bar.get_by_text("2 selected").wait_for()
+    bar.get_by_role("button", name="Select all 60 that match").click()
+    bar.get_by_text("All 60 that match").wait_for()
+    bar.get_by_role("button", name="Pause").click()
+    dialog = page.get_by_role("dialog", name="Pause 60 schedules?")
+    assert page.evaluate("document.activeElement.textContent") == "Cancel"
+    dialog.get_by_label("Note (optional)").fill("they move")
+    dialog.get_by_role("button", name="Pause").click()
+    page.get_by_text("Pause: 60 schedules").wait_for()
+    assert page.locator(".bulk").count() == 0
+    page.locator("#j-monitor-59", has_text="Paused").wait_for()
+    page.locator("th[aria-sort=ascending] a").click()
+    page.wait_for_url("**/?q=monitor&sort=-name")
+    assert page.locator("#rows tr").first.get_attribute("id") == "j-monitor-59"
+    assert page.locator("th[aria-sort=descending]").count() == 1
+    page.get_by_label("Choose all on this page").check()
+    bar.get_by_role("button", name="Resume").click()
+    page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+    page.get_by_text("Resume: 60 schedules").wait_for()
+    page.locator("#j-monitor-59", has_text="On time").wait_for()
+    assert console.complaints == []
+
+
+def test_axe_finds_nothing_on_any_page(server: Server, page: Any) -> None:
+    found = pytest.importorskip("axe_playwright_python", reason="pip install axe-playwright-python")
+    axe = next(Path(found.__file__).parent.rglob("axe.min.js")).read_text("utf-8")
+    runs = page.request.get(f"{server.page}/api/v1/runs?schedule=push_to_crm").json()["runs"]
+    violations = []
+    for width, scheme in ((1440, "light"), (390, "dark")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        for path in (*PAGES, *(f"/runs/{run['id']}" for run in runs[:1])):
+            page.goto(f"{server.page}{path}")
+            page.evaluate(axe)
+            for one in page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]:
+                violations.append((path, width, scheme, one["id"], one["nodes"][0]["html"]))
+    assert violations == []
+
+
 def test_the_page_comes_back_when_the_server_does(server: Server, page: Any) -> None:
     page.goto(f"{server.page}/")
     page.locator("header[data-live=on]").wait_for()
@@ -104,20 +159,15 @@ def test_every_page_fits_its_window_and_keeps_the_rules(server: Server, page: An
     page.goto(f"{server.page}/")
     for width in (390, 1024, 1440):
         page.set_viewport_size({"width": width, "height": 900})
-        for path in (
-            "/",
-            "/schedules/report",
-            "/jobs/report",
-            "/runs",
-            "/failures",
-            "/timeline",
-            "/instances",
-            "/activity",
-        ):
+        for path in PAGES:
             page.goto(f"{server.page}{path}")
             page.locator("h1").first.wait_for()
             assert page.locator("h1").count() == 1, path
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{path} is {wide} px wide in a window of {width}"
+            hidden = page.evaluate(
+                "[...document.querySelectorAll('.scroll')].filter((el) => el.scrollWidth > el.clientWidth).length"
+            )
+            assert not hidden, f"a table of {path} is cut off in a window of {width}"
     assert console.complaints == []
     assert all(url.startswith((server.url, "data:")) for url in console.requests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from asyncsched._core.errors import UnknownJob
@@ -28,7 +29,14 @@ async def job(site: Site, c: Context) -> Page:
         "top": draw("job_top", c, found, name, s.paused_jobs.get(name), c.root, where),
         "body": draw(
             "job_body", c, name, rows[:100], runs, settings_of(found) if found else [],
-            found.parameters if found else {}, s.at, c.root,
+            _parameters(found.parameters) if found else {}, s.at, c.root,
         ),
     }  # fmt: skip
     return Page(f"{name} · asyncsched", "Overview", s.at, fragments)
+
+
+def _parameters(found: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters by name, without the name before each annotation."""
+    return {
+        name: text.removeprefix(name).removeprefix(":").strip() or "any value" for name, text in found.items()
+    }

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import json
+from datetime import timedelta
 from functools import partial
 from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
-from asyncsched._core.instants import SECOND, to_datetime, to_instant
+from asyncsched._core.instants import HOUR, SECOND, to_datetime, to_instant
 from asyncsched._core.reports import JobInfo
 from asyncsched._core.tallies import RecentRun, Tally
 from asyncsched.dashboard import charts
+from asyncsched.dashboard.choosing import PAGE, SORTS, matching
 from asyncsched.dashboard.site import Context, Page, Site
 from asyncsched.dashboard.snapshot import ORDER, Row, Snapshot
 from asyncsched.dashboard.verdict import needs_of, verdict_of
 from asyncsched.dashboard.words import SPACE, duration, number, word
 
-PAGE = 80
-"""The most rows of one page."""
-
 LOOSE = 50
 """The most jobs without a schedule that are listed."""
 
-_DUE = 2000
-"""The most coming due times that the strip counts."""
+_COLUMNS = (
+    ("State", "", ""), ("Schedule", "name", ""), ("When", None, "w2"), ("Next", "next", "r"), ("Last", "last", "r"),
+    ("Last 24 runs", None, "w3"), ("p95", "p95", "r w2"), ("Late", "late", "r w3"),
+)  # fmt: skip
+"""The columns of the table: heading, what it sorts by (``""``: those first that need somebody), and classes."""
 
 
 async def overview(site: Site, c: Context) -> Page:
@@ -55,39 +57,50 @@ async def overview(site: Site, c: Context) -> Page:
 # ── the table ────────────────────────────────────────────────────────────────────────────────────
 
 
-def matching(s: Snapshot, state: str, q: str) -> list[Row]:
-    """Return the schedules of a state whose name, job, tag or callable has a text in it."""
-    q = q.strip().lower()
-    rows = [row for row in s.rows if not state or row.state == state]
-    if len(rows) > PAGE:  # in a list of several pages the places must not change at each due time
-        rank = {name: place for place, name in enumerate(ORDER)}
-        rows.sort(key=lambda row: (rank[row.state], row.id))
-    if not q:
-        return rows
-    return [
-        row for row in rows
-        if q in row.id.lower() or q in row.schedule.job.lower()
-        or any(q in tag.lower() for tag in row.schedule.tags) or (row.job is not None and q in row.job.callable.lower())
-    ]  # fmt: skip
-
-
 def _table(site: Site, c: Context) -> tuple[dict[str, Markup], Markup]:
-    s, state, q = c.snapshot, c.query.get("state", ""), c.query.get("q", "")
-    found = matching(s, state, q)
+    s, state, q, sort = c.snapshot, c.query.get("state", ""), c.query.get("q", ""), c.query.get("sort", "")
+    found = matching(s, state, q, sort)
     place = c.query.get("from", "")
     first = max(0, min(int(place), len(found) - 1)) if place.isdecimal() and len(place) < 9 else 0
     shown = found[first : first + PAGE]
     rows = {f"j-{row.id}": _row(site, c, row) for row in shown}
-    query = {name: value for name, value in (("state", state), ("q", q)) if value}
-    following = f"{c.root}/?{urlencode({**query, 'from': first + PAGE})}" if first + PAGE < len(found) else ""
+    query = {name: value for name, value in (("state", state), ("q", q), ("sort", sort)) if value}
+    following = _link(c, {**query, "from": str(first + PAGE)}) if first + PAGE < len(found) else ""
     text = f"{first + 1}–{first + len(shown)} of {len(found)}" if len(found) > PAGE else ""
     empty = Markup()
     if not s.rows:
         empty = site.draw("overview", "empty_all")
     elif not found:
         empty = site.draw("overview", "empty_filter", q, state, c.root)
-    back = (f"{c.root}/?{urlencode(query)}" if query else f"{c.root}/") if first else ""
-    return rows, site.draw("overview", "table", c, rows, s, empty, back, following, text)
+    back = _link(c, query) if first else ""
+    chosen = {"filter": {"state": state, "q": q, "all": not (state or q)}, "count": len(found)}
+    heads = _heads(c, query)
+    return rows, site.draw(
+        "overview", "table", c, rows, heads, empty, back, following, text, json.dumps(chosen)
+    )
+
+
+def _link(c: Context, query: dict[str, str]) -> str:
+    return f"{c.root}/?{urlencode(query)}" if query else f"{c.root}/"
+
+
+def _heads(c: Context, query: dict[str, str]) -> list[tuple[str, str, str, str]]:
+    """Return the heads of the columns: the heading, the classes, the link that sorts, and the present direction."""
+    heads = []
+    present = query.get("sort", "")
+    for heading, name, classes in _COLUMNS:
+        if name is None:
+            heads.append((heading, classes, "", ""))
+            continue
+        again = present == name and name != ""
+        wanted = f"-{name}" if again else name
+        rest = {key: value for key, value in query.items() if key != "sort"}
+        link = _link(c, {**rest, "sort": wanted} if wanted else rest)
+        direction = ""
+        if name and present.removeprefix("-") == name:
+            direction = "descending" if SORTS[name][1] != present.startswith("-") else "ascending"
+        heads.append((heading, classes, link, direction))
+    return heads
 
 
 def _row(site: Site, c: Context, row: Row) -> Markup:
@@ -108,7 +121,11 @@ def _pills(s: Snapshot) -> list[tuple[str, str, int]]:
 
 
 def _figures(s: Snapshot) -> list[tuple[str, str, str]]:
-    day, before, hour = s.statistics.total(24), s.statistics.total(24, 24), s.statistics.total(1)
+    day, hour = s.statistics.total(24), s.statistics.total(1)
+    # Half a day against a whole one would be a change that nothing has.
+    two_days_ago = to_instant(s.at) - 47 * HOUR
+    whole = min(s.statistics.book.periods, default=two_days_ago + 1) <= two_days_ago
+    before = s.statistics.total(24, 24) if whole else s.statistics.total(0)
     running = sum(run.state == "running" for run in s.live)
     late = hour.late
     p99 = late.percentile(0.99)
@@ -142,13 +159,13 @@ def _who_missed(s: Snapshot) -> str:
 
 
 async def _strip(site: Site, s: Snapshot) -> Markup:
-    step = to_instant(s.at) // (10 * SECOND) * 10 * SECOND  # redrawn each 10 s
-    now = to_datetime(step)
-    due: list[datetime] = []
-    if not s.trouble:
-        coming = await site.scheduler.timeline(now, now + timedelta(minutes=charts.AHEAD), limit=_DUE)
-        due = [one.at for one in coming if not one.fault]
-    return charts.strip(now, charts.past_periods(now, s.statistics.book.periods), due, len(due) >= _DUE)
+    now = to_datetime(to_instant(s.at) // (10 * SECOND) * 10 * SECOND)  # redrawn each 10 s
+    due = (
+        []
+        if s.trouble
+        else await site.watch.due(now, timedelta(minutes=charts.AHEAD), timedelta(seconds=charts.BIN))
+    )
+    return charts.strip(now, charts.past_periods(now, s.statistics.book.periods), due)
 
 
 def _loose(s: Snapshot) -> list[tuple[JobInfo, int, int, RecentRun | None, Markup]]:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from asyncsched._core.instants import HOUR, to_datetime, to_instant
 from asyncsched._core.reports import Coming
 from asyncsched.dashboard.charts import line, rect, text
-from asyncsched.dashboard.pages.overview import matching
+from asyncsched.dashboard.choosing import matching
 from asyncsched.dashboard.site import Context, Page, Site
 from asyncsched.dashboard.snapshot import Row
 from asyncsched.dashboard.words import clock, duration, plural, tone, word
@@ -47,7 +47,7 @@ async def timeline(site: Site, c: Context) -> Page:
     due = {row.id: await _due(site, row, scale) for row in shown}
     lanes = [(row, await _lane(site, c, row, due[row.id], scale)) for row in shown]
     coming = [one for mine in due.values() if len(mine) <= BARS for one in mine]
-    dense = sum(_per_hour(row, due) > 60 for row in shown)
+    dense = sum(len(mine) > BARS for mine in due.values())
     drawn = site.draw(
         "timeline", "page", c, lanes, _axis(scale), _said(coming, dense), span if span in SPANS else "12", SPANS, c.root,
         f"{c.root}/timeline?from={first + LANES}" if first + LANES < len(rows) else "", f"{c.root}/timeline" if first else "",
@@ -60,13 +60,6 @@ async def _due(site: Site, row: Row, scale: _Scale) -> list[Coming]:
     return await site.scheduler.timeline(scale.now, scale.end, limit=BARS + 1, schedule=row.id)
 
 
-def _per_hour(row: Row, due: dict[str, list[Coming]]) -> float:
-    mine = due.get(row.id, [])
-    if len(mine) < 2:
-        return 0
-    return 3600 * (len(mine) - 1) / max(1.0, (mine[-1].at - mine[0].at).total_seconds())
-
-
 def _said(coming: list[Coming], dense: int) -> str:
     minutes = Counter(one.at.replace(second=0, microsecond=0) for one in coming)
     parts = []
@@ -74,7 +67,7 @@ def _said(coming: list[Coming], dense: int) -> str:
         at, count = max(minutes.items(), key=lambda one: (one[1], -one[0].timestamp()))
         parts.append(f"Busiest minute ahead: {at:%H:%M} UTC, {count} due.")
     if dense:
-        parts.append(f"{plural(dense, 'schedule')} more often than once a minute drawn as density.")
+        parts.append(f"{plural(dense, 'schedule')} with many due times drawn as density.")
     notes = [one for one in coming if one.note]
     if notes:
         parts.append(f"The clock changes: {notes[0].note}.")
@@ -107,7 +100,7 @@ async def _lane(site: Site, c: Context, row: Row, due: list[Coming], scale: _Sca
         parts += [
             rect(scale.x(one.at), 11, 0.12, 6, "due", f"{clock(one.at)} {one.note}".strip()) for one in due
         ]
-    parts += [line(x, 0, 28, "grid") for x in (25.0, 75.0)]
+    parts += [line(scale.x(at), 0, 28, "grid") for at in _hours(scale)]
     parts.append(line(50, 0, 28, "now"))
     label = f"{row.id}: {ended} runs, {plural(len(due), 'due time')} ahead, {word(row.state).lower()}"
     return Markup('<svg class="chart" width="100%" height="28" role="img" aria-label="{}">{}</svg>').format(
@@ -144,16 +137,18 @@ def _density(row: Row, scale: _Scale) -> list[Markup]:
     return parts
 
 
-def _axis(scale: _Scale) -> Markup:
+def _hours(scale: _Scale) -> list[datetime]:
+    """Return the whole hours that are marked: eight on the whole stretch."""
     step = max(1, scale.hours // 4)
-    parts = []
     at = scale.start.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    while at <= scale.end:
-        if at.hour % step == 0:
-            x = scale.x(at)
-            if 2 < x < 98:
-                parts.append(text(x, 12, f"{at:%H:%M}"))
-        at += timedelta(hours=1)
+    return [
+        one for one in (at + timedelta(hours=hours) for hours in range(2 * scale.hours + 1))
+        if one <= scale.end and one.hour % step == 0
+    ]  # fmt: skip
+
+
+def _axis(scale: _Scale) -> Markup:
+    parts = [text(scale.x(at), 12, f"{at:%H:%M}") for at in _hours(scale) if 2 < scale.x(at) < 98]
     return Markup(
         '<svg class="chart" width="100%" height="18" role="img" aria-label="Hours in UTC">{}</svg>'
     ).format(Markup("").join(parts))

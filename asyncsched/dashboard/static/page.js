@@ -55,7 +55,7 @@
     if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return; }
     if (old.nodeType === 3) { if (old.data !== fresh.data) old.data = fresh.data; return; }
     if (old.nodeType !== 1) return;
-    if (old.matches("input, textarea, select") && (old === document.activeElement || old.dataset.tick)) return;
+    if (old.matches("input, textarea, select") && (old === document.activeElement || old.type === "checkbox")) return;
     for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     for (const { name } of [...old.attributes])
       if (!fresh.hasAttribute(name) && !kept.has(name) && !(name === "class" && old.classList.contains("at")) && name !== "data-full")
@@ -217,7 +217,7 @@
       body = { ...body, ...given };
     }
     button.disabled = true;
-    await post(data.post, body);
+    await (data.post === "bulk" ? send(body) : post(data.post, body));
     button.disabled = false;
   });
   document.addEventListener("click", (event) => {
@@ -228,37 +228,86 @@
   });
 
   // ── choosing several ─────────────────────────────────────────────────────────────────────
+  const MANY = 50; // from so many on, the server tells how far it is
   const chosen = () => all("[data-tick]:checked").map((el) => el.dataset.tick);
+  const found = () => JSON.parse($("[data-chosen]").dataset.chosen);
+  let filtered = null; // all that match the filter, with their number: not only the rows of this page
+  const send = async (body) => {
+    if (body.expected < MANY) return post("bulk", body);
+    const el = make("div", "", { class: "toast" }), text = make("span"), bar = make("progress", "", { max: body.expected, "aria-label": "Progress" });
+    el.append(text, " ", bar);
+    $(".toasts").append(el);
+    let last = {};
+    try {
+      const answer = await fetch(`${root}/api/v1/bulk`, {
+        method: "POST", body: JSON.stringify(body),
+        headers: { "X-Asyncsched": "1", "X-Asyncsched-Via": "page", "Content-Type": "application/json", Accept: "application/x-ndjson" },
+      });
+      if (!answer.ok) { const said = await answer.json(); toast(said.detail || said.title); return false; }
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = "", part = await reader.read(); !part.done; part = await reader.read()) {
+        const lines = (rest + part.value).split("\n");
+        rest = lines.pop();
+        for (const line of lines) {
+          last = JSON.parse(line);
+          if (last.of) { text.textContent = `${last.done} of ${last.of}`; bar.max = last.of; bar.value = last.done; }
+        }
+      }
+      toast(last.message || "The server stopped before the end: see Activity for what was done.");
+      return true;
+    } catch { toast("The connection broke: see Activity for what was done."); return false; } finally { el.remove(); }
+  };
   const bulk = () => {
     const ids = chosen();
     let bar = $(".bulk");
-    if (!ids.length) { if (bar) bar.remove(); return; }
+    if (!ids.length) { filtered = null; if (bar) bar.remove(); return; }
     if (!bar) {
       bar = make("div", "", { class: "bulk", role: "region", "aria-label": "Chosen schedules" });
-      bar.append(make("b"));
+      bar.append(make("b", "", { role: "status" }));
       for (const [label, action] of [["Run", "run"], ["Pause", "pause"], ["Resume", "resume"]]) {
         const button = make("button", label, { class: "btn", type: "button" });
         button.addEventListener("click", async () => {
-          const which = chosen();
+          const which = chosen(), filter = filtered ? filtered.filter : { ids: which }, expected = filtered ? filtered.count : which.length;
           const given = await ask({
-            heading: `${label} ${which.length} schedules?`, text: which.slice(0, 6).join(", ") + (which.length > 6 ? " …" : ""),
-            verb: label, note: action === "pause",
+            heading: `${label} ${expected} ${expected === 1 ? "schedule" : "schedules"}?`,
+            text: filtered ? "All that match the filter, on all pages. Nothing is done if many more match by then." : which.slice(0, 6).join(", ") + (which.length > 6 ? " …" : ""),
+            verb: label, note: true,
           });
-          if (given && (await post("bulk", { action, filter: { ids: which }, expected: which.length, ...given }))) {
-            all("[data-tick]:checked").forEach((el) => { el.checked = false; });
+          if (given && (await send({ action, filter, expected, ...given }))) {
+            all("[data-tick]:checked, [data-tick-all]").forEach((el) => { el.checked = false; });
+            filtered = null;
             bulk();
           }
         });
         bar.append(button);
       }
+      const more = make("button", "", { class: "btn plain", type: "button", "data-every": "" });
+      more.addEventListener("click", () => { filtered = filtered ? null : found(); bulk(); });
+      bar.append(more);
       document.body.append(bar);
     }
-    $("b", bar).textContent = `${ids.length} selected`;
+    const text = filtered ? `All ${filtered.count} that match` : `${ids.length} selected`;
+    if ($("b", bar).textContent !== text) $("b", bar).textContent = text;
+    const more = $("[data-every]", bar), count = found().count;
+    more.hidden = count <= ids.length && !filtered;
+    more.textContent = filtered ? "Only the ticked ones" : `Select all ${count} that match`;
   };
   document.addEventListener("change", (event) => {
-    if (event.target.dataset && event.target.dataset.tick) bulk();
-    if (event.target.matches && event.target.matches("select[data-go]")) event.target.form.submit();
+    const el = event.target;
+    if (el.matches && el.matches("[data-tick-all]")) all("[data-tick]").forEach((one) => { one.checked = el.checked; });
+    if (el.matches && el.matches("[data-tick], [data-tick-all]")) { filtered = null; bulk(); }
+    if (el.matches && el.matches("select[data-go]")) el.form.submit();
   });
+
+  // ── the menu of further actions ──────────────────────────────────────────────────────────
+  const menus = (but) => all("details.menu[open]").forEach((el) => { if (!el.contains(but)) el.open = false; });
+  document.addEventListener("click", (event) => menus(event.target.closest("summary")));
+  document.addEventListener("keydown", (event) => {
+    const open = event.key === "Escape" && $("details.menu[open]");
+    if (open) { open.open = false; $("summary", open).focus(); }
+  });
+  const present = $(".top nav [aria-current]");
+  if (present) present.scrollIntoView({ block: "nearest", inline: "nearest" });
 
   // ── theme and keys ───────────────────────────────────────────────────────────────────────
   const html = document.documentElement;
