@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 import asyncsched._core.arguments.codec  # noqa: F401  # reads pydantic's plugins, which in a test would be inside the loop
 from asyncsched.testing import VirtualClock, virtual_backend
+
+# Hundreds of processes that the tests start would compile the whole package anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 pytest_plugins = ["tests.leftovers", "tests.postgres"]
 

@@ -83,7 +83,7 @@ class Server:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/health", trust_env=False, timeout=5).is_success
+            return httpx.get(f"{self.url}/health", trust_env=False, verify=False, timeout=5).is_success
         except httpx.TransportError:
             return False
 

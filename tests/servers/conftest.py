@@ -41,7 +41,7 @@ class Server:
         self.log = log
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False, verify=False)
 
     def lines(self) -> list[str]:
         return self.log.read_text().splitlines() if self.log.exists() else []
