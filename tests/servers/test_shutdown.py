@@ -36,7 +36,9 @@ def hold(server: Server, seconds: float) -> threading.Thread:
 
     def request() -> None:
         with contextlib.suppress(httpx.TransportError):
-            httpx.get(f"{server.url}/hold", params={"seconds": seconds}, timeout=90, trust_env=False, verify=False)
+            httpx.get(
+                f"{server.url}/hold", params={"seconds": seconds}, timeout=90, trust_env=False, verify=False
+            )
 
     thread = threading.Thread(target=request)
     thread.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,8 +46,19 @@ def modules(package: Path = PACKAGE) -> dict[str, Path]:
 
 def imports(module: str, known: dict[str, Path]) -> Iterator[Import]:
     """Yield what a module imports of the package."""
-    tree = ast.parse(known[module].read_text())
+    for name, line, typing in _imported(known[module]):
+        target = name.removeprefix("asyncsched").removeprefix(".")
+        while target and target not in known:
+            target = target.rpartition(".")[0]
+        yield Import(module, target or "__init__", line, typing)
+
+
+@cache
+def _imported(path: Path) -> list[tuple[str, int, bool]]:
+    """Return what a file imports of the package: the name, its line, and whether for type checkers only."""
+    tree = ast.parse(path.read_text())
     typing = {inner for node in ast.walk(tree) if _is_type_checking(node) for inner in ast.walk(node)}
+    found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -54,13 +66,8 @@ def imports(module: str, known: dict[str, Path]) -> Iterator[Import]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        for name in names:
-            if name.split(".")[0] != "asyncsched":
-                continue
-            target = name.removeprefix("asyncsched").removeprefix(".")
-            while target and target not in known:
-                target = target.rpartition(".")[0]
-            yield Import(module, target or "__init__", node.lineno, node in typing)
+        found += [(name, node.lineno, node in typing) for name in names if name.split(".")[0] == "asyncsched"]
+    return found
 
 
 def _is_type_checking(node: ast.AST) -> bool:
