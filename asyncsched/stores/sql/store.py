@@ -237,20 +237,19 @@ class SqlStore(ByUser, Reporting):
         return found
 
     async def prune(self, now: Now) -> int:
+        horizons, ids, strays = await self._read(
+            lambda session: history.survey(session, self.bounds, now.wall)
+        )
         total = 0
         after: Instant | None = schedule_rows.FIRST
-        horizons: history.Horizons = await self._read(
-            lambda one: history.horizons(one, self.bounds, now.wall)
-        )
         while after is not None:
             gone, after = await self._call(history.prune, horizons, after)
             total += gone
-        ids = await self._read(lambda one: [id for (id,) in one.all("schedule_ids")])
         for some in portions(ids, stretch_rows.SCHEDULES_AT_ONCE):
             await self._call(stretch_rows.prune_stretches, some)
         await self._call(limiter.sweep_limits, now.wall)
         await self._call(prune_reporting, now.wall)
-        for job in await self._read(schedule_rows.strays):
+        for job in strays:
             await self._wake(schedule_rows.FIRST, schedule_rows.Whose(job))
         return total
 

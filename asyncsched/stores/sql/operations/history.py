@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from asyncsched._core.instants import Instant
 from asyncsched._core.rules.retention import Bounds
+from asyncsched.stores.sql.operations.schedules import strays
 from asyncsched.stores.sql.session import Session
 
 PRUNED_AT_ONCE = 500
@@ -18,6 +19,12 @@ class Horizons(NamedTuple):
     runs: Instant
     dead_letters: Instant
     per_schedule: int
+
+
+def survey(session: Session, bounds: Bounds, now: Instant) -> tuple[Horizons, list[str], list[str]]:
+    """Return what is to be pruned: up to which moments, in which schedules, and strays of which jobs."""
+    schedules = [id for (id,) in session.all("schedule_ids")]
+    return horizons(session, bounds, now), schedules, strays(session)
 
 
 def horizons(session: Session, bounds: Bounds, now: Instant) -> Horizons:
