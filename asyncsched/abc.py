@@ -289,8 +289,8 @@ class ClusterStore(Store, Protocol):
         """Add a living instance; one without an ordinal gets the newest."""
         ...
 
-    async def beat(self, incarnation: int, now: Now) -> bool:
-        """Count one beat. Returns False if the instance was declared dead."""
+    async def beat(self, incarnation: int, now: Now, lag: int = 0) -> bool:
+        """Count one beat; ``lag`` is of its loop, in µs. Returns False if the instance was declared dead."""
         ...
 
     async def poll(self, watch: Watch) -> Changes | None:

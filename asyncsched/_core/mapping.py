@@ -30,7 +30,7 @@ def instance_view(record: InstanceRecord) -> Instance:
     """Return the instance as of its last heartbeat."""
     return Instance(
         instance_text(record.incarnation), record.host, record.pid, record.version, record.role, record.jobs,
-        to_datetime(record.started_at), to_datetime(record.beat_at),
+        to_datetime(record.started_at), to_datetime(record.beat_at), timedelta(microseconds=record.lag),
     )  # fmt: skip
 
 

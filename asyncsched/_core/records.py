@@ -266,7 +266,8 @@ class InstanceRecord(NamedTuple):
 
     ``ordinal`` numbers the instances in the order of their start: the declarations of the newest count.
     ``beat`` counts up while the instance lives. ``signatures`` has, by job, the fingerprint of the function's
-    parameters: an instance with another one may read arguments that do not fit here.
+    parameters: an instance with another one may read arguments that do not fit here. ``lag`` is the most by which
+    its event loop was late before its last beat, in microseconds.
     """
 
     incarnation: int
@@ -281,3 +282,4 @@ class InstanceRecord(NamedTuple):
     beat: int = 0
     beat_at: Instant = 0
     signatures: Mapping[str, str] = {}
+    lag: int = 0

@@ -31,6 +31,7 @@ class Instance:
         jobs: the names of the jobs that its code knows.
         started_at: when it joined; the declarations of the newest instance count.
         beat_at: the time of its last heartbeat; shown to people, and no decision depends on it.
+        loop_lag: the most by which its event loop was late in the half minute before that.
 
     """
 
@@ -42,6 +43,7 @@ class Instance:
     jobs: frozenset[str]
     started_at: datetime
     beat_at: datetime
+    loop_lag: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True)

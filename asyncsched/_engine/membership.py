@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncsched._core.errors import StoreError
 from asyncsched._core.events import StoreFailed
-from asyncsched._core.instants import to_datetime
+from asyncsched._core.instants import SECOND, to_datetime
 from asyncsched._core.records import InstanceRecord
 from asyncsched._core.reports import Health
 from asyncsched._core.requests import Changes
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from asyncsched._engine.agenda import Agenda
     from asyncsched._engine.engine import Engine
     from asyncsched._engine.environment import Environment
+    from asyncsched._engine.pulse import Pulse
     from asyncsched._engine.reconcile import Reconciler
     from asyncsched._engine.runner import Runner
     from asyncsched.abc import ClusterStore
@@ -101,11 +102,11 @@ class Membership:
         """Return the living instances, oldest first."""
         return await self._store.instances()
 
-    def begin(self) -> None:
-        """Begin to beat and to poll."""
+    def begin(self, pulse: Pulse) -> None:
+        """Begin to beat and to poll; each beat tells by how much the loop was late by the pulse."""
         self._store.notified = self._notified
-        for serve in (self._beating, self._polling):
-            self._backend.spawn(serve(), Context())
+        for serving in (self._beating(pulse), self._polling()):
+            self._backend.spawn(serving, Context())
 
     def close(self) -> None:
         """Begin no further beat and no further poll."""
@@ -134,11 +135,11 @@ class Membership:
 
     # ── beating ──────────────────────────────────────────────────────────────────────────────
 
-    async def _beating(self) -> None:
+    async def _beating(self, pulse: Pulse) -> None:
         while not self._closing:
             began = self._clock.monotonic()
             try:
-                await self._beat()
+                await self._beat(round(pulse.lag * SECOND))
                 pause = self._store.beat_every
                 self._recovered()
             except StoreError as error:
@@ -148,10 +149,12 @@ class Membership:
                 logger.exception("a beat of this instance failed; the next one comes")
                 pause = self._store.beat_every
             if not self._closing:
+                due = max(self._clock.monotonic(), began + pause)
                 await self._beater.sleep(began, pause)
+                pulse.woken(due)
 
-    async def _beat(self) -> None:
-        if self._joined and not await self._store.beat(self.me.incarnation, self._timeline.now()):
+    async def _beat(self, lag: int) -> None:
+        if self._joined and not await self._store.beat(self.me.incarnation, self._timeline.now(), lag):
             self._die()
         if not self._joined:
             await self.join()

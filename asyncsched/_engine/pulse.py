@@ -50,6 +50,10 @@ class Pulse:
         """Call ``call`` at most once a second with the wall time of the last turn and the lag, in seconds."""
         self._listeners.append(call)
 
+    def woken(self, promised: float) -> None:
+        """Note that a task was woken by its timer, which was set for the moment ``promised``."""
+        self._lag = max(self._lag, self._clock.monotonic() - promised)
+
     def promise(self, until: float) -> float:
         """Note that the worker sleeps, and return until when."""
         self._promised, self._asleep = until, True

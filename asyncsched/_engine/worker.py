@@ -141,7 +141,7 @@ class Worker:
     def begin(self) -> None:
         """Begin heartbeats, if the store is shared, and begin to fire and run, if that is the role."""
         if self.membership is not None:
-            self.membership.begin()
+            self.membership.begin(self.pulse)
         if self._environment.settings.works:
             self._working = True
             self._environment.capacity.subscribe(self.agenda.notify)

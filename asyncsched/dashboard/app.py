@@ -26,6 +26,7 @@ from asyncsched.dashboard.api import READS, Read, query_of
 from asyncsched.dashboard.bodies import BODY_LIMIT, checked
 from asyncsched.dashboard.bulk import BULK, EVERYTHING, BatchStream, batch_of
 from asyncsched.dashboard.headers import ProtectingHeaders
+from asyncsched.dashboard.links import checked_links
 from asyncsched.dashboard.live import EventStream, View, Views
 from asyncsched.dashboard.openapi import document
 from asyncsched.dashboard.pages.activity import activity
@@ -67,6 +68,9 @@ class Dashboard(Starlette):
             and none that a proxy stands before.
         title: the app's name in the header.
         redact: a pattern of argument names whose values are not shown.
+        links: addresses that a run's page links to, by name, such as
+            ``{"Trace": "https://jaeger.example.com/trace/{trace_id}", "Logs": "https://logs.example.com/?q={run_id}"}``;
+            ``{job}`` and ``{schedule}`` are filled in, too.
 
     Raises:
         ConfigurationError: Jinja2 is missing, or an argument is wrong.
@@ -77,14 +81,15 @@ class Dashboard(Starlette):
     """
 
     def __init__(
-        self, scheduler: Scheduler, *, auth: Auth | None = None, title: str = "", redact: str | re.Pattern[str] = REDACTED
+        self, scheduler: Scheduler, *, auth: Auth | None = None, title: str = "",
+        redact: str | re.Pattern[str] = REDACTED, links: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(scheduler, Scheduler):
             raise ConfigurationError(f"Dashboard: give it the Scheduler, not {type(scheduler).__name__}")
         if auth is not None and not callable(auth):
             raise ConfigurationError('Dashboard: auth must be a function, such as basic("name", "password")')
         pattern = re.compile(redact, re.IGNORECASE) if isinstance(redact, str) else redact
-        self.site = Site(scheduler, title or scheduler.namespace, pattern)
+        self.site = Site(scheduler, title or scheduler.namespace, pattern, checked_links(links))
         self._auth = auth or local_only
         self._views = Views()
         super().__init__(routes=self._routes())
@@ -215,7 +220,9 @@ class Dashboard(Starlette):
             await self._enter(request, "read")
         except Problem as refused:
             return refused.response(_challenge(refused))
-        return JSONResponse(document(self.site.title))
+        # From the host's root: tools that were given the document as a file resolve no "." in it.
+        servers = [{"url": f"{_root(request)}/api/v1"}]
+        return JSONResponse({**document(self.site.title), "servers": servers})
 
     # ── acting ───────────────────────────────────────────────────────────────────────────────
 

@@ -45,7 +45,6 @@ def document(title: str) -> dict[str, Any]:
             "description": "Times are RFC 3339 in UTC, durations are seconds. A write by a browser needs the header "
             "`X-Asyncsched: 1` and the same origin; with a bearer token it needs neither.",
         },
-        "servers": [{"url": "."}],
         "paths": paths,
         "components": {
             "schemas": {

@@ -187,11 +187,15 @@ class Site:
         scheduler: what is shown.
         title: the app's name in the header.
         redact: a pattern of argument names whose values are not shown.
+        links: addresses that a run's page links to, by name.
 
     """
 
-    def __init__(self, scheduler: Scheduler, title: str, redact: re.Pattern[str]) -> None:
+    def __init__(
+        self, scheduler: Scheduler, title: str, redact: re.Pattern[str], links: Mapping[str, str]
+    ) -> None:
         self.scheduler = scheduler
+        self.links = links
         self.title = title
         self.redact = redact
         self.watch = Watch(scheduler)

@@ -83,7 +83,7 @@ def _need(row: Row, snapshot: Snapshot) -> Need | None:
     if row.state == "failing":
         return _failing(row, snapshot.at)
     if row.state == "late":
-        return _late(row, snapshot.at)
+        return _late(row, snapshot)
     if row.stuck is not None:
         return _stuck(row, snapshot)
     if row.state == "paused" and (since := _paused_since(row, snapshot)) is not None:
@@ -116,8 +116,8 @@ def _failing(row: Row, now: datetime) -> Need:
     )
 
 
-def _late(row: Row, now: datetime) -> Need:
-    skip = row.tally.skip
+def _late(row: Row, snapshot: Snapshot) -> Need:
+    skip, now = row.tally.skip, snapshot.at
     if row.overdue is not None:
         text = Markup("was due {} and has not begun").format(when(row.schedule.next_due, now))
         return Need(
@@ -134,12 +134,20 @@ def _late(row: Row, now: datetime) -> Need:
         parts.append(f"started {duration(late)} late")
     if skip is not None and skip.reason == "missed":
         parts.append(f"{plural(skip.slots, 'due time')} missed")
-    detail = ""
-    if skip is not None and skip.reason == "missed":
+    detail = _blocked(snapshot)
+    if not detail and skip is not None and skip.reason == "missed":
         detail = "no instance met it in time: the scheduler was down, blocked or too busy"
     return Need(
         "late", row.id, Markup("{}").format(", ".join(parts)), detail, schedule=row.id, actions=("open",)
     )
+
+
+def _blocked(snapshot: Snapshot) -> str:
+    """Return which event loop was blocked lately, if one was for so long that schedules are late."""
+    worst = max(snapshot.instances, key=lambda one: one.loop_lag, default=None)
+    if worst is None or worst.loop_lag.total_seconds() < 1:
+        return ""
+    return f"the event loop of {snapshot.instance_name(worst.id)} was blocked for {duration(worst.loop_lag)}"
 
 
 def _stuck(row: Row, snapshot: Snapshot) -> Need:

@@ -173,6 +173,7 @@ def instance(one: Instance, among: list[Instance]) -> JSON:
     return {
         "id": one.id, "name": name_of(one, among), "host": one.host, "pid": one.pid, "version": one.version,
         "role": one.role, "jobs": sorted(one.jobs), "started_at": at(one.started_at), "beat_at": at(one.beat_at),
+        "loop_lag_seconds": seconds(one.loop_lag),
     }  # fmt: skip
 
 

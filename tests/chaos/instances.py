@@ -176,7 +176,8 @@ class Instance:
         )
         self.maintenance = Maintenance(here, self.environment, here, self.membership)
         finish(self.membership.join())
-        self.membership.begin()
+        pulse: Any = SimpleNamespace(lag=0.0, woken=lambda promised: None)
+        self.membership.begin(pulse)
         self.maintenance.begin()
 
     def _incarnation(self) -> int:
@@ -271,7 +272,7 @@ class Instance:
     async def join(self, instance: InstanceRecord, now: Now) -> Any:
         return await self.call("join", members.join, members.Joining(instance, now))
 
-    async def beat(self, incarnation: int, now: Now) -> Any:
+    async def beat(self, incarnation: int, now: Now, lag: int = 0) -> Any:
         return await self.call("beat", members.beat, members.Beating(incarnation, now))
 
     async def poll(self, watch: Watch) -> Any:

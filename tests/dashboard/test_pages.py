@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import quote
 
 import anyio
 import pytest
 
-from asyncsched import Interval, Scheduler
-from asyncsched.dashboard import Access
+from asyncsched import ConfigurationError, Interval, Misfire, Scheduler
+from asyncsched.dashboard import Access, Dashboard
+from asyncsched.testing import VirtualClock
 from tests.dashboard.conftest import Look
 
 pytestmark = pytest.mark.anyio
@@ -234,3 +236,52 @@ async def test_an_id_with_slashes_has_its_page(scheduler: Scheduler, look: Look)
         await scheduler.add_schedule(job, Interval(hours=1), id="shop/7/run")
         assert (await client.get(f"/schedules/{quote('shop/7/run', safe='')}")).status_code == 200
         assert (await client.post(f"/api/v1/schedules/{quote('shop/7/run', safe='')}/run")).status_code == 202
+
+
+async def test_a_run_links_to_its_lines_and_its_trace(scheduler: Scheduler, look: Look) -> None:
+    from asyncsched.observers.tracing import trace_id
+
+    @scheduler.job()
+    async def job() -> None: ...
+
+    links = {
+        "Logs": "https://logs.example/?q={run_id}&job={job}",
+        "Trace": "https://traces.example/{trace_id}",
+    }
+    async with scheduler, look(scheduler, links=links) as client:
+        run = await scheduler.schedule_once(job)
+        await run.wait()
+        page = (await client.get(f"/runs/{run.id}")).text
+        assert f'href="https://logs.example/?q={run.id}&amp;job=job"' in page
+        assert f'href="https://traces.example/{trace_id(run.id)}"' in page
+
+
+@pytest.mark.parametrize(
+    "address", ["javascript:alert(1)", "https://x/{nope}", "https://x/{", "https://x/{0}", 7]
+)
+def test_a_wrong_link_is_refused(scheduler: Scheduler, address: str) -> None:
+    with pytest.raises(ConfigurationError, match="links\\['Logs'\\]"):
+        Dashboard(scheduler, links={"Logs": address})
+
+
+async def test_the_instances_and_a_late_schedule_tell_which_loop_was_blocked(
+    virtual_clock: VirtualClock, tmp_path: Path, look: Look
+) -> None:
+    scheduler = Scheduler(f"sqlite:///{tmp_path}/jobs.db", clock=virtual_clock)
+
+    @scheduler.interval(seconds=30, misfire=Misfire("none", grace=1))
+    async def often() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        await anyio.sleep(31)
+        virtual_clock.block(41.2)  # as a job does that never awaits
+        await anyio.sleep(6)
+        (me,) = await scheduler.instances()
+        assert 36 < me.loop_lag.total_seconds() <= 41.2
+        shown = f"{me.loop_lag.total_seconds():.1f}\u202fs"
+        assert f"{shown}</td>" in (await client.get("/instances")).text
+        answer = (await client.get("/api/v1/instances")).json()
+        assert answer["instances"][0]["loop_lag_seconds"] == me.loop_lag.total_seconds()
+        page = (await client.get("/")).text
+        assert "1 schedule late" in page
+        assert f"was blocked for {shown}" in page

@@ -7,7 +7,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from asyncsched._core.errors import AsyncSchedError
+from asyncsched.dashboard.links import has_trace, links_of
 from asyncsched.dashboard.site import Context, Page, Site
+from asyncsched.observers.tracing import trace_id
 
 PAGE = 50
 """The runs of one page."""
@@ -62,6 +64,8 @@ async def run(site: Site, c: Context) -> Page:
             site.shown(given) if given else "",
             result,
             c.snapshot.instance_name(found.instance),
+            links_of(found, site.links),
+            trace_id(found.id) if has_trace(site.links) else "",
         ),
     }
     return Page(f"{found.schedule or found.job} · run · asyncsched", "Runs", c.snapshot.at, fragments)

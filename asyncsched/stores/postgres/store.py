@@ -98,10 +98,10 @@ class PostgresStore(SqlStore):
         if notifications is not None:
             await notifications.ended()
 
-    async def beat(self, incarnation: int, now: Now) -> bool:
+    async def beat(self, incarnation: int, now: Now, lag: int = 0) -> bool:
         if self._beater is None:
             raise StoreUnavailable("the store is not open")
-        beating = members.Beating(incarnation, now)
+        beating = members.Beating(incarnation, now, lag)
         alive: bool = await self._beater.submit("beat", lambda session: members.beat(session, beating))
         return alive
 

@@ -263,8 +263,8 @@ class SqlStore(ByUser, Reporting):
         joined: InstanceRecord = await self._call(members.join, members.Joining(instance, now))
         return joined
 
-    async def beat(self, incarnation: int, now: Now) -> bool:
-        alive: bool = await self._write("beat", members.Beating(incarnation, now), urgent=True)
+    async def beat(self, incarnation: int, now: Now, lag: int = 0) -> bool:
+        alive: bool = await self._write("beat", members.Beating(incarnation, now, lag), urgent=True)
         return alive
 
     async def poll(self, watch: Watch) -> Changes | None:

@@ -131,7 +131,8 @@ async def a_run_that_goes_on_in_an_engine_elsewhere_keeps_its_reference_and_its_
 @case
 async def a_dead_instance_neither_beats_nor_claims(stage: Stage) -> None:
     await stage.join(stage.store, 2)
-    assert await stage.store.beat(2, stage.now)
+    assert await stage.store.beat(2, stage.now, 40_000)
+    assert [one.lag for one in await stage.store.instances() if one.incarnation == 2] == [40_000]
     assert await stage.store.declare_dead(2, 1, stage.now) is None
     assert await stage.store.declare_dead(2, 2, stage.now) == {}
     assert not await stage.store.beat(2, stage.now)

@@ -16,7 +16,8 @@ UPDATE asyncsched_ledger SET ordinals = ordinals + 1 WHERE namespace = :namespac
 
 -- name: instances
 -- The living instances, oldest first.
-SELECT i.incarnation, i.beat, i.ordinal, i.host, i.pid, i.version, i.role, i.jobs, i.schedules, i.started_at, i.beat_at
+SELECT i.incarnation, i.beat, i.ordinal, i.host, i.pid, i.version, i.role, i.jobs, i.schedules, i.started_at, i.beat_at,
+    i.lag
 FROM asyncsched_instances AS i WHERE i.namespace = :namespace ORDER BY i.ordinal;
 
 -- name: join

@@ -36,15 +36,16 @@ def join(session: Session, request: Joining) -> InstanceRecord:
 
 
 class Beating(NamedTuple):
-    """A request to count an instance's beat."""
+    """A request to count an instance's beat; ``lag`` is of its event loop, in microseconds."""
 
     incarnation: int
     now: Now
+    lag: int = 0
 
 
 def beat(session: Session, request: Beating) -> bool:
     """Count an instance's beat; return False if the instance was declared dead."""
-    return session.do("beat", incarnation=request.incarnation, now=request.now.wall) == 1
+    return session.do("beat", incarnation=request.incarnation, now=request.now.wall, lag=request.lag) == 1
 
 
 class DeclaringDead(NamedTuple):
@@ -112,11 +113,11 @@ def instances(session: Session) -> list[InstanceRecord]:
 
 
 def _read(row: Any) -> InstanceRecord:
-    incarnation, beat, ordinal, host, pid, version, role, jobs, schedules, started_at, beat_at = row
+    incarnation, beat, ordinal, host, pid, version, role, jobs, schedules, started_at, beat_at, lag = row
     known = json.loads(jobs)
     return InstanceRecord(
         incarnation, host, pid, version, role, frozenset(known), frozenset(json.loads(schedules)),
-        ordinal, started_at, beat, beat_at, known if isinstance(known, dict) else {},
+        ordinal, started_at, beat, beat_at, known if isinstance(known, dict) else {}, lag,
     )  # fmt: skip
 
 

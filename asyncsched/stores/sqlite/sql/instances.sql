@@ -8,7 +8,7 @@ SELECT i.incarnation, i.beat, i.ordinal, 0 FROM asyncsched_instances AS i WHERE 
 
 -- name: beat
 -- Record a heartbeat of an instance; no row means that the instance was declared dead.
-UPDATE asyncsched_instances SET beat = beat + 1, beat_at = :now
+UPDATE asyncsched_instances SET beat = beat + 1, beat_at = :now, lag = :lag
 WHERE namespace = :namespace AND incarnation = :incarnation;
 
 -- name: alive
