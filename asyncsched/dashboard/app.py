@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -92,7 +93,8 @@ class Dashboard(Starlette):
         self.site = Site(scheduler, title or scheduler.namespace, pattern, checked_links(links))
         self._auth = auth or local_only
         self._views = Views()
-        super().__init__(routes=self._routes())
+        super().__init__(routes=self._routes(), exception_handlers={404: self._nothing, 405: self._nothing})
+        self.router.redirect_slashes = False
         self.add_middleware(ProtectingHeaders)
 
     def _routes(self) -> list[Route]:
@@ -109,7 +111,6 @@ class Dashboard(Starlette):
                     Route(f"/api/v1{path.replace('{id}', '{id:path}')}", endpoint, methods=[method])
                 )
         routes += [Route(path, partial(self._page, page), methods=["GET"]) for path, page in PAGES]
-        routes.append(Route("/{rest:path}", self._nothing, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]))
         return routes
 
     def endpoints(self) -> tuple[dict[str, partial[Any]], dict[str, partial[Any]]]:
@@ -273,15 +274,18 @@ class Dashboard(Starlette):
         )
         return HTMLResponse(html, problem.status, headers)
 
-    async def _nothing(self, request: Request) -> Response:
+    async def _nothing(self, request: Request, error: Exception) -> Response:
+        """Answer where there is no route, or none for the method."""
         try:
             await self._enter(request, "read")
         except Problem as refused:
             return self._refusal(request, refused)
-        missing = Problem(404, "Not found", f"there is nothing at {request.path_params['rest'][:200]!r}")
-        if "/api/" in request.url.path:
-            return missing.response()
-        return self._refusal(request, missing)
+        api = "/api/" in request.url.path
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            wrong = Problem(405, "Method not allowed", f"{request.method} is not possible here")
+            return wrong.response(dict(error.headers or {})) if api else self._refusal(request, wrong)
+        missing = Problem(404, "Not found", f"there is nothing at {_key(request)[:200]!r}")
+        return missing.response() if api else self._refusal(request, missing)
 
 
 def _challenge(error: Exception) -> dict[str, str] | None:

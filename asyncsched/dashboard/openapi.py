@@ -17,6 +17,11 @@ _ERRORS = {
     "409": "not possible in this state", "413": "body too long", "422": "a wrong value", "503": "the store is away",
 }  # fmt: skip
 
+_ONE_LINE = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029/?#]+$"
+"""An id in an address: routes end at a line's end, and many proxies decode a slash."""
+
+_NO_ZERO = r"^[^\u0000]*$"
+
 
 @cache
 def document(title: str) -> dict[str, Any]:
@@ -91,7 +96,7 @@ def _inline(schema: Any, parts: dict[str, Any]) -> None:
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 500}}
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 500, "pattern": _ONE_LINE}}
         for name in re.findall(r"\{(\w+)\}", path)
     ]  # fmt: skip
 
@@ -105,7 +110,7 @@ def _parameter(one: Parameter) -> dict[str, Any]:
     elif one.choices:
         schema["enum"] = list(one.choices)
     else:
-        schema["maxLength"] = 500
+        schema |= {"maxLength": 500, "pattern": _NO_ZERO}
     return {
         "name": one.name,
         "in": "query",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio
 from fastapi import FastAPI, Request
+from starlette.types import Receive, Scope, Send
 
 from asyncsched import Scheduler
 from asyncsched.dashboard import Access, Dashboard, basic
@@ -45,11 +46,18 @@ def auth(request: Request) -> Access:
     return Access(os.environ.get("PAGE_ROLE", "admin"), user="anna")  # type: ignore[arg-type]
 
 
+dashboard = Dashboard(scheduler, auth=auth, title="billing-api · test")
 app = FastAPI(lifespan=scheduler.lifespan)
-app.mount("/scheduler", Dashboard(scheduler, auth=auth, title="billing-api · test"))
+app.mount("/scheduler", dashboard)
 app.mount("/closed", Dashboard(scheduler, auth=basic("anna", "s3cret")))
 
 
 @app.get("/health")
 async def health() -> str:
     return "ok"
+
+
+async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve the page alone, without an app before it that answers for some addresses itself."""
+    page = dashboard if scope["type"] == "http" and scope["path"] != "/health" else app
+    await page(scope, receive, send)

@@ -46,7 +46,8 @@ def watch(server: Server, heard: list[int]) -> None:
     "kind, options, most",
     [
         ("uvicorn-asyncio", (), 4.0),
-        ("uvicorn-asyncio", ("--workers", "2"), 6.0),
+        ("uvicorn-asyncio", ("--workers", "4"), 6.0),
+        ("uvicorn-asyncio", ("--reload",), 6.0),
         ("hypercorn-asyncio", (), 8.0),
         ("hypercorn-trio", (), 8.0),
         ("granian", (), 32.0),
