@@ -15,16 +15,17 @@ from asyncsched._core.errors import AsyncSchedError, StoreError
 from asyncsched._core.instants import SECOND
 from asyncsched._core.jobs import Declared
 from asyncsched._core.reports import Instance
+from asyncsched._scheduler.scheduler import Scheduler
 from asyncsched.cli.check import faults_in_code
 from asyncsched.cli.faults import USAGE, Fault
 from asyncsched.cli.findings import Finding, write_findings
 from asyncsched.cli.options import targets, writes
 from asyncsched.cli.output import plural, present
+from asyncsched.cli.page import about_page
 from asyncsched.cli.slots import next_slots
 from asyncsched.cli.target import Ledger, Target, run_async, say_where
 
 if TYPE_CHECKING:
-    from asyncsched._scheduler.scheduler import Scheduler
     from asyncsched.abc import ClusterStore
 
 _SLOW = 0.25
@@ -41,7 +42,7 @@ _SERVER_FILES = (
 @click.option(
     "--workers", type=int, envvar="WEB_CONCURRENCY", help="How many worker processes serve the app."
 )
-@targets(url=False)
+@targets()
 @writes()
 def doctor(target: Target, strict: bool, workers: int | None) -> int:
     """Find what would go wrong in production; exits with 1 for faults.
@@ -49,10 +50,14 @@ def doctor(target: Target, strict: bool, workers: int | None) -> int:
     Looks at the code (--app), at the files that start the server in this folder, and at the store.
     """
     found: list[Finding] = []
-    if target.app is None and target.store is None:
-        raise Fault(USAGE, "no target was given", "--app module:scheduler, or --store URL, or both")
-    say_where(", ".join(part for part in (target.app, target.store and "its store") if part))
-    durable = target.store is not None
+    if target.app is None and not target.has_ledger:
+        raise Fault(USAGE, "no target was given", "--app module:scheduler, --store URL, both, or --url URL")
+    say_where(
+        ", ".join(
+            part for part in (target.app, target.store and "its store", target.url and "its page") if part
+        )
+    )
+    durable = target.has_ledger
     if target.app is not None:
         code = target.code()
         durable = durable or code._choices.make_store().durable
@@ -139,6 +144,9 @@ def _about_store(target: Target) -> list[Finding]:
 
 
 async def _findings_of(ledger: Ledger) -> list[Finding]:
+    if not isinstance(ledger.scheduler, Scheduler):
+        found = await about_page(ledger.scheduler.api)
+        return [*found, *_about_instances(await ledger.scheduler.instances(), ledger)]
     store = cast("ClusterStore", ledger.scheduler._running().main.store)
     answer, spent = 0, []
     for _ in range(5):

@@ -10,7 +10,7 @@ import click
 
 from asyncsched._core.errors import StoreError
 from asyncsched._core.models import Run
-from asyncsched.cli.faults import OK
+from asyncsched.cli.faults import OK, UNREACHABLE, Fault
 from asyncsched.cli.options import Span, style_of, targets, writes
 from asyncsched.cli.output import (
     dim,
@@ -49,6 +49,10 @@ def _looking(
                     await look(ledger)
                 except StoreError as error:
                     click.echo(dim(f"the store does not answer: {error}"), err=True)
+                except Fault as error:
+                    if error.code != UNREACHABLE or not looks:
+                        raise
+                    click.echo(dim(error.message), err=True)
                 looks += 1
                 if times is not None and looks >= times:
                     return
@@ -73,7 +77,7 @@ def _looking(
 )
 @every_option
 @times_option
-@targets(url=False)
+@targets()
 @writes()
 def tail(target: Target, job: str | None, lines: int, every: float, times: int | None) -> int:
     """Write one line for each run that is made, begins, waits again or ends, until Ctrl-C; with --json one object."""
@@ -106,7 +110,7 @@ def _line(run: Run) -> None:
 @click.command()
 @every_option
 @times_option
-@targets(url=False)
+@targets()
 @writes(json=False)
 def top(target: Target, every: float, times: int | None) -> int:
     """Show the overview, live, with the progress of what runs; Ctrl-C ends it."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from asyncsched._core.errors import UnknownSchedule
 from asyncsched._core.models import Schedule
+from asyncsched._scheduler.scheduler import Scheduler
 from asyncsched.cli.faults import BAD, NOT_FOUND, OK, Fault, suggestion
 from asyncsched.cli.options import style_of, targets, writes
 from asyncsched.cli.output import (
@@ -27,12 +28,9 @@ from asyncsched.cli.output import (
     write_json,
     write_table,
 )
-from asyncsched.cli.slots import next_slots
+from asyncsched.cli.slots import Slot
 from asyncsched.cli.target import Ledger, Target, run_async, say_where
 from asyncsched.cli.views import Row, counts, instance_json, rows_of, run_json, schedule_json, took_of
-
-if TYPE_CHECKING:
-    from asyncsched._scheduler.scheduler import Scheduler
 
 _NEEDS = ("failing", "late", "orphaned")
 
@@ -186,15 +184,14 @@ def _say_code(target: Target, code: Scheduler) -> None:
 def schedule(target: Target, id: str) -> int:
     """Show one schedule: its trigger, arguments, last runs and next due times."""
 
-    async def ask() -> tuple[Row, str]:
+    async def ask() -> tuple[Row, list[Slot], str]:
         async with target.ledger() as ledger:
-            rows = await rows_of(ledger.scheduler)
-            return known_row(id, rows), ledger.where
+            row = known_row(id, await rows_of(ledger.scheduler))
+            coming = [] if row.schedule.paused else await ledger.upcoming(row.schedule, 5)
+            return row, coming, ledger.where
 
-    row, where = run_async(ask)
+    row, coming, where = run_async(ask)
     found = row.schedule
-    after = present()
-    coming = [] if found.paused else next_slots(found.trigger, 5, after)
     if style_of().json:
         write_json(schedule_json(found, row) | {
             "upcoming": [at for at, _ in coming], "runs": [run_json(run, brief=True) for run in (*row.live, *row.last)],
@@ -241,8 +238,12 @@ def known_row(id: str, rows: list[Row]) -> Row:
 
 async def suggest_schedule(ledger: Ledger, error: UnknownSchedule) -> Fault:
     """Return an unknown schedule as a fault that suggests near misses."""
-    known = [one.id for one in await ledger.scheduler.schedules()]
-    return Fault(NOT_FOUND, f"there is no schedule {error.id!r}", suggestion(error.id, known))
+    found = await ledger.scheduler.schedules()
+    of_job = [one.id for one in found if one.job == error.id]
+    hint = suggestion(error.id, [one.id for one in found])
+    if of_job:
+        hint = f"it is a job, whose schedules are: {', '.join(of_job[:8])}"
+    return Fault(NOT_FOUND, f"there is no schedule {error.id!r}", hint)
 
 
 @click.command()
@@ -250,32 +251,22 @@ async def suggest_schedule(ledger: Ledger, error: UnknownSchedule) -> Fault:
 @writes()
 def jobs(target: Target) -> int:
     """Show the jobs: of the code with --app, else those that the store's schedules and instances name."""
-    if target.app is not None:
+    if target.app is not None and target.url is None:
         code = target.code()
-        known = sorted(code._registry.jobs.values(), key=lambda one: one.name)
-        if style_of().json:
-            write_json([
-                {"name": one.name, "executor": one.executor, "overlap": one.overlap, "priority": one.priority,
-                 "attempts": one.attempts, "tags": one.tags, "each_instance": one.each_instance,
-                 "timeout_seconds": None if one.timeout is None else one.timeout / 1e6,
-                 "function": f"{one.func.__module__}.{getattr(one.func, '__qualname__', one.name)}"}
-                for one in known
-            ])  # fmt: skip
-            return OK
-        _say_code(target, code)
-        if not known:
-            click.echo("no jobs")
-            return OK
-        write_table(
-            [Column("job", cut=True), Column("executor", 2), Column("timeout", 1, right=True),
-             Column("attempts", 3, right=True), Column("overlap", 4)],
-            [[one.name, one.executor, "–" if one.timeout is None else duration(one.timeout / 1e6), str(one.attempts),
-              one.overlap] for one in known],
-        )  # fmt: skip
-        return OK
+        if not style_of().json:
+            _say_code(target, code)
+        return _write_jobs([
+            {"name": one.name, "executor": one.executor, "overlap": one.overlap, "priority": one.priority,
+             "attempts": one.attempts, "tags": one.tags, "each_instance": one.each_instance,
+             "timeout_seconds": None if one.timeout is None else one.timeout / 1e6,
+             "function": f"{one.func.__module__}.{getattr(one.func, '__qualname__', one.name)}"}
+            for one in sorted(code._registry.jobs.values(), key=lambda one: one.name)
+        ])  # fmt: skip
 
-    async def ask() -> tuple[dict[str, int], str]:
+    async def ask() -> tuple[dict[str, int] | list[dict[str, Any]], str]:
         async with target.ledger() as ledger:
+            if not isinstance(ledger.scheduler, Scheduler):
+                return await ledger.scheduler.jobs(), ledger.where
             names: dict[str, int] = {}
             for one in await ledger.scheduler.schedules():
                 names[one.job] = names.get(one.job, 0) + 1
@@ -285,6 +276,10 @@ def jobs(target: Target) -> int:
             return names, ledger.where
 
     names, where = run_async(ask)
+    if isinstance(names, list):
+        if not style_of().json:
+            say_where(where)
+        return _write_jobs(names)
     if style_of().json:
         write_json([{"name": name, "schedules": count} for name, count in sorted(names.items())])
         return OK
@@ -296,6 +291,22 @@ def jobs(target: Target) -> int:
         [Column("job", cut=True), Column("schedules", right=True)],
         [[name, str(count)] for name, count in sorted(names.items())],
     )
+    return OK
+
+
+def _write_jobs(known: list[dict[str, Any]]) -> int:
+    """Write jobs with their options."""
+    if style_of().json:
+        write_json(known)
+    elif not known:
+        click.echo("no jobs")
+    else:
+        write_table(
+            [Column("job", cut=True), Column("executor", 2), Column("timeout", 1, right=True),
+             Column("attempts", 3, right=True), Column("overlap", 4)],
+            [[one["name"], one["executor"], duration(one["timeout_seconds"]), str(one["attempts"]), one["overlap"]]
+             for one in known],
+        )  # fmt: skip
     return OK
 
 

@@ -20,13 +20,14 @@ COMMANDS = {
     },
     "why, and when": {"explain": "when", "next": "when", "timeline": "when"},
     "operate": {
-        "run-now": "operate", "once": "operate", "pause": "operate", "resume": "operate", "cancel": "operate",
-        "requeue": "operate", "dismiss": "operate", "backfill": "operate",
+        "run-now": "operate", "once": "operate", "pause": "rule", "resume": "rule", "skip": "rule",
+        "reschedule": "rule", "remove": "rule", "backfill": "rule", "cancel": "operate", "requeue": "operate",
+        "dismiss": "operate",
     },
     "before it goes live": {"simulate": "simulate", "check": "check", "doctor": "doctor"},
     "run": {"worker": "worker", "run": "runs"},
     "live": {"top": "live", "tail": "live"},
-    "more": {"db": "db", "import": "importing", "completion": "completion"},
+    "more": {"db": "db", "import": "importing", "token": "token", "completion": "completion"},
 }  # fmt: skip
 """The commands by what they are for, each with its module in this folder."""
 
@@ -47,6 +48,9 @@ SUMMARIES = {
     "once": "Run a job once, with arguments.",
     "pause": "Pause a schedule or a job.",
     "resume": "Let a paused schedule or job go on.",
+    "skip": "Skip the next due time of a schedule.",
+    "reschedule": "Give a schedule another cron expression or period.",
+    "remove": "Remove a schedule that is not in the code.",
     "cancel": "Cancel runs.",
     "requeue": "Run failed runs again.",
     "dismiss": "Put a failed run aside.",
@@ -60,6 +64,7 @@ SUMMARIES = {
     "tail": "One line for each run that is made, begins or ends, live.",
     "db": "The tables of a store: what they lack, and the SQL.",
     "import": "Make asyncsched code of a crontab, APScheduler, Celery beat or repeat_every.",
+    "token": "A new token for the page's JSON API.",
     "completion": "The completion script for bash, zsh or fish.",
 }
 
@@ -99,8 +104,8 @@ class Commands(click.Group):
 def cli() -> None:
     """Look at, operate and run an asyncsched scheduler.
 
-    The target is named, and nothing is started in order to be looked at: --store URL is the store itself, and
-    --app module:scheduler is the code. Exit codes: 0 well, 1 the answer is bad, 2 wrong usage, 3 not found,
+    The target is named, and nothing is started in order to be looked at: --url URL is the page of a running app,
+    --store URL is the store itself, and --app module:scheduler is the code. Exit codes: 0 well, 1 the answer is bad, 2 wrong usage, 3 not found,
     4 refused, 5 cannot be reached.
     """
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import getpass
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import anyio
 import click
 
 from asyncsched._core.errors import UnknownJob, UnknownSchedule
 from asyncsched._core.models import Run
+from asyncsched._scheduler.audit import via
 from asyncsched._scheduler.handle import RunHandle
 from asyncsched.cli.faults import BAD, NOT_FOUND, OK, REFUSED, USAGE, Fault, suggestion
 from asyncsched.cli.look import suggest_schedule
@@ -20,16 +21,44 @@ from asyncsched.cli.output import duration, moment, plural, safe, state, write_j
 from asyncsched.cli.target import Ledger, Target, run_async, say_where
 from asyncsched.cli.views import error_of, result_of, run_json, took_of
 
+if TYPE_CHECKING:
+    from asyncsched.cli.remote import RemoteHandle
+
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Said(TypedDict):
+    """The note and the author of a change, as the keyword arguments of a call."""
+
+    note: str
+    by: str
+
 
 _LOOKS = 0.2
 """Seconds between two looks at a run that is waited for."""
 
-by_option = click.option("--by", default="", help="The author; by default the name of the system's user.")
-note_option = click.option("--note", default="", help="The reason, kept for the others.")
 wait_option = click.option(
     "--wait", is_flag=True, help="Wait for the outcome, and exit with 1 unless it succeeded."
 )
+
+
+def recorded(command: F) -> F:
+    """Give a command ``--note`` and ``--by``, gathered as the keyword arguments of a call in its argument ``said``."""
+
+    def with_record(*args: Any, note: str, by: str, **rest: Any) -> Any:
+        target = rest["target"]
+        if by and target.url is not None:
+            raise Fault(
+                USAGE, "--by and --url exclude each other", "the author is the one that the page knows you by"
+            )
+        return command(*args, said={"note": note, "by": "" if target.url else author(by)}, **rest)
+
+    with_record.__name__, with_record.__doc__ = command.__name__, command.__doc__
+    with_record.__dict__.update(command.__dict__)
+    note = click.option("--note", default="", help="The reason, for the record of what people did.")
+    by = click.option("--by", default="", help="The author; by default the name of the system's user.")
+    return cast("F", by(note(with_record)))
 
 
 def author(by: str) -> str:
@@ -57,21 +86,22 @@ def acting(target: Target, act: Callable[[Ledger], Awaitable[T]], *, code: bool 
             say_where(ledger.where)
             if code and not ledger.has_code:
                 raise Fault(
-                    REFUSED, "this makes a run, and a job's options (retry, executor, limits) stand in its code",
-                    "name the code, too: --app module:scheduler",
+                    REFUSED, "this needs a job's options (retry, executor, limits), which stand in its code",
+                    "name the code, too, by --app module:scheduler, or a running app by --url",
                 )  # fmt: skip
             try:
-                return await act(ledger)
+                with via("cli"):
+                    return await act(ledger)
             except UnknownSchedule as error:
                 raise await suggest_schedule(ledger, error) from None
             except UnknownJob as error:
-                known = ledger.scheduler._registry.jobs
+                known = await ledger.job_names()
                 raise Fault(NOT_FOUND, f"there is no job {error.id!r}", suggestion(error.id, known)) from None
 
     return run_async(within)
 
 
-async def _outcome(handle: RunHandle[Any]) -> Run:
+async def _outcome(handle: RunHandle[Any] | RemoteHandle) -> Run:
     """Look at a run until it has ended: this process is no instance that would be told."""
     while not (found := await handle.status()).finished:  # noqa: ASYNC110
         await anyio.sleep(_LOOKS)
@@ -97,12 +127,13 @@ def _told(run: Run, wait: bool) -> int:
 @click.argument("id")
 @wait_option
 @targets()
+@recorded
 @writes()
-def run_now(target: Target, id: str, wait: bool) -> int:
+def run_now(target: Target, id: str, wait: bool, said: Said) -> int:
     """Run a schedule now, whatever its next due time; an instance of the cluster takes the run."""
 
     async def act(ledger: Ledger) -> Run:
-        handle = await ledger.scheduler.run_now(id)
+        handle = await ledger.scheduler.run_now(id, **said)
         return await _outcome(handle) if wait else await handle.status()
 
     return _told(acting(target, act, code=True), wait)
@@ -134,53 +165,16 @@ def once(
 
 
 @click.command()
-@click.argument("id")
-@note_option
-@by_option
-@targets()
-@writes()
-def pause(target: Target, id: str, note: str, by: str) -> int:
-    """Begin no more runs of a schedule, or of a job with all its schedules and one-offs."""
-
-    async def act(ledger: Ledger) -> None:
-        await ledger.scheduler.pause(id, note=note, by=author(by))
-
-    acting(target, act)
-    return _said({"paused": id, "note": note, "by": author(by)}, f"paused {id}")
-
-
-@click.command()
-@click.argument("id")
-@targets()
-@writes()
-def resume(target: Target, id: str) -> int:
-    """Let a paused schedule or job go on from now; what was due meanwhile is not caught up."""
-
-    async def act(ledger: Ledger) -> None:
-        await ledger.scheduler.resume(id)
-
-    acting(target, act)
-    return _said({"resumed": id}, f"resumed {id}")
-
-
-def _said(as_json: dict[str, Any], text: str) -> int:
-    if style_of().json:
-        write_json(as_json)
-    else:
-        click.echo(text)
-    return OK
-
-
-@click.command()
 @click.argument("run_ids", nargs=-1, metavar="RUN...")
 @click.option("--job", help="All live runs of this job.")
 @click.option("--schedule", help="All live runs of this schedule.")
 @click.option("--tag", help="All live runs with this tag.")
 @targets()
+@recorded
 @writes()
 def cancel(
-    target: Target, run_ids: tuple[str, ...], job: str | None, schedule: str | None, tag: str | None
-) -> int:
+    target: Target, run_ids: tuple[str, ...], job: str | None, schedule: str | None, tag: str | None, said: Said
+) -> int:  # fmt: skip
     """Cancel runs, one by one or all that match. A running one is asked to end."""
     if not run_ids and job is None and schedule is None and tag is None:
         raise Fault(USAGE, "name the runs to cancel", "asyncsched cancel RUN…, or --job, --schedule or --tag")
@@ -188,19 +182,18 @@ def cancel(
     async def act(ledger: Ledger) -> list[str]:
         scheduler = ledger.scheduler
         if not run_ids:
-            return [str(await scheduler.cancel_many(job=job, schedule=schedule, tag=tag))]
+            return [str(await scheduler.cancel_many(job=job, schedule=schedule, tag=tag, **said))]
         ended = [id for id in run_ids if (await scheduler.run(id)).finished]
         for id in run_ids if not ended else ():
-            with anyio.move_on_after(1):  # a running one ends when its instance has heard of it
-                await scheduler.handle(id).cancel()
+            await scheduler.cancel(id, **said)
         return ended
 
     found = acting(target, act)
     if not run_ids:
-        return _said({"cancelled": int(found[0])}, f"cancelled {plural(int(found[0]), 'run')}")
+        return said_so({"cancelled": int(found[0])}, f"cancelled {plural(int(found[0]), 'run')}")
     if found:
         raise Fault(REFUSED, f"{', '.join(found)} had ended already", "`asyncsched run ID` shows how")
-    return _said({"cancelled": list(run_ids)}, f"asked {plural(len(run_ids), 'run')} to end")
+    return said_so({"cancelled": list(run_ids)}, f"asked {plural(len(run_ids), 'run')} to end")
 
 
 @click.command()
@@ -211,10 +204,11 @@ def cancel(
 @click.option("--again", is_flag=True, help="Also runs that were run again before.")
 @click.option("--dry-run", is_flag=True, help="Show which, and change nothing.")
 @targets()
+@recorded
 @writes()
 def requeue(
     target: Target, run_ids: tuple[str, ...], job: str | None, schedule: str | None, since: float | None,
-    again: bool, dry_run: bool,
+    again: bool, dry_run: bool, said: Said,
 ) -> int:  # fmt: skip
     """Run failed runs again, one by one or all that match."""
     if not run_ids and job is None and schedule is None and since is None:
@@ -230,17 +224,17 @@ def requeue(
                 return [(await scheduler.run(id)).id for id in run_ids]
             letters = await scheduler.dead_letters(job=job, schedule=schedule, since=span, limit=100_000)
             return [run.id for run in letters]
-        handles: list[RunHandle[Any]] = []
+        handles: list[RunHandle[Any] | RemoteHandle] = []
         for id in run_ids:
-            handles += await scheduler.requeue(id, again=again)
+            handles += await scheduler.requeue(id, again=again, **said)
         if not run_ids:
-            handles += await scheduler.requeue(job=job, schedule=schedule, since=span)
+            handles += await scheduler.requeue(job=job, schedule=schedule, since=span, **said)
         return [handle.id for handle in handles]
 
     found = acting(target, act, code=not dry_run)
     words = "would run again" if dry_run else "run again as"
     text = "\n".join(found) if found else "no failed runs match"
-    return _said(
+    return said_so(
         {"dry_run": dry_run, "runs": found},
         f"{plural(len(found), 'run')} {words}:\n{text}" if found else text,
     )
@@ -248,33 +242,23 @@ def requeue(
 
 @click.command()
 @click.argument("run_id", metavar="RUN")
-@note_option
 @targets()
+@recorded
 @writes()
-def dismiss(target: Target, run_id: str, note: str) -> int:
+def dismiss(target: Target, run_id: str, said: Said) -> int:
     """Put a failed run aside: it leaves the list of failures and stays in the history with the note."""
 
     async def act(ledger: Ledger) -> None:
-        await ledger.scheduler.dismiss(run_id, note)
+        await ledger.scheduler.dismiss(run_id, **said)
 
     acting(target, act)
-    return _said({"dismissed": run_id, "note": note}, f"dismissed {run_id}")
+    return said_so({"dismissed": run_id, "note": said["note"]}, f"dismissed {run_id}")
 
 
-@click.command()
-@click.argument("id")
-@click.option("--from", "start", type=Moment(), required=True, help="The first moment.")
-@click.option("--to", "end", type=Moment(), required=True, help="The last moment.")
-@click.option("--all", "every", is_flag=True, help="Also due times that had a run.")
-@click.option("--dry-run", is_flag=True, help="Count them, and change nothing.")
-@targets()
-@writes()
-def backfill(target: Target, id: str, start: datetime, end: datetime, every: bool, dry_run: bool) -> int:
-    """Run the due times of a stretch of the past that got no run."""
-
-    async def act(ledger: Ledger) -> int:
-        return await ledger.scheduler.backfill(id, start, end, only_missed=not every, dry_run=dry_run)
-
-    count = acting(target, act, code=True)
-    text = f"{plural(count, 'due time')} {'would be run' if dry_run else 'will be run'}"
-    return _said({"dry_run": dry_run, "count": count}, text)
+def said_so(as_json: dict[str, Any], text: str) -> int:
+    """Write what was done."""
+    if style_of().json:
+        write_json(as_json)
+    else:
+        click.echo(text)
+    return OK

@@ -72,9 +72,10 @@ def targets(*, url: bool = True) -> Callable[[F], F]:
             store: str | None,
             namespace: str | None,
             url: str | None = None,
+            token: str | None = None,
             **rest: Any,
         ) -> Any:
-            return command(*args, target=Target(app, store, url, namespace), **rest)
+            return command(*args, target=Target(app, store, url, namespace, token), **rest)
 
         with_target.__name__, with_target.__doc__ = command.__name__, command.__doc__
         with_target.__dict__.update(command.__dict__)
@@ -85,11 +86,10 @@ def targets(*, url: bool = True) -> Callable[[F], F]:
                          help="The cluster in the store; by default that of --app, else 'default'."),
         ]  # fmt: skip
         if url:
-            options.append(
-                click.option(
-                    "--url", envvar="ASYNCSCHED_URL", metavar="URL", help="The address of a live page."
-                )
-            )
+            options += [
+                click.option("--token", envvar="ASYNCSCHED_TOKEN", metavar="TOKEN", help="The page's bearer token."),
+                click.option("--url", envvar="ASYNCSCHED_URL", metavar="URL", help="The page of a running app."),
+            ]  # fmt: skip
         found: Any = with_target
         for option in options:
             found = option(found)

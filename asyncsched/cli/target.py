@@ -18,17 +18,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from asyncsched._core.models import Schedule
+from asyncsched._scheduler.scheduler import Scheduler
 from asyncsched.cli.faults import NOT_FOUND, UNREACHABLE, USAGE, Fault, suggestion
+from asyncsched.cli.output import present
+from asyncsched.cli.slots import Slot, next_slots
 
 if TYPE_CHECKING:
-    from asyncsched._scheduler.scheduler import Scheduler
     from asyncsched.abc import Store
+    from asyncsched.cli.remote import Remote
 
 T = TypeVar("T")
 
 _NO_TARGET = (
-    "name one: --store sqlite:///jobs.db (the store itself), --app module:scheduler (the code), "
-    "or set ASYNCSCHED_STORE or ASYNCSCHED_APP"
+    "name one: --url http://… (a running app's page), --store sqlite:///jobs.db (the store itself) or "
+    "--app module:scheduler (the code), or set ASYNCSCHED_URL, ASYNCSCHED_STORE or ASYNCSCHED_APP"
 )
 
 
@@ -40,6 +44,7 @@ class Target:
     store: str | None = None
     url: str | None = None
     namespace: str | None = None
+    token: str | None = None
 
     def code(self) -> Scheduler:
         """Return the scheduler in the code, imported and not started.
@@ -56,26 +61,36 @@ class Target:
 
     @property
     def has_ledger(self) -> bool:
-        """Whether a store was named."""
-        return self.store is not None
+        """Whether a store or a page was named."""
+        return self.store is not None or self.url is not None
 
     @asynccontextmanager
     async def ledger(self) -> AsyncIterator[Ledger]:
-        """Open the store that was named, or that of the code.
+        """Open the page or the store that was named, or the store of the code.
 
         Raises:
-            Fault: no store was named, and the code has none; or it is not there.
+            Fault: neither was named, and the code has no store; or it is not there.
 
         """
+        if self.url is not None:
+            yield self._page()
+            return
         made, where = self._closed_ledger()
         async with made:
             yield Ledger(made, where, self.app is not None)
 
+    def _page(self) -> Ledger:
+        from asyncsched.cli.api import Api
+        from asyncsched.cli.remote import Remote
+
+        assert self.url is not None
+        if self.store is not None or self.namespace is not None:
+            extra = "--store" if self.store is not None else "--namespace"
+            raise Fault(USAGE, f"--url and {extra} exclude each other", "the page has a store of its own")
+        api = Api(self.url, self.token)
+        return Ledger(Remote(api), f"page {api.url}", True)
+
     def _closed_ledger(self) -> tuple[Scheduler, str]:
-        if self.url is not None:
-            raise Fault(
-                USAGE, "--url is not served by this version of the command line", "use --store or --app"
-            )
         code = None if self.app is None else load(self.app)
         if self.store is None and code is None:
             raise Fault(USAGE, "no target was given", _NO_TARGET)
@@ -90,7 +105,7 @@ class Target:
             if not store.durable:
                 raise Fault(
                     USAGE, f"{self.app} keeps its schedules in memory, where only its own process can look",
-                    "use the page of the running app, or give the scheduler a store such as sqlite:///jobs.db",
+                    "name the page of the running app by --url, or give the scheduler a store such as sqlite:///jobs.db",
                 )  # fmt: skip
         _check_there(store)
         where += f", namespace {namespace!r}" if namespace != "default" else ""
@@ -99,17 +114,28 @@ class Target:
 
 @dataclass(frozen=True)
 class Ledger:
-    """An open store: a scheduler of the role ``off``, and what to call it."""
+    """An open store, as a scheduler of the role ``off``, or a page; and what to call it."""
 
-    scheduler: Scheduler
+    scheduler: Scheduler | Remote
     where: str
     has_code: bool
-    """Whether the scheduler knows the jobs of the code."""
+    """Whether the jobs of the code are known, which making a run needs."""
+
+    async def job_names(self) -> list[str]:
+        """Return the names of the jobs that the code declares."""
+        if isinstance(self.scheduler, Scheduler):
+            return list(self.scheduler._registry.jobs)
+        return [one["name"] for one in await self.scheduler.jobs()]
+
+    async def upcoming(self, schedule: Schedule, n: int) -> list[Slot]:
+        """Return the next due times of a schedule, with the effects of clock changes."""
+        if isinstance(self.scheduler, Scheduler):
+            return next_slots(schedule.trigger, n, present())
+        return await self.scheduler.upcoming(schedule, n)
 
 
 def silent(store: Store, namespace: str, code: Scheduler | None) -> Scheduler:
     """Return a scheduler that answers about a store, knows the jobs of the code, and starts nothing."""
-    from asyncsched._scheduler.scheduler import Scheduler
     from asyncsched.stores.sql.store import SqlStore
 
     if isinstance(store, SqlStore):
@@ -152,8 +178,6 @@ def load(spec: str) -> Scheduler:
         Fault: there is no such module or attribute, the module fails, or it is no scheduler.
 
     """
-    from asyncsched._scheduler.scheduler import Scheduler
-
     name, _, attribute = spec.partition(":")
     if not name or name.endswith(".py") or "/" in name:
         module = name.removesuffix(".py").strip("./").replace("/", ".")

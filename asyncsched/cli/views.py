@@ -15,6 +15,7 @@ from asyncsched.cli.output import present
 
 if TYPE_CHECKING:
     from asyncsched._scheduler.scheduler import Scheduler
+    from asyncsched.cli.remote import Remote
 
 FAILED = ("failed", "timed_out", "lost")
 ORDER = ("failing", "late", "running", "retrying", "on_time", "ended", "paused", "orphaned")
@@ -42,7 +43,7 @@ class Row:
         return took[max(0, -(-len(took) * 95 // 100) - 1)] if took else None
 
 
-async def rows_of(scheduler: Scheduler) -> list[Row]:
+async def rows_of(scheduler: Scheduler | Remote) -> list[Row]:
     """Return the schedules of a ledger with their states, those first that need somebody."""
     now = present()
     by_schedule: dict[str, list[Run]] = {}

@@ -80,7 +80,7 @@ def explain(target: Target, schedule: str, at: datetime | None, zone: str, count
                 found = await ledger.scheduler.schedule(schedule)
             except UnknownSchedule as error:
                 raise await suggest_schedule(ledger, error) from None
-            when = at or found.last_slot or next(iter(next_slots(found.trigger, 1, present())), (None, ""))[0]
+            when = at or found.last_slot or next(iter(await ledger.upcoming(found, 1)), (None, ""))[0]
             if when is None:
                 raise Fault(NOT_FOUND, f"schedule {schedule!r} has no due time any more", "give one by --at")
             return await ledger.scheduler.explain(schedule, when), ledger.where

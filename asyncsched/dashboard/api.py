@@ -206,11 +206,13 @@ _RUN_FILTERS = ("job", "schedule", "state", "tag", "origin", "key")
 
 
 async def _runs(site: Site, c: Context, query: dict[str, Any]) -> JSON:
-    filters = {name: query[name] for name in (*_RUN_FILTERS, "since") if query[name] is not None}
-    before = place_of("runs", filters, query["cursor"])
-    asked = {name: value for name, value in filters.items() if name != "since"}
+    filters = {name: query[name] for name in (*_RUN_FILTERS, "since", "until") if query[name] is not None}
+    before = place_of("runs", filters, query["cursor"]) or query["before"]
+    asked = {name: value for name, value in filters.items() if name not in ("since", "until")}
     limit = query["limit"]
-    found = await site.scheduler.runs(**asked, start=query["since"], limit=limit + 1, before=before)
+    found = await site.scheduler.runs(
+        **asked, start=query["since"], end=query["until"], limit=limit + 1, before=before
+    )
     cursor = cursor_for("runs", filters, found[limit - 1].id) if len(found) > limit else None
     return _page("runs", [views.run(site, one) for one in found[:limit]], cursor)
 
@@ -231,9 +233,17 @@ async def _failures(site: Site, c: Context, query: dict[str, Any]) -> JSON:
     }
 
 
+async def _letters(site: Site, c: Context, query: dict[str, Any]) -> JSON:
+    found = await site.scheduler.dead_letters(
+        since=query["within_seconds"], job=query["job"], schedule=query["schedule"], limit=query["limit"]
+    )
+    return {"runs": [views.run(site, one) for one in found]}
+
+
 async def _timeline(site: Site, c: Context, query: dict[str, Any]) -> JSON:
-    now = c.snapshot.at
-    found = await site.scheduler.timeline(now, now + timedelta(hours=query["hours"]), limit=query["limit"])
+    start = query["start"] or c.snapshot.at
+    end = start + timedelta(hours=query["hours"])
+    found = await site.scheduler.timeline(start, end, limit=query["limit"])
     return {"slots": [views.coming(one) for one in found]}
 
 
@@ -265,14 +275,24 @@ READS = (
         Parameter("job", "the name of their job"), Parameter("schedule", "the id of their schedule"),
         Parameter("state", "their state", choices=STATES), Parameter("tag", "one of their tags"),
         Parameter("origin", "what made them", choices=("schedule", "once", "manual", "backfill")), Parameter("key", "their key"),
-        Parameter("since", "the earliest due time", "date-time"), _LIMIT, _CURSOR,
+        Parameter("since", "the earliest due time", "date-time"), Parameter("until", "the latest due time", "date-time"),
+        Parameter("before", "the id of the run after which the list goes on"), _LIMIT, _CURSOR,
     )),
     Read("/runs/{id}", "One run with its attempts, arguments, result and traceback", _run),
     Read("/failures", "The failed runs, grouped by job and error", _failures, (
         _HOURS, Parameter("job", "the name of their job"), Parameter("schedule", "the id of their schedule"),
         Parameter("by", "how they are grouped", choices=("error", "job")),
     )),
-    Read("/timeline", "The slots to come of all schedules", _timeline, (Parameter("hours", "how many hours ahead", "integer", default=24, most=720), _LIMIT)),
+    Read("/failures/runs", "The failed runs themselves, newest first", _letters, (
+        Parameter("within_seconds", "only those that ended within this time", "integer", most=315_360_000),
+        Parameter("job", "the name of their job"), Parameter("schedule", "the id of their schedule"),
+        Parameter("limit", "the most runs of one answer", "integer", default=1000, most=10_000),
+    )),
+    Read("/timeline", "The slots to come of all schedules", _timeline, (
+        Parameter("start", "the beginning; now without it", "date-time"),
+        Parameter("hours", "how many hours ahead", "integer", default=24, most=8784),
+        Parameter("limit", "the most slots of one answer", "integer", default=100, most=10_000),
+    )),
     Read("/instances", "The running instances, oldest first", _instances),
     Read("/activity", "Who did what, newest first", _activity, (
         Parameter("subject", "a schedule's id, a job's name or a run's id"), Parameter("action", "one action, such as pause"),

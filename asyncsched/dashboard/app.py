@@ -234,7 +234,8 @@ class Dashboard(Starlette):
                 raise Problem(403, "Cross-site request", refused)
             body = checked(action.body, await _json(request))
             asked = Asked(self.site, request.path_params.get("id", ""), body, access)
-            way = "page" if request.headers.get("x-asyncsched-via") == "page" else "api"
+            said = request.headers.get("x-asyncsched-via")
+            way = said if said in ("page", "cli") else "api"
             if action is BULK and "application/x-ndjson" in request.headers.get("accept", ""):
                 return BatchStream(await batch_of(asked), way, self._changed)
             with via(way):

@@ -75,7 +75,8 @@ def schedule(site: Site, row: Row) -> JSON:
     one = row.schedule
     last = row.tally.recent[-1] if row.tally.recent else None
     return {
-        "id": one.id, "job": one.job, "state": row.state, "describe": one.describe, "next_due": at(one.next_due),
+        "id": one.id, "job": one.job, "state": row.state, "trigger": repr(one.trigger), "describe": one.describe,
+        "next_due": at(one.next_due), "last_slot": at(one.last_slot), "paused_at": at(one.paused_at), "ended": one.ended,
         "paused": one.paused, "note": one.note, "by": one.by, "declared": one.declared, "orphaned": one.orphaned,
         "rescheduled": one.rescheduled, "revision": one.revision, "args": plain(site, list(one.args)),
         "kwargs": plain(site, dict(one.kwargs)), "jitter_seconds": seconds(one.jitter), "tags": list(one.tags),
