@@ -103,7 +103,8 @@ class Api:
             raise self._away(error) from None
 
     def _away(self, reason: object) -> Fault:
-        text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        told = reason.strerror if isinstance(reason, OSError) else ""
+        text = told or str(reason) or type(reason).__name__
         if isinstance(reason, ssl.SSLError) and not isinstance(reason, ssl.SSLCertVerificationError):
             text = f"{text}; is it http:// there?"
         return Fault(

@@ -71,6 +71,10 @@ def read_apscheduler(text: str, module: str, zone: str) -> Imported:
                 call = f"{module}:{function.name}"
                 _keep(found, text, decorator, call, trigger, words, settings, names)
     _tell(found, settings)
+    if any(isinstance(node, ast.Call) and called(node) == "add_listener" for node in ast.walk(tree)):
+        found.note(
+            "add_listener is left out: Scheduler(observers=[f]), where f takes events of asyncsched.events"
+        )
     return found
 
 
@@ -248,8 +252,7 @@ def _options(one: Found, given: Mapping[str, Any]) -> dict[str, str]:
         found["kwargs"] = as_code(given["kwargs"])
     most = given.get("max_instances", 1)
     if isinstance(most, int) and most > 1:
-        found["overlap"], found["max_running"] = '"allow"', str(most)
-        one.notes.append(f"above max_instances={most} APScheduler drops a run; here it waits")
+        found["overlap"], found["max_running"] = '"allow"', f'Limit({most}, full="skip")'
     grace, coalesce = given.get("misfire_grace_time", 1), given.get("coalesce", True)
     catch_up = "latest" if coalesce is not False else "all"
     if isinstance(grace, timedelta):

@@ -200,7 +200,8 @@ def crontab_text(given: Mapping[str, Any]) -> str:
             day, weekday = "*", f"{weekday}#{_WEEKS[day]}"
         elif not day.startswith("*"):
             raise Untold(
-                f"day_of_month={day!r} and day_of_week={weekday!r} must both hold there, and cron takes either"
+                f"day_of_month={day!r} and day_of_week={weekday!r} must both hold there, and cron takes either; "
+                'write Cron("…").only(weekday="…")'
             )
     return f"{fields['minute']} {fields['hour']} {day} {fields['month_of_year']} {weekday}"
 

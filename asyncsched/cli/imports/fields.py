@@ -103,7 +103,8 @@ def _both(day: str, weekday: str, fields: Mapping[str, str]) -> tuple[str, str]:
     if day.startswith("*"):
         return day, weekday  # a day that begins with a star makes cron want both, too
     raise Untold(
-        f"day={fields['day']!r} and day_of_week={fields['day_of_week']!r} must both hold there, and cron takes either"
+        f"day={fields['day']!r} and day_of_week={fields['day_of_week']!r} must both hold there, and cron takes either; "
+        'write Cron("…").only(weekday="…")'
     )
 
 

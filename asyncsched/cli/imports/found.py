@@ -74,13 +74,10 @@ def written(found: Imported, source: str, store: str | None) -> str:
     lines += sorted(imports, key=lambda line: (line.startswith("from"), line))
     lines += [""] if imports else []
     lines += [f"from asyncsched import {', '.join(names)}", ""]
-    lines += sorted(
-        {
-            f"from {one.call.partition(':')[0]} import {one.call.partition(':')[2].partition('.')[0]}"
-            for one in good
-            if one.call
-        }
-    )
+    lines += [
+        f"from {module} import {', '.join(sorted(their))}" for module, their in sorted(_modules(good).items())
+    ]
+    lines += ["" for _ in calls[:1]]
     lines += [f"scheduler = Scheduler({'' if store is None else repr(store)})", *found.head]
     seen: set[str] = set()
     for one in found.schedules:
@@ -93,6 +90,16 @@ def written(found: Imported, source: str, store: str | None) -> str:
         "", "", 'if __name__ == "__main__":', "    import anyio", "", "    anyio.run(scheduler.run_forever)", "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _modules(good: list[Found]) -> dict[str, set[str]]:
+    """Return the modules of the functions that are called, each with their names."""
+    found: dict[str, set[str]] = {}
+    for one in good:
+        if one.call:
+            module, _, path = one.call.partition(":")
+            found.setdefault(module, set()).add(path.partition(".")[0])
+    return found
 
 
 def _names_in(one: Found) -> list[str]:
