@@ -15,12 +15,14 @@ from asyncsched.cli.options import Span, style_of, targets, writes
 from asyncsched.cli.output import (
     dim,
     duration,
+    fit,
     moment,
     plural,
     present,
     relative,
     safe,
     state,
+    terminal_width,
     write_json_line,
 )
 from asyncsched.cli.target import Ledger, Target, run_async, say_where
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _RECENT = 500
+_WIDE = 120
 
 every_option = click.option("--every", type=Span(), default=1.0, show_default="1s", help="How often to look.")
 times_option = click.option("--times", type=click.IntRange(1), help="How many looks; without end by default.")
@@ -101,10 +104,13 @@ def _line(run: Run) -> None:
     if style_of().json:
         write_json_line(run_json(run, brief=True))
         return
-    at = run.finished_at or run.started_at or run.due
+    at, width = moment(run.finished_at or run.started_at or run.due, style_of().utc), terminal_width()
     took = f"  after {duration(took_of(run))}" if run.finished else ""
     error = f"  {safe(error_of(run))}" if error_of(run) and run.state != "succeeded" else ""
-    click.echo(f"{moment(at, style_of().utc)}  {state(run.state)}  {run.job}{took}{error}  {dim(run.id)}")
+    if width is None or width >= _WIDE:
+        click.echo(f"{at}  {state(run.state)}  {run.job}{took}{error}  {dim(run.id)}")
+    else:  # one line for each, without the date and the run's id
+        click.echo(f"{at[11:19]}  {state(run.state)}  {fit(f'{run.job}{took}{error}', width - 24)}")
 
 
 @click.command()

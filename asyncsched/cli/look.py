@@ -208,7 +208,8 @@ def schedule(target: Target, id: str) -> int:
         given = [repr(one) for one in shown["args"]] + [
             f"{key}={one!r}" for key, one in shown["kwargs"].items()
         ]
-        click.echo(f"  with      {safe(', '.join(given))}")
+        if given:
+            click.echo(f"  with      {safe(', '.join(given))}")
     for at, note in coming:
         click.echo(f"  next      {moment(at, utc)}" + (f"  ! {note}" if note else ""))
     shown_runs = (*row.live, *row.last[:10])

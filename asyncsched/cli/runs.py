@@ -20,6 +20,7 @@ from asyncsched.cli.output import (
     relative,
     safe,
     state,
+    terminal_width,
     write_json,
     write_table,
 )
@@ -73,19 +74,27 @@ def runs(
     return OK
 
 
+_NARROW = 120
+"""The columns of a terminal below which a due time is told as a distance, so that more beside it is shown."""
+
+
 def _write_runs(found: list[Run]) -> None:
-    utc = style_of().utc
+    utc, width, now = style_of().utc, terminal_width(), present()
+
+    def due_of(run: Run) -> str:
+        return moment(run.due, utc) if width is None or width >= _NARROW else relative(run.due, now)
+
     write_table(
         [Column("state"), Column("run", 1), Column("job", cut=True), Column("due", 2), Column("late", 5, right=True),
          Column("took", 3, right=True), Column("attempt", 6, right=True), Column("origin", 7),
          Column("error", 4, cut=True)],
-        [_cells(run, utc) for run in found],
+        [_cells(run, due_of(run)) for run in found],
     )  # fmt: skip
 
 
-def _cells(run: Run, utc: bool) -> list[str]:
+def _cells(run: Run, due: str) -> list[str]:
     return [
-        state(run.state), run.id, run.job, moment(run.due, utc), duration(run.late), duration(took_of(run)),
+        state(run.state), run.id, run.job, due, duration(run.late), duration(took_of(run)),
         f"{run.attempt}/{run.max_attempts}", run.origin, safe(error_of(run)),
     ]  # fmt: skip
 

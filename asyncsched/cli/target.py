@@ -13,6 +13,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +23,7 @@ from asyncsched._core.models import Schedule
 from asyncsched._scheduler.scheduler import Scheduler
 from asyncsched.cli.faults import NOT_FOUND, UNREACHABLE, USAGE, Fault, suggestion
 from asyncsched.cli.output import present
-from asyncsched.cli.slots import Slot, next_slots
+from asyncsched.cli.slots import Slot
 
 if TYPE_CHECKING:
     from asyncsched.abc import Store
@@ -129,9 +130,11 @@ class Ledger:
 
     async def upcoming(self, schedule: Schedule, n: int) -> list[Slot]:
         """Return the next due times of a schedule, with the effects of clock changes."""
-        if isinstance(self.scheduler, Scheduler):
-            return next_slots(schedule.trigger, n, present())
-        return await self.scheduler.upcoming(schedule, n)
+        if not isinstance(self.scheduler, Scheduler):
+            return await self.scheduler.upcoming(schedule, n)
+        now = present()
+        found = await self.scheduler.timeline(now, now + timedelta(days=1461), schedule=schedule.id, limit=n)
+        return [(one.at, one.note) for one in found if not one.fault]
 
 
 def silent(store: Store, namespace: str, code: Scheduler | None) -> Scheduler:

@@ -80,9 +80,7 @@ def explain(target: Target, schedule: str, at: datetime | None, zone: str, count
                 found = await ledger.scheduler.schedule(schedule)
             except UnknownSchedule as error:
                 raise await suggest_schedule(ledger, error) from None
-            when = at or found.last_slot or next(iter(await ledger.upcoming(found, 1)), (None, ""))[0]
-            if when is None:
-                raise Fault(NOT_FOUND, f"schedule {schedule!r} has no due time any more", "give one by --at")
+            when = at or found.last_slot or found.next_due or present()
             return await ledger.scheduler.explain(schedule, when), ledger.where
 
     found, where = run_async(ask)
@@ -174,7 +172,9 @@ def _coming(target: Target, start: datetime, end: datetime, limit: int) -> tuple
 
     async def ask() -> tuple[list[Coming], str]:
         async with target.ledger() as ledger:
-            return await ledger.scheduler.timeline(start, end, limit=limit), ledger.where
+            found = await ledger.scheduler.timeline(start, end, limit=limit)
+            idle = not found and not await ledger.scheduler.instances()
+            return found, ledger.where + (": no instance is running, so nothing fires" if idle else "")
 
     return run_async(ask)
 

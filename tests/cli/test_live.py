@@ -27,6 +27,13 @@ def test_tail_writes_a_line_for_each_run_and_follows_new_ones(copy_of_shop: Path
     assert "Traceback" not in answer.plain
 
 
+def test_tail_writes_no_line_wider_than_the_terminal(shop: Path) -> None:
+    answer = on_terminal("tail", *STORE, "--times", "1", cwd=shop)
+    lines = [line for line in answer.plain.splitlines() if "push_to_crm" in line]
+    assert len(lines) == 2 and all("✕ failed" in line for line in lines)
+    assert max(map(len, answer.plain.splitlines())) <= 80
+
+
 def test_tail_writes_json_line_by_line(shop: Path) -> None:
     answer = piped("tail", "--json", "--times", "1", *STORE, cwd=shop)
     assert answer.code == 0

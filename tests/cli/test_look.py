@@ -45,6 +45,7 @@ def test_no_line_is_wider_than_the_terminal(shop: Path, words: tuple[str, ...], 
 def test_a_wide_terminal_shows_more_columns(shop: Path) -> None:
     narrow, wide = (on_terminal("runs", *STORE, cwd=shop, columns=columns).plain for columns in (80, 200))
     assert "origin" in wide and "origin" not in narrow
+    assert " ago" in narrow
     assert "503 Service Unavailable" in wide
 
 
@@ -54,6 +55,14 @@ def test_every_read_writes_json_to_stdout_and_words_to_stderr(shop: Path, words:
     assert answer.code in (0, 1)
     assert isinstance(answer.json, list | dict)
     assert "\x1b" not in answer.out
+
+
+def test_a_schedule_that_no_instance_fires_has_no_due_times_to_come(shop: Path) -> None:
+    assert piped("schedule", "push_to_crm", *STORE, "--json", cwd=shop).json["upcoming"] == []
+    shown = piped("schedule", "push_to_crm", *STORE, cwd=shop).out
+    assert "  next " not in shown and "  with " not in shown
+    answer = piped("next", *STORE, cwd=shop)
+    assert (answer.out, "no instance is running" in answer.err) == ("nothing is due\n", True)
 
 
 def test_the_json_of_a_run_has_stable_keys_and_hides_a_secret(shop: Path) -> None:
