@@ -75,7 +75,7 @@ from asyncsched._core.requests import (
     Verdict,
     Watch,
 )
-from asyncsched._core.rules import letters, retention, transitions
+from asyncsched._core.rules import ending, letters, retention, transitions
 from asyncsched._core.rules.admission import admit, gcra
 from asyncsched._core.rules.lost import lengthened
 from asyncsched._core.rules.outcome import heeding
@@ -90,7 +90,7 @@ __all__ = (
     "InstantTrigger", "JobPause", "Now", "Observer", "Opening", "Permit", "PermitRule", "Policy", "Progress",
     "Provider", "QueuedObserver", "ReadTrigger", "ReportingStore", "RetryRule", "RunQuery", "RunRecord",
     "ScheduleRecord", "SelectiveObserver", "Slots", "Store", "Stretch", "TaskEngine", "TransactionalStore",
-    "Trigger", "TwoWayTrigger", "Verdict", "Watch", "admit", "gcra", "goes_on_elsewhere", "heeding",
+    "Trigger", "TwoWayTrigger", "Verdict", "Watch", "admit", "ending", "gcra", "goes_on_elsewhere", "heeding",
     "keep_reference", "lengthened", "letters", "reference_of", "retention", "tell_began", "to_datetime",
     "to_instant", "transitions",
 )  # fmt: skip

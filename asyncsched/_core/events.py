@@ -92,10 +92,14 @@ class SchedulePaused(Event):
 
 @dataclass(frozen=True, slots=True)
 class ScheduleEnded(Event):
-    """A schedule has no further due time: its trigger has ended. The schedule is kept."""
+    """A schedule has ended, and is kept: its trigger has no further due time, or it has had its ``max_runs``.
+
+    ``why`` is ``"trigger"`` or ``"max_runs"``.
+    """
 
     schedule: str
     job: str
+    why: str = "trigger"
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ class Declared:
     trigger: InstantTrigger
     arguments: Arguments
     jitter: int
+    max_runs: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.arguments, str):

@@ -163,6 +163,8 @@ def schedule_view(record: ScheduleRecord, job: Job | None, known: bool = True) -
         failures=record.failures,
         paused_at=_at(record.paused_at) if record.paused else None,
         ended=record.ended,
+        max_runs=record.max_runs,
+        runs_made=record.runs_made,
     )
 
 

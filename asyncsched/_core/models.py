@@ -107,7 +107,8 @@ class Schedule(_SafeRepr):
     """A trigger bound to a job by a stable id, as it stands in the store.
 
     ``orphaned`` is True for a declared schedule that left the code, and for one whose job no living instance knows:
-    it is kept, and not fired. ``ended`` is True where its trigger has no further due time.
+    it is kept, and not fired. ``ended`` is True where its trigger has no further due time, and where ``runs_made``,
+    the runs of its own slots so far, has reached ``max_runs``.
     """
 
     id: str
@@ -130,6 +131,8 @@ class Schedule(_SafeRepr):
     failures: int
     paused_at: datetime | None = None
     ended: bool = False
+    max_runs: int | None = None
+    runs_made: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,8 @@ class ScheduleRecord:
     edition_since: Instant = 0
     failures: int = 0  # in a row
     created_at: Instant = 0
+    max_runs: int | None = None
+    runs_made: int = 0  # of its own slots
 
     @property
     def dormant(self) -> bool:
@@ -231,9 +233,14 @@ class ScheduleRecord:
         return self.paused or self.orphaned or self.trigger.foreign
 
     @property
+    def used_up(self) -> bool:
+        """Whether the schedule has had as many runs as ``max_runs`` allows."""
+        return self.max_runs is not None and self.runs_made >= self.max_runs
+
+    @property
     def ended(self) -> bool:
-        """Whether the trigger has no further due time; while the schedule is paused, that is not known."""
-        return self.next_slot is None and not self.paused
+        """Whether no further slot gets a run; of a paused schedule's trigger, that is not known."""
+        return self.used_up or (self.next_slot is None and not self.paused)
 
     def keep_trigger(self, known: ScheduleRecord) -> None:
         """Take over the trigger of an earlier row if it is the same, so that its text is read once."""

@@ -104,7 +104,8 @@ class Claimed:
     ``next_wall`` and ``next_steady`` are the times at which the earliest pending run becomes ready on each
     timeline; ``more`` is True if another run is ready already. ``cancel_requests`` names running runs that
     their holders are to cancel, each with the reason. ``locked`` names due schedules that are as they were,
-    because another transaction has locked their rows.
+    because another transaction has locked their rows. ``ended`` are the schedules without a next slot after this
+    claim's own firing.
     """
 
     runs: list[RunRecord] = field(default_factory=list)
@@ -116,6 +117,7 @@ class Claimed:
     next_steady: Instant | None = None
     more: bool = False
     locked: set[str] = field(default_factory=set)
+    ended: list[ScheduleRecord] = field(default_factory=list)
 
 
 class Verdict:

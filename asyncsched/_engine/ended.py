@@ -1,4 +1,4 @@
-"""Schedules that are not fired any more: their trigger has no further due time, or their row is gone."""
+"""Schedules that are not fired any more: they have ended, or their row is gone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from asyncsched._core.events import ScheduleEnded
 from asyncsched._core.instants import Now, to_datetime
 from asyncsched._core.records import ScheduleRecord
 from asyncsched._core.requests import Claimed, Firing
+from asyncsched._core.rules.ending import why_ended
 from asyncsched._engine.agenda import Agenda
 from asyncsched._engine.event_bus import EventBus
 
@@ -49,8 +50,7 @@ def tell_ended(records: Iterable[ScheduleRecord], bus: EventBus, now: Now) -> No
     for record in records:
         if not record.ended:
             continue
-        logger.info(
-            "schedule %r has ended: its trigger has no further due time; the schedule is kept", record.id
-        )
+        logger.info("schedule %r has ended: %s; the schedule is kept", record.id, why_ended(record))
         if bus.wants(ScheduleEnded):
-            bus.emit(ScheduleEnded(to_datetime(now.wall), record.id, record.job))
+            why = "max_runs" if record.used_up else "trigger"
+            bus.emit(ScheduleEnded(to_datetime(now.wall), record.id, record.job, why))

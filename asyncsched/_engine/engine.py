@@ -102,8 +102,8 @@ class Engine:
         self._agenda.follow(claimed.schedules)
         if len(claimed.schedules) < len(firings):
             forget_missing(firings, claimed, self._agenda)
-        if any(firing.next_slot is None for firing in firings):
-            tell_ended(claimed.schedules, self._bus, now)
+        if claimed.ended:
+            tell_ended(claimed.ended, self._bus, now)
         if claimed.skipped and self._bus.wants(SlotsSkipped):
             for stretch in claimed.skipped:
                 self._bus.emit(skipped_event(stretch, now, self._agenda.schedules[stretch.schedule].job))

@@ -21,6 +21,7 @@ from asyncsched._core.errors import ConfigurationError, TriggerError
 from asyncsched._core.instants import Instant, to_datetime
 from asyncsched._core.records import InstanceRecord, ScheduleRecord, Stretch
 from asyncsched._core.rules.due import first_slot, resumed
+from asyncsched._core.rules.ending import slots_after_end
 from asyncsched._core.trigger import InstantTrigger, asking
 from asyncsched._core.version import VERSION
 from asyncsched._engine.written import WrittenTrigger
@@ -63,7 +64,7 @@ def _written(declared: Declared) -> str:
 
 def _edited(one: Declared, stands: ScheduleRecord) -> str:
     """Return the columns that differ from the code though the fingerprint is the same: they were edited by hand."""
-    code = {"job": one.job.name, "arguments": _written(one), "jitter": one.jitter}
+    code = {"job": one.job.name, "arguments": _written(one), "jitter": one.jitter, "max_runs": one.max_runs}
     return ", ".join(name for name, value in code.items() if getattr(stands, name) != value)
 
 
@@ -126,7 +127,7 @@ class Reconciler:
         record = ScheduleRecord(
             declared.id, declared.job.name, trigger.anchored(at), anchor=at, cursor=at - 1, steady=steady,
             arguments=_written(declared) if self._as_json else declared.arguments, jitter=declared.jitter,
-            spec=spec, declared=by_code, created_at=now.wall, edition_since=now.wall,
+            spec=spec, declared=by_code, created_at=now.wall, edition_since=now.wall, max_runs=declared.max_runs,
         )  # fmt: skip
         # An immediate interval's own anchor is a slot: the search begins just before it.
         with asking(record.id):
@@ -138,13 +139,16 @@ class Reconciler:
             )
         return record
 
-    def succeed(self, record: ScheduleRecord, declared: Declared, before: ScheduleRecord, now: Now) -> None:
+    def succeed(
+        self, record: ScheduleRecord, declared: Declared, before: ScheduleRecord, lost: Stretch | None, now: Now
+    ) -> None:  # fmt: skip
         """Give a schedule's new row what outlives its replacement: its anchor, its age, and its pause, if it has one.
 
         Args:
             record: the new row.
             declared: the schedule.
             before: the row that it replaces.
+            lost: the slots that get no run because of that.
             now: the moment.
 
         """
@@ -153,6 +157,7 @@ class Reconciler:
             now.wall,
             before.created_at,
         )
+        record.runs_made = before.runs_made
         if before.paused and not record.paused:
             record.paused, record.paused_at, record.note, record.by = (
                 True,
@@ -162,9 +167,10 @@ class Reconciler:
             )
         if record.steady == before.steady:  # else the two anchors stand on different timelines
             record.anchor, record.trigger = before.anchor, declared.trigger.anchored(before.anchor)
-            record.cursor = max(record.cursor, before.cursor)
-            with asking(record.id):
-                record.next_slot, record.next_due = first_slot(record, record.cursor) or (None, None)
+            settled = before.cursor if lost is None else lost.last
+            record.cursor = settled if record.used_up else max(record.cursor, settled)
+        with asking(record.id):
+            record.next_slot, record.next_due = first_slot(record, record.cursor) or (None, None)
 
     def read_trigger(self, id: str, spec: str | None, anchor: Instant) -> InstantTrigger:
         """Return the trigger of a schedule's row.
@@ -198,7 +204,8 @@ class Reconciler:
             user = trigger.original
             shown = _ADDRESS.sub("", repr(user))  # the address differs from process to process
             text = f"{type(user).__module__}.{type(user).__qualname__}{shown}"
-        whole = json.dumps((text, _written(declared), declared.jitter, declared.job.name))
+        most = () if declared.max_runs is None else (declared.max_runs,)
+        whole = json.dumps((text, _written(declared), declared.jitter, declared.job.name, *most))
         return blake2b(whole.encode(), digest_size=12).hexdigest()
 
     # ── declarations ─────────────────────────────────────────────────────────────────────────
@@ -319,14 +326,16 @@ def _changed(
 ) -> tuple[ScheduleRecord, Stretch | None]:
     """Return the row of a schedule whose declaration has changed, and the slots that the old row still owed."""
     owed, _ = resumed(stands, now.wall) if stands.next_slot is not None else (None, None)
-    lost = None
+    lost = slots_after_end(stands, one.max_runs, now.wall)
     if owed is not None:
         reason = "paused" if stands.paused else "missed"
         lost = Stretch(stands.id, *owed[:3], reason, owed.exact)
     wanted = copy(
         fresh, anchor=stands.anchor, created_at=stands.created_at, edition=stands.edition + 1,
         trigger=one.trigger.anchored(stands.anchor),
-        failures=stands.failures, cursor=max(now.wall, stands.cursor),
+        failures=stands.failures, cursor=max(now.wall, stands.cursor), runs_made=stands.runs_made,
     )  # fmt: skip
+    if wanted.used_up and stands.used_up:
+        wanted.cursor = stands.cursor
     wanted.next_slot, wanted.next_due = first_slot(wanted, wanted.cursor) or (None, None)
     return wanted, lost

@@ -62,28 +62,31 @@ class Changing(Face):
         worker = self._here().main
         for _ in range(_TRIES):
             stands = await self._schedule(id)
-            changed = copy(stands)
+            changed, had_ended = copy(stands), stands.ended
             lost = change(changed)
             after = await worker.store.put_schedule(changed, stands.revision, worker.timeline.now(), lost)
             if after is changed:
-                return await self._follow(worker, after, lost)
+                return await self._follow(worker, after, lost, had_ended)
         raise SchedulerStateError(
             f"schedule {id!r}: other instances changed it at each of {_TRIES} tries; try again"
         )
 
     async def _put(
-        self, worker: Worker, record: ScheduleRecord, revision: int, lost: Stretch | None
+        self, worker: Worker, record: ScheduleRecord, revision: int, lost: Stretch | None, had_ended: bool
     ) -> ScheduleRecord:
         after = await worker.store.put_schedule(record, revision, worker.timeline.now(), lost)
         if after is not record:
             raise ScheduleExists(f"schedule {record.id!r} was made or changed by another at the same moment")
-        return await self._follow(worker, after, lost)
+        return await self._follow(worker, after, lost, had_ended)
 
-    async def _follow(self, worker: Worker, record: ScheduleRecord, lost: Stretch | None) -> ScheduleRecord:
+    async def _follow(
+        self, worker: Worker, record: ScheduleRecord, lost: Stretch | None, had_ended: bool
+    ) -> ScheduleRecord:
         worker.agenda.follow((record,))
         worker.agenda.notify()
         bus = self._here().environment.bus
         if lost is not None and bus.wants(SlotsSkipped):
             bus.emit(skipped_event(lost, worker.timeline.now(), record.job))
-        tell_ended((record,), bus, worker.timeline.now())
+        if not had_ended:
+            tell_ended((record,), bus, worker.timeline.now())
         return record

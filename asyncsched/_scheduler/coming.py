@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from math import inf
 
 from asyncsched._core.instants import Instant, to_datetime
 from asyncsched._core.records import ScheduleRecord
 from asyncsched._core.reports import Coming
+from asyncsched._core.rules.lost import count_slots
 from asyncsched._core.text import describe_error
 from asyncsched.triggers.base import noted
 from asyncsched.triggers.combine import notes_of
@@ -26,9 +28,11 @@ def slots_to_come(
     fault = ""
     try:
         at = record.trigger.next_instant(first - 1)
-        while at is not None and at <= last and len(slots) < limit:
+        left = _left(record, first, now)
+        while at is not None and at <= last and len(slots) < limit and (left > 0 or at <= now):
             if not now < at <= record.cursor:  # a slot to come that was skipped
                 slots.append(at)
+                left -= at > now
             at = record.trigger.next_instant(at)
         notes = noted(slots, notes_of(record.trigger.original, first, last if at is None else min(at, last)))
     except Exception as error:
@@ -39,6 +43,14 @@ def slots_to_come(
         at = slots[-1] if slots else first
         found.append((at, Coming(to_datetime(at), record.id, record.job, fault=fault)))
     return found
+
+
+def _left(record: ScheduleRecord, first: Instant, now: Instant) -> float:
+    """Return how many slots to come, from ``first`` on, can still become runs by ``max_runs``."""
+    if record.max_runs is None:
+        return inf
+    before, _ = count_slots(record.trigger, max(now, record.cursor), first - 1) if first > now else (0, True)
+    return record.max_runs - record.runs_made - before
 
 
 class DueCounts:
@@ -66,11 +78,13 @@ class DueCounts:
 
     def _search(self, record: ScheduleRecord, now: Instant) -> None:
         begun = at = record.trigger.next_instant(self._first - 1)
+        left = _left(record, self._first, now)
         for _ in range(self._most):
-            if at is None or at >= self._last:
+            if at is None or at >= self._last or (left <= 0 and at > now):
                 return
             if not now < at <= record.cursor:  # a slot to come that was skipped
                 self._counts[(at - self._first) // self._step] += 1
+                left -= at > now
             at = record.trigger.next_instant(at)
         if at is not None and begun is not None and at < self._last:
             self._go_on(at, self._most / (at - begun))

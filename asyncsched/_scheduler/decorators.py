@@ -34,6 +34,7 @@ class Declarations(Face):
         end: datetime | None = None,
         immediate: bool = False,
         jitter: float | timedelta | None = None,
+        max_runs: int | None = None,
         id: str | None = None,
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
@@ -49,6 +50,7 @@ class Declarations(Face):
             start, end: aware datetimes; nothing is due before or after.
             jitter: seconds or ``timedelta`` by which a due time is moved at most; the same for a
                 slot on every instance, and never past the next slot.
+            max_runs: the schedule ends after so many runs of its own slots, over all instances and restarts.
             id: the schedule's id; the job's name by default.
             args, kwargs: the arguments of the function.
             **options: see :meth:`job`.
@@ -69,7 +71,7 @@ class Declarations(Face):
             weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds,
             start=start, end=end, immediate=immediate,
         )  # fmt: skip
-        return self._decorator(trigger, id, args, kwargs, jitter, options)
+        return self._decorator(trigger, id, args, kwargs, jitter, max_runs, options)
 
     @partial(expects_expression, name="@scheduler.cron")
     def cron(
@@ -80,6 +82,7 @@ class Declarations(Face):
         start: datetime | None = None,
         end: datetime | None = None,
         jitter: float | timedelta | None = None,
+        max_runs: int | None = None,
         id: str | None = None,
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
@@ -92,7 +95,7 @@ class Declarations(Face):
                 with Debian's rule for clock changes: a daily job is neither lost nor doubled.
             timezone: an IANA name, ``ZoneInfo`` or fixed offset; the scheduler's zone by default.
             start, end: aware datetimes; nothing is due before or after.
-            jitter, id, args, kwargs, **options: as for :meth:`interval`.
+            jitter, max_runs, id, args, kwargs, **options: as for :meth:`interval`.
 
         Returns:
             A decorator that returns the function untouched.
@@ -109,13 +112,14 @@ class Declarations(Face):
         _check_call(self.cron, '"0 7 * * *", timezone=…', wrong, options)
         zone = self._timezone if timezone is None else timezone
         trigger = Cron(expression, timezone=zone, start=start, end=end)
-        return self._decorator(trigger, id, args, kwargs, jitter, options)
+        return self._decorator(trigger, id, args, kwargs, jitter, max_runs, options)
 
     def job(
         self,
         trigger: Trigger | None = None,
         *unnamed: Never,
         jitter: float | timedelta | None = None,
+        max_runs: int | None = None,
         id: str | None = None,
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
@@ -125,7 +129,7 @@ class Declarations(Face):
 
         Args:
             trigger: an ``Interval``, ``Cron``, ``At``, ``AnyOf``, or any object with ``next(after)``.
-            jitter, id, args, kwargs: as for :meth:`interval`.
+            jitter, max_runs, id, args, kwargs: as for :meth:`interval`.
             **options:
                 name: the job's name; the function's ``__name__`` by default.
                 aliases: its former names: their schedules and waiting runs become the job's at the next start.
@@ -154,11 +158,11 @@ class Declarations(Face):
         """
         bare = callable(trigger) and not isinstance(trigger, Trigger)
         _check_call(self.job, "", (trigger,) if bare else unnamed, options)
-        return self._decorator(trigger, id, args, kwargs, jitter, options)
+        return self._decorator(trigger, id, args, kwargs, jitter, max_runs, options)
 
     def _decorator(
         self, trigger: Any, id: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None,
-        jitter: Any, options: JobOptions,
+        jitter: Any, max_runs: int | None, options: JobOptions,
     ) -> Callable[[F], F]:  # fmt: skip
         def declare(func: F) -> F:
             if self._open:
@@ -168,9 +172,11 @@ class Declarations(Face):
                 )
             job = self._registry.declare_job(func, options)
             if trigger is not None:
-                self._registry.declare_schedule(job, trigger, id, args, kwargs, jitter)
-            elif id is not None or args or kwargs or jitter is not None:
-                raise ConfigurationError(f"job {job.name!r}: id, args, kwargs and jitter belong to a trigger")
+                self._registry.declare_schedule(job, trigger, id, args, kwargs, jitter, max_runs)
+            elif id is not None or args or kwargs or jitter is not None or max_runs is not None:
+                raise ConfigurationError(
+                    f"job {job.name!r}: id, args, kwargs, jitter and max_runs belong to a trigger"
+                )
             return func
 
         return declare

@@ -12,6 +12,7 @@ from asyncsched._core.models import Run
 from asyncsched._core.records import RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.reports import Explanation
 from asyncsched._core.requests import RunQuery
+from asyncsched._core.rules.ending import why_ended
 from asyncsched._core.trigger import asking
 from asyncsched._scheduler.control import view_here
 from asyncsched._scheduler.lookup import run_of_slot
@@ -26,6 +27,7 @@ _REASONS = {
     "paused": "the schedule was paused",
     "skipped": "somebody skipped it",
     "overlap": "an earlier run of the schedule was still live",
+    "ended": "the schedule had ended by its max_runs, before it was given more",
 }
 
 
@@ -53,6 +55,8 @@ async def explain_slot(worker: Worker, record: ScheduleRecord, job: Job | None, 
         # Of the slots of an earlier trigger in a stretch, only the first and the last are still known as slots.
         if _is_slot(record, at) or (at < record.edition_since and at in (stretch.first, stretch.last)):
             return await _with_backfill(store, job, at, _lost(record, at, stretch))
+    if record.used_up and at > record.cursor and _is_slot(record, at):
+        return await _with_backfill(store, job, at, _after_end(record, at))
     if at < _first_known(record):
         return _said(record, at, "before_first", "the schedule was not known yet")
     if not _is_slot(record, at):
@@ -93,8 +97,14 @@ def _first_known(record: ScheduleRecord) -> Instant:
 def _ahead(record: ScheduleRecord, at: Instant, orphaned: str) -> Explanation:
     if not _is_slot(record, at):
         return _no_slot(record, at)
+    if record.used_up:
+        return _after_end(record, at)
     but = _pause(record) if record.paused else orphaned
     return _said(record, at, "future", "it lies ahead" + (f"; {but}" if but else ""))
+
+
+def _after_end(record: ScheduleRecord, at: Instant) -> Explanation:
+    return _said(record, at, "ended", f"it gets no run: the schedule has ended, because {why_ended(record)}")
 
 
 def _owed(record: ScheduleRecord, at: Instant, orphaned: str) -> Explanation:

@@ -35,6 +35,7 @@ class NewSchedule(TypedDict, total=False):
     paused: bool
     replace: bool
     tags: Sequence[str]
+    max_runs: int | None
 
 
 class Whose(TypedDict, total=False):

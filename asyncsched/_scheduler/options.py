@@ -146,6 +146,13 @@ def jitter_of(jitter: float | timedelta | None, what: str) -> int:
     return micros
 
 
+def max_runs_of(most: object, what: str) -> int | None:
+    """Return the number of runs after which a schedule ends."""
+    if most is None or (isinstance(most, int) and not isinstance(most, bool) and 0 < most < 1 << 62):
+        return most
+    raise ConfigurationError(f"{what}: max_runs must be a whole number from 1 on, not {safe_repr(most)}")
+
+
 def tags_of(tags: object, what: str) -> tuple[str, ...]:
     """Return the tags as a tuple of texts."""
     if isinstance(tags, str) or not isinstance(tags, Iterable):

@@ -227,7 +227,7 @@ class Queries(Face):
         coming: list[tuple[Instant, Coming]] = []
         now = self._here().main.timeline.now()
         for record in await self._here().main.store.schedules(None if schedule is None else (schedule,)):
-            if record.paused or record.orphaned or not self._here().main.knows(record.job):
+            if record.paused or record.orphaned or record.used_up or not self._here().main.knows(record.job):
                 continue
             coming += slots_to_come(record, first, last, limit, here(record, now))
         coming.sort(key=lambda one: (one[0], one[1].schedule))
@@ -256,7 +256,7 @@ class Queries(Face):
         now = worker.timeline.now()
         due = [
             record for record in await worker.store.schedules()
-            if not (record.paused or record.orphaned) and worker.knows(record.job)
+            if not (record.paused or record.orphaned or record.used_up) and worker.knows(record.job)
         ]  # fmt: skip
         counted = DueCounts(first, last, width, len(due))
         await in_turns(lambda record: counted.add(record, here(record, now)), due, _ONE_TURN)

@@ -13,7 +13,7 @@ from asyncsched._core.errors import ConfigurationError, UnknownJob
 from asyncsched._core.jobs import Declared, Job
 from asyncsched._core.text import safe_repr, shorten
 from asyncsched._core.trigger import as_instants
-from asyncsched._scheduler.options import check_name, jitter_of, job_of
+from asyncsched._scheduler.options import check_name, jitter_of, job_of, max_runs_of
 from asyncsched.abc import Carried, Executor
 
 _ADOPTED_KEPT = 1000
@@ -115,7 +115,7 @@ class Registry:
         self._keep(job, False)
         for id, declared in self.schedules.items():
             if declared.job is known:
-                self.schedules[id] = Declared(id, job, declared.trigger, declared.arguments, declared.jitter)
+                self.schedules[id] = replace(declared, job=job)
         return job
 
     def _check_aliases(self, job: Job) -> None:
@@ -240,7 +240,7 @@ class Registry:
 
     def declare_schedule(
         self, job: Job, trigger: Any, id: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None,
-        jitter: float | timedelta | None,
+        jitter: float | timedelta | None, max_runs: int | None,
     ) -> Declared:  # fmt: skip
         """Bind a trigger to a job in the code.
 
@@ -260,7 +260,7 @@ class Registry:
             raise ConfigurationError(f"there is a schedule {id!r} already; give this one another id=")
         declared = Declared(
             id, job, as_instants(trigger, f"schedule {id!r}"), job.signature.bind(args, kwargs),
-            jitter_of(jitter, f"schedule {id!r}"),
+            jitter_of(jitter, f"schedule {id!r}"), max_runs_of(max_runs, f"schedule {id!r}"),
         )  # fmt: skip
         self.schedules[id] = declared
         return declared

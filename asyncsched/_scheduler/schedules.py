@@ -18,13 +18,14 @@ from asyncsched._core.models import Schedule
 from asyncsched._core.records import JobPause, ScheduleRecord, Stretch
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.rules.due import resumed
+from asyncsched._core.rules.ending import why_ended
 from asyncsched._core.trigger import Trigger, as_instants, asking
 from asyncsched._engine.worker import Worker
 from asyncsched._scheduler.audit import audited
 from asyncsched._scheduler.changing import Changing
 from asyncsched._scheduler.face import EVERYTHING, here
 from asyncsched._scheduler.lost import lost_until
-from asyncsched._scheduler.options import check_name, jitter_of, tags_of
+from asyncsched._scheduler.options import check_name, jitter_of, max_runs_of, tags_of
 
 logger = logging.getLogger("asyncsched.scheduler")
 
@@ -36,7 +37,7 @@ class Schedules(Changing):
         self, job: Callable[..., Any] | str, trigger: Trigger, *, id: str | None = None,
         args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None,
         jitter: float | timedelta | None = None, paused: bool = False, replace: bool = False,
-        tags: Sequence[str] = (),
+        tags: Sequence[str] = (), max_runs: int | None = None,
     ) -> Schedule:  # fmt: skip
         """Bind a trigger to a job while the scheduler runs; the store keeps it.
 
@@ -48,8 +49,9 @@ class Schedules(Changing):
             jitter: seconds or ``timedelta`` by which a due time is moved at most.
             paused: whether the schedule is paused from the start.
             replace: whether an existing schedule of this id is replaced. Its history stays, so does its pause, which
-                :meth:`resume` ends, and the anchor of an interval without ``start=``.
+                :meth:`resume` ends, the anchor of an interval without ``start=``, and the count of ``max_runs``.
             tags: labels of the schedule and its runs, beside those of the job.
+            max_runs: the schedule ends after so many runs of its own slots; ``remove`` begins the count anew.
 
         Raises:
             ScheduleExists: the id is taken, and ``replace`` was not given.
@@ -66,7 +68,7 @@ class Schedules(Changing):
             )
         declared = Declared(
             id, found, as_instants(trigger, f"schedule {id!r}"), found.signature.bind(args, kwargs),
-            jitter_of(jitter, f"schedule {id!r}"),
+            jitter_of(jitter, f"schedule {id!r}"), max_runs_of(max_runs, f"schedule {id!r}"),
         )  # fmt: skip
         now = worker.timeline.now()
         record = worker.reconciler.new_schedule(declared, now, by_code=False)
@@ -83,12 +85,13 @@ class Schedules(Changing):
             raise ConfigurationError(
                 f"schedule {id!r} is declared in the code; change it there, or reschedule() it"
             )
-        lost = lost_until(known[0], now) if known else None
+        lost = lost_until(known[0], now, record.max_runs) if known else None
         if known:
-            worker.reconciler.succeed(record, declared, known[0], now)
+            worker.reconciler.succeed(record, declared, known[0], lost, now)
             self._registry.unpin(known[0].job)
         self._registry.pin(found.name)
-        record = await self._put(worker, record, known[0].revision if known else 0, lost)
+        revision, had_ended = (known[0].revision, known[0].ended) if known else (0, False)
+        record = await self._put(worker, record, revision, lost, had_ended)
         if not worker.store.durable:
             await checkpoint()  # a store in memory never waits: thousands of calls would hold up the loop
         return schedule_view(record, found)
@@ -271,6 +274,7 @@ class Schedules(Changing):
         Raises:
             UnknownSchedule: there is no schedule of that id.
             ConfigurationError: the trigger never fires.
+            SchedulerStateError: the schedule has ended by its ``max_runs``, which no trigger changes.
 
         """
         worker = self._here().main
@@ -278,7 +282,11 @@ class Schedules(Changing):
         now = worker.timeline.now()
 
         def change(record: ScheduleRecord) -> Stretch | None:
-            lost = lost_until(record, now)
+            if record.used_up:
+                raise SchedulerStateError(
+                    f"schedule {id!r} has ended: {why_ended(record)}; give it a larger max_runs first"
+                )
+            lost = lost_until(record, now, record.max_runs)
             job = self._registry.get(record.job)
             declared = Declared(id, job, found, record.arguments, record.jitter)
             fresh = worker.reconciler.new_schedule(declared, now)

@@ -58,10 +58,10 @@ class Scope(Declarations, Enqueue, Schedules, Runs, Queries):
 
     def _decorator(
         self, trigger: Any, id: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None,
-        jitter: Any, options: Any,
+        jitter: Any, max_runs: int | None, options: Any,
     ) -> Callable[[F], F]:  # fmt: skip
         self._running()
-        declare: Callable[[F], F] = super()._decorator(trigger, id, args, kwargs, jitter, options)
+        declare: Callable[[F], F] = super()._decorator(trigger, id, args, kwargs, jitter, max_runs, options)
 
         def begin(func: F) -> F:
             before = set(self._registry.schedules)
@@ -84,13 +84,13 @@ class Scope(Declarations, Enqueue, Schedules, Runs, Queries):
         self, job: Callable[..., Any] | str, trigger: Trigger, *, id: str | None = None,
         args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None,
         jitter: float | timedelta | None = None, paused: bool = False, replace: bool = False,
-        tags: Sequence[str] = (),
+        tags: Sequence[str] = (), max_runs: int | None = None,
     ) -> Schedule:  # fmt: skip
         """Bind a trigger to any function until the block ends; see ``Scheduler.add_schedule``."""
         found = self._job_for(job, self._here())
         return await super().add_schedule(
             found.name, trigger, id=id, args=args, kwargs=kwargs, jitter=jitter, paused=paused,
-            replace=replace, tags=tags,
+            replace=replace, tags=tags, max_runs=max_runs,
         )  # fmt: skip
 
     def _job_for(self, func: Any, running: Running) -> Job:

@@ -122,6 +122,7 @@ def schedule_json(schedule: Schedule, row: Row | None = None) -> dict[str, Any]:
         "declared": schedule.declared, "orphaned": schedule.orphaned, "rescheduled": schedule.rescheduled,
         "revision": schedule.revision, "args": shown_args(schedule.args), "kwargs": shown_kwargs(schedule.kwargs),
         "jitter_seconds": schedule.jitter.total_seconds(), "tags": schedule.tags, "failures": schedule.failures,
+        "max_runs": schedule.max_runs, "runs_made": schedule.runs_made, "ended": schedule.ended,
     }  # fmt: skip
     if row is not None:
         last = row.last[0] if row.last else None

@@ -80,6 +80,7 @@ def schedule(site: Site, row: Row) -> JSON:
         "paused": one.paused, "note": one.note, "by": one.by, "declared": one.declared, "orphaned": one.orphaned,
         "rescheduled": one.rescheduled, "revision": one.revision, "args": plain(site, list(one.args)),
         "kwargs": plain(site, dict(one.kwargs)), "jitter_seconds": seconds(one.jitter), "tags": list(one.tags),
+        "max_runs": one.max_runs, "runs_made": one.runs_made,
         "failures": one.failures, "late_seconds": seconds(row.late), "p95_seconds": seconds(row.p95),
         "running": [run.id for run in row.live if run.state == "running"],
         "last": None if last is None else {"run": last.id, "state": last.state, "took_seconds": None if last.took is None else last.took / 1e6},

@@ -172,8 +172,8 @@ class LogObserver:
             text = (
                 f"{'' if event.exact else 'more than '}{event.count} slots from {first} to {last} got no run"
             )
-        # What a person paused is meant to be skipped; any other slot is missed.
-        level = logging.INFO if event.reason == "paused" else logging.WARNING
+        # What a person paused is meant to be skipped, and so is what came after the end; any other slot is missed.
+        level = logging.INFO if event.reason in ("paused", "ended") else logging.WARNING
         logger.log(
             level, "schedule %r: %s: %s", event.schedule, text, event.reason,
             extra={"schedule": event.schedule, "job": event.job},

@@ -29,6 +29,7 @@ from asyncsched.abc import (
     Stretch,
     Verdict,
     admit,
+    ending,
     gcra,
     heeding,
     lengthened,
@@ -241,9 +242,11 @@ class SmallStore(Store):
             claimed.skipped.append(self._skip(firing.stretch, before))
         for run in firing.runs:
             assert run.slot is not None
-            if all(one.slot != run.slot for one in self._own(record.id)):
+            if all(one.slot != run.slot for one in self._own(record.id)) and not record.used_up:
                 self._admit(run, firing, before, claimed, now)
             before = run.slot
+        if record.next_slot is None:
+            claimed.ended.append(record)
 
     def _admit(self, run: RunRecord, firing: Firing, before: Instant, claimed: Claimed, now: Now) -> None:
         live = [one for one in self._own(firing.schedule) if one.live]
@@ -264,6 +267,7 @@ class SmallStore(Store):
         if decision != "run":
             transitions.park(run, "overlap")
         self._runs[run.id] = run
+        ending.count_run(self._schedules[firing.schedule], run)
 
     def _skip(self, lost: Stretch, before: Instant | None) -> Stretch:
         """Write slots down that get no run; those that follow the newest ones are one stretch with them."""

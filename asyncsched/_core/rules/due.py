@@ -14,10 +14,6 @@ from asyncsched._core.instants import HOUR, Instant
 from asyncsched._core.rules.lost import Lost, count_slots, passed
 
 if TYPE_CHECKING:
-    from asyncsched._core.records import ScheduleRecord
-    from asyncsched._core.trigger import InstantTrigger
-
-if TYPE_CHECKING:
     from asyncsched._core.misfire import Misfire
     from asyncsched._core.records import ScheduleRecord
     from asyncsched._core.trigger import InstantTrigger
@@ -57,8 +53,8 @@ def jittered(schedule: str, slot: Instant, jitter: int, trigger: InstantTrigger)
 
 
 def first_slot(record: ScheduleRecord, after: Instant) -> Slot | None:
-    """Return the first slot strictly after ``after``."""
-    slot = record.trigger.next_instant(after)
+    """Return the first slot strictly after ``after``, if the schedule may still have a run."""
+    slot = None if record.used_up else record.trigger.next_instant(after)
     if slot is None:
         return None
     return Slot(slot, jittered(record.id, slot, record.jitter, record.trigger))

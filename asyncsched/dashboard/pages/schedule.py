@@ -124,6 +124,8 @@ def _settings(site: Site, row: Row) -> list[tuple[str, str | Markup]]:
         found.append(("Arguments", Markup("<code>{}</code>").format(site.shown(arguments))))
     if schedule.jitter:
         found.append(("Jitter", f"up to {duration(schedule.jitter)}"))
+    if schedule.max_runs is not None:
+        found.append(("Most runs", f"{schedule.runs_made} of {schedule.max_runs}"))
     if schedule.tags or (job and job.tags):
         found.append(("Tags", ", ".join(dict.fromkeys((*(job.tags if job else ()), *schedule.tags)))))
     found.append(("Kept by", "the code" if schedule.declared else "the store, added at run time"))

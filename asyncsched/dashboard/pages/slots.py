@@ -22,6 +22,7 @@ _REASONS = {
     "paused": "the schedule was paused",
     "overlap": "an earlier run was still going on",
     "skipped": "somebody skipped it",
+    "ended": "the schedule had ended by its max_runs",
 }
 
 

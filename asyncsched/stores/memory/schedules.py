@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from asyncsched._core.instants import Instant
 from asyncsched._core.records import RunRecord, ScheduleRecord, Stretch
+from asyncsched._core.rules.ending import count_run
 from asyncsched._core.rules.lost import lengthened
 from asyncsched._core.rules.retention import STRETCHES_KEPT
 from asyncsched._core.rules.transitions import pause_after_failures
@@ -50,6 +51,13 @@ class ScheduleEntry:
             self.live[run.id] = self.slots[run.slot] = run
         else:
             self.others[run.id] = run
+
+    def fire(self, run: RunRecord) -> None:
+        """Add a run that a slot has become, and count it."""
+        assert run.slot is not None
+        self.live[run.id] = self.slots[run.slot] = run
+        if self.record is not None:
+            count_run(self.record, run)
 
     def forget(self, run: RunRecord) -> None:
         """Drop a run that has been pruned."""

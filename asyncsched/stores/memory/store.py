@@ -187,19 +187,21 @@ class MemoryStore:
         claimed.schedules.append(record)
         if record.revision != firing.revision or record.paused:
             return
-        before = record.cursor
+        before: Instant | None = record.cursor
         advance(record, firing)
         if firing.stretch is not None:
             claimed.skipped.append(entry.skip(firing.stretch, before))
         for run in firing.runs:
-            assert run.slot is not None
             # A slot has a run already if the clock was set back past it: that run stays, without a second.
-            if run.slot not in entry.slots:
+            if run.slot not in entry.slots and not record.used_up:
                 self._admit(run, entry, firing, before, claimed, now)
             before = run.slot
+        if record.next_slot is None:
+            claimed.ended.append(record)
 
     def _admit(
-        self, run: RunRecord, entry: ScheduleEntry, firing: Firing, before: Instant, claimed: Claimed, now: Now
+        self, run: RunRecord, entry: ScheduleEntry, firing: Firing, before: Instant | None, claimed: Claimed,
+        now: Now,
     ) -> None:  # fmt: skip
         assert run.slot is not None
         decision = "run"
@@ -213,13 +215,11 @@ class MemoryStore:
         if decision == "replace":
             self._replace(entry, claimed, now)
             decision = "wait" if entry.live else "run"
-        self._runs[run.id] = entry.live[run.id] = entry.slots[run.slot] = run
+        self._runs[run.id] = run
+        entry.fire(run)
         if run.tags:
             self._labels.add(run)
-        if decision == "wait":
-            park(run, "overlap")
-        else:
-            self._waiting.until_its_turn(run)
+        park(run, "overlap") if decision == "wait" else self._waiting.until_its_turn(run)
 
     def _replace(self, entry: ScheduleEntry, claimed: Claimed, now: Now) -> None:
         """Request cancellation of the running runs, and end those that have not begun."""

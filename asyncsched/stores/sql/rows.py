@@ -33,7 +33,7 @@ _RUN = (
 _SCHEDULE = (
     "id", "job", "spec", "anchor", "cursor", "next_slot", "next_due", "arguments", "jitter", "tags",
     "fingerprint", "declared", "declared_by", "orphaned", "rescheduled", "paused", "paused_at", "note",
-    '"by"', "revision", "edition", "edition_since", "failures", "created_at",
+    '"by"', "revision", "edition", "edition_since", "failures", "created_at", "max_runs", "runs_made",
 )  # fmt: skip
 RUN_COLUMNS = ", ".join(f"r.{name}" for name in _RUN)
 SCHEDULE_COLUMNS = ", ".join(f"s.{name}" for name in _SCHEDULE)
@@ -171,7 +171,7 @@ def schedule_row(record: ScheduleRecord, revision: int) -> tuple[Any, ...]:
         record.arguments, record.jitter, _dumps(record.tags) if record.tags else None, record.fingerprint,
         int(record.declared), record.declared_by, int(record.orphaned), int(record.rescheduled),
         int(record.paused), record.paused_at, text(record.note), text(record.by), revision,
-        record.edition, record.edition_since, record.failures, record.created_at,
+        record.edition, record.edition_since, record.failures, record.created_at, record.max_runs, record.runs_made,
     )  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def read_schedule(row: Sequence[Any], triggers: ReadTrigger) -> ScheduleRecord:
     (
         id, job, spec, anchor, cursor, next_slot, next_due, arguments, jitter, tags, fingerprint, declared,
         declared_by, orphaned, rescheduled, paused, paused_at, note, by, revision, edition, edition_since,
-        failures, created_at,
+        failures, created_at, max_runs, runs_made,
     ) = row  # fmt: skip
     if (next_slot is None) is not (next_due is None):
         raise ValueError("next_slot and next_due do not belong together")
@@ -199,7 +199,7 @@ def read_schedule(row: Sequence[Any], triggers: ReadTrigger) -> ScheduleRecord:
         id, job, trigger, anchor, cursor, next_slot, next_due, False, arguments, jitter,
         _from_json("tags", tags, tuple) if tags else _NO_TAGS, spec, fingerprint, bool(declared), declared_by,
         bool(orphaned), bool(rescheduled), bool(paused), paused_at, note, by, revision, edition,
-        edition_since, failures, created_at,
+        edition_since, failures, created_at, max_runs, runs_made,
     )  # fmt: skip
 
 

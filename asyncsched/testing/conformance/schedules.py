@@ -101,6 +101,24 @@ async def a_missed_stretch_is_written_with_the_firing(stage: Stage) -> None:
 
 
 @case
+async def a_schedule_ends_with_the_run_that_reaches_max_runs(stage: Stage) -> None:
+    record = await stage.schedule(max_runs=3)
+    claimed = await stage.fire_next()
+    assert not claimed.ended
+    await stage.fire_next()  # overlap: the slot gets no run, and does not count
+    assert (await stage.reread()).runs_made == 1
+    stage.wait(4 * MINUTE)
+    claimed = await stage.claim(stage.fire(await stage.reread(), slots=4, overlap="queue_all"))
+    assert [one.id for one in claimed.ended] == ["s"]
+    after = await stage.reread()
+    assert (after.runs_made, after.next_slot, after.next_due) == (3, None, None)
+    assert after.cursor == record.anchor + 4 * MINUTE
+    assert len(await stage.store.runs(RunQuery(schedule="s"))) == 3
+    lost = await stage.claim(stage.fire(record))
+    assert not lost.ended  # only the claim that has made the last run ends it
+
+
+@case
 async def queue_one_keeps_the_waiting_run(stage: Stage) -> None:
     await stage.schedule()
     (first,) = (await stage.fire_next(overlap="queue_one")).runs

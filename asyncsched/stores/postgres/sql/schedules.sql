@@ -36,10 +36,11 @@ WHERE namespace = :namespace AND id = ANY(ARRAY(SELECT json_array_elements_text(
 -- arrays, so that no plan can begin with the table.
 UPDATE asyncsched_schedules AS s
 SET cursor = t.cursor[array_position(t.id, s.id)], next_slot = t.next_slot[array_position(t.id, s.id)],
-    next_due = t.next_due[array_position(t.id, s.id)], revision = s.revision + 1
+    next_due = t.next_due[array_position(t.id, s.id)], runs_made = t.runs_made[array_position(t.id, s.id)],
+    revision = s.revision + 1
 FROM (
     SELECT ?::bigint[] AS cursor, ?::bigint[] AS next_slot, ?::bigint[] AS next_due,
-        ?::text[] COLLATE "C" AS namespace, ?::text[] COLLATE "C" AS id, ?::bigint[] AS revision
+        ?::bigint[] AS runs_made, ?::text[] COLLATE "C" AS namespace, ?::text[] COLLATE "C" AS id, ?::bigint[] AS revision
 ) AS t
 WHERE s.namespace = t.namespace[1] AND s.id = ANY(t.id) AND s.paused = 0
     AND s.revision = t.revision[array_position(t.id, s.id)];

@@ -18,8 +18,8 @@ SELECT s.id FROM asyncsched_schedules AS s WHERE s.namespace = :namespace ORDER 
 INSERT INTO asyncsched_schedules (
     job, spec, anchor, cursor, next_slot, next_due, arguments, jitter, tags, fingerprint, declared,
     declared_by, orphaned, rescheduled, paused, paused_at, note, "by", revision, edition, edition_since,
-    failures, created_at, version, namespace, id
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    failures, created_at, max_runs, runs_made, version, namespace, id
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING;
 
 -- name: update_schedule
@@ -28,12 +28,12 @@ UPDATE asyncsched_schedules SET
     job = ?, spec = ?, anchor = ?, cursor = ?, next_slot = ?, next_due = ?, arguments = ?, jitter = ?,
     tags = ?, fingerprint = ?, declared = ?, declared_by = ?, orphaned = ?, rescheduled = ?, paused = ?,
     paused_at = ?, note = ?, "by" = ?, revision = ?, edition = ?, edition_since = ?, failures = ?,
-    created_at = ?, version = ?
+    created_at = ?, max_runs = ?, runs_made = ?, version = ?
 WHERE namespace = ? AND id = ? AND revision = ?;
 
 -- name: move_schedule
 -- Move a schedule on: the instance whose write succeeds owns the firing.
-UPDATE asyncsched_schedules SET cursor = ?, next_slot = ?, next_due = ?, revision = revision + 1
+UPDATE asyncsched_schedules SET cursor = ?, next_slot = ?, next_due = ?, runs_made = ?, revision = revision + 1
 WHERE namespace = ? AND id = ? AND revision = ? AND paused = 0;
 
 -- name: schedules_of_job

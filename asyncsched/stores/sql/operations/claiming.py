@@ -13,6 +13,7 @@ from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import RunRecord, Stretch
 from asyncsched._core.requests import Claim, Claimed, Fenced, Firing
 from asyncsched._core.rules.admission import admit
+from asyncsched._core.rules.ending import count_run
 from asyncsched._core.rules.outcome import COMPLETED
 from asyncsched._core.rules.transitions import advance, begin
 from asyncsched.stores.sql.operations.cancelling import finish_pending, request_cancel
@@ -89,26 +90,30 @@ def _fire(
         if record is None:
             continue
         if record.revision == firing.revision and not record.paused:
-            won.append((firing, record.cursor))
+            won.append((firing, record, record.cursor))
             advance(record, firing)
         claimed.schedules.append(record)
-    session.later(
-        "move_schedule",
-        [
-            (firing.cursor, firing.next_slot, firing.next_due, session.namespace, firing.schedule, firing.revision)
-            for firing, _ in won
-        ],
-    )  # fmt: skip
     made: list[Any] = []
-    for firing, before in won:
+    for firing, record, before in won:
         if firing.stretch is not None:
             claimed.skipped.append(skip(session, firing.stretch, before))
         for run in firing.runs:
-            if (run.schedule, run.slot) in done:
+            if (run.schedule, run.slot) in done or record.used_up:
                 continue
             own = live.setdefault(firing.schedule, [])
-            made += _admit(session, run, firing, own, before, claimed, now)
+            if row := _admit(session, run, firing, own, before, claimed, now):
+                count_run(record, run)
+                made += row
             before = run.slot if run.slot is not None else before
+    moved = [record for _, record, _ in won]
+    claimed.ended = [record for record in moved if record.next_slot is None]
+    session.later(
+        "move_schedule",
+        [
+            (one.cursor, one.next_slot, one.next_due, one.runs_made, session.namespace, one.id, one.revision - 1)
+            for one in moved
+        ],
+    )  # fmt: skip
     session.later("insert_run", made)
 
 
