@@ -335,9 +335,10 @@ class ClusterStore(Store, Protocol):
         """Return the names of all jobs that have runs, beside running ones; without a scan of the runs."""
         ...
 
-    async def rename_job(self, old: str, new: str) -> tuple[list[str], int]:
+    async def rename_job(self, old: str, new: str, schedule: bool = False) -> tuple[list[str], int]:
         """Give the added schedules and pending runs of a job to another, and pause that one if the job is paused.
 
+        With ``schedule``, the declared schedule whose id is the old name gets the new one, with all its records.
         Returns the ids of those schedules, and the number of runs.
         """
         ...

@@ -110,6 +110,11 @@ class Declared:
     jitter: int
     max_runs: int | None = None
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Its id, and the ids that it had while its job had other names."""
+        return (self.id, *self.job.aliases) if self.id == self.job.name else (self.id,)
+
     def __post_init__(self) -> None:
         if not isinstance(self.arguments, str):
             object.__setattr__(self, "arguments", copied(self.arguments))

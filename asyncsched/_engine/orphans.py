@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from asyncsched._core.events import JobUnknown
@@ -20,7 +20,7 @@ from asyncsched._core.text import counted
 
 if TYPE_CHECKING:
     from asyncsched._backends.clock import ClusterTimeline
-    from asyncsched._core.jobs import JobRegistry
+    from asyncsched._core.jobs import Declared, JobRegistry
     from asyncsched._engine.agenda import Agenda
     from asyncsched._engine.environment import Environment
     from asyncsched.abc import ClusterStore
@@ -85,6 +85,27 @@ class Orphans:
                     await self._take_over(job.name, alias)
         await self._look()
 
+    async def take_over_schedules(self, declared: Iterable[Declared]) -> None:
+        """Rename the declared schedules that have a job's old name for their id, before they are declared anew.
+
+        Such a schedule keeps its history, its pause and its next slot.
+
+        Args:
+            declared: the schedules that the code declares now.
+
+        """
+        known = self._registry.schedules
+        former = {id: one.id for one in declared for id in one.ids[1:] if id not in known}
+        if not former:
+            return
+        stand = {record.id: record for record in await self._store.schedules({*former, *former.values()})}
+        for alias, id in former.items():
+            old = stand.get(alias)
+            if old is not None and old.declared and old.job == alias and id not in stand:
+                stand[id] = old
+                await self._take_over(id, alias, schedule=True)
+                self._agenda.forget(alias)
+
     async def look_again(self) -> None:
         """Look once more, if there was such work at the last look and that was some seconds ago."""
         if self._unknown and self._timeline.now().steady - self._looked >= AGAIN:
@@ -101,8 +122,8 @@ class Orphans:
         )
         return said, min(old)[0]
 
-    async def _take_over(self, job: str, alias: str) -> None:
-        renamed, runs = await self._store.rename_job(alias, job)
+    async def _take_over(self, job: str, alias: str, schedule: bool = False) -> None:
+        renamed, runs = await self._store.rename_job(alias, job, schedule)
         if renamed:
             self._agenda.follow(await self._store.schedules(renamed))
         if renamed or runs:

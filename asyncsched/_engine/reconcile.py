@@ -101,7 +101,7 @@ class Reconciler:
         jobs = {name: job.signature.fingerprint() for job in shared for name in (job.name, *job.aliases)}
         return InstanceRecord(
             incarnation, socket.gethostname(), os.getpid(), VERSION, role,
-            frozenset(jobs), frozenset(one.id for one in self.declared()), signatures=jobs,
+            frozenset(jobs), frozenset(id for one in self.declared() for id in one.ids), signatures=jobs,
         )  # fmt: skip
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────
@@ -196,8 +196,8 @@ class Reconciler:
         except TriggerError:
             return None
 
-    def fingerprint(self, declared: Declared) -> str:
-        """Return a text that changes when the code's declaration changes."""
+    def fingerprint(self, declared: Declared, job: str | None = None) -> str:
+        """Return a text that changes when the code's declaration changes; of its job of another name, if given."""
         trigger = declared.trigger
         text = self._spec(trigger)
         if text is None:
@@ -205,7 +205,7 @@ class Reconciler:
             shown = _ADDRESS.sub("", repr(user))  # the address differs from process to process
             text = f"{type(user).__module__}.{type(user).__qualname__}{shown}"
         most = () if declared.max_runs is None else (declared.max_runs,)
-        whole = json.dumps((text, _written(declared), declared.jitter, declared.job.name, *most))
+        whole = json.dumps((text, _written(declared), declared.jitter, job or declared.job.name, *most))
         return blake2b(whole.encode(), digest_size=12).hexdigest()
 
     # ── declarations ─────────────────────────────────────────────────────────────────────────
@@ -222,6 +222,8 @@ class Reconciler:
 
         """
         wanted = [one for one in self.declared() if ids is None or one.id in ids]
+        if self._orphans is not None:
+            await self._orphans.take_over_schedules(wanted)
         stand = {record.id: record for record in await self._store.schedules([one.id for one in wanted])}
         for one in wanted:
             await self._declare(one, stand.get(one.id), incarnation)
@@ -252,10 +254,13 @@ class Reconciler:
         """Return the row by the code, or ``None`` if it needs no write, and the slots that the change loses."""
         if stands is None:
             return self.new_schedule(one, now), None
-        if stands.declared and stands.fingerprint == mark:
-            edited = _edited(one, stands)
+        former = [self.fingerprint(one, alias) for alias in one.job.aliases]
+        if stands.declared and stands.fingerprint in (mark, *former):
+            renamed = copy(stands, job=one.job.name) if stands.job in one.job.aliases else stands
+            edited = _edited(one, renamed)
             if not edited:
-                return (copy(stands) if stands.orphaned else None), None
+                as_it_is = stands.fingerprint == mark and renamed is stands and not stands.orphaned
+                return (None if as_it_is else copy(renamed)), None
             logger.warning(
                 "schedule %r: its %s was edited in the store; the schedule is declared anew, as the code has it",
                 one.id, edited,
@@ -279,7 +284,7 @@ class Reconciler:
         # An admin's script that submits or inspects does not have the app's code, also while the app is down.
         working = [member for member in members if member.role != "submit"]
         if working and working[-1].incarnation == me:
-            await self._mark_orphans(members)
+            await self._mark_orphans(members, me)
         if self._orphans is not None:
             await self._orphans.follow(members, me)
 
@@ -298,7 +303,7 @@ class Reconciler:
                 others = [other.get(name, mine) for other in running for name in names]
                 job.signature.differs_elsewhere = any(other not in (mine, "") for other in others)
 
-    async def _mark_orphans(self, members: Sequence[InstanceRecord]) -> None:
+    async def _mark_orphans(self, members: Sequence[InstanceRecord], me: int) -> None:
         """Mark a schedule as orphaned if the newest instance that knows its job does not declare it."""
         declared = [record.id for record in self._agenda.schedules.values() if record.declared]
         for record in await self._store.schedules(declared):
@@ -306,6 +311,10 @@ class Reconciler:
                 continue
             knowing = [member for member in members if record.job in member.jobs]
             orphaned = not knowing or record.id not in knowing[-1].schedules
+            if not orphaned and knowing[-1].incarnation == me:
+                orphaned = (
+                    record.id not in self._registry.schedules
+                )  # it has an old name, and a schedule the new one
             if orphaned == record.orphaned:
                 continue
             wanted = copy(record, orphaned=orphaned)

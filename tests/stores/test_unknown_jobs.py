@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncsched import ConfigurationError, Interval, Retry, Scheduler
+from asyncsched import ConfigurationError, Interval, Retry, Scheduler, current_run
 from asyncsched.events import JobUnknown
 from asyncsched.testing import VirtualClock
 
@@ -187,6 +187,80 @@ async def test_a_pause_of_the_old_name_holds_for_the_new_one(make: Make, virtual
         assert await new.paused_jobs() == {}
         await virtual_clock.advance(61)
         assert sorted(reminded) == ["ada", "now"]
+
+
+def digesting(scheduler: Scheduler, name: str, **options: Any) -> list[str]:
+    """Declare a schedule, every hour, of a job with this name; return the list of its runs' ids."""
+    ran: list[str] = []
+
+    @scheduler.interval(hours=1, **{"name": name, **options})
+    async def digest() -> None:
+        ran.append(current_run().id)
+
+    return ran
+
+
+@pytest.mark.parametrize("id", [None, "hourly"])
+async def test_an_alias_takes_over_a_declared_schedule_with_its_history_its_pause_and_its_next_slot(
+    make: Make, virtual_clock: VirtualClock, caplog: pytest.LogCaptureFixture, id: str | None
+) -> None:
+    old, new = make(), make()
+    past = digesting(old, "digest", id=id)
+    async with old:
+        await virtual_clock.advance(2 * 3600 + 600)
+        before = await old.schedule(id or "digest")
+        await old.pause(before.id, "the text is wrong", "ada")
+        assert len(past) == 2
+    ran = digesting(new, "send_digest", id=id, aliases=("digest",))
+    async with new:
+        (after,) = await new.schedules()
+        assert (after.id, after.job) == (id or "send_digest", "send_digest")
+        assert (after.paused, after.note, after.by) == (True, "the text is wrong", "ada")
+        assert (after.revision, after.orphaned, after.runs_made) == (before.revision, False, 2)
+        assert {run.id for run in await new.runs(schedule=after.id)} == set(past)
+        assert before.last_slot is not None
+        assert (await new.explain(after.id, before.last_slot)).verdict == "ran"
+        await new.resume(after.id)
+        assert (await new.schedule(after.id)).next_due == before.next_due
+        await virtual_clock.advance(3600)
+        assert len(ran) == 1
+    again = make()
+    digesting(again, "send_digest", id=id, aliases=("digest",))
+    async with again:
+        (still,) = await again.schedules()
+        assert (still.id, still.runs_made, still.revision) == (after.id, 3, before.revision)
+    assert caplog.records == []
+
+
+async def test_an_alias_takes_a_schedule_over_from_a_living_instance_that_then_leaves_it_alone(
+    make: Make, virtual_clock: VirtualClock
+) -> None:
+    old, new = make(), make()
+    past, ran = digesting(old, "digest"), digesting(new, "send_digest", aliases=("digest",))
+    async with old:
+        await virtual_clock.advance(3700)
+        async with new:
+            await virtual_clock.advance(4 * 3600)
+            assert [one.id for one in await new.schedules()] == ["send_digest"]
+            assert [one.id for one in await old.schedules()] == ["send_digest"]
+            assert (len(past), len(ran)) == (1, 4)
+
+
+async def test_a_schedule_that_an_old_instance_declares_again_is_an_orphan_when_that_goes(
+    make: Make, virtual_clock: VirtualClock
+) -> None:
+    old, new = make(), make()
+    digesting(old, "digest")
+    digesting(new, "send_digest", aliases=("digest",))
+    async with new:
+        async with old:
+            await virtual_clock.advance(1)
+            assert {one.id for one in await old.schedules()} == {"digest", "send_digest"}
+        await virtual_clock.advance(30)
+        assert {one.id: one.orphaned for one in await new.schedules()} == {
+            "digest": True,
+            "send_digest": False,
+        }
 
 
 async def test_a_dead_letter_of_the_old_name_is_run_again_under_the_new_one(make: Make) -> None:

@@ -314,8 +314,10 @@ class SqlStore(ByUser, Reporting):
         found: list[str] = await self._read(lambda session: [name for (name,) in session.all("job_names")])
         return found
 
-    async def rename_job(self, old: str, new: str) -> tuple[list[str], int]:
-        ids: list[str] = await self._call(renaming.rename_schedules, old, new)
+    async def rename_job(self, old: str, new: str, schedule: bool = False) -> tuple[list[str], int]:
+        ids: list[str] = await self._call(renaming.rename_schedules, old, new, schedule)
+        while schedule and new in ids and await self._call(renaming.rename_past_runs, old, new):
+            pass
         total, some = 0, 1
         while some:  # in portions, so that no beat waits for all of them
             some = await self._call(renaming.rename_runs, old, new)

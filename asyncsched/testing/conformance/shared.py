@@ -261,7 +261,7 @@ async def a_job_takes_over_the_schedules_the_pending_runs_and_the_pause_of_anoth
     await stage.store.pause_job("job", pause, stage.now)
     assert set(await stage.store.job_names()) == {"job", "other"}
 
-    assert await stage.store.rename_job("job", "renamed") == (["added"], 1)
+    assert await stage.store.rename_job("job", "renamed", False) == (["added"], 1)
     assert await stage.store.rename_job("job", "renamed") == ([], 0)
     assert (await stage.reread("added")).job == "renamed"
     assert (await stage.reread("declared")).job == "job"  # its own code says of which job it is
@@ -271,3 +271,35 @@ async def a_job_takes_over_the_schedules_the_pending_runs_and_the_pause_of_anoth
     (found,) = await stage.add(stage.run("renamed", key="k"))
     assert (found.run.id, found.created) == (keyed.id, False)
     assert set(await stage.store.job_names()) == {"job", "other", "renamed"}
+
+
+@case
+async def a_declared_schedule_takes_over_the_records_of_its_old_id(stage: Stage) -> None:
+    await stage.schedule("job", declared=True, paused=False, runs_made=7)
+    (done,) = (await stage.fire_next("job")).runs
+    await stage.end(done)
+    (live,) = (await stage.fire_next("job")).runs
+    await stage.fire_next("job")  # overlap: a stretch
+    before = await stage.reread("job")
+    seen = await stage.store.poll(Watch(1, None, -1))
+
+    ids, _ = await stage.store.rename_job("job", "renamed", True)
+    assert ids == ["renamed"]
+    assert await stage.store.schedules(("job",)) == []
+    after = await stage.reread("renamed")
+    assert (after.job, after.next_slot, after.cursor) == ("renamed", before.next_slot, before.cursor)
+    assert after.runs_made == 9
+    assert {run.id for run in await stage.store.runs(RunQuery(schedule="renamed"))} == {done.id, live.id}
+    assert [one.reason for one in await stage.store.stretches("renamed", 0, stage.at)] == ["overlap"]
+    assert seen is not None
+    news = await stage.store.poll(Watch(1, seen.work_version, seen.version))
+    assert news.ids == {"renamed"}
+    assert (await stage.store.rename_job("job", "renamed", True))[0] == []
+
+
+@case
+async def a_schedule_is_not_renamed_over_another(stage: Stage) -> None:
+    await stage.schedule("job", declared=True)
+    await stage.schedule("renamed", declared=True)
+    assert (await stage.store.rename_job("job", "renamed", True))[0] == []
+    assert (await stage.reread("job")).job == "job"

@@ -30,6 +30,13 @@ SELECT figures FROM asyncsched_tallies WHERE namespace = :namespace AND subject 
 INSERT INTO asyncsched_tallies (namespace, subject, figures, version) VALUES (?, ?, ?, ?)
 ON CONFLICT (namespace, subject) DO UPDATE SET figures = excluded.figures, version = excluded.version;
 
+-- name: rename_tally
+-- Give a tally to another subject that has none.
+UPDATE asyncsched_tallies SET subject = :new, version = :version
+WHERE namespace = :namespace AND subject = :old AND NOT EXISTS (
+    SELECT 1 FROM asyncsched_tallies AS o WHERE o.namespace = :namespace AND o.subject = :new
+);
+
 -- name: periods
 -- The periods from one on.
 SELECT start, succeeded, failed, cancelled, missed, late FROM asyncsched_periods

@@ -74,6 +74,28 @@ WHERE id IN (
     LIMIT :most
 ) AND state = 'pending';
 
+-- name: rename_live_runs
+-- Give the live runs of a schedule's own to its new id, but for a slot that has a run there.
+UPDATE asyncsched_runs SET schedule = :new
+WHERE namespace = :namespace AND schedule = :old AND origin = 'schedule' AND state IN ('pending', 'running')
+AND NOT EXISTS (
+    SELECT 1 FROM asyncsched_runs AS o WHERE o.namespace = :namespace AND o.schedule = :new
+    AND o.slot = asyncsched_runs.slot AND o.origin = 'schedule'
+);
+
+-- name: rename_past_runs
+-- Give some of the runs of a schedule to its new id, as rename_live_runs does.
+UPDATE asyncsched_runs SET schedule = :new
+WHERE id IN (
+    SELECT r.id FROM asyncsched_runs AS r
+    WHERE r.namespace = :namespace AND r.schedule = :old AND r.state <> 'running'
+    AND (r.origin <> 'schedule' OR NOT EXISTS (
+        SELECT 1 FROM asyncsched_runs AS o WHERE o.namespace = :namespace AND o.schedule = :new
+        AND o.slot = r.slot AND o.origin = 'schedule'
+    ))
+    LIMIT :most
+) AND state <> 'running';
+
 -- name: finish_pending
 -- End a run that has not begun.
 UPDATE asyncsched_runs

@@ -45,6 +45,17 @@ SELECT s.id FROM asyncsched_schedules AS s WHERE s.namespace = :namespace AND s.
 UPDATE asyncsched_schedules SET job = :new, revision = revision + 1, version = :version
 WHERE namespace = :namespace AND job = :old AND declared = 0;
 
+-- name: rename_schedule
+-- Give a declared schedule that has the name of its job another name for both, if no schedule has that.
+UPDATE asyncsched_schedules SET id = :new, job = :new, revision = revision + 1, version = :version
+WHERE namespace = :namespace AND id = :old AND job = :old AND declared = 1 AND NOT EXISTS (
+    SELECT 1 FROM asyncsched_schedules AS o WHERE o.namespace = :namespace AND o.id = :new
+);
+
+-- name: rename_stretches
+-- Give the stretches of a schedule to its new id.
+UPDATE asyncsched_stretches SET schedule = :new WHERE namespace = :namespace AND schedule = :old;
+
 -- name: remove_schedule
 -- Remove a schedule.
 DELETE FROM asyncsched_schedules WHERE namespace = :namespace AND id = :id;
