@@ -9,10 +9,14 @@ With Starlette, ``request.state.scheduler`` or ``get_scheduler(request)``.
 
 The answers to an orchestrator's probes are ready routes: ``Starlette(routes=probe_routes(scheduler))``, or
 ``app.router.routes.extend(probe_routes(scheduler))`` with FastAPI.
+
+:class:`StartedScheduler` is a middleware for an app that may be mounted in another, where a server does not run
+its lifespan: at the first request the log says that the scheduler is not running.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asyncsched._core.errors import SchedulerStateError
 from asyncsched._core.reports import Probe
@@ -29,6 +33,9 @@ from asyncsched._scheduler.scheduler import Scheduler
 if TYPE_CHECKING:
     CurrentScheduler = Annotated[Scheduler, ...]
     """The running scheduler, as a FastAPI dependency on any request or websocket."""
+
+
+logger = logging.getLogger("asyncsched.scheduler")
 
 
 def get_scheduler(connection: HTTPConnection, namespace: str | None = None) -> Scheduler:
@@ -58,8 +65,7 @@ def _not_found(scope: Scope, namespace: str | None) -> str:
             "httpx.ASGITransport runs none. In a test, use `with TestClient(app) as client:`, or give the transport the "
             "app of `async with LifespanManager(app) as manager:` (package asgi-lifespan)"
         )
-    path = scope.get("root_path", "").removeprefix(scope.get("app_root_path", scope.get("root_path", "")))
-    if path:
+    if path := _mounted_at(scope):
         return (
             f"there is no scheduler{which}: this app is mounted at {path!r}, and a server runs the lifespan of the "
             "outer app alone. Put lifespan=scheduler.lifespan into the outer app, or yield the state of "
@@ -70,6 +76,50 @@ def _not_found(scope: Scope, namespace: str | None) -> str:
         "app, or yield the state of `async with scheduler.lifespan(app) as state` from the app's lifespan; a TestClient "
         "runs it inside `with` only"
     )
+
+
+def _mounted_at(scope: Scope) -> str:
+    """Return the path at which the app of a request is mounted in another, or ``""``."""
+    path: str = scope.get("root_path", "")
+    return path.removeprefix(scope.get("app_root_path", path))
+
+
+class StartedScheduler:
+    """A middleware that writes one ERROR line at the first request of an app whose scheduler was not started.
+
+    A server runs the lifespan of the outermost app alone. The schedules of a scheduler in the lifespan of a mounted
+    app would otherwise not be due without a word, if no request uses that scheduler. The request goes on.
+
+    Args:
+        app: the app, which Starlette and FastAPI give.
+        scheduler: the scheduler that the app's lifespan starts.
+
+    Example:
+        >>> api = FastAPI(lifespan=scheduler.lifespan)
+        >>> api.add_middleware(StartedScheduler, scheduler=scheduler)
+
+    """
+
+    def __init__(self, app: ASGIApp, scheduler: Scheduler) -> None:
+        self._app = app
+        self._scheduler = scheduler
+        self._told = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Look at a request or a websocket, and hand it on."""
+        if (
+            not self._told
+            and scope["type"] != "lifespan"
+            and "not started" in self._scheduler.ready().reasons
+        ):
+            self._told = True
+            path = _mounted_at(scope)
+            logger.error(
+                "a request came to %s, and its scheduler (namespace %r) has not been started: none of its schedules is "
+                "fired. A server runs the lifespan of the outermost app alone: put lifespan=scheduler.lifespan there",
+                f"the app that is mounted at {path!r}" if path else "an app", self._scheduler.namespace,
+            )  # fmt: skip
+        await self._app(scope, receive, send)
 
 
 def current_scheduler(namespace: str) -> Any:

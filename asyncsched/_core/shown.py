@@ -5,6 +5,7 @@ pydantic finds these methods by their names, and is imported only by an app that
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Protocol, runtime_checkable
 
 from asyncsched._core.text import safe_repr
@@ -63,11 +64,29 @@ class SerializerOf:
 
 
 class ShownAsData:
-    """The base of values that pydantic takes as they are and writes as an object, by :func:`shown`."""
+    """The base of values that pydantic takes as they are and writes as an object, by :func:`shown`.
+
+    Such a value is also a mapping of its data, as far as ``dict(value)`` asks for one: FastAPI calls it for what a
+    handler without an annotation returns.
+    """
 
     __slots__ = ()
 
     __pydantic_serializer__ = SerializerOf()
+    __iter__ = None  # else __getitem__ would make it a sequence
+
+    def keys(self) -> Collection[str]:
+        """Return the names of its data."""
+        return self._data().keys()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._data()[name]
+
+    def _data(self) -> dict[str, Any]:
+        found = shown(self)
+        return (
+            found if isinstance(found, dict) else {"repr": found}
+        )  # the trigger of a user's inside has no data
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:

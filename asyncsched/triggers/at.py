@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from asyncsched._core.instants import Instant, to_datetime, to_instant
-from asyncsched.triggers.base import BaseTrigger
+from asyncsched.triggers.base import BaseTrigger, immutable
 from asyncsched.triggers.codec import kept_as
 
 
 @kept_as("at")
-@dataclass(frozen=True, slots=True, init=False, repr=False)
+@immutable
 class At(BaseTrigger):
     """Due once, at an aware datetime.
 

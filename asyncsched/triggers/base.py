@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import Instant, to_datetime, to_instant
@@ -16,6 +17,8 @@ from asyncsched._core.trigger import InstantTrigger
 if TYPE_CHECKING:
     from asyncsched.triggers.combine import Except, Only
     from asyncsched.triggers.windows import Window
+
+C = TypeVar("C", bound="BaseTrigger")
 
 Note = tuple[Instant, str]
 """The effect of a clock change on a schedule at an instant, in a sentence."""
@@ -46,6 +49,18 @@ class Due(datetime):
         return handler(datetime)
 
 
+def immutable(cls: type[C]) -> type[C]:
+    """Make the class of a trigger immutable and comparable by its slots, as a frozen dataclass is.
+
+    But it does not count as a dataclass: FastAPI takes those apart, down to what JSON does not have. A trigger is
+    written as its data.
+    """
+    made: Any = dataclass(frozen=True, slots=True, init=False, repr=False)(cls)
+    del made.__dataclass_fields__
+    made.__getstate__, made.__setstate__ = BaseTrigger.__getstate__, BaseTrigger.__setstate__
+    return made  # type: ignore[no-any-return]
+
+
 class BaseTrigger(ShownAsData, InstantTrigger):
     """A set of instants: computed as integers, shown as datetimes.
 
@@ -53,6 +68,18 @@ class BaseTrigger(ShownAsData, InstantTrigger):
     """
 
     __slots__ = ()
+
+    def __getstate__(self) -> Any:
+        names: tuple[str, ...] = type(self).__slots__
+        return [getattr(self, name) for name in names]
+
+    def __setstate__(self, state: Any) -> None:
+        names: tuple[str, ...] = type(self).__slots__
+        for name, value in zip(names, state, strict=True):
+            object.__setattr__(self, name, value)
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
 
     def next_instant(self, after: Instant) -> Instant | None:
         """Return the first instant strictly after ``after``, or ``None``."""

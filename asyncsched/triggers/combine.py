@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, time, timedelta, tzinfo
 from typing import Any
 
@@ -20,7 +20,7 @@ from asyncsched._core.instants import (
 )
 from asyncsched._core.text import safe_repr
 from asyncsched._core.trigger import InstantTrigger, as_instants
-from asyncsched.triggers.base import BaseTrigger, Note
+from asyncsched.triggers.base import BaseTrigger, Note, immutable
 from asyncsched.triggers.codec import kept_as, trigger_from_json, trigger_to_json
 from asyncsched.triggers.parts import zone_name_of, zone_of, zones_of
 from asyncsched.triggers.windows import (
@@ -46,7 +46,7 @@ _SHOWN = 3
 
 
 @kept_as("any_of")
-@dataclass(frozen=True, slots=True, init=False, repr=False)
+@immutable
 class AnyOf(BaseTrigger):
     """Due whenever one of its triggers is; instants that coincide count once.
 
@@ -109,7 +109,7 @@ class AnyOf(BaseTrigger):
 
 
 @kept_as("except")
-@dataclass(frozen=True, slots=True, init=False, repr=False)
+@immutable
 class Except(BaseTrigger):
     """A trigger without the due times that fall into windows of local time.
 
@@ -248,7 +248,7 @@ class Except(BaseTrigger):
 
 
 @kept_as("only")
-@dataclass(frozen=True, slots=True, init=False, repr=False)
+@immutable
 class Only(BaseTrigger):
     """A trigger whose due times count on some weekdays only, by local time. Made by ``trigger.only(weekday=…)``.
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, time, tzinfo
 from typing import Any
 
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import SECOND, YEAR, Instant, to_zone, zone_from_name, zone_name
 from asyncsched._core.text import safe_repr
-from asyncsched.triggers.base import BaseTrigger, Note
+from asyncsched.triggers.base import BaseTrigger, Note, immutable
 from asyncsched.triggers.codec import kept_as
 from asyncsched.triggers.cron.clock_changes import FIRST_SECOND, LAST_SECOND, Instants
 from asyncsched.triggers.cron.notes import clock_change_notes
@@ -23,7 +23,7 @@ _MOST = 10_000
 
 
 @kept_as("every")
-@dataclass(frozen=True, slots=True, init=False, repr=False)
+@immutable
 class Every(BaseTrigger):
     """Due every so many days, weeks or months, at a local time.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any, Never
@@ -10,7 +10,7 @@ from typing import Any, Never
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.instants import FIRST_INSTANT, LAST_INSTANT, YEAR, Instant, to_datetime, to_instant
 from asyncsched._core.text import safe_repr
-from asyncsched.triggers.base import BaseTrigger
+from asyncsched.triggers.base import BaseTrigger, immutable
 from asyncsched.triggers.codec import kept_as
 
 _NANO = 1000  # nanoseconds in a microsecond
@@ -20,7 +20,7 @@ _UNITS = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seco
 
 
 @kept_as("interval")
-@dataclass(frozen=True, slots=True, init=False, repr=False)
+@immutable
 class Interval(BaseTrigger):
     """Due at anchor + k x period, exactly, in integer nanoseconds.
 

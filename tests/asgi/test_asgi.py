@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from asyncsched import ConfigurationError, Scheduler, SchedulerStateError
-from asyncsched.asgi import CurrentScheduler, current_scheduler, get_scheduler
+from asyncsched.asgi import CurrentScheduler, StartedScheduler, current_scheduler, get_scheduler
 from tests.waiting import PATIENCE
 
 pytestmark = [
@@ -312,6 +312,32 @@ def test_a_mounted_app_is_told_that_its_lifespan_is_not_run(client: Client, sche
         assert http.get("/api/dependency").status_code == 200
         assert http.get("/api/direct").status_code == 200
         assert http.get("/api/health").json() == ""
+
+
+def test_a_mounted_app_that_never_uses_its_scheduler_says_that_it_is_not_running(
+    client: Client, scheduler: Scheduler, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner = FastAPI(lifespan=scheduler.lifespan)
+    inner.add_middleware(StartedScheduler, scheduler=scheduler)
+
+    @inner.get("/")
+    async def get() -> str:
+        return "unaware"
+
+    outer = FastAPI()
+    outer.mount("/api", inner)
+    with client(outer) as http:
+        for _ in range(2):
+            assert http.get("/api/").json() == "unaware"
+    assert caplog.messages == [
+        "a request came to the app that is mounted at '/api', and its scheduler (namespace 'default') has not been "
+        "started: none of its schedules is fired. A server runs the lifespan of the outermost app alone: put "
+        "lifespan=scheduler.lifespan there"
+    ]
+    caplog.clear()
+    with client(inner) as http:  # its own lifespan is run
+        assert http.get("/").json() == "unaware"
+    assert caplog.messages == []
 
 
 @pytest.mark.anyio

@@ -150,6 +150,42 @@ async def test_it_is_a_response_and_a_field_of_a_model(value: Any) -> None:
     assert Model(value=value).model_dump()["value"] is not None
 
 
+def bare_app_of(value: Any) -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/one")
+    async def one():  # type: ignore[no-untyped-def]  # no annotation: FastAPI takes the value apart itself
+        return value
+
+    @app.get("/many")
+    async def many():  # type: ignore[no-untyped-def]
+        return {"listed": [value]}
+
+    return app
+
+
+PLAIN = [value for value in VALUES if not (isinstance(value, Retry) and isinstance(value.on, tuple))]
+"""FastAPI alone cannot write a tuple of exception classes, which a ``Retry`` may have."""
+
+
+@pytest.mark.parametrize("value", PLAIN, ids=lambda value: type(value).__name__)
+async def test_a_handler_without_an_annotation_answers_with_it(value: Any) -> None:
+    app = bare_app_of(value)
+    one = await get(app, "/one")
+    assert one not in (None, {}, "")
+    assert await get(app, "/many") == {"listed": [one]}
+    trigger, written = (value.trigger, one["trigger"]) if isinstance(value, Schedule) else (value, one)
+    if isinstance(trigger, tuple(map(type, TRIGGERS))):
+        assert written == json.loads(TypeAdapter(Any).dump_json(trigger))
+
+
+async def test_a_trigger_is_no_sequence_and_its_data_can_be_read() -> None:
+    assert dict(CRON) == {"cron": "0 7 * * mon-fri", "timezone": "Europe/Paris"}  # type: ignore[call-overload]
+    with pytest.raises(TypeError):
+        iter(CRON)  # type: ignore[call-overload]
+    assert await get(bare_app_of(AnyOf(CRON, Own())), "/one") not in (None, {})
+
+
 async def test_handlers_of_any_type_answer_with_them_too() -> None:
     listed = [schedule(CRON, Thing()), replace(RUN, result=Thing()), CRON, Retry(3)]
     for kind in (Any, list, dict[str, Any]):
@@ -222,9 +258,14 @@ async def test_what_a_scheduler_answers_is_a_response(virtual_clock: VirtualCloc
     async def start() -> asyncsched.RunHandle[None]:
         return await scheduler.schedule_once(digest)
 
+    @app.get("/bare")
+    async def bare():  # type: ignore[no-untyped-def]
+        return await scheduler.schedule_once(digest)
+
     async with scheduler:
         assert [one["id"] for one in await get(app, "/schedules")] == ["digest"]
         started = await get(app, "/start")
         assert started == {"id": (await get(app, "/runs"))[0]["id"], "created": True}
+        assert (await get(app, "/bare")).keys() == started.keys()
         assert (await get(app, "/health"))["trouble"] == ""
         assert "/start" in (await get(app, "/openapi.json"))["paths"]

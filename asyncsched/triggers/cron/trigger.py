@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, tzinfo
 from functools import partial
 
@@ -17,7 +17,7 @@ from asyncsched._core.instants import (
     zone_from_name,
     zone_name,
 )
-from asyncsched.triggers.base import BaseTrigger
+from asyncsched.triggers.base import BaseTrigger, immutable
 from asyncsched.triggers.codec import kept_as
 from asyncsched.triggers.cron.clock_changes import FIRST_SECOND, LAST_SECOND, Instants
 from asyncsched.triggers.cron.hints import expects_expression
@@ -28,7 +28,7 @@ from asyncsched.triggers.cron.words import in_words
 
 
 @kept_as("cron")
-@dataclass(frozen=True, slots=True, init=False, repr=False)
+@immutable
 class Cron(BaseTrigger):
     """The instants at which a zone's wall clock matches a cron expression.
 
