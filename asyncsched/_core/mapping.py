@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from asyncsched._core.arguments.copies import copied
 from asyncsched._core.events import SlotsSkipped
 from asyncsched._core.instants import Instant, Now, to_datetime
 from asyncsched._core.jobs import Job, arguments_of
@@ -91,10 +92,13 @@ def run_view(record: RunRecord, job: Job | None, known: bool = True) -> Run:
 
 
 def result_of(record: RunRecord, job: Job | None) -> Any:
-    """Return the result, as the type its function declares where it was kept as JSON."""
-    if isinstance(record.arguments, str) and isinstance(record.result, str) and job is not None:
-        return job.signature.decode_result(record.result)
-    return record.result
+    """Return the result, as the type its function declares where it was kept as JSON; in memory a copy of it."""
+    if isinstance(record.arguments, str):
+        if isinstance(record.result, str) and job is not None:
+            return job.signature.decode_result(record.result)
+        return record.result
+    ((result,), _) = copied(((record.result,), {}))
+    return result
 
 
 def _result(record: RunRecord, job: Job | None) -> Any:
@@ -112,7 +116,7 @@ def _arguments(record: RunRecord | ScheduleRecord, job: Job | None) -> tuple[tup
             return arguments_of(record, job)
         except TypeError:  # written by an older version of the function: shown as it was written
             return (), {"json": record.arguments}
-    return record.arguments
+    return copied(record.arguments)  # a caller may change what it is shown
 
 
 def _attempts(record: RunRecord) -> tuple[Attempt, ...]:

@@ -229,3 +229,22 @@ async def test_a_repeated_call_with_equal_arguments_finds_the_run_of_its_key(sch
         first = await scheduler.schedule_once(send, socket, Basket(["a"]), key="k", delay=5)
         again = await scheduler.schedule_once(send, socket, Basket(["a"]), key="k", delay=5)
     assert (again.created, again.id) == (False, first.id)
+
+
+async def test_who_changes_what_a_run_shows_changes_no_run(scheduler: Scheduler) -> None:
+    @scheduler.job()
+    async def collect(texts: list[str]) -> dict[str, list[str]]:
+        return {"all": texts}
+
+    async with scheduler:
+        handle = await scheduler.schedule_once(collect, ["a"])
+        (await handle.result())["all"].append("b")
+        run = await scheduler.run(handle.id)
+        run.args[0].append("c")
+        run.result["all"].append("d")
+        again = await scheduler.run(handle.id)
+        assert (again.args, again.result) == ((["a"],), {"all": ["a"]})
+        assert await handle.result() == {"all": ["a"]}
+        added = await scheduler.add_schedule(collect, Interval(hours=1), args=(["a"],))
+        added.args[0].clear()
+        assert (await scheduler.schedule("collect")).args == (["a"],)

@@ -6,7 +6,7 @@ Each error that is expected has its mark for both, and a mark without an error i
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, assert_type
 
 from fastapi import FastAPI, Request, WebSocket
@@ -18,10 +18,13 @@ from asyncsched import (
     Cron,
     Explanation,
     Interval,
+    JobDefaults,
+    JobOptions,
     Misfire,
     Once,
     Progress,
     RateLimit,
+    Retention,
     Retry,
     Run,
     RunHandle,
@@ -30,7 +33,9 @@ from asyncsched import (
     current_run,
 )
 from asyncsched._core.trigger import Trigger
+from asyncsched._scheduler.many import NewSchedule
 from asyncsched.asgi import CurrentScheduler, current_scheduler, get_scheduler
+from asyncsched.triggers import Every
 
 scheduler = Scheduler("sqlite:///jobs.db", timezone="Europe/Paris", shutdown_timeout=timedelta(seconds=5))
 
@@ -52,6 +57,26 @@ def digest(day: int, *, dry: bool = False) -> str:
 @scheduler.job(max_running=3, rate_limit="10/s", misfire=Misfire("all"))
 async def send_email(to: str, subject: str = "Welcome") -> bytes:
     return f"{to}{subject}".encode()
+
+
+MAIL: JobOptions = {"timeout": 60, "retry": Retry(attempts=3), "tags": ["mail"], "aliases": ("old",)}
+WRONG: JobOptions = {"timout": 60}  # type: ignore[typeddict-unknown-key]  # pyright: ignore[reportAssignmentType]
+
+
+@scheduler.cron("@daily", id="daily", max_runs=3, **MAIL)
+async def remind(to: str = "ann") -> None: ...
+
+
+@scheduler.job(Every(weeks=2, on="mon", at=time(18), start=date(2026, 3, 2)), max_runs=2)
+async def fortnightly() -> None: ...
+
+
+with_settings = Scheduler(
+    lambda: "sqlite:///jobs.db",
+    defaults=JobDefaults(timeout=timedelta(minutes=1), overlap="queue_one"),
+    retention=Retention(age=timedelta(days=30), runs=1000),
+)
+from_environment: Scheduler = Scheduler.from_env(timezone="Europe/Berlin")
 
 
 @scheduler.job(rate_limit=RateLimit("10/s", by="to"))
@@ -146,6 +171,21 @@ async def operate() -> None:
     await scheduler.add_schedule("send_email", AnyOf(Cron("@daily"), At(datetime.now(UTC))), id="both")
     await scheduler.add_schedule(send_email, Leap())
     await scheduler.add_schedule(send_email, "@daily")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    added = await scheduler.add_schedule(
+        send_email, Cron("0 13 8 * *").only(weekday="wed"), id="a", max_runs=3
+    )
+    assert_type(added.max_runs, int | None)
+    assert_type((added.runs_made, added.ended), tuple[int, bool])
+    await scheduler.add_schedule(send_email, At(datetime.now(UTC)), max_runs="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    items: list[NewSchedule] = [{"job": send_email, "trigger": Interval(hours=1), "id": "b", "max_runs": 1}]
+    assert_type(await scheduler.add_schedules(items), list[Schedule])
+    assert_type(await scheduler.pause_many(tag="mail", note="moving"), int)
+    assert_type(
+        await scheduler.schedules(job="send_email", tag="mail", paused=True, limit=10), list[Schedule]
+    )
+    assert_type(await scheduler.requeue(job="send_email", again=True), list[RunHandle[Any]])
+    await scheduler.pause_job(send_email, "moving")
+    await scheduler.resume_job("send_email")
     assert_type(await scheduler.schedules(), list[Schedule])
     assert_type(await scheduler.runs(state="failed"), list[Run])
     assert_type(await scheduler.explain("hourly", datetime.now(UTC)), Explanation)
