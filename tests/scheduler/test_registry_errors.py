@@ -290,7 +290,7 @@ def test_arguments_that_do_not_fit_are_refused_at_decoration() -> None:
 
 def test_arguments_without_a_trigger_are_refused() -> None:
     with pytest.raises(
-        ConfigurationError, match="job 'job': id, args, kwargs and jitter belong to a trigger"
+        ConfigurationError, match="job 'job': id, args, kwargs, jitter and max_runs belong to a trigger"
     ):
         Scheduler().job(id="x")(job)
     with pytest.raises(ConfigurationError, match="parentheses"):

@@ -59,7 +59,7 @@ _INSERT = """INSERT INTO asyncsched_runs (
 FROM {numbers}"""
 _SCHEDULES = """INSERT INTO asyncsched_schedules SELECT 'default', 's' || i, 'job',
     '{{"interval":1000000000,"start":null,"end":null,"immediate":false}}', 0, 0, {now}, {now}, '{{}}', 0, NULL, 'f', 0, 0, 0, 0, 0, NULL, '', '',
-    1, 1, 0, 0, 0, NULL, 1 FROM {numbers}"""
+    1, 1, 0, 0, 0, NULL, 1, NULL, 0 FROM {numbers}"""
 _INSTANCES = """INSERT INTO asyncsched_instances SELECT 'default', 2 + i, 1, 2 + i, 'h', 1, '1', 'both', '["job"]',
     '[]', 0, 0 FROM {numbers}"""
 _NUMBERS = {
