@@ -73,6 +73,7 @@ async def test_a_schedule_ends_after_so_many_runs_and_says_so(
         assert (before.max_runs, before.runs_made, before.ended) == (3, 2, False)
         assert [one.at for one in await scheduler.timeline(T0, at(60))] == [at(1), at(2), at(3)]
         assert [one.at for one in await scheduler.timeline(at(3.5), at(60))] == []
+        assert await scheduler.due_counts(T0, at(20), timedelta(minutes=10)) == [3, 0]
         await virtual_clock.advance(600)
         after = await scheduler.schedule("tick")
         assert (after.runs_made, after.ended, after.next_due) == (3, True, None)
