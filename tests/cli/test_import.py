@@ -91,6 +91,22 @@ CRONTABS = {
         */10 * * * * /usr/lib/sysstat/debian-sa1 1 1
         59 23 * * * /usr/lib/sysstat/debian-sa1 60 2
     """,
+    "Anacron's, with tabs and leading zeros": """
+        30 7\t* * *\ttest -x /etc/init.d/anacron
+        00 */3    15-25/2 Mar 1-5   /opt/somecommand
+        00 */3    15-25/2 mar mon-tue   /opt/somecommand
+    """,
+    "with locks, and weekends": """
+        30 */1  *  *  * flock $HOME/.pool.lock $HOME/pool/transfer.sh || echo "still running"
+        30 3 * * 6,0 /opt/weekend
+        0,30 20-22 * * * /opt/evening
+        * * * * * php /var/www/artisan schedule:run >> /dev/null 2>&1
+    """,
+    "of a market": """
+        50 6 * * 1-5  /opt/trader/run.py --healthcheck >> /opt/trader/health.log 2>&1
+        0 18 * * 0    /opt/trader/screener.py
+        40 3 3,15,23 * *    /opt/trader/audit
+    """,
     "at the change of the clocks": """
         30 2 * * * /opt/in-the-gap
         0 2 29 3 * /opt/once
@@ -248,6 +264,129 @@ def test_apschedulers_options_are_carried_over_or_reported() -> None:
     assert by_id["by-name"].call == "reports:weekly"
     assert any("1 s late" in note for note in found.notes)
     assert any("jitter" in note for note in every.notes)
+
+
+SETUPS = {
+    "a FastAPI app's lifespan": (
+        """
+import forecasts
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+scheduler = AsyncIOScheduler()
+
+async def lifespan(app):
+    scheduler.add_job(forecasts.refresh_all, "interval", hours=6)
+    scheduler.add_job(forecasts.refresh_all, "date")
+    scheduler.start()
+    yield
+    scheduler.shutdown()
+""",
+        {"forecasts:refresh_all": "Interval(hours=6)"},
+        ["it runs once, at once"],
+    ),
+    "a scraper with pytz": (
+        """
+import pytz
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+
+def scrape(): ...
+
+def start():
+    scheduler = BackgroundScheduler(timezone=pytz.timezone("US/Eastern"))
+    scheduler.add_job(scrape, trigger=CronTrigger(hour=7, minute=0, timezone="US/Eastern"), id="morning",
+                      replace_existing=True, max_instances=1, misfire_grace_time=600)
+""",
+        {"app:scrape": 'Cron("0 7 * * *", timezone="US/Eastern")'},
+        [],
+    ),
+    "a class with methods": (
+        """
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+class Jobs:
+    def __init__(self, settings):
+        self.scheduler = BackgroundScheduler(timezone="Asia/Seoul")
+        self.scheduler.add_job(self.refresh, "interval", minutes=30, id="refresh")
+        self.scheduler.add_job(poll, IntervalTrigger(seconds=settings.poll_seconds, jitter=10), id="poll")
+
+    def add(self, trigger):
+        self.scheduler.add_job(poll, trigger, max_instances=1)
+
+    def refresh(self): ...
+
+def poll(): ...
+""",
+        {},
+        ["cannot be imported", "seconds=settings.poll_seconds", "its trigger, trigger, is computed"],
+    ),
+    "Flask": (
+        """
+from flask_apscheduler import APScheduler
+
+schedule = APScheduler()
+
+@schedule.task("interval", id="expiring", minutes=15, misfire_grace_time=900)
+def check_expiring(): ...
+""",
+        {"app:check_expiring": "Interval(minutes=15)"},
+        [],
+    ),
+    "a worker that begins at once": (
+        """
+from datetime import datetime, timezone
+from apscheduler.schedulers.blocking import BlockingScheduler
+
+MINUTES = 12
+
+def scan(): ...
+def recon(): ...
+def report(): ...
+
+scheduler = BlockingScheduler(timezone=timezone.utc)
+scheduler.add_job(scan, "interval", seconds=30, next_run_time=datetime.now(), misfire_grace_time=60)
+scheduler.add_job(func=recon, trigger="interval", minutes=MINUTES, id="recon", daemon=True)
+scheduler.add_job(report, "cron", day_of_week="mon-sun", hour="19", minute="05", timezone="Europe/Moscow")
+for job in JOBS:
+    scheduler.add_job(scan, "cron", hour=job["hour"], id=job["id"])
+""",
+        {
+            "app:scan": "Interval(seconds=30, immediate=True)",
+            "app:recon": "Interval(minutes=12)",
+            "app:report": 'Cron("05 19 * * mon-sun", timezone="Europe/Moscow")',
+        },
+        ["hour=job['hour'] is computed"],
+    ),
+    "functions within functions": (
+        """
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from tasks import sync as sync_all
+
+def start(loop):
+    scheduler = AsyncIOScheduler()
+
+    def run_in_loop():
+        loop.create_task(sync_all())
+
+    scheduler.add_job(run_in_loop, trigger="cron", hour=23, minute=30)
+    scheduler.add_job(sync_all, "cron", hour="*/4")
+""",
+        {"tasks:sync": 'Cron("0 */4 * * *", timezone="UTC")'},
+        ["cannot be imported"],
+    ),
+}
+"""Kinds of set-ups as public repositories have them, made anew: what is carried over, and what is reported."""
+
+
+@pytest.mark.parametrize("kind", SETUPS)
+def test_a_set_up_of_apscheduler_is_carried_over_or_reported(kind: str) -> None:
+    text, carried, reported = SETUPS[kind]
+    found = read_apscheduler(text, "app", "UTC")
+    assert {one.call: one.trigger for one in found.schedules if one.trigger} == carried
+    faults = [one.fault for one in found.schedules if one.fault]
+    assert len(faults) == len(reported)
+    assert [part for part in reported if not any(part in fault for fault in faults)] == []
 
 
 def test_the_code_made_of_apschedulers_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,12 @@ from asyncsched.cli.imports.python import (
     Code,
     as_code,
     assigned,
+    at_top,
     called,
     functions,
     imported_from,
     keywords,
+    modules,
     source_of,
     value_of,
 )
@@ -56,19 +58,22 @@ def read_apscheduler(text: str, module: str, zone: str) -> Imported:
     found = Imported("APScheduler 3")
     names = assigned(tree)
     settings = _settings(tree, zone, names)
-    come_from = imported_from(tree)
+    come_from = {name: f"{module}:{name}" for name in at_top(tree)} | imported_from(tree)
+    whole = modules(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and called(node) == "add_job":
             words = keywords(node)
             func = words.pop("func", None) or (node.args[0] if node.args else None)
             trigger = words.pop("trigger", None) or (node.args[1] if len(node.args) > 1 else None)
-            _keep(found, text, node, _call_of(func, module, come_from), trigger, words, settings, names)
+            _keep(found, text, node, _call_of(func, come_from, whole), trigger, words, settings, names)
+    flask = any(place.startswith("flask_apscheduler:") for place in come_from.values())
+    decorators = ("scheduled_job", "task") if flask else ("scheduled_job",)
     for function in functions(tree):
         for decorator in function.decorator_list:
-            if isinstance(decorator, ast.Call) and called(decorator) == "scheduled_job":
+            if isinstance(decorator, ast.Call) and called(decorator) in decorators:
                 words = keywords(decorator)
                 trigger = words.pop("trigger", None) or (decorator.args[0] if decorator.args else None)
-                call = f"{module}:{function.name}"
+                call = come_from.get(function.name, "")
                 _keep(found, text, decorator, call, trigger, words, settings, names)
     _tell(found, settings)
     if any(isinstance(node, ast.Call) and called(node) == "add_listener" for node in ast.walk(tree)):
@@ -107,13 +112,18 @@ def zone_of(value: Any) -> str:
     return ""
 
 
-def _call_of(func: ast.expr | None, module: str, come_from: Mapping[str, str]) -> str:
+def _call_of(func: ast.expr | None, come_from: Mapping[str, str], whole: Mapping[str, str]) -> str:
+    """Return where a function can be imported from, as ``module:name``; ``""`` for one of an object or of a function."""
     if isinstance(func, ast.Constant) and isinstance(func.value, str):
         return func.value if ":" in func.value else ""
     if isinstance(func, ast.Name):
-        return come_from.get(func.id, f"{module}:{func.id}")
+        return come_from.get(func.id, "")
     if isinstance(func, ast.Attribute):
-        return f"{module}:{ast.unparse(func)}"
+        before, root = ast.unparse(func.value), ast.unparse(func).partition(".")[0]
+        if before in whole:
+            return f"{whole[before]}:{func.attr}"
+        place = come_from.get(root, "")
+        return place and f"{place}{ast.unparse(func).removeprefix(root)}"
     return ""
 
 
@@ -130,7 +140,7 @@ def _keep(
     )
     found.schedules.append(one)
     if not call:
-        one.fault = "the function is no name that could be imported"
+        one.fault = "the function cannot be imported: make it one at the top level of a module"
         return
     kind, more = _kind(trigger, names)
     made = trigger is not None and not isinstance(trigger, ast.Constant)
@@ -161,7 +171,7 @@ def _kind(trigger: ast.expr | None, names: Mapping[str, ast.expr]) -> tuple[str,
         more |= {name: value_of(one, names) for name, one in zip(order, trigger.args, strict=False)}
         short = {"CronTrigger": "cron", "IntervalTrigger": "interval", "DateTrigger": "date"}.get(kind, kind)
         return short, more
-    return ast.unparse(trigger), {}
+    return "variable", {"variable": ast.unparse(trigger)}
 
 
 def complete(one: Found, call: str, kind: str, given: dict[str, Any], settings: Settings) -> None:
@@ -194,6 +204,8 @@ def _trigger(one: Found, kind: str, given: Mapping[str, Any], settings: Settings
         return _interval(one, given)
     if kind == "date":
         return _date(one, given, zone)
+    if kind == "variable":
+        raise Untold(f"its trigger, {given['variable']}, is computed at run time")
     raise Untold(
         f"the trigger {kind!r} is not known here; a trigger of your own is an object with next(after)"
     )
@@ -221,7 +233,9 @@ def _interval(one: Found, given: Mapping[str, Any]) -> str:
             one.notes.append(
                 f"{name}={as_code(given[name])} is left out: give {name[:-5]}= an aware datetime"
             )
-    return f"Interval({', '.join(f'{name}={value!r}' for name, value in spans.items())})"
+    first = given.get("next_run_time")
+    at_once = ", immediate=True" if isinstance(first, Code) and "now(" in first.text else ""
+    return f"Interval({', '.join(f'{name}={value!r}' for name, value in spans.items())}{at_once})"
 
 
 def _date(one: Found, given: Mapping[str, Any], zone: str) -> str:
@@ -267,6 +281,10 @@ def _options(one: Found, given: Mapping[str, Any]) -> dict[str, str]:
         )
     if given.get("next_run_time", "") is None:
         one.notes.append("it was added as paused: await scheduler.pause(id) where the app starts")
+    if given.get("next_run_time") is not None and "immediate=True" not in one.trigger:
+        one.notes.append(
+            f"next_run_time={as_code(given['next_run_time'])} is left out: `await scheduler.run_now(id)` at the start"
+        )
     if given.get("executor") not in (None, "default"):
         one.notes.append(
             f"executor={as_code(given['executor'])} is left out: name one of Scheduler(executors=…)"

@@ -93,6 +93,28 @@ def imported_from(tree: ast.Module) -> dict[str, str]:
     return found
 
 
+def at_top(tree: ast.Module) -> set[str]:
+    """Return the names that another module can import: what stands at the top level, conditions and tries included."""
+    found: set[str] = set(assigned(tree))
+    rest: list[ast.stmt] = list(tree.body)
+    for node in rest:
+        if isinstance(node, ast.If | ast.Try):
+            rest += node.body
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+    return found
+
+
+def modules(tree: ast.Module) -> dict[str, str]:
+    """Return the modules that are imported whole, by the names that they have: of ``import a.b as c``, ``c``."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found[alias.asname or alias.name] = alias.name
+    return found
+
+
 def source_of(text: str, node: ast.AST) -> str:
     """Return what stands in the source, without indentation."""
     return ast.get_source_segment(text, node) or ""
