@@ -5,13 +5,12 @@ A book is also what an instance has counted since it last wrote: the store merge
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asyncsched._core.instants import HOUR, SECOND, Instant
 from asyncsched._core.states import FAILURES
-from asyncsched._core.tallies import EDGES, Bins, LastSkip, Tally, add_bins, drop_old
+from asyncsched._core.tallies import Bins, LastSkip, Tally, add_bins, drop_old
 
 if TYPE_CHECKING:
     from asyncsched._core.records import RunRecord
@@ -48,6 +47,16 @@ class Period:
         self.cancelled += more.cancelled
         self.missed += more.missed
         add_bins(self.late, more.late)
+
+    def ended(self, states: Mapping[str, int]) -> None:
+        """Count runs that have ended, by state."""
+        for state, count in states.items():
+            if state == "succeeded":
+                self.succeeded += count
+            elif state in FAILURES:
+                self.failed += count
+            else:
+                self.cancelled += count
 
     @property
     def runs(self) -> int:
@@ -88,29 +97,19 @@ class Book:
             now: the end of those that have no time of an end.
 
         """
-        groups: dict[Any, list[RunRecord]] = {}
-        for run in runs:
-            one = run.schedule or (run.job,)
-            if one in groups:
-                groups[one].append(run)
-            else:
-                groups[one] = [run]
-        for group in groups.values():
-            self.tally(subject_of(group[0].schedule, group[0].job)).count(group, now)
-        start, period = None, Period()
-        for run in runs:
-            at = run.finished_at or now
-            if at - at % PERIOD != start:
-                start, period = at - at % PERIOD, self.period(at)
-            if run.state == "succeeded":
-                period.succeeded += 1
-            elif run.state in FAILURES:
-                period.failed += 1
-            else:
-                period.cancelled += 1
-            if run.late is not None:
-                bin = bisect_right(EDGES, run.late)
-                period.late[bin] = period.late.get(bin, 0) + 1
+        for some in _of_one_period(runs, now):
+            groups: dict[Any, list[RunRecord]] = {}
+            for run in some:
+                one = run.schedule or (run.job,)
+                if one in groups:
+                    groups[one].append(run)
+                else:
+                    groups[one] = [run]
+            at = some[0].finished_at or now
+            period = self.period(at)
+            for group in groups.values():
+                tally = self.tally(subject_of(group[0].schedule, group[0].job))
+                period.ended(tally.count(group, at, period.late))
 
     def skipped(self, schedule: str, skip: LastSkip) -> None:
         """Count slots that got no run."""
@@ -125,6 +124,18 @@ class Book:
             if start <= at < end:
                 total.merge(period)
         return total
+
+
+def _of_one_period(runs: Sequence[RunRecord], now: Instant) -> Iterator[Sequence[RunRecord]]:
+    """Yield the runs in stretches that have ended in one period; nearly always that is one stretch."""
+    periods = [(run.finished_at or now) // PERIOD for run in runs]
+    first = 0
+    while first < len(runs):
+        number, end = periods[first], len(runs)
+        if periods[-1] != number:
+            end = next(i for i in range(first, len(runs)) if periods[i] != number)
+        yield runs[first:end]
+        first = end
 
 
 def subject_of(schedule: str | None, job: str) -> str:

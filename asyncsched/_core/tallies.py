@@ -24,6 +24,8 @@ _STEPS = (100, 125, 160, 200, 250, 315, 400, 500, 630, 800)
 EDGES = tuple(sorted({step * 10**power // 100 for power in range(2, 12) for step in _STEPS} | {60 * SECOND}))
 """The lower edges of the bins of a distribution, in microseconds: ten for each power of ten, and one minute."""
 
+_new = tuple.__new__  # half the time of a named tuple's constructor
+
 Bins = dict[int, int]
 """A distribution: how many values lie in each bin, by the bin's number."""
 
@@ -79,7 +81,9 @@ class RecentRun(NamedTuple):
 
 def _recent(run: RunRecord, now: Instant) -> RecentRun:
     at = run.finished_at or now
-    return RecentRun(f"{run.id:032x}", run.state, run.due, run.started_at, at, run.late, run.attempt, run.why)
+    return _new(
+        RecentRun, (f"{run.id:032x}", run.state, run.due, run.started_at, at, run.late, run.attempt, run.why)
+    )
 
 
 class Hour:
@@ -164,27 +168,40 @@ class Tally:
             drop_old(self.hours, HOURS_KEPT)
         return found
 
-    def count(self, runs: Sequence[RunRecord], now: Instant) -> None:
-        """Count runs that have ended, in the order of their ends."""
-        number, hour = None, Hour()
+    def count(self, runs: Sequence[RunRecord], at: Instant, lateness: Bins) -> dict[str, int]:
+        """Count runs that have ended within one hour, in the order of their ends.
+
+        Args:
+            runs: the runs.
+            at: a moment of that hour, and the end of those that have no time of an end.
+            lateness: how late they began is counted here, too.
+
+        Returns:
+            How many runs ended in each state.
+
+        """
+        hour = self.hour(at)
+        took, late = hour.took, hour.late
+        states: dict[str, int] = {}
         for run in runs:
-            at = run.finished_at or now
-            if at // HOUR != number:
-                number, hour = at // HOUR, self.hour(at)
-            state = run.state
-            hour.states[state] = hour.states.get(state, 0) + 1
+            state, ended = run.state, run.finished_at or at
+            states[state] = states.get(state, 0) + 1
             if run.started_at is not None:
-                bin = bisect_right(EDGES, at - run.started_at)
-                hour.took[bin] = hour.took.get(bin, 0) + 1
+                bin = bisect_right(EDGES, ended - run.started_at)
+                took[bin] = took.get(bin, 0) + 1
                 if run.late is not None:
                     bin = bisect_right(EDGES, run.late)
-                    hour.late[bin] = hour.late.get(bin, 0) + 1
+                    late[bin] = late.get(bin, 0) + 1
+                    lateness[bin] = lateness.get(bin, 0) + 1
             if state == "succeeded":
-                self.failed, self.failing_since, self.succeeded_at = 0, None, at
+                self.failed, self.failing_since, self.succeeded_at = 0, None, ended
             elif state in FAILURES:
-                self._count_failure(run, at)
-        self.recent += [_recent(run, now) for run in runs[-RECENT:]]
+                self._count_failure(run, ended)
+        for state, count in states.items():
+            hour.states[state] = hour.states.get(state, 0) + count
+        self.recent += [_recent(run, at) for run in runs[-RECENT:]]
         del self.recent[:-RECENT]
+        return states
 
     def _count_failure(self, run: RunRecord, at: Instant) -> None:
         self.failed += 1
