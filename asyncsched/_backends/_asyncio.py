@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +18,10 @@ from asyncsched._backends.base import Backend, Future, Main, Sleeper, Task
 logger = logging.getLogger("asyncsched.scheduler")
 
 _AT_ONCE: Any = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+_Task: Callable[..., asyncio.Task[None]] = asyncio.Task
+_EagerTask: Callable[..., asyncio.Task[None]] = (
+    partial(asyncio.Task, **_AT_ONCE) if _AT_ONCE else asyncio.Task
+)
 
 _STUBBORN = 0.1
 """Seconds that cancelled tasks get to end when the backend is closed."""
@@ -58,9 +63,7 @@ class _AsyncioBackend:
         own = self._own(number, main)
         if self._loop.get_task_factory() is None:
             # The effect of loop.create_task, in two thirds of its time.
-            task = asyncio.Task(
-                own, loop=self._loop, name=name, context=context, **({} if apart else _AT_ONCE)
-            )
+            task = (_Task if apart else _EagerTask)(own, loop=self._loop, name=name, context=context)
         else:
             task = self._loop.create_task(own, name=name, context=context)
         if not task.done():

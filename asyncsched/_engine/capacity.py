@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from asyncsched._core.records import RunRecord
 from asyncsched.abc import Executor
 
 MOST_LENT = 1000
@@ -34,6 +35,12 @@ class Capacity:
     def take(self, name: str) -> None:
         """Take a place."""
         self.free[name] -= 1
+
+    def take_for(self, runs: Iterable[RunRecord]) -> None:
+        """Take a place for each of the runs."""
+        free = self.free
+        for run in runs:
+            free[run.executor] -= 1
 
     def give_back(self, name: str) -> None:
         """Free a place; notify the workers if it is the only free one."""

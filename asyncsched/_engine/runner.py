@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Iterable, Set
+from collections.abc import Awaitable, Iterable, Mapping, Set
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -76,16 +76,18 @@ class Runner:
 
     # ── beginning ────────────────────────────────────────────────────────────────────────────
 
-    def start(self, claimed: Iterable[tuple[RunRecord, Runnable]]) -> None:
+    def start(self, claimed: Iterable[RunRecord], jobs: Mapping[str, Runnable]) -> None:
         """Begin attempts of runs that a claim brought: some at once, the others turn by turn of the loop."""
-        for run, runnable in claimed:
-            self.running[run.id] = attempt = RunningAttempt(self, self._timers, run, runnable)
+        in_loop = 0
+        for run in claimed:
+            self.running[run.id] = attempt = RunningAttempt(self, self._timers, run, jobs[run.job])
+            in_loop += attempt.runnable.in_loop
             self._waiting.append(attempt)
-            if runnable.in_loop:
-                self._watcher.busy()
             if self._early and (why := self._early.get(run.id)) is not None:
                 attempt.cancel(why)
         self._early.clear()
+        if in_loop:
+            self._watcher.busy(in_loop)
         if not self._beginning and self._waiting:
             self._begin_some()
             if self._waiting:

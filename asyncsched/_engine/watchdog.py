@@ -117,9 +117,9 @@ class StallWatcher:
         if code is not None:
             self._jobs[code] = job
 
-    def busy(self) -> None:
-        """Count a run that begins."""
-        self.running += 1
+    def busy(self, runs: int = 1) -> None:
+        """Count runs that begin."""
+        self.running += runs
         if self._parked:
             self._wake.set()
 

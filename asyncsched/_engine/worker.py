@@ -201,9 +201,8 @@ class Worker:
         holder, jobs = self.engine.holder, self._jobs
         # None is still held, if this instance was declared dead meanwhile.
         held = [run for run in claimed.runs if run.holder == holder]
-        for run in held:
-            self._environment.capacity.take(run.executor)
-        self.runner.start((run, jobs[run.job]) for run in held)
+        self._environment.capacity.take_for(held)
+        self.runner.start(held, jobs)
         self._backlog.look(held)
         for run_id, why in claimed.cancel_requests:
             self.runner.cancel(run_id, why)

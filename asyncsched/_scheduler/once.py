@@ -57,29 +57,30 @@ def make_run(once: Once, job: Job, run_id: int, now: Now, *, as_json: bool) -> R
 
     """
     signature = job.signature
-    call = signature.bind(once.args, once.kwargs)
+    _, args, kwargs, delay, at, key, key_ttl, priority, tags = once  # each is read for every run
+    call = signature.bind(args, kwargs)
     permits = job.permits(call) if job.limits else ()
-    if once.key is not None or once.key_ttl:
-        _check_key(job, once.key, once.key_ttl)
+    if key is not None or key_ttl:
+        _check_key(job, key, key_ttl)
         call = signature.canonical(call)  # so that f(1) and f(x=1) are equal
-    due, steady = (now.steady, True) if once.timeless else _due(job, once, now)
+    due, steady = (now.steady, True) if delay is None and at is None else _due(job, once, now)
     run = RunRecord(
         run_id,
         job.name,
         due,
         steady=steady,
         executor=job.executor,
-        priority=job.priority if once.priority is None else _priority(job, once.priority),
+        priority=job.priority if priority is None else _priority(job, priority),
         arguments=signature.encode(call) if as_json else copied(call),
-        tags=job.tags + tags_of(once.tags, f"job {job.name!r}") if once.tags else job.tags,
+        tags=job.tags + tags_of(tags, f"job {job.name!r}") if tags else job.tags,
         max_attempts=job.attempts,
     )
     carried = capture(job, as_json) if job.carry else None
-    if once.key is not None or permits or carried is not None:
-        run.key, run.permits = once.key, permits
-        if once.key is not None:
-            run.key_from = own_key(job.name, once.key)
-        run.key_ttl = to_micros(once.key_ttl, "key_ttl") if once.key_ttl else 0
+    if key is not None or permits or carried is not None:
+        run.key, run.permits = key, permits
+        if key is not None:
+            run.key_from = own_key(job.name, key)
+        run.key_ttl = to_micros(key_ttl, "key_ttl") if key_ttl else 0
         run.context_vars = carried
     return run
 

@@ -14,7 +14,7 @@ from copy import copy
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from asyncsched._core.records import Given
+from asyncsched._core.records import NO_ARGUMENTS, Given
 
 _ATOMS = frozenset(
     {
@@ -28,6 +28,8 @@ Memo = dict[int, Any]
 
 def copied(arguments: Given) -> Given:
     """Return a call whose plain mutable arguments are copies, and the call itself if it has none."""
+    if arguments is NO_ARGUMENTS:
+        return arguments
     args, kwargs = arguments
     for value in args:
         if type(value) not in _ATOMS:

@@ -79,10 +79,9 @@ class History:
             self.letters[run.id] = run
         if known and run.schedule is not None:
             self._remember(run, run.schedule)
-        if self._too_much(now):
-            self._shift(now)
-            if len(self._spared) > self._sweep_at or self._spared_bytes > 2 * self._bounds.size:
-                self._sweep(now)
+        self._shift(now)
+        if len(self._spared) > self._sweep_at or self._spared_bytes > 2 * self._bounds.size:
+            self._sweep(now)
 
     def prune(self, now: Instant) -> int:
         """Prune the runs beyond the bounds; return the number of runs dropped."""
@@ -94,9 +93,12 @@ class History:
 
     def _shift(self, now: Instant) -> int:
         """Take out the oldest runs while the bounds are exceeded: each is forgotten, or spared."""
-        gone = 0
-        while self._order and self._too_much(now):
-            run = self._order.popleft()
+        gone, bounds, order = 0, self._bounds, self._order
+        oldest = now - bounds.age
+        while order and (
+            self._bytes > bounds.size or len(order) > bounds.count or (order[0].finished_at or 0) < oldest
+        ):
+            run = order.popleft()
             self._bytes -= run.place
             if self._keeps(run, now):
                 self._spared[run.id] = run
@@ -129,12 +131,6 @@ class History:
     def _drop(self, run: RunRecord) -> None:
         self.letters.pop(run.id, None)
         self._forget(run)
-
-    def _too_much(self, now: Instant) -> bool:
-        bounds, order = self._bounds, self._order
-        if self._bytes > bounds.size or len(order) > bounds.count:
-            return True
-        return bool(order) and (order[0].finished_at or 0) < now - bounds.age
 
     def _keeps(self, run: RunRecord, now: Instant) -> bool:
         if run.state == "succeeded" and answers_for_key(run, now):

@@ -128,7 +128,12 @@ class MemoryStore:
     def _add(self, run: RunRecord, now: Now, replace: bool) -> Added:
         if run.rare is not None and (holder := self._keys.holder(run, now)) is not None:
             return self._found(holder, run, replace, now)
-        self._insert(run)
+        self._runs[run.id] = run
+        if run.rare is not None or run.tags:
+            self._keys.give(run)
+            self._labels.add(run)
+        if run.schedule is not None:
+            self._entry(run.schedule).add(run)
         if run.due <= (now.steady if run.steady else now.wall):
             self._waiting.until_its_turn(run)  # "now" is the usual time: one queue is enough
         else:
@@ -146,15 +151,6 @@ class MemoryStore:
 
     async def close_letters(self, closings: Sequence[Closing], now: Now) -> list[Closed]:
         return [close_letter(one, self._runs, lambda run: self._add(run, now, False)) for one in closings]
-
-    def _insert(self, run: RunRecord) -> None:
-        self._runs[run.id] = run
-        if run.rare is not None:
-            self._keys.give(run)
-        if run.rare is not None or run.tags:
-            self._labels.add(run)
-        if run.schedule is not None:
-            self._entry(run.schedule).add(run)
 
     # ── the claim ────────────────────────────────────────────────────────────────────────────
 
