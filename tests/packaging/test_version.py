@@ -29,6 +29,13 @@ def test_it_stands_in_one_file_only() -> None:
     assert [path.name for path in texts if f'"{VERSION}"' in path.read_text("utf-8")] == ["version.py"]
 
 
+def test_the_changelog_has_it_as_the_newest_version() -> None:
+    found = re.findall(
+        r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M
+    )
+    assert found[0] == VERSION
+
+
 def test_the_typed_marker_and_the_command_are_declared() -> None:
     metadata = ProjectMetadata(str(ROOT), PluginManager()).core
     assert metadata.scripts == {"asyncsched": "asyncsched.__main__:main"}
