@@ -91,3 +91,17 @@ def test_what_a_killed_worker_did_counts_and_what_it_was_doing_does_not(
 
 def _scrape(server: Server) -> Scrape:
     return Scrape(ask(server, "GET", "/metrics").text)
+
+
+@pytest.mark.parametrize("kind", ["hypercorn-asyncio", "hypercorn-trio", "granian"])
+def test_the_endpoint_and_the_probes_answer_under_any_server(kind: str, tmp_path: Path) -> None:
+    with serving(kind, tmp_path, app=APP) as server:
+        wait_until_served(server)
+        assert ask(server, "POST", "/note").status_code == 200
+        found = _scrape(server)
+        assert found.get("runs_total", job="note", outcome="succeeded") == 1
+        assert found.get("runs_total", job="nightly", outcome="lost") == 0
+        for path in ("/livez", "/readyz", "/startupz"):
+            assert ask(server, "GET", path).text == "ok\n"
+        answer = httpx.head(f"{server.url}/metrics", trust_env=False, timeout=PATIENCE)
+        assert (answer.status_code, answer.text) == (200, "")
