@@ -270,9 +270,8 @@ class Dashboard(Starlette):
         headers = {"cache-control": "no-store"}
         if challenge := problem.more.get("challenge"):
             headers["www-authenticate"] = str(challenge)
-        html = self.site.refused(
-            _root(request), problem.status, problem.title, problem.detail, problem.status == 404
-        )
+        theme = request.cookies.get("asyncsched-theme", "")
+        html = self.site.refused(_root(request), problem.status, problem.title, problem.detail, theme)
         return HTMLResponse(html, problem.status, headers)
 
     async def _nothing(self, request: Request, error: Exception) -> Response:

@@ -221,11 +221,13 @@ class Site:
             css=self.names["style.css"], js=self.names["page.js"], clock=words.clock(context.snapshot.at),
         )  # fmt: skip
 
-    def refused(self, root: str, status: int, heading: str, text: str, back: bool) -> str:
-        """Return the HTML of an error."""
+    def refused(self, root: str, status: int, heading: str, text: str, theme: str) -> str:
+        """Return the HTML of an error; with the ways to the other pages, unless the caller may not see them."""
+        inside = status not in (401, 403)
         return self.templates.get_template("refused.html").render(
-            root=root, status=status, heading=heading, text=text, back=back, css=self.names["style.css"]
-        )
+            root=root, status=status, heading=heading, text=text, css=self.names["style.css"], app=self.title,
+            nav=NAV if inside else (), theme=theme if theme in ("dark", "light") else "",
+        )  # fmt: skip
 
     def shown(self, arguments: Any) -> str:
         """Return arguments as JSON for people: secrets left out, and cut if it is very long."""

@@ -220,7 +220,12 @@ class Watch:
         self._due = None
 
     async def due(self, now: datetime, ahead: timedelta, step: timedelta) -> list[int]:
-        """Return how many slots come in each step from a moment on; counted once for each moment."""
+        """Return how many slots come in each step from a moment on; counted once for each moment.
+
+        While the store is away, those that were counted last are returned.
+        """
+        if self._last is not None and self._last.trouble:
+            return self._due[1] if self._due is not None else []
         if self._due is None or self._due[0] != now:
             self._due = now, await self._scheduler.due_counts(now, now + ahead, step)
         return self._due[1]

@@ -126,8 +126,34 @@ def test_the_page_comes_back_when_the_server_does(server: Server, page: Any) -> 
 def test_the_keys_move_and_open(server: Server, page: Any, console: Console) -> None:
     page.goto(f"{server.page}/")
     page.locator("#rows tr").first.wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("monitor-0")  # letters in a field are no commands
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?q=monitor-0")
+    page.locator("header[data-live=on]").wait_for()
+    for key in ("j", "j", "k", "j"):
+        page.keyboard.press(key)
+    chosen = page.locator("tr.at")
+    assert chosen.count() == 1
+    page.keyboard.press("x")
+    page.get_by_text("1 selected").wait_for()
+    page.keyboard.press("x")
+    page.keyboard.press("p")
+    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    page.locator("tr.at", has_text="Paused").wait_for()
+    page.keyboard.press("p")
+    page.locator("tr.at", has_text="On time").wait_for()
+    page.keyboard.press("r")
+    page.get_by_text("will run now").wait_for()
+    page.keyboard.press("Escape")
+    assert page.locator("tr.at").count() == 0
     page.keyboard.press("j")
-    assert page.locator("tr.at").count() == 1
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/schedules/monitor-0*")
+    page.get_by_label("More actions").click()
+    page.get_by_role("button", name="Backfill…").wait_for()
+    page.keyboard.press("Escape")
+    assert page.locator("details.menu[open]").count() == 0
     page.keyboard.press("?")
     page.get_by_role("dialog", name="Keys").wait_for()
     page.keyboard.press("Escape")

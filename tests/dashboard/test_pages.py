@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -9,8 +11,10 @@ from urllib.parse import quote
 import anyio
 import pytest
 
-from asyncsched import ConfigurationError, Interval, Misfire, Scheduler
+from asyncsched import ConfigurationError, Interval, Misfire, Scheduler, StoreUnavailable
+from asyncsched.abc import RunQuery, RunRecord, ScheduleRecord
 from asyncsched.dashboard import Access, Dashboard
+from asyncsched.stores.memory import MemoryStore
 from asyncsched.testing import VirtualClock
 from tests.dashboard.conftest import Look
 
@@ -285,3 +289,62 @@ async def test_the_instances_and_a_late_schedule_tell_which_loop_was_blocked(
         page = (await client.get("/")).text
         assert "1 schedule late" in page
         assert f"was blocked for {shown}" in page
+
+
+async def test_the_timeline_of_a_new_scheduler_shows_an_hour(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.interval(minutes=7)
+    async def job() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        await anyio.sleep(20 * 60)
+        page = (await client.get("/timeline")).text
+        assert "<h1>2 hours</h1>" in page
+        assert re.findall(r">(\d\d:\d\d)</text>", page) == [
+            "23:30", "23:45", "00:00", "00:15", "00:30", "00:45", "01:00", "01:15",
+        ]  # fmt: skip
+        await anyio.sleep(3600)
+        page = (await client.get("/timeline")).text
+        assert "<h1>24 hours</h1>" in page
+        assert re.findall(r">(\d\d:\d\d)</text>", page)[:3] == ["15:00", "18:00", "21:00"]
+
+
+async def test_while_the_store_is_away_the_last_state_is_shown_and_said_to_be(
+    virtual_clock: VirtualClock, look: Look
+) -> None:
+    away = False
+
+    class Leaving(MemoryStore):
+        async def schedules(self, ids: Collection[str] | None = None) -> list[ScheduleRecord]:
+            if away:
+                raise StoreUnavailable("the store gave no answer within 5 s")
+            return await super().schedules(ids)
+
+        async def runs(self, query: RunQuery) -> list[RunRecord]:
+            if away:
+                raise StoreUnavailable("the store gave no answer within 5 s")
+            return await super().runs(query)
+
+    scheduler = Scheduler(Leaving(), clock=virtual_clock)
+
+    @scheduler.interval(minutes=7)
+    async def job() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        await anyio.sleep(60)
+        due = "8 are due in the next hour"
+        assert due in (await client.get("/")).text
+        away = True
+        await anyio.sleep(30)
+        page = (await client.get("/")).text
+        assert "Store unreachable – shown is the state of 00:01:00 UTC: the store gave no answer" in page
+        assert "<title>✕ asyncsched</title>" in page
+        assert due in page
+        for path in ("/runs", "/failures"):
+            answer = await client.get(path)
+            assert answer.status_code == 503
+            assert 'href="/scheduler/timeline"' in answer.text, "the other pages are a click away"
+            assert 'http-equiv="refresh" content="5"' in answer.text
+            assert (await client.get(f"/api/v1{path}")).status_code == 503
+        away = False
+        await anyio.sleep(2)
+        assert "The schedule is on time" in (await client.get("/")).text

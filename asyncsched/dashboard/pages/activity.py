@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-from asyncsched._core.errors import AsyncSchedError
+from asyncsched._core.errors import AsyncSchedError, StoreError
 from asyncsched.dashboard.site import Context, Page, Site
 
 PAGE = 50
@@ -20,6 +20,8 @@ async def activity(site: Site, c: Context) -> Page:
         found = await site.scheduler.activity(
             by=query.get("by"), subject=query.get("subject"), limit=PAGE + 1, before=before
         )
+    except StoreError:
+        raise
     except AsyncSchedError as error:
         found, wrong = [], str(error)
     following = ""

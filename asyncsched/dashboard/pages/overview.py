@@ -160,11 +160,7 @@ def _who_missed(s: Snapshot) -> str:
 
 async def _strip(site: Site, s: Snapshot) -> Markup:
     now = to_datetime(to_instant(s.at) // (10 * SECOND) * 10 * SECOND)  # redrawn each 10 s
-    due = (
-        []
-        if s.trouble
-        else await site.watch.due(now, timedelta(minutes=charts.AHEAD), timedelta(seconds=charts.BIN))
-    )
+    due = await site.watch.due(now, timedelta(minutes=charts.AHEAD), timedelta(seconds=charts.BIN))
     return charts.strip(now, charts.past_periods(now, s.statistics.book.periods), due)
 
 

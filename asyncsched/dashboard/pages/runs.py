@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from asyncsched._core.errors import AsyncSchedError
+from asyncsched._core.errors import AsyncSchedError, StoreError
 from asyncsched.dashboard.links import has_trace, links_of
 from asyncsched.dashboard.site import Context, Page, Site
 from asyncsched.observers.tracing import trace_id
@@ -31,6 +31,8 @@ async def runs(site: Site, c: Context) -> Page:
     try:
         given: dict[str, Any] = dict(query)
         found = await site.scheduler.runs(**given, limit=PAGE + 1, before=before)
+    except StoreError:
+        raise
     except AsyncSchedError as error:
         wrong = str(error)
     following = ""

@@ -12,7 +12,7 @@ from asyncsched._core.reports import Coming
 from asyncsched.dashboard.charts import line, rect, text
 from asyncsched.dashboard.choosing import matching
 from asyncsched.dashboard.site import Context, Page, Site
-from asyncsched.dashboard.snapshot import Row
+from asyncsched.dashboard.snapshot import Row, Snapshot
 from asyncsched.dashboard.words import clock, duration, plural, tone, word
 
 LANES = 40
@@ -21,7 +21,7 @@ LANES = 40
 BARS = 200
 """The runs of a lane that are drawn one by one; a schedule with more is drawn as density, hour by hour."""
 
-SPANS = {"6": "−6 h … +6 h", "12": "−12 h … +12 h", "24": "−24 h … +24 h"}
+SPANS = {"1": "−1 h … +1 h", "6": "−6 h … +6 h", "12": "−12 h … +12 h", "24": "−24 h … +24 h"}
 
 
 class _Scale:
@@ -38,8 +38,9 @@ class _Scale:
 async def timeline(site: Site, c: Context) -> Page:
     """Return the timeline."""
     s = c.snapshot
-    span = c.query.get("hours", "12")
-    scale = _Scale(s.at, int(span) if span in SPANS else 12)
+    asked = c.query.get("hours", "")
+    span = asked if asked in SPANS else _usual(s)
+    scale = _Scale(s.at, int(span))
     rows = matching(s, "", c.query.get("q", ""))
     place = c.query.get("from", "")
     first = max(0, min(int(place), max(0, len(rows) - 1))) if place.isdecimal() and len(place) < 9 else 0
@@ -49,10 +50,17 @@ async def timeline(site: Site, c: Context) -> Page:
     coming = [one for mine in due.values() if len(mine) <= BARS for one in mine]
     dense = sum(len(mine) > BARS for mine in due.values())
     drawn = site.draw(
-        "timeline", "page", c, lanes, _axis(scale), _said(coming, dense), span if span in SPANS else "12", SPANS, c.root,
-        f"{c.root}/timeline?from={first + LANES}" if first + LANES < len(rows) else "", f"{c.root}/timeline" if first else "",
+        "timeline", "page", c, lanes, _axis(scale), _said(coming, dense), span, SPANS, c.root,
+        f"{c.root}/timeline?hours={span}&from={first + LANES}" if first + LANES < len(rows) else "",
+        f"{c.root}/timeline?hours={span}" if first else "",
     )  # fmt: skip
     return Page("Timeline · asyncsched", "Timeline", s.at, {"timeline": drawn})
+
+
+def _usual(s: Snapshot) -> str:
+    """Return the hours that are shown unless others are asked for: few while there is little to see."""
+    hour_ago = to_instant(s.at) - HOUR
+    return "1" if min(s.statistics.book.periods, default=hour_ago + 1) > hour_ago else "12"
 
 
 async def _due(site: Site, row: Row, scale: _Scale) -> list[Coming]:
@@ -138,13 +146,12 @@ def _density(row: Row, scale: _Scale) -> list[Markup]:
 
 
 def _hours(scale: _Scale) -> list[datetime]:
-    """Return the whole hours that are marked: eight on the whole stretch."""
-    step = max(1, scale.hours // 4)
-    at = scale.start.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    return [
-        one for one in (at + timedelta(hours=hours) for hours in range(2 * scale.hours + 1))
-        if one <= scale.end and one.hour % step == 0
-    ]  # fmt: skip
+    """Return the moments that are marked, whole hours or quarters: eight on the whole stretch."""
+    step = timedelta(minutes=15 * scale.hours)
+    midnight = scale.start.replace(hour=0, minute=0, second=0, microsecond=0)
+    first = midnight + (scale.start - midnight) // step * step
+    marks = (first + number * step for number in range(10))
+    return [one for one in marks if scale.start <= one <= scale.end]
 
 
 def _axis(scale: _Scale) -> Markup:
