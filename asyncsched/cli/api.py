@@ -28,7 +28,9 @@ _SIGN_IN = "give a token by ASYNCSCHED_TOKEN or --token, or NAME:PASSWORD@ in th
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Leaves a redirect to be told: a token is not sent to another address, and a POST is not made a GET."""
 
-    def redirect_request(self, *args: Any) -> None:
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> None:
         return None
 
 
