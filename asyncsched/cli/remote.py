@@ -261,7 +261,7 @@ def _schedule(one: JSON) -> Schedule:
         declared=one["declared"], orphaned=one["orphaned"], rescheduled=one["rescheduled"], revision=one["revision"],
         args=tuple(one["args"]), kwargs=one["kwargs"], jitter=timedelta(seconds=one["jitter_seconds"] or 0),
         tags=tuple(one["tags"]), last_slot=_maybe(one["last_slot"]), failures=one["failures"],
-        paused_at=_maybe(one["paused_at"]), ended=one["ended"],
+        paused_at=_maybe(one["paused_at"]), ended=one["ended"], max_runs=one["max_runs"], runs_made=one["runs_made"],
     )  # fmt: skip
 
 

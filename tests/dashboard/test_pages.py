@@ -59,6 +59,26 @@ async def test_a_schedule_tells_what_became_of_each_slot_and_why(scheduler: Sche
         assert "p95" in page
 
 
+async def test_a_schedule_with_max_runs_tells_how_many_it_had_and_that_it_has_ended(
+    scheduler: Scheduler, look: Look
+) -> None:
+    @scheduler.interval(minutes=10, max_runs=2)
+    async def greet() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        await anyio.sleep(15 * 60)
+        assert "1 of 2" in (await client.get("/schedules/greet")).text
+        await anyio.sleep(15 * 60)
+        page = (await client.get("/schedules/greet", params={"at": "2026-01-01 00:50"})).text
+        for said in (
+            "2 of 2",
+            "Ended",
+            "it has had its 2 runs",
+            "the schedule has ended, because it has had the 2 runs",
+        ):
+            assert said in page, said
+
+
 async def test_explain_answers_for_any_moment_that_somebody_types(scheduler: Scheduler, look: Look) -> None:
     @scheduler.cron("0 * * * *")
     async def report() -> None: ...
