@@ -98,8 +98,8 @@ class Explanation:
 
     Attributes:
         verdict: ``ran`` (it has a run that began), ``pending`` (it will), ``cancelled`` and
-            ``rate_limited`` or ``over_limit`` (before it began), ``missed``, ``paused``, ``overlap`` and ``orphaned`` (it got no
-            run), ``future``, ``before_first``, ``pruned`` or ``not_a_slot``.
+            ``rate_limited`` or ``over_limit`` (before it began), ``missed``, ``paused``, ``skipped``, ``overlap``,
+            ``orphaned`` and ``ended`` (it got no run), ``future``, ``before_first``, ``pruned`` or ``not_a_slot``.
         text: the verdict in a sentence.
         run: the slot's own run, where there is one; else the newest run by which the slot was backfilled.
 
