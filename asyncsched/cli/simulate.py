@@ -69,7 +69,7 @@ def simulate_code(
 ) -> Simulated:
     """Return what becomes of the schedules of the code, if each run takes as long as assumed.
 
-    Due times come from the triggers themselves; overlap, ``max_running`` and the capacity of each executor decide
+    Due times come from the triggers themselves; overlap, ``max_runs``, ``max_running`` and the capacity of each executor decide
     as they do in a scheduler. Jitter, retries and rate limits are left out.
     """
     declared = code._registry.schedules
@@ -106,6 +106,9 @@ def _played(
             if number % 1000 == 0:
                 advance(min(1000, len(due) - number))
             job, lane = declared[id].job, lanes[id]
+            if lane.run == declared[id].max_runs:
+                lane.skipped["ended"] += 1
+                continue
             by_minute.setdefault(int(at) // 60, Counter())[id] += 1
             takes = assumed.get(id, assumed.get(job.name, default))
             wanted = _begins(lane, job.overlap, at)

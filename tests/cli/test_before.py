@@ -39,6 +39,9 @@ async def mails(): ...
 
 @scheduler.cron("*/10 * * * *", max_running=1, overlap="allow")
 async def narrow(): ...
+
+@scheduler.cron("3 3 * * *", max_runs=3)
+async def greet(): ...
 """
 
 
@@ -59,6 +62,7 @@ def test_a_month_is_simulated_with_overlaps_clock_changes_and_the_busiest_minute
     lanes = {lane["id"]: lane for lane in answer.json["schedules"]}
     assert (lanes["backup"]["due"], lanes["backup"]["runs"]) == (10, 10)
     assert "does not exist" in lanes["backup"]["notes"][0]["note"]
+    assert (lanes["greet"]["runs"], lanes["greet"]["skipped"]) == (3, {"ended": 7})
     assert lanes["poll"]["due"] == 1440
     assert (
         lanes["poll"]["runs"] == lanes["poll"]["skipped"]["overlap"] == 720
