@@ -24,16 +24,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any, Protocol, runtime_checkable
 
 from asyncsched._core.arguments.provided import Opening, Provider
-from asyncsched._core.context import (
-    CurrentRun,
-    goes_on_elsewhere,
-    keep_reference,
-    reference_of,
-    tell_began,
-)
+from asyncsched._core.context import CurrentRun, goes_on_elsewhere, keep_reference, reference_of, tell_began
 from asyncsched._core.events import Event
 from asyncsched._core.execution import (
     Answer,
+    Batch,
     Call,
     Carried,
     CarryingObserver,
@@ -83,7 +78,7 @@ from asyncsched._core.states import FAILURES
 from asyncsched._core.trigger import DescribedTrigger, InstantTrigger, Trigger, TwoWayTrigger
 
 __all__ = (
-    "ActivityQuery", "ActivityRecord", "Added", "Answer", "AttachedObserver", "AttemptRecord", "Call",
+    "ActivityQuery", "ActivityRecord", "Added", "Answer", "AttachedObserver", "AttemptRecord", "Batch", "Call",
     "Carried", "CarryingObserver", "Changes", "Claim", "Claimed", "Clock", "Closed", "Closing", "ClusterStore",
     "CurrentRun", "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor",
     "ExecutorTraits", "FAILURES", "Fenced", "Figures", "Firing", "ImmediateStore", "InstanceRecord", "Instant",

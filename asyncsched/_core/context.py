@@ -50,6 +50,10 @@ class AttemptLink(Link, Protocol):
         """Keep the reference with the run in the store."""
         ...
 
+    def task_id(self) -> str:
+        """Return the id that the attempt's task is to have in an engine."""
+        ...
+
     def goes_on(self) -> bool:
         """Return whether another instance takes the attempt up where this one lets go of it."""
         ...
@@ -190,6 +194,11 @@ def reference_of(run: CurrentRun) -> str | None:
     A run that was handed to an engine elsewhere is found there by it. ``None``: the attempt begins anew.
     """
     return _attempt(run).reference()
+
+
+def task_id_of(run: CurrentRun) -> str:
+    """Return the id for the task of an attempt in an engine: the run's, with the number of a later attempt."""
+    return _attempt(run).task_id()
 
 
 async def keep_reference(run: CurrentRun, reference: str) -> None:

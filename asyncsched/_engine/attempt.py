@@ -105,6 +105,10 @@ class RunningAttempt:
         self.run.reference = reference
         await self._owner.note(self.run)
 
+    def task_id(self) -> str:
+        id, attempt = f"{self.run.id:032x}", self.run.attempt
+        return id if attempt == 1 else f"{id}-{attempt}"
+
     def goes_on(self) -> bool:
         return self.cancel_requested in ("shutdown", "fenced") and isinstance(self.run.arguments, str)
 

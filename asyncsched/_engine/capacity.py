@@ -24,6 +24,10 @@ class Capacity:
         self.free = {name: executor.capacity for name, executor in executors.items()}
         self._subscribers: list[Callable[[], None]] = []
 
+    def learn(self, name: str) -> None:
+        """Count the places of an executor that was opened after the others."""
+        self._lent[name], self.free[name] = 0, self._executors[name].capacity
+
     def subscribe(self, notify: Callable[[], None]) -> None:
         """Call ``notify`` whenever an executor that was full has a place again."""
         self._subscribers.append(notify)

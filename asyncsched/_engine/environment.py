@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from asyncsched._backends.base import Backend
 from asyncsched._core.ids import RunIds
@@ -37,9 +37,20 @@ class Settings(NamedTuple):
         return self.role in ("both", "run")
 
 
+class Loop(Protocol):
+    """A parallel loop under way."""
+
+    def stop(self, why: BaseException | None = None) -> None:
+        """Cancel its calls; ``why`` is what its consumer is told."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Environment:
-    """The shared parts. ``context`` is the context of the scheduler's start; its tasks run in copies of it."""
+    """The shared parts. ``context`` is the context of the scheduler's start; its tasks run in copies of it.
+
+    ``loops`` are the parallel loops under way.
+    """
 
     settings: Settings
     clock: Clock
@@ -50,6 +61,7 @@ class Environment:
     watcher: StallWatcher
     ids: RunIds = field(init=False)
     context: Context = field(init=False)
+    loops: set[Loop] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.ids = RunIds(self.clock.random if isinstance(self.clock, DrivenClock) else None)

@@ -15,7 +15,7 @@ import anyio
 
 from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_backend
-from asyncsched._core.errors import SchedulerClosed
+from asyncsched._core.errors import SchedulerClosed, SchedulerStateError
 from asyncsched._core.events import LoopStalled, SchedulerStarted, SchedulerStopped
 from asyncsched._core.instants import to_datetime
 from asyncsched._core.jobs import JobRegistry
@@ -196,6 +196,20 @@ class Runtime:
             self._local.begin()
         return self._local
 
+    async def opened(self, name: str) -> Executor:
+        """Return an executor; open the one for processes now if no job had named it at the start."""
+        executor, capacity = self.executors[name], self.environment.capacity
+        if not self.works:
+            raise SchedulerStateError(
+                f"this scheduler has the role {self.environment.settings.role!r} and runs nothing here, so executor "
+                f"{name!r} is not open; hand the work to an instance that runs jobs, by schedule_once"
+            )
+        if name not in capacity.free:
+            capacity.learn(name)
+            executor.use_clock(self.environment.clock)
+            await self._stack.enter_async_context(executor)
+        return executor
+
     async def close(self, patience: float) -> None:
         """Stop claiming, wait ``patience`` seconds for running attempts, cancel the rest, and close all parts.
 
@@ -246,6 +260,8 @@ class Runtime:
         for worker in self.workers:
             worker.stop()
             worker.runner.cancel_all("shutdown")
+        for loop in list(self.environment.loops):
+            loop.stop(SchedulerClosed("the scheduler was closed while a parallel loop was under way"))
         with anyio.move_on_after(_LAST_CHANCE):
             for worker in self.workers:
                 await worker.runner.idle()

@@ -28,6 +28,7 @@ from asyncsched._scheduler.decorators import Declarations
 from asyncsched._scheduler.enqueue import Enqueue
 from asyncsched._scheduler.many import ManySchedules
 from asyncsched._scheduler.options import JobDefaults, check_flag, check_name
+from asyncsched._scheduler.parallel import Parallel
 from asyncsched._scheduler.queries import Queries
 from asyncsched._scheduler.registry import Registry
 from asyncsched._scheduler.reporting import Reporting
@@ -57,7 +58,7 @@ from asyncsched.triggers.codec import is_known, trigger_from_json, trigger_to_js
 
 
 class Scheduler(
-    Declarations, Enqueue, Schedules, ManySchedules, Runs, Queries, Reporting, Signals, Overridable
+    Declarations, Enqueue, Schedules, ManySchedules, Runs, Queries, Parallel, Reporting, Signals, Overridable
 ):
     """Runs cron, interval and one-off work inside an async application, on time, once, and visibly.
 
@@ -147,7 +148,7 @@ class Scheduler(
 
     @classmethod
     def from_env(
-        cls, environ: Mapping[str, str] = os.environ, **options: Unpack[SchedulerOptions]
+        cls, environ: Mapping[str, str] | None = None, **options: Unpack[SchedulerOptions]
     ) -> Scheduler:
         """Make a scheduler with the settings of the environment.
 
@@ -156,14 +157,14 @@ class Scheduler(
         ``ASYNCSCHED_STORE_TIMEOUT`` (seconds) now.
 
         Args:
-            environ: the environment.
+            environ: the environment; that of the process by default.
             **options: arguments of ``Scheduler``; they win over the environment.
 
         Raises:
             ConfigurationError: a value is wrong; that of the store is checked at the start.
 
         """
-        found = from_environment(environ)
+        found = from_environment(os.environ if environ is None else environ)
         found.update(options)
         return cls(**found)
 

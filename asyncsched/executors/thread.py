@@ -6,11 +6,11 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from queue import SimpleQueue
-from types import CoroutineType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from anyio.lowlevel import cancel_shielded_checkpoint
@@ -22,8 +22,9 @@ from asyncsched._backends.from_thread import Bridge
 from asyncsched._core.arguments.functions import refuse_unless_sync, returned_awaitable
 from asyncsched._core.context import CurrentRun
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
-from asyncsched.abc import Executor, ExecutorTraits
+from asyncsched.abc import Answer, Batch, Executor, ExecutorTraits
 from asyncsched.executors.abandoned import AbandonedThreads
+from asyncsched.executors.batches import call_each, is_awaitable
 from asyncsched.executors.switch_interval import switch_interval as shared_interval
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class ThreadExecutor(Executor):
 
     """
 
-    traits = ExecutorTraits(cancellable=False)
+    traits = ExecutorTraits(cancellable=False, batches=True)
 
     def __init__(
         self,
@@ -163,7 +164,9 @@ class ThreadExecutor(Executor):
     def lend(self, places: int) -> None:
         """Let so many more threads be there, or fewer again."""
         self._lent += places
-        if places < 0 and len(self._workers) > self.capacity + self._lent:
+        if self._port is not None and self._waiting:
+            self._grow(self._port, 0)
+        elif places < 0 and len(self._workers) > self.capacity + self._lent:
             self._queue.put(None)  # the next idle thread ends
 
     def check(self, func: Callable[..., Any], job: str) -> None:
@@ -246,10 +249,19 @@ class ThreadExecutor(Executor):
                 raise call.error
             finally:
                 del call, future  # the traceback refers to this frame
-        result = call.result
-        if isinstance(result, CoroutineType) or (result is not None and hasattr(type(result), "__await__")):
-            raise returned_awaitable(run.job, result)
-        return result
+        if is_awaitable(call.result):
+            raise returned_awaitable(run.job, call.result)
+        return call.result
+
+    async def run_each(
+        self, run: CurrentRun, func: Callable[..., Any], items: Sequence[Any], take: Callable[[Answer], None]
+    ) -> Batch:
+        """Call ``func`` with each item in one thread, and answer in order; see ``Executor.run_each``."""
+        answers: list[Answer] = []
+        seconds = await self.run(run, call_each, (run, func, items, answers), {})
+        for answer in answers:
+            take(answer)
+        return Batch(seconds)
 
     def _grow(self, port: Port, more: int) -> None:
         """Start a thread if there is work for it, with ``more`` calls to come."""

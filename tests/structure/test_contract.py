@@ -84,6 +84,9 @@ CALLS: list[tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = [
     (Scheduler.backfill, {
         "id": NONE, "start": NONE, "end": NONE, "only_missed": True, "dry_run": False,
     }, {}),
+    (Scheduler.map, {"func": NONE, "items": NONE}, {
+        "executor": None, "limit": None, "ordered": True, "on_error": "after", "batch": None, "progress": True,
+    }),
     (Scheduler.run, {"id": NONE}, {}),
     (Scheduler.health, {}, {}),
     (Scheduler.explain, {"schedule": NONE, "at": NONE}, {}),

@@ -5,7 +5,7 @@ Each error that is expected has its mark for both, and a mark without an error i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, assert_type
 
@@ -35,6 +35,7 @@ from asyncsched import (
 from asyncsched._core.trigger import Trigger
 from asyncsched._scheduler.many import NewSchedule
 from asyncsched.asgi import CurrentScheduler, current_scheduler, get_scheduler
+from asyncsched.executors import ItemFailed
 from asyncsched.triggers import Every
 
 scheduler = Scheduler("sqlite:///jobs.db", timezone="Europe/Paris", shutdown_timeout=timedelta(seconds=5))
@@ -223,3 +224,30 @@ async def alone() -> None:
         assert_type(entered, Scheduler)
     async with scheduler.lifespan(app) as state:
         assert_type(state, dict[str, Any])
+
+
+# ── a parallel loop has the type of its results ──────────────────────────────────────────────
+
+
+async def rows() -> AsyncIterator[int]:
+    yield 1
+
+
+def half(number: int) -> float:
+    return number / 2
+
+
+async def twice(number: int) -> int:
+    return 2 * number
+
+
+async def loops() -> None:
+    async for value in scheduler.map(half, range(3), executor="process", limit=8):
+        assert_type(value, float)
+    async for double in scheduler.map(twice, rows(), ordered=False, on_error="stop"):
+        assert_type(double, int)
+    async for mixed in scheduler.map(half, [1, 2], on_error="yield"):
+        assert_type(mixed, float | ItemFailed)
+    async with scheduler.map("half", [1]) as results:
+        assert_type(await anext(results), Any)
+    scheduler.map(half, ["1"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]

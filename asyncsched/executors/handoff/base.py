@@ -15,6 +15,7 @@ import anyio
 
 from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_port
+from asyncsched._core.context import task_id_of
 from asyncsched._core.errors import AsyncSchedError, ConfigurationError, SchedulerClosed, StoreUnavailable
 from asyncsched.abc import (
     CurrentRun,
@@ -121,7 +122,7 @@ class HandoffExecutor(Executor):
 
         """
         kept = reference_of(run)
-        id = kept.split()[0] if kept else run.id if run.attempt == 1 else f"{run.id}-{run.attempt}"
+        id = kept.split()[0] if kept else task_id_of(run)
         if kept is None:
             await self._keep(run, f"{id} {self.engine.page(id)}".rstrip())
         courier = self._courier

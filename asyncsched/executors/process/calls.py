@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from asyncsched._core.arguments.functions import refuse_unless_sync, unpartial
 from asyncsched._core.errors import ArgumentError, ConfigurationError
 from asyncsched._core.text import shorten
+from asyncsched.abc import Answer
 from asyncsched.executors.process.errors import error_of
 from asyncsched.executors.process.protocol import ERROR, NOT_RETURNED, VALUE, cloud, dumps
 
@@ -81,6 +82,22 @@ def pack_call(*call: Any) -> tuple[bool, bytes]:
     return _MAIN in packed or _MP_MAIN in packed, packed
 
 
+def pack_items(
+    job: str, func: Callable[..., Any], items: Sequence[Any]
+) -> tuple[list[bytes], Exception | None]:
+    """Return the pickles of the items as far as they can be sent, and the error of the first that cannot."""
+    packed: list[bytes] = []
+    for item in items:
+        try:
+            packed.append(dumps(item))
+        except Exception as error:
+            try:
+                _raise_unsendable(job, func, (item,), {}, error)
+            except Exception as told:
+                return packed, told
+    return packed, None
+
+
 _MAIN = b"\x8c\x08__main__"  # how a pickle names a module
 _MP_MAIN = b"\x8c\x0b__mp_main__"
 
@@ -104,6 +121,14 @@ def _raise_unsendable(
                 f'build it from, or use executor="thread"'
             ) from error
     raise _unsendable(job, reason) from error
+
+
+def answer_of(job: str, kind: int, body: bytes) -> Answer:
+    """Return the value or the error that an answer carries."""
+    try:
+        return Answer(unpack(job, kind, body))
+    except BaseException as error:  # whatever the function has raised
+        return Answer(error=error)
 
 
 def unpack(job: str, kind: int, body: bytes) -> Any:

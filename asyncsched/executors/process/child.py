@@ -16,11 +16,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 from asyncsched._core.context import CurrentRun, _current
+from asyncsched.executors.batches import one_by_one
 from asyncsched.executors.process import protocol
 from asyncsched.executors.process.bootstrap import Settings, load, take_over
 from asyncsched.executors.process.errors import describe
@@ -167,6 +168,18 @@ def _call(pipe: Pipe, run: CurrentRun, func: Any, args: Any, kwargs: Any) -> tup
         return protocol.NOT_RETURNED, pickle.dumps(
             (type(value).__qualname__, f"{type(error).__name__}: {error}")
         )
+
+
+def call_each(func: Callable[..., Any], items: Sequence[bytes]) -> float:
+    """Call a function with each item, a pickle, and send each answer at once: it outlives this process."""
+    run = _current.get()
+    pipe: Pipe = run._link._pipe  # type: ignore[attr-defined]  # in a worker process it is always a ProcessLink
+
+    def call(item: bytes) -> None:
+        kind, answer = _call(pipe, run, lambda: func(pickle.loads(item)), (), {})
+        pipe.send(protocol.ITEM, bytes((kind,)) + answer)
+
+    return one_by_one(call, items)
 
 
 def _flush() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,9 +14,10 @@ from asyncsched._backends.base import Future, Port
 from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_port
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
-from asyncsched.abc import Clock, Executor, ExecutorTraits
+from asyncsched.abc import Answer, Batch, Clock, Executor, ExecutorTraits
 from asyncsched.executors.process import bootstrap
-from asyncsched.executors.process.calls import check, pack, pack_call, unpack
+from asyncsched.executors.process.calls import answer_of, check, pack, pack_call, pack_items, unpack
+from asyncsched.executors.process.child import call_each
 from asyncsched.executors.process.errors import RemoteError as RemoteError
 from asyncsched.executors.process.errors import RemoteTraceback as RemoteTraceback
 from asyncsched.executors.process.errors import WorkerDied as WorkerDied
@@ -54,7 +55,7 @@ class ProcessExecutor(Executor):
 
     # A new worker has to start and to import the job's module first, which may take longer than the job.
     # A timeout that counted this time would kill one new worker after another.
-    traits = ExecutorTraits(elsewhere=True, announces=True)
+    traits = ExecutorTraits(elsewhere=True, announces=True, batches=True)
 
     def __init__(
         self,
@@ -175,7 +176,40 @@ class ProcessExecutor(Executor):
             WorkerDied: the process ended while the function ran.
 
         """
-        message = pack(run, func, args, kwargs)
+        kind, answer = await self._run(run, pack(run, func, args, kwargs))
+        return unpack(run.job, kind, answer)
+
+    async def run_each(
+        self, run: CurrentRun, func: Callable[..., Any], items: Sequence[Any], take: Callable[[Answer], None]
+    ) -> Batch:
+        """Call ``func`` with each item in one worker, and answer in order; see ``Executor.run_each``.
+
+        The item that a worker dies at is answered with ``WorkerDied``; those after it were not begun.
+        """
+        packed, unsendable = pack_items(run.job, func, items)
+        answered = 0
+
+        def on_item(kind: int, body: bytes) -> None:
+            nonlocal answered
+            answered += 1
+            take(answer_of(run.job, kind, body))
+
+        cost = Batch(0.0)
+        try:
+            if packed:
+                kind, answer = await self._run(run, pack(run, call_each, (func, packed), {}), on_item)
+                cost = Batch(unpack(run.job, kind, answer), max(map(len, packed)))
+        except WorkerDied as died:
+            take(Answer(error=died))
+        else:
+            if unsendable is not None and answered == len(packed):
+                take(Answer(error=unsendable))
+        return cost
+
+    async def _run(
+        self, run: CurrentRun, message: Any, on_item: Callable[[int, bytes], object] | None = None
+    ) -> tuple[int, bytes]:
+        """Give a call to a worker when there is a place; return the kind and the body of the answer."""
         self._busy += 1
         if self._hold is None:
             self._hold = self._clock.hold()
@@ -186,7 +220,7 @@ class ProcessExecutor(Executor):
             else:
                 await self._wait_for_place()
             try:
-                kind, answer = await self._attempt(run, message)
+                return await self._attempt(run, message, on_item)
             finally:
                 self._give_place()
         finally:
@@ -194,11 +228,12 @@ class ProcessExecutor(Executor):
             if not self._busy and self._hold is not None:
                 hold, self._hold = self._hold, None
                 hold.__exit__(None, None, None)
-        return unpack(run.job, kind, answer)
 
-    async def _attempt(self, run: CurrentRun, message: Any) -> tuple[int, bytes]:
+    async def _attempt(
+        self, run: CurrentRun, message: Any, on_item: Callable[[int, bytes], object] | None
+    ) -> tuple[int, bytes]:
         worker = self._idle.pop() if self._idle else self._start()
-        reply = worker.begin(run, message)
+        reply = worker.begin(run, message, on_item)
         try:
             kind, answer = await reply
         except GeneratorExit:

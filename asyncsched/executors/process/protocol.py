@@ -38,6 +38,7 @@ BEGAN = 12  # the function of a worker's first run is called now: set-up and imp
 PROGRESS = 13
 EXTEND = 14
 LOG = 15  # a log record's fields
+ITEM = 17  # an answer of `child.call_each`, its kind in the first byte
 ASK = 16  # a question, which is answered: was the run's cancellation requested?
 
 

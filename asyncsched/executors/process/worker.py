@@ -87,6 +87,7 @@ class WorkerProcess:
         self._forget = forget
         self._run: CurrentRun | None = None
         self._reply: Future | None = None
+        self._on_item: Callable[[int, bytes], object] | None = None
         self._warm = self._killed = self._expected = False
         self._waiters: list[Future] = []
         self._kill_later: threading.Timer | None = None
@@ -109,9 +110,15 @@ class WorkerProcess:
         """Send the first message, which every worker needs."""
         self._socket.send(settings)
 
-    def begin(self, run: CurrentRun, message: Any) -> Future:
-        """Give the worker a run; the future's result is the kind and the body of the answer."""
+    def begin(
+        self, run: CurrentRun, message: Any, on_item: Callable[[int, bytes], object] | None = None
+    ) -> Future:
+        """Give the worker a run; the future's result is the kind and the body of the answer.
+
+        ``on_item`` is called with the kind and the body of each answer that comes before, in a batch.
+        """
         self.runs += 1
+        self._on_item = on_item
         self._run = run
         self._reply = reply = self._port.future()
         self._socket.send(message)
@@ -189,7 +196,7 @@ class WorkerProcess:
             self._read_output()  # the job's output is logged before its answer is handled
         if self._output.rest:
             self._output.flush(self._run)
-        reply, self._reply, self._run = self._reply, None, None
+        reply, self._reply, self._run, self._on_item = self._reply, None, None, None
         if reply is not None and not reply.done():
             reply.set_result((kind, body))
 
@@ -202,6 +209,9 @@ class WorkerProcess:
                 self._output.relay(pickle.loads(body), run)
             elif run is None:
                 return
+            elif kind == protocol.ITEM:
+                if self._on_item is not None:
+                    self._on_item(body[0], body[1:])
             elif kind == protocol.BEGAN:
                 self._warm = True
                 tell_began(run)
