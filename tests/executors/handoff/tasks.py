@@ -11,7 +11,7 @@ class ApiError(Exception):
     """An error of the user's own."""
 
 
-def add(x: int, y: int) -> int:
+def add(x: int, y: int = 1) -> int:
     return x + y
 
 

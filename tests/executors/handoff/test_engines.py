@@ -95,6 +95,13 @@ async def test_a_thousand_tasks_have_one_poller(scheduler: Scheduler) -> None:
         assert sum([await handle.result() for handle in handles]) == sum(range(1000)) + 1000
 
 
+async def test_a_parallel_loop_has_a_task_for_each_item(scheduler: Scheduler) -> None:
+    async with scheduler:
+        assert [value async for value in scheduler.map("add", range(50), limit=20)] == list(range(1, 51))
+        failed = [one async for one in scheduler.map("refuse", ["no"], on_error="yield")]
+    assert "item 0 of map over 'refuse' failed" in str(failed[0])
+
+
 async def test_the_broker_is_restarted_in_the_middle(
     scheduler: Scheduler, engine: Engine, tmp_path: Path
 ) -> None:

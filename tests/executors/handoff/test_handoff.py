@@ -260,3 +260,30 @@ async def test_an_outcome_is_deleted_there_when_the_store_surely_has_it(
         await first.wait()
         await scheduler.schedule_once(divide, 1, 1)
         await soon(lambda: engine.forgotten == [first.id])
+
+
+def half(a: int) -> float:
+    return divide(a, 2)
+
+
+async def test_a_parallel_loop_gives_the_engine_a_task_for_each_item_and_cancels_what_is_left(
+    make: Make, engine: Elsewhere
+) -> None:
+    found: list[float] = []
+
+    async def consume() -> None:
+        async for value in scheduler.map(half, range(100), executor="elsewhere", limit=3):
+            found.append(value)
+
+    async with make() as scheduler:
+        async with anyio.create_task_group() as group:
+            group.start_soon(consume)
+            await soon(lambda: len(engine.submitted) == 3)
+            for number in range(3):
+                engine.end(number)
+            await soon(lambda: len(found) == 3 and len(engine.submitted) == 6)
+            group.cancel_scope.cancel()
+        await soon(lambda: len(engine.cancelled) == 3)
+    assert found == [0.0, 0.5, 1.0]
+    assert len(set(engine.submitted)) == 6
+    assert set(engine.cancelled) == set(engine.submitted[3:])
