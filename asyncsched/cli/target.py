@@ -245,9 +245,14 @@ def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     import anyio
 
-    logging.getLogger("asyncsched").addHandler(logging.NullHandler())
-    logging.getLogger("asyncsched").propagate = False
-    return anyio.run(main)
+    logger, nowhere = logging.getLogger("asyncsched"), logging.NullHandler()
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(nowhere)
+    try:
+        return anyio.run(main)
+    finally:
+        logger.removeHandler(nowhere)
+        logger.propagate = before
 
 
 def say_where(where: str) -> None:

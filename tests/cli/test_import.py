@@ -407,9 +407,8 @@ def _job(word: str = "x") -> None: ...
 
 
 def test_a_job_store_is_read_without_executing_its_pickles(tmp_path: Path) -> None:
-    scheduler = BackgroundScheduler(
-        timezone=BERLIN, jobstores={"default": SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")}
-    )
+    store = SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
+    scheduler = BackgroundScheduler(timezone=BERLIN, jobstores={"default": store})
     scheduler.start(paused=True)
     jobs = [
         scheduler.add_job(
@@ -422,6 +421,7 @@ def test_a_job_store_is_read_without_executing_its_pickles(tmp_path: Path) -> No
     ]
     triggers = {job.id: job.trigger for job in jobs}
     scheduler.shutdown()
+    store.engine.dispose()  # once more: APScheduler's thread looks for due jobs after it has closed its store
     with closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as connection:
         connection.execute(
             "INSERT INTO apscheduler_jobs VALUES ('evil', 1.0, ?)",
