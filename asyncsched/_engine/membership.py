@@ -231,9 +231,10 @@ class Membership:
                 self._poller.wake()
         if not self._members_known:
             await self._members_changed()
-        await self._reconciler.look_for_orphans()
+        changed = before != (self._feed.seen, self._tokens)
+        looks = await self._reconciler.look_for_orphans(changed)
         await self._declare_the_dead()
-        nothing = before == (self._feed.seen, self._tokens) and not self._astray
+        nothing = not (changed or looks or self._astray)
         self.rounds.be_quiet(nothing and self._beats.keys() == {self.me.incarnation})
 
     async def catch_up(self) -> None:

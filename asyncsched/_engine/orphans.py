@@ -58,6 +58,7 @@ class Orphans:
         self._living: frozenset[str] = frozenset()  # the jobs that living instances know
         self._unknown: dict[str, tuple[Instant, str]] = {}  # of each such job: since when, and what waits
         self._looked: Instant = 0
+        self._to_come = False  # something has changed since then
         self._joined = False
         self._speaks = False  # of all instances, the newest one writes the lines
 
@@ -106,10 +107,20 @@ class Orphans:
                 await self._take_over(id, alias, schedule=True)
                 self._agenda.forget(alias)
 
-    async def look_again(self) -> None:
-        """Look once more, if there was such work at the last look and that was some seconds ago."""
+    async def look_again(self, changed: bool) -> bool:
+        """Look once more, if there was such work at the last look and that was some seconds ago.
+
+        Args:
+            changed: whether work in the store has changed, so that such work may be gone.
+
+        Returns:
+            Whether a look after a change is still to come.
+
+        """
+        self._to_come = bool(self._unknown) and (self._to_come or changed)
         if self._unknown and self._timeline.now().steady - self._looked >= AGAIN:
             await self._look()
+        return self._to_come
 
     def trouble(self) -> tuple[str, Instant] | None:
         """Return what the health says of such work, and since when it waits; ``None`` while all is well."""
@@ -151,7 +162,7 @@ class Orphans:
             del self._unknown[job]
             if self.knows(job):
                 logger.info("job %r is known again: its schedules and pending runs go on", job)
-        self._looked = now.steady
+        self._looked, self._to_come = now.steady, False
 
     def _say(self, job: str, schedules: int, runs: int) -> None:
         if self._speaks:

@@ -288,10 +288,9 @@ class Reconciler:
         if self._orphans is not None:
             await self._orphans.follow(members, me)
 
-    async def look_for_orphans(self) -> None:
-        """Look once more for work that no instance can do, if there was some: it may have been removed meanwhile."""
-        if self._orphans is not None:
-            await self._orphans.look_again()
+    async def look_for_orphans(self, changed: bool) -> bool:
+        """Look once more for work that no instance can do, if there was some; return whether a look is to come."""
+        return self._orphans is not None and await self._orphans.look_again(changed)
 
     def _compare_signatures(self, members: Sequence[InstanceRecord]) -> None:
         """Note of each job whether a living instance that runs it has another signature of its function."""
