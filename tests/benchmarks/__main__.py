@@ -1,4 +1,7 @@
-"""Run the benchmarks and print their table: ``python -m tests.benchmarks [--quick] [scenario ...]``."""
+"""Run the benchmarks and print their table: ``python -m tests.benchmarks [--quick] [scenario ...]``.
+
+The short form for CI, which finds gross losses only: ``--quick --loss 3 noop suspend``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sys
 
 from tests.benchmarks import _peers
 from tests.benchmarks._all import SCENARIOS
-from tests.benchmarks._bench import evaluate, run, runtime, table
+from tests.benchmarks._bench import evaluate, gross_losses, run, runtime, table
 
 _LONG = [name for name, scenario in SCENARIOS.items() if scenario.long]
 
@@ -24,6 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--smoke", dest="mode", action="store_const", const="smoke", help="only to see that it works"
     )
     parser.add_argument("--rounds", type=int, help="how often each system is run")
+    parser.add_argument(
+        "--loss",
+        type=float,
+        metavar="FACTOR",
+        help="end with 1 if a figure misses its goal by more than this",
+    )
     parser.add_argument(
         "--install-peers",
         action="store_true",
@@ -48,7 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(table(found), flush=True)
     print("\nratio: median over the rounds of ours / theirs in the same round; spread: least to greatest\n")
     print(table(lines))
-    return 0
+    missed = [] if options.loss is None else gross_losses(lines, options.loss)
+    for line in missed:
+        print(f"{line.figure.row} {line.figure.what}: worse than its goal by more than {options.loss:g} ×")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -182,6 +182,16 @@ def verdict(line: Line) -> str:
     return "" if figure.goal is None else "missed"
 
 
+def gross_losses(lines: list[Line], factor: float) -> list[Line]:
+    """Return the figures that miss their goals by more than a factor: what a busy machine cannot explain."""
+    lost = []
+    for line in lines:
+        goal, at_least = line.figure.goal, line.figure.at_least
+        if goal is not None and (line.value * factor < goal if at_least else line.value > goal * factor):
+            lost.append(line)
+    return lost
+
+
 def runtime() -> str:
     """Describe where this was measured."""
     peers = ", ".join(f"{name} {version(name)}" for name in ("anyio", "apscheduler", "trio"))

@@ -9,7 +9,7 @@ import pytest
 from tests.benchmarks import _peers
 from tests.benchmarks.__main__ import main
 from tests.benchmarks._all import SCENARIOS
-from tests.benchmarks._bench import Figure, Scenario, Size, evaluate, table, verdict
+from tests.benchmarks._bench import Figure, Scenario, Size, evaluate, gross_losses, table, verdict
 from tests.postgres import Server
 
 
@@ -112,3 +112,24 @@ def test_a_verdict_says_which_bound_was_reached(value: float, at_least: bool, re
     (line,) = evaluate(scenario, [{"asyncsched": {"cost": value}}])
     assert verdict(line) == reached
     assert reached in table([line])
+
+
+def test_only_a_figure_beyond_its_goal_by_the_factor_is_a_gross_loss() -> None:
+    slow = Figure("1", "slow", "slow", 0.5)
+    few = Figure("2", "few", "few", 6.0, at_least=True)
+    free = Figure("", "free", "slow")
+    lines = evaluate(_scenario(slow, few, free), [{"asyncsched": {"slow": 1.4, "few": 2.1}}])
+    assert gross_losses(lines, 3) == []
+    assert [line.figure for line in gross_losses(lines, 2.5)] == [slow, few]
+
+
+def test_the_short_form_ends_with_an_error_only_at_a_gross_loss(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = Size(0)
+    scenario = Scenario("it", "nothing", {}, (Figure("9z", "it", "cost", 2.0),), nothing, nothing, nothing)
+    monkeypatch.setitem(SCENARIOS, "it", scenario)
+    monkeypatch.setattr("tests.benchmarks.__main__.run", lambda *_: [{"asyncsched": {"cost": 7.0}}])
+    assert main(["--smoke", "it", "--loss", "4"]) == 0
+    assert main(["--smoke", "it", "--loss", "3"]) == 1
+    assert "9z it: worse than its goal by more than 3 ×" in capsys.readouterr().out
