@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from asyncsched._core.arguments.copies import copied
@@ -55,18 +55,19 @@ def run_view(record: RunRecord, job: Job | None, known: bool = True) -> Run:
     """
     args, kwargs = _arguments(record, job)
     error = record.error or ErrorInfo("", "", "")
+    due, started, finished = to_datetime(record.due), _at(record.started_at), _at(record.finished_at)
     return Run(
         id=run_id_text(record.id),
         job=record.job,
         schedule=record.schedule,
         origin=record.origin,  # type: ignore[arg-type]  # rows hold the words as text
         state=record.state,  # type: ignore[arg-type]
-        scheduled_for=to_datetime(record.due if record.slot is None else record.slot),
-        due=to_datetime(record.due),
+        scheduled_for=due if record.slot is None else to_datetime(record.slot),
+        due=due,
         ready_at=_at(record.ready_at) if record.state == "pending" else None,
         waiting_for=record.waits_for if known or record.state != "pending" else unknown_job(record.job),
-        started_at=_at(record.started_at),
-        finished_at=_at(record.finished_at),
+        started_at=started,
+        finished_at=finished,
         late=None if record.late is None else timedelta(microseconds=max(0, record.late)),
         attempt=record.attempt,
         max_attempts=record.max_attempts,
@@ -76,7 +77,7 @@ def run_view(record: RunRecord, job: Job | None, known: bool = True) -> Run:
         traceback=error.traceback,
         result=_result(record, job),
         progress=record.progress,
-        attempts=_attempts(record),
+        attempts=_attempts(record, started, finished),
         args=args,
         kwargs=kwargs,
         key=record.key,
@@ -119,8 +120,13 @@ def _arguments(record: RunRecord | ScheduleRecord, job: Job | None) -> tuple[tup
     return copied(record.arguments)  # a caller may change what it is shown
 
 
-def _attempts(record: RunRecord) -> tuple[Attempt, ...]:
-    attempts = [
+def _attempts(record: RunRecord, started: datetime | None, finished: datetime | None) -> tuple[Attempt, ...]:
+    if record.attempts is None:
+        if started is None or record.state not in FINAL_STATES:
+            return ()
+        ended = finished or started  # a row that was edited by hand may have no end
+        return (Attempt(record.attempt, started, ended, record.state, record.why),)
+    return tuple(
         Attempt(
             number=past.number,
             started_at=to_datetime(past.started_at),
@@ -131,15 +137,8 @@ def _attempts(record: RunRecord) -> tuple[Attempt, ...]:
             message=past.error.message if past.error else "",
             traceback=past.error.traceback if past.error else "",
         )
-        for past in record.attempts or ()
-    ]
-    if record.attempts is None and record.state in FINAL_STATES and record.started_at is not None:
-        ended = (
-            record.started_at if record.finished_at is None else record.finished_at
-        )  # None: the row was edited by hand
-        started, finished = to_datetime(record.started_at), to_datetime(ended)
-        attempts = [Attempt(record.attempt, started, finished, record.state, record.why)]
-    return tuple(attempts)
+        for past in record.attempts
+    )
 
 
 def schedule_view(record: ScheduleRecord, job: Job | None, known: bool = True) -> Schedule:
