@@ -36,10 +36,10 @@ def _svg(name: str, height: int, label: str, parts: Sequence[Markup], role: str 
 
 def rect(x: float, y: float, width: float, height: float, name: str, title: str = "") -> Markup:
     """Return a bar: x and width in per cent, y and height in pixels."""
-    text = Markup("<title>{}</title>").format(title) if title else Markup()
-    return Markup('<rect x="{:.3f}%" y="{:.1f}" width="{:.3f}%" height="{:.1f}" class="{}">{}</rect>').format(
-        x, y, width, height, name, text
+    begin = Markup('<rect x="{:.2f}%" y="{:g}" width="{:.2f}%" height="{:g}" class="{}"').format(
+        x, round(y, 1), width, round(height, 1), name
     )
+    return begin + (Markup("><title>{}</title></rect>").format(title) if title else Markup("/>"))
 
 
 def text(x: float, y: float, words: str, name: str = "", anchor: str = "middle") -> Markup:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import anyio
+from markupsafe import Markup
 
 from asyncsched._core.errors import SchedulerStateError, StoreError
 from asyncsched._core.instants import MINUTE, to_datetime, to_instant
@@ -213,11 +214,13 @@ class Watch:
         self._last: Snapshot | None = None
         self._taken = float("-inf")
         self._due: tuple[datetime, list[int]] | None = None
+        self.strip: tuple[datetime, Markup] | None = None
+        """The chart of due times, and the moment that it is of: its bars are many, so it is sent each 10 s."""
 
     def forget(self) -> None:
         """Take a new snapshot the next time: something was done."""
         self._taken = float("-inf")
-        self._due = None
+        self._due = self.strip = None
 
     async def due(self, now: datetime, ahead: timedelta, step: timedelta) -> list[int]:
         """Return how many slots come in each step from a moment on; counted once for each moment.

@@ -159,9 +159,13 @@ def _who_missed(s: Snapshot) -> str:
 
 
 async def _strip(site: Site, s: Snapshot) -> Markup:
-    now = to_datetime(to_instant(s.at) // (10 * SECOND) * 10 * SECOND)  # redrawn each 10 s
+    now = to_datetime(to_instant(s.at) // (10 * SECOND) * 10 * SECOND)
+    if site.watch.strip is not None and site.watch.strip[0] == now:
+        return site.watch.strip[1]
     due = await site.watch.due(now, timedelta(minutes=charts.AHEAD), timedelta(seconds=charts.BIN))
-    return charts.strip(now, charts.past_periods(now, s.statistics.book.periods), due)
+    drawn = charts.strip(now, charts.past_periods(now, s.statistics.book.periods), due)
+    site.watch.strip = now, drawn
+    return drawn
 
 
 def _loose(s: Snapshot) -> list[tuple[JobInfo, int, int, RecentRun | None, Markup]]:
