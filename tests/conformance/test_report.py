@@ -38,7 +38,10 @@ def test_a_library_that_is_not_there_is_left_out_with_the_reason() -> None:
 def test_a_loop_that_sleeps_a_second_drifts_by_its_call_and_asyncsched_does_not() -> None:
     slow, ours = (day_of(name, 600) for name in ("asyncio.sleep(1) after each call", "asyncsched"))
     assert slow.behind == pytest.approx(WORK * (len(slow.starts) - 1))
-    assert (len(ours.starts), ours.behind) == (600, 0)
+    assert (len(ours.starts) in (600, 601), ours.behind) == (
+        True,
+        0,
+    )  # the last second is also that of the end
 
 
 def test_the_page_and_its_picture_show_each_library_way_and_question() -> None:
