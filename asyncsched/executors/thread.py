@@ -7,7 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from contextvars import copy_context
 from queue import SimpleQueue
 from types import TracebackType
@@ -84,6 +84,8 @@ class _WorkerThread(threading.Thread):
             answer(call)
             del call  # an idle thread keeps nothing alive
         pool._workers.discard(self)
+        with suppress(IndexError):  # at the end of the pool no place is counted as leaving
+            pool._leaving.pop()
 
 
 class ThreadExecutor(Executor):
@@ -130,6 +132,7 @@ class ThreadExecutor(Executor):
         self._started = 0
         self._busy = 0
         self._lent = 0
+        self._leaving: deque[None] = deque()  # one for each thread that was told to end and has not yet
         self._waiting: dict[_Call, bool] = {}
         self._running: dict[_Call, _WorkerThread] = {}
         self._queue: SimpleQueue[_Call | None] = SimpleQueue()
@@ -164,9 +167,10 @@ class ThreadExecutor(Executor):
     def lend(self, places: int) -> None:
         """Let so many more threads be there, or fewer again."""
         self._lent += places
-        if self._port is not None and self._waiting:
+        if places > 0 and self._waiting and self._port is not None:
             self._grow(self._port, 0)
-        elif places < 0 and len(self._workers) > self.capacity + self._lent:
+        elif places < 0 and len(self._workers) - len(self._leaving) > self.capacity + self._lent:
+            self._leaving.append(None)
             self._queue.put(None)  # the next idle thread ends
 
     def check(self, func: Callable[..., Any], job: str) -> None:
@@ -266,10 +270,8 @@ class ThreadExecutor(Executor):
     def _grow(self, port: Port, more: int) -> None:
         """Start a thread if there is work for it, with ``more`` calls to come."""
         workers = self._workers
-        if (
-            len(workers) >= self.capacity + self._lent
-            or len(workers) >= len(self._waiting) + len(self._running) + more
-        ):
+        staying = len(workers) - len(self._leaving)
+        if staying >= self.capacity + self._lent or staying >= len(self._waiting) + len(self._running) + more:
             return
         self._started += 1
         worker = _WorkerThread(self, f"asyncsched-{self.name}-{self._started}", Bridge(port.token))
