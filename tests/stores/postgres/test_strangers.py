@@ -111,7 +111,7 @@ async def test_ten_callers_for_a_key_in_an_open_transaction_hold_up_nobody(
 async def test_a_caller_whose_time_is_up_hears_what_was_in_the_way(
     make: Callable[..., Scheduler], shared_dsn: str
 ) -> None:
-    async with make(timeout=1) as scheduler:
+    async with make(timeout=3) as scheduler:
         with psycopg.connect(shared_dsn) as connection:
             await scheduler.schedule_once("greet", "ann", key="k", connection=connection)
             with pytest.raises(StoreUnavailable, match=r"another transaction holds .* nothing was done"):
