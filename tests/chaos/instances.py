@@ -153,7 +153,7 @@ class Instance:
         self.runner: Any = SimpleNamespace(
             endings=None, running={}, unrecorded={}, cancel_all=self._cancel_all,
             known=lambda: self.runner.running.keys() | self.runner.unrecorded.keys(),
-            start=lambda claimed: self.runner.running.update({run.id: run for run, _ in claimed}),
+            start=lambda runs, jobs: self.runner.running.update({run.id: run for run in runs}),
         )  # fmt: skip
         self.agenda: Any = SimpleNamespace(
             share=(0, 1),
@@ -166,7 +166,7 @@ class Instance:
         self.engine: Any = SimpleNamespace(holder=0)
         here: Any = self
         self.environment: Any = SimpleNamespace(
-            clock=here, backend=here, capacity=SimpleNamespace(take=lambda executor: None),
+            clock=here, backend=here, capacity=SimpleNamespace(take_for=lambda runs: None),
             waiters=SimpleNamespace(waited_for=frozenset(), notify=lambda id: None),
             ids=SimpleNamespace(instance=self._incarnation(), incarnation=self._incarnation),
             settings=SimpleNamespace(role="both"), bus=SimpleNamespace(wants=lambda kind: False),
@@ -200,8 +200,8 @@ class Instance:
     async def members_changed(self, me: int, members: object) -> None:
         pass
 
-    async def look_for_orphans(self) -> None:
-        pass
+    async def look_for_orphans(self, changed: bool) -> bool:
+        return False
 
     # ── the clock, the timeline and the backend that the keeper is given ─────────────────────
 
