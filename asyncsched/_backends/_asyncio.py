@@ -18,10 +18,8 @@ from asyncsched._backends.base import Backend, Future, Main, Sleeper, Task
 logger = logging.getLogger("asyncsched.scheduler")
 
 _AT_ONCE: Any = {"eager_start": True} if sys.version_info >= (3, 12) else {}
-_Task: Callable[..., asyncio.Task[None]] = asyncio.Task
-_EagerTask: Callable[..., asyncio.Task[None]] = (
-    partial(asyncio.Task, **_AT_ONCE) if _AT_ONCE else asyncio.Task
-)
+_Task: Callable[..., asyncio.Task[Any]] = asyncio.Task
+_EagerTask: Callable[..., asyncio.Task[Any]] = partial(asyncio.Task, **_AT_ONCE) if _AT_ONCE else asyncio.Task
 
 _STUBBORN = 0.1
 """Seconds that cancelled tasks get to end when the backend is closed."""

@@ -51,7 +51,7 @@ class ParallelMap(AsyncIterator[R_co], Generic[R_co]):
     ) -> None:
         self._runtime = runtime
         self._target = target
-        self._source = source
+        self._source: Any = source
         self._options = options
         self._loop: ParallelLoop | None = None
         self._closed = False
@@ -171,15 +171,14 @@ class Parallel(Face):
         job = self._registry.get(func) if isinstance(func, str) else self._registry.find(func)
         if job is None:
             check_function(func, "map")
-        else:
-            func = job.func
-        name = name_of(func) if job is None else job.name
+        call = cast("Callable[..., Any]", func if job is None else job.func)
+        name = name_of(call) if job is None else job.name
         what = f"map over {name!r}"
-        usual = "loop" if is_coroutine_function(func) else "thread"
+        usual = "loop" if is_coroutine_function(call) else "thread"
         place = executor or (usual if job is None else job.executor)
         found = self._registry.executor(place, what)
-        found.check(func, name)
-        _check_takes_one(func, what)
+        found.check(call, name)
+        _check_takes_one(call, what)
         limit = (
             min(_USUAL_LIMIT, found.capacity)
             if limit is None
@@ -193,7 +192,7 @@ class Parallel(Face):
             limit, check_flag(ordered, f"{what}: ordered"), on_error,
             batch if found.traits.batches else 1, check_flag(progress, f"{what}: progress"), total,
         )  # fmt: skip
-        return ParallelMap(runtime, (func, name, place), _iterator(items, what), options)
+        return ParallelMap(runtime, (call, name, place), _iterator(items, what), options)
 
 
 def _iterator(items: Any, what: str) -> Iterator[Any] | AsyncIterator[Any]:
