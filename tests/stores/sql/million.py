@@ -61,7 +61,7 @@ _SCHEDULES = """INSERT INTO asyncsched_schedules SELECT 'default', 's' || i, 'jo
     '{{"interval":1000000000,"start":null,"end":null,"immediate":false}}', 0, 0, {now}, {now}, '{{}}', 0, NULL, 'f', 0, 0, 0, 0, 0, NULL, '', '',
     1, 1, 0, 0, 0, NULL, 1, NULL, 0 FROM {numbers}"""
 _INSTANCES = """INSERT INTO asyncsched_instances SELECT 'default', 2 + i, 1, 2 + i, 'h', 1, '1', 'both', '["job"]',
-    '[]', 0, 0 FROM {numbers}"""
+    '[]', 0, 0, 0 FROM {numbers}"""
 _NUMBERS = {
     "sqlite": "(WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {last}) SELECT i FROM n)",
     "postgres": "generate_series(0::bigint, {last}) AS i",
