@@ -51,23 +51,27 @@ async def explain_slot(worker: Worker, record: ScheduleRecord, job: Job | None, 
             if stretch.reason == "skipped":
                 return _lost(record, at, stretch)
         return _ahead(record, at, _orphaned(record, known))
+    return await _with_backfill(store, job, at, await _without_a_run(store, record, at, known))
+
+
+async def _without_a_run(store: Store, record: ScheduleRecord, at: Instant, known: bool) -> Explanation:
+    """Explain a due time that has come, and of which the schedule made no run that is still in the history."""
     for stretch in await store.stretches(record.id, at, at):
         # Of the slots of an earlier trigger in a stretch, only the first and the last are still known as slots.
         if _is_slot(record, at) or (at < record.edition_since and at in (stretch.first, stretch.last)):
-            return await _with_backfill(store, job, at, _lost(record, at, stretch))
+            return _lost(record, at, stretch)
     if record.used_up and at > record.cursor and _is_slot(record, at):
-        return await _with_backfill(store, job, at, _after_end(record, at))
+        return _after_end(record, at)
     if at < _first_known(record):
         return _said(record, at, "before_first", "the schedule was not known yet")
     if not _is_slot(record, at):
         return _no_slot(record, at)
     if record.next_slot is not None and record.next_slot <= at:
-        return await _with_backfill(store, job, at, _owed(record, at, _orphaned(record, known)))
+        return _owed(record, at, _orphaned(record, known))
     if at < record.edition_since:
         text = f"not a slot of revision {record.edition}: the schedule had another trigger then"
         return _said(record, at, "not_a_slot", text)
-    pruned = _said(record, at, "pruned", "its record has been pruned from the history")
-    return await _with_backfill(store, job, at, pruned)
+    return _said(record, at, "pruned", "its record has been pruned from the history")
 
 
 async def _with_backfill(store: Store, job: Job | None, at: Instant, said: Explanation) -> Explanation:

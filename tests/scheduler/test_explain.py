@@ -327,3 +327,20 @@ async def test_a_slot_that_was_backfilled_names_the_backfill(
         assert text.endswith(f"; it was backfilled: run {run.id} is succeeded")
         assert (await scheduler.explain("tick", at(minutes=1))).run == run
         assert "backfilled" not in (await asked(scheduler, at(minutes=2)))[1]
+
+
+async def test_so_does_a_slot_from_before_the_schedule_was_known(
+    scheduler: Scheduler, virtual_clock: VirtualClock
+) -> None:
+    @scheduler.cron("* * * * *", id="tick")
+    async def tick() -> None: ...
+
+    async with scheduler:
+        early = virtual_clock.now() - timedelta(minutes=2)
+        slot = early.replace(second=0, microsecond=0)
+        assert await scheduler.backfill("tick", slot, slot) == 1
+        await virtual_clock.advance(1)
+        (run,) = await scheduler.runs(origin="backfill")
+        said = await scheduler.explain("tick", slot)
+        assert (said.verdict, said.run) == ("before_first", run)
+        assert said.text == f"the schedule was not known yet; it was backfilled: run {run.id} is succeeded"
