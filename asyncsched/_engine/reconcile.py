@@ -310,10 +310,10 @@ class Reconciler:
                 continue
             knowing = [member for member in members if record.job in member.jobs]
             orphaned = not knowing or record.id not in knowing[-1].schedules
-            if not orphaned and knowing[-1].incarnation == me:
-                orphaned = (
-                    record.id not in self._registry.schedules
-                )  # it has an old name, and a schedule the new one
+            if (
+                not orphaned and knowing[-1].incarnation == me
+            ):  # it may have an old name, and a schedule the new one
+                orphaned = record.id not in self._registry.schedules
             if orphaned == record.orphaned:
                 continue
             wanted = copy(record, orphaned=orphaned)

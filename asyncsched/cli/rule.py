@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,15 +26,27 @@ job_option = click.option(
 )
 
 
-def _subject(id: str | None, job: str | None) -> str:
-    """Return the schedule or the job that was named.
+Change = Callable[[Any, str], Awaitable[object]]
+"""Changes the schedule, or the job, of a name."""
+
+
+def _change(target: Target, id: str | None, job: str | None, schedule: Change, whole_job: Change) -> str:
+    """Change a schedule, or a job with all its schedules and one-offs; return what was changed.
 
     Raises:
-        Fault: neither was, or both.
+        Fault: neither was named, or both.
 
     """
     if (id is None) == (job is None):
         raise Fault(USAGE, "name a schedule, or a job by --job", "`asyncsched schedules` lists them")
+
+    async def act(ledger: Ledger) -> None:
+        if id is not None:
+            await schedule(ledger.scheduler, id)
+        elif job is not None:
+            await whole_job(ledger.scheduler, job)
+
+    acting(target, act)
     return id or f"job {job}"
 
 
@@ -45,15 +58,13 @@ def _subject(id: str | None, job: str | None) -> str:
 @writes()
 def pause(target: Target, id: str | None, job: str | None, said: Said) -> int:
     """Begin no more runs of a schedule, or of a job with all its schedules and one-offs."""
-    subject = _subject(id, job)
-
-    async def act(ledger: Ledger) -> None:
-        if id is not None:
-            await ledger.scheduler.pause(id, **said)
-        else:
-            await ledger.scheduler.pause_job(job or "", **said)
-
-    acting(target, act)
+    subject = _change(
+        target,
+        id,
+        job,
+        lambda one, name: one.pause(name, **said),
+        lambda one, name: one.pause_job(name, **said),
+    )
     return said_so({"paused": id or job, **said}, f"paused {subject}")
 
 
@@ -65,15 +76,13 @@ def pause(target: Target, id: str | None, job: str | None, said: Said) -> int:
 @writes()
 def resume(target: Target, id: str | None, job: str | None, said: Said) -> int:
     """Let a paused schedule or job go on from now; what was due meanwhile is not caught up."""
-    subject = _subject(id, job)
-
-    async def act(ledger: Ledger) -> None:
-        if id is not None:
-            await ledger.scheduler.resume(id, **said)
-        else:
-            await ledger.scheduler.resume_job(job or "", **said)
-
-    acting(target, act)
+    subject = _change(
+        target,
+        id,
+        job,
+        lambda one, name: one.resume(name, **said),
+        lambda one, name: one.resume_job(name, **said),
+    )
     return said_so({"resumed": id or job}, f"resumed {subject}")
 
 

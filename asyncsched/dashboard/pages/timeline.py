@@ -71,11 +71,11 @@ async def _due(site: Site, row: Row, scale: _Scale) -> list[Coming]:
 def _said(coming: list[Coming], dense: int) -> str:
     minutes = Counter(one.at.replace(second=0, microsecond=0) for one in coming)
     parts = []
-    if minutes:
-        at, count = max(minutes.items(), key=lambda one: (one[1], -one[0].timestamp()))
-        parts.append(f"Busiest minute ahead: {at:%H:%M} UTC, {count} due.")
     if dense:
         parts.append(f"{plural(dense, 'schedule')} with many due times drawn as density.")
+    if minutes:
+        at, count = max(minutes.items(), key=lambda one: (one[1], -one[0].timestamp()))
+        parts.append(f"Busiest minute ahead{' beside them' if dense else ''}: {at:%H:%M} UTC, {count} due.")
     notes = [one for one in coming if one.note]
     if notes:
         parts.append(f"The clock changes: {notes[0].note}.")
