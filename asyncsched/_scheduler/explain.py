@@ -167,6 +167,8 @@ def _lost(record: ScheduleRecord, at: Instant, stretch: Stretch) -> Explanation:
 def _no_slot(record: ScheduleRecord, at: Instant) -> Explanation:
     following = _next(record, at)
     after = f"; the next one after it is {to_datetime(following).isoformat(' ')}" if following else ""
+    if record.used_up and following is not None and following > record.cursor:
+        after += f", which gets no run: the schedule has ended, because {why_ended(record)}"
     if at < record.edition_since:
         after = f", which is of {to_datetime(record.edition_since).isoformat(' ')}{after}"
     return _said(record, at, "not_a_slot", f"not a slot of revision {record.edition}{after}")

@@ -84,6 +84,8 @@ async def test_a_schedule_ends_after_so_many_runs_and_says_so(
             assert answer.text == (
                 "it gets no run: the schedule has ended, because it has had the 3 runs of its max_runs=3"
             )
+        said = [(await scheduler.explain("tick", one)).text for one in (at(1.5), at(3.5), at(50.5))]
+        assert ["gets no run: the schedule has ended" in text for text in said] == [False, True, True]
         with pytest.raises(SchedulerStateError, match="larger max_runs"):
             await scheduler.reschedule("tick", Interval(hours=1))
         with pytest.raises(SchedulerStateError, match="no further slot"):
