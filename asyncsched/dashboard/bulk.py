@@ -34,6 +34,9 @@ LETTERS = 10_000
 TOLD_EVERY = 0.2
 """Seconds between two lines of progress."""
 
+_SNAPSHOTS_AGE = timedelta(minutes=10)
+"""More than a snapshot is behind the present, by which the scheduler counts back: the moment itself is compared then."""
+
 Step = Callable[[str], Awaitable[object]]
 Tell = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -162,16 +165,18 @@ async def _letters(asked: Asked, wanted: Filter) -> list[str]:
         raise Problem(
             422, "Wrong body", "give ids, job, schedule, error_type or since; for all failures, give all=true"
         )
-    since = None
+    first, span = None, None
     if wanted.since is not None:
-        now = (await asked.site.watch.snapshot()).at
-        since = timedelta(microseconds=max(1, to_instant(now) - to_instant(wanted.since, "since")))
+        first = to_instant(wanted.since, "since")
+        age = max(0, to_instant((await asked.site.watch.snapshot()).at) - first)
+        span = timedelta(microseconds=age) + _SNAPSHOTS_AGE
     found = await asked.site.scheduler.dead_letters(
-        job=wanted.job or None, schedule=wanted.schedule or None, since=since, limit=LETTERS
+        job=wanted.job or None, schedule=wanted.schedule or None, since=span, limit=LETTERS
     )
     return [
         run.id for run in found
-        if (not wanted.error_type or error_of(run) == wanted.error_type)
+        if (first is None or to_instant(run.finished_at or run.due) >= first)
+        and (not wanted.error_type or error_of(run) == wanted.error_type)
         and (wanted.place is None or place_of(run.traceback)[0] == wanted.place)
     ]  # fmt: skip
 

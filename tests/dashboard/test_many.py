@@ -173,3 +173,19 @@ async def test_failures_of_a_group_and_of_the_page_are_run_again(scheduler: Sche
         await anyio.sleep(1)
         assert "Nothing has failed" in (await client.get("/failures")).text
         assert len(await scheduler.runs(state="succeeded")) == 7
+
+
+async def test_a_run_that_failed_in_the_first_moment_of_its_second_is_run_again_too(
+    scheduler: Scheduler, look: Look
+) -> None:
+    @scheduler.job()
+    async def send() -> None:
+        raise ValueError
+
+    async with scheduler, look(scheduler) as client:
+        await anyio.sleep(5)
+        run = await scheduler.schedule_once(send)
+        await run.wait()
+        body, _ = bodies((await client.get("/failures")).text)
+        await anyio.sleep(0.5)  # the page's snapshot is older than the present
+        assert (await client.post("/api/v1/bulk", json=body)).json()["done"] == 1
