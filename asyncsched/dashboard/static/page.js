@@ -131,6 +131,15 @@
     $(".toasts").append(el);
     setTimeout(() => el.remove(), 8000);
   };
+  // What was said stands on the page that is loaded next, too. A browser may refuse to keep anything.
+  const carryOver = (text) => { try { sessionStorage.setItem("asyncsched-said", text); } catch { /* then it is short */ } };
+  const carriedOver = () => {
+    try {
+      const text = sessionStorage.getItem("asyncsched-said");
+      sessionStorage.removeItem("asyncsched-said");
+      return text;
+    } catch { return null; }
+  };
   const post = async (path, body) => {
     let answer;
     try {
@@ -143,8 +152,8 @@
     try { said = await answer.json(); } catch { /* an answer without a body */ }
     if (!answer.ok) { toast(said.detail || said.title || `Refused (${answer.status})`); return false; }
     toast(said.message || "Done", said.run_id ? `${root}/runs/${said.run_id}` : "");
-    if (said.location) setTimeout(() => location.assign(root + said.location), 400);
-    else if (!source) setTimeout(() => location.reload(), 400);
+    const go = said.location ? () => location.assign(root + said.location) : source ? null : () => location.reload();
+    if (go) { carryOver(said.message || "Done"); setTimeout(go, 400); }
     return true;
   };
   const make = (name, text, attributes = {}) => {
@@ -364,5 +373,7 @@
     else if (key === "/" && $("[data-filter]")) { event.preventDefault(); $("[data-filter]").focus(); }
     else if (key === "Escape" && row) row.classList.remove("at");
   });
+  const before = carriedOver();
+  if (before) toast(before);
   tick();
 })();
