@@ -50,6 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     print(runtime())
     for name in options.scenario or [name for name in SCENARIOS if name not in _LONG]:
         scenario = SCENARIOS[name]
+        if scenario.missing:
+            print(f"\n{name} is left out: {scenario.missing}")
+            continue
         rounds = options.rounds or (scenario.rounds if mode == "full" else 1)
         print(f"\n{name}: {scenario.workload} ({rounds} rounds)", flush=True)
         found = evaluate(scenario, run(scenario, mode, rounds))

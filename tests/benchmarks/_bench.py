@@ -72,6 +72,7 @@ class Scenario:
     timeout: float = 300.0
     long: bool = False  # only when it is named
     postgres: bool = False  # each child gets an empty database on a server that loses nothing
+    missing: str | None = None  # how to install what the scenario needs and is not here
     sizes: dict[str, Size] = field(init=False)
 
     def __post_init__(self) -> None:

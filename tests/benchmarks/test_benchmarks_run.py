@@ -23,6 +23,8 @@ def _scenario(*figures: Figure) -> Scenario:
     [
         "suspend",
         "offload",
+        "host-cpu",
+        "handoff-dask",
         "sqlite",
         "sqlite-one",
         "hold-sqlite",
@@ -37,6 +39,8 @@ def test_a_smoke_run_measures_every_system_and_prints_every_figure(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _without_peers(monkeypatch)
+    if SCENARIOS[name].missing:
+        pytest.skip(f"{name}: {SCENARIOS[name].missing}")
     assert main(["--smoke", name]) == 0
     _check_printed(name, capsys.readouterr().out)
 
@@ -64,6 +68,16 @@ def test_a_smoke_run_on_postgresql_says_what_the_server_promises(
     printed = capsys.readouterr().out
     assert "fsync off, synchronous_commit on" in printed
     _check_printed(name, printed)
+
+
+def test_a_scenario_whose_engine_is_not_here_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = Size(0)
+    scenario = Scenario("it", "nothing", {}, (), nothing, nothing, nothing, missing="pip install it")
+    monkeypatch.setitem(SCENARIOS, "it", scenario)
+    assert main(["it"]) == 0
+    assert "it is left out: pip install it" in capsys.readouterr().out
 
 
 def _without_peers(monkeypatch: pytest.MonkeyPatch) -> None:
