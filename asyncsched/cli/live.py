@@ -1,12 +1,13 @@
-"""``top`` and ``tail``: the store, looked at again and again until Ctrl-C."""
+"""``tail``, and what it shares with ``top``: the ledger, looked at again and again until Ctrl-C."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import anyio
 import click
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from asyncsched._core.errors import StoreError
 from asyncsched._core.models import Run
@@ -17,19 +18,13 @@ from asyncsched.cli.output import (
     duration,
     fit,
     moment,
-    plural,
-    present,
-    relative,
     safe,
     state,
     terminal_width,
     write_json_line,
 )
 from asyncsched.cli.target import Ledger, Target, run_async, say_where
-from asyncsched.cli.views import Row, counts, error_of, rows_of, run_json, took_of
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from asyncsched.cli.views import error_of, run_json, took_of
 
 _RECENT = 500
 _WIDE = 120
@@ -38,28 +33,48 @@ every_option = click.option("--every", type=Span(), default=1.0, show_default="1
 times_option = click.option("--times", type=click.IntRange(1), help="How many looks; without end by default.")
 
 
-def _looking(
-    target: Target, every: float, times: int | None, look: Callable[[Ledger], Awaitable[None]]
-) -> int:
-    """Open the ledger and look again and again; a store that is away is told, and looked for again."""
+Keys = MemoryObjectReceiveStream[str] | None
+
+
+@asynccontextmanager
+async def no_keys() -> AsyncIterator[Keys]:
+    """Yield no keys."""
+    yield None
+
+
+def looking(
+    target: Target, times: int | None, look: Callable[[Ledger], Awaitable[None]],
+    wait: Callable[[Ledger, Keys], Awaitable[bool]], tell: Callable[[str], None],
+    keys: Callable[[], AbstractAsyncContextManager[Keys]] = no_keys,
+) -> int:  # fmt: skip
+    """Open the ledger and look again and again; a store that is away is told, and looked for again.
+
+    Args:
+        target: the target of the command.
+        times: how many looks; ``None`` without end.
+        look: one look.
+        wait: waits between two looks, and returns whether it is over.
+        tell: tells that the store does not answer.
+        keys: where the keys come from.
+
+    """
 
     async def within() -> None:
-        async with target.ledger() as ledger:
+        async with target.ledger() as ledger, keys() as pressed:
             say_where(ledger.where)
             looks = 0
             while True:
                 try:
                     await look(ledger)
                 except StoreError as error:
-                    click.echo(dim(f"the store does not answer: {error}"), err=True)
+                    tell(f"the store does not answer: {error}")
                 except Fault as error:
                     if error.code != UNREACHABLE or not looks:
                         raise
-                    click.echo(dim(error.message), err=True)
+                    tell(error.message)
                 looks += 1
-                if times is not None and looks >= times:
+                if looks == times or await wait(ledger, pressed):
                     return
-                await anyio.sleep(every)
 
     try:
         run_async(within)
@@ -97,7 +112,11 @@ def tail(target: Target, job: str | None, lines: int, every: float, times: int |
             _line(run)
         first = False
 
-    return _looking(target, every, times, look)
+    async def wait(ledger: Ledger, keys: Keys) -> bool:
+        await anyio.sleep(every)
+        return False
+
+    return looking(target, times, look, wait, lambda words: click.echo(dim(words), err=True))
 
 
 def _line(run: Run) -> None:
@@ -111,48 +130,3 @@ def _line(run: Run) -> None:
         click.echo(f"{at}  {state(run.state)}  {run.job}{took}{error}  {dim(run.id)}")
     else:  # one line for each, without the date and the run's id
         click.echo(f"{at[11:19]}  {state(run.state)}  {fit(f'{run.job}{took}{error}', width - 24)}")
-
-
-@click.command()
-@every_option
-@times_option
-@targets()
-@writes(json=False)
-def top(target: Target, every: float, times: int | None) -> int:
-    """Show the overview, live, with the progress of what runs; Ctrl-C ends it."""
-    from rich.console import Console
-    from rich.live import Live
-
-    console = Console(no_color=style_of().color == "never" or None)
-    with Live(console=console, auto_refresh=False, screen=console.is_terminal and times is None) as screen:
-
-        async def look(ledger: Ledger) -> None:
-            rows = await rows_of(ledger.scheduler)
-            instances = await ledger.scheduler.instances()
-            screen.update(_overview(rows, len(instances), console.height), refresh=True)
-
-        return _looking(target, every, times, look)
-
-
-def _overview(rows: list[Row], instances: int, height: int) -> RenderableType:
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    now, found = present(), counts(rows)
-    head = f"{now.astimezone():%H:%M:%S}  {plural(len(rows), 'schedule')}, {plural(instances, 'instance')}"
-    head += "".join(f" · {count} {word.replace('_', ' ')}" for word, count in found.items() if count)
-    table = Table(box=None, expand=True, pad_edge=False)
-    for title in ("state", "schedule", "next", "last", "progress"):
-        table.add_column(title, no_wrap=True, overflow="ellipsis", ratio=2 if title == "schedule" else None)
-    for row in rows[: max(1, height - 3)]:
-        last = row.last[0] if row.last else None
-        ran = "–" if last is None else f"{relative(last.finished_at, now)}, {duration(took_of(last))}"
-        live = next((run for run in row.live if run.progress is not None), None)
-        bar: RenderableType = ""
-        if live is not None and live.progress is not None:
-            bar = ProgressBar(live.progress.total, live.progress.done, width=16)
-        cells = Text.from_ansi(state(row.state)), row.schedule.id, relative(row.schedule.next_due, now), ran
-        table.add_row(*cells, bar)
-    return Group(Text(head, style="bold"), table)

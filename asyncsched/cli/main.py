@@ -26,7 +26,7 @@ COMMANDS = {
     },
     "before it goes live": {"simulate": "simulate", "check": "check", "doctor": "doctor"},
     "run": {"worker": "worker", "run": "runs"},
-    "live": {"top": "live", "tail": "live"},
+    "live": {"top": "top", "tail": "live"},
     "more": {"db": "db", "import": "importing", "token": "token", "completion": "completion"},
 }  # fmt: skip
 """The commands by what they are for, each with its module in this folder."""

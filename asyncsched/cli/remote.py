@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asyncsched._core.models import Attempt, Progress, Run, Schedule
-from asyncsched._core.reports import Coming, Explanation, Instance
+from asyncsched._core.reports import Activity, Coming, Explanation, Instance
 from asyncsched.cli.api import Api
 from asyncsched.cli.faults import USAGE, Fault
 from asyncsched.cli.output import iso
@@ -18,6 +18,9 @@ JSON = dict[str, Any]
 
 _PAGE = 1000
 """The most items of one answer."""
+
+
+_SAID = ("action", "subject", "by", "note", "via", "result", "ok")
 
 
 class RemoteHandle:
@@ -102,6 +105,13 @@ class Remote:
             )
             for one in (await self.api.get("/instances"))["instances"]
         ]  # fmt: skip
+
+    async def activity(self, *, limit: int = 100) -> list[Activity]:
+        """Return the actions of people and programs, newest first."""
+        return [
+            Activity(one["id"], _moment(one["at"]), *(one[name] for name in _SAID))
+            async for one in self._all("/activity", "activity", {}, limit)
+        ]
 
     async def explain(self, schedule: str, at: datetime) -> Explanation:
         """Return what became of a due time."""

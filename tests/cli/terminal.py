@@ -107,6 +107,14 @@ class Terminal:
         """Type keys."""
         os.write(self._master, keys.encode())
 
+    def forget(self) -> None:
+        """Leave out of later answers what has been written so far."""
+        self.out = b""
+
+    def modes(self) -> list[Any]:
+        """Return the modes of the terminal, such as whether it waits for Enter."""
+        return termios.tcgetattr(self._master)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
         self.process.send_signal(number)

@@ -6,8 +6,6 @@ import json
 import signal
 from pathlib import Path
 
-import pytest
-
 from tests.cli.terminal import Terminal, on_terminal, piped
 
 STORE = ("--store", "sqlite:///shop.db")
@@ -39,24 +37,3 @@ def test_tail_writes_json_line_by_line(shop: Path) -> None:
     assert answer.code == 0
     found = [json.loads(line) for line in answer.out.splitlines()]
     assert {run["job"] for run in found} == {"push_to_crm", "refresh_rates", "send_mail", "fail"}
-
-
-@pytest.mark.parametrize("columns", [80, 200])
-def test_top_shows_the_overview_within_the_terminal(shop: Path, columns: int) -> None:
-    answer = on_terminal("top", "--times", "2", "--every", "10ms", *STORE, cwd=shop, columns=columns)
-    assert answer.code == 0
-    assert "3 schedules, 0 instances" in answer.plain
-    assert "push_to_crm" in answer.plain
-    assert [line for line in answer.plain.splitlines() if len(line) > columns] == []
-
-
-def test_top_ends_at_ctrl_c_without_a_traceback(shop: Path) -> None:
-    terminal = Terminal("top", "--every", "100ms", *STORE, cwd=shop)
-    try:
-        terminal.wait_for("push_to_crm")
-        terminal.signal(signal.SIGINT)
-        answer = terminal.end()
-    finally:
-        terminal.close()
-    assert answer.code == 0
-    assert "Traceback" not in answer.plain

@@ -18,6 +18,7 @@ ONLY_POSIX = {
 MAY = {
     "executors.process": "worker processes: their groups, and the lifeline to the app",
     "stores.sqlite.file": "the lock at opening, with msvcrt's in its place on Windows",
+    "cli.keys": "keys without Enter, with msvcrt's in their place on Windows",
     "observers.metrics.prometheus": "whether a process lives, asked on POSIX only",
 }
 """Folders and modules that may, and why."""
