@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import sqlite3
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.triggers.interval import IntervalTrigger
 from cronsim import CronSim
 
+import asyncsched
 from asyncsched.cli.imports.apscheduler import read_apscheduler
 from asyncsched.cli.imports.celery import read_celery
 from asyncsched.cli.imports.crontab import read_crontab
@@ -32,8 +39,6 @@ END = START + timedelta(days=31)  # the clocks go forward on the 29th
 
 def _due(trigger: str) -> list[datetime]:
     """Return the due times of a trigger's code in March 2026."""
-    import asyncsched
-
     found = eval(trigger, {**vars(asyncsched), "datetime": datetime})
     return [
         at for at, _ in slots_between(found, START - timedelta(seconds=1), END - timedelta(seconds=1), 50_000)
@@ -387,6 +392,52 @@ def test_a_set_up_of_apscheduler_is_carried_over_or_reported(kind: str) -> None:
     faults = [one.fault for one in found.schedules if one.fault]
     assert len(faults) == len(reported)
     assert [part for part in reported if not any(part in fault for fault in faults)] == []
+
+
+STARTS = {
+    "a FastAPI app's lifespan": "next(lifespan(None).__aiter__().__anext__().__await__())",
+    "a scraper with pytz": "start()",
+    "a class with methods": "Jobs(SimpleNamespace(poll_seconds=5)).add(IntervalTrigger(hours=1))",
+    "a worker that begins at once": "",
+    "functions within functions": "start(None)",
+}
+"""What each set-up's program does to add its jobs, once it is imported."""
+
+
+@pytest.mark.parametrize("kind", STARTS)
+def test_a_set_up_is_due_as_by_apscheduler_itself(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    added: dict[str, list[Any]] = {}
+
+    def add_job(self: Any, func: Any, trigger: Any = None, *args: Any, **options: Any) -> None:
+        made = self._create_trigger(
+            trigger, {name: value for name, value in options.items() if name in ("hour", "minute", "hours", "minutes",
+             "seconds", "day_of_week", "timezone", "jitter")}
+        )  # fmt: skip
+        added.setdefault(func.__name__, []).append(made)
+
+    monkeypatch.setattr(BaseScheduler, "add_job", add_job)
+    for scheduler in (BaseScheduler, AsyncIOScheduler):
+        monkeypatch.setattr(scheduler, "start", lambda self: None)
+        monkeypatch.setattr(scheduler, "shutdown", lambda self: None)
+    for name, code in {
+        "forecasts": "def refresh_all(): ...", "tasks": "def sync(): ...", "pytz": "from zoneinfo import ZoneInfo as timezone",
+    }.items():  # fmt: skip
+        module = ModuleType(name)
+        exec(code, vars(module))
+        monkeypatch.setitem(sys.modules, name, module)
+    names: dict[str, Any] = {"__name__": "app", "JOBS": [], "SimpleNamespace": SimpleNamespace}
+    text, carried, _ = SETUPS[kind]
+    exec(text, names)
+    with contextlib.suppress(StopIteration):
+        exec(STARTS[kind], names)
+    assert added
+    for call, trigger in carried.items():
+        ours = eval(trigger, {**vars(asyncsched), "datetime": datetime})
+        original = added[call.partition(":")[2]][0]
+        if isinstance(original, IntervalTrigger):
+            assert ours.period == original.interval
+        else:
+            assert _due(trigger) == _fired(original)
 
 
 def test_the_code_made_of_apschedulers_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
