@@ -55,7 +55,7 @@ from asyncsched._core.records import (
     ScheduleRecord,
     Stretch,
 )
-from asyncsched._core.reporting import ActivityQuery, ActivityRecord, ReportingStore
+from asyncsched._core.reporting import BEGUN, ActivityQuery, ActivityRecord, Entry, ReportingStore
 from asyncsched._core.requests import (
     Added,
     Changes,
@@ -78,9 +78,9 @@ from asyncsched._core.states import FAILURES
 from asyncsched._core.trigger import DescribedTrigger, InstantTrigger, Trigger, TwoWayTrigger
 
 __all__ = (
-    "ActivityQuery", "ActivityRecord", "Added", "Answer", "AttachedObserver", "AttemptRecord", "Batch", "Call",
+    "ActivityQuery", "ActivityRecord", "Added", "Answer", "AttachedObserver", "AttemptRecord", "BEGUN", "Batch", "Call",
     "Carried", "CarryingObserver", "Changes", "Claim", "Claimed", "Clock", "Closed", "Closing", "ClusterStore",
-    "CurrentRun", "DescribedTrigger", "DrivenClock", "Ending", "ErrorInfo", "Event", "Executor",
+    "CurrentRun", "DescribedTrigger", "DrivenClock", "Ending", "Entry", "ErrorInfo", "Event", "Executor",
     "ExecutorTraits", "FAILURES", "Fenced", "Figures", "Firing", "ImmediateStore", "InstanceRecord", "Instant",
     "InstantTrigger", "JobPause", "Now", "Observer", "Opening", "Permit", "PermitRule", "Policy", "Progress",
     "Provider", "QueuedObserver", "ReadTrigger", "ReportingStore", "RetryRule", "RunQuery", "RunRecord",

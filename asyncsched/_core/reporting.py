@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from asyncsched._core.book import Book
@@ -25,6 +26,26 @@ class ActivityRecord(NamedTuple):
     via: str = "code"
     result: str = ""
     failed: bool = False
+
+
+BEGUN = "begun"
+"""The result of an operation of several writes until its last one is done."""
+
+
+class Entry:
+    """A record on its way into the ledger, with the writes that it tells of.
+
+    Attributes:
+        record: the record as it stands; its result may change from write to write.
+        kept: the record as the last write kept it that carried it; ``None`` if that write changed nothing.
+
+    """
+
+    __slots__ = ("kept", "record")
+
+    def __init__(self, record: ActivityRecord) -> None:
+        self.record = record
+        self.kept: ActivityRecord | None = None
 
 
 class ActivityQuery(NamedTuple):
@@ -61,8 +82,17 @@ class ReportingStore(Protocol):
         """Return the tallies that were written since a version, and all periods of two days; and the new version."""
         ...
 
+    def along(self, entry: Entry) -> AbstractContextManager[None]:
+        """Have the writes inside the block carry a record: each that changes something keeps it, too.
+
+        The record is kept as by :meth:`add_activity`, in the transaction of the change. Only the writes of the task that
+        enters the block are meant: ``put_schedule``, ``remove_schedule``, ``add``, ``close_letters``, ``cancel``
+        and ``pause_job``.
+        """
+        ...
+
     async def add_activity(self, one: ActivityRecord) -> None:
-        """Keep a record; one whose id is kept already was written before, and its answer was lost."""
+        """Keep a record. Of one whose id is kept already, only the result is replaced, and only if that is ``BEGUN``."""
         ...
 
     async def activity(self, query: ActivityQuery) -> list[ActivityRecord]:

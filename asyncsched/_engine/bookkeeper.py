@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Container
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from asyncsched._core.errors import StoreUnavailable
 from asyncsched._core.events import Event, SlotsSkipped
 from asyncsched._core.instants import to_instant
 from asyncsched._core.records import RunRecord
-from asyncsched._core.reporting import ActivityQuery, ActivityRecord, ReportingStore
+from asyncsched._core.reporting import ActivityQuery, ActivityRecord, Entry, ReportingStore
 from asyncsched._core.tallies import LastSkip
 
 if TYPE_CHECKING:
@@ -151,6 +152,10 @@ class Bookkeeper:
         return self._known
 
     # ── the record of what people did ────────────────────────────────────────────────────────
+
+    def along(self, entry: Entry) -> AbstractContextManager[None]:
+        """Have the writes inside the block carry a record; a store in memory has none that could be cut off from it."""
+        return nullcontext() if self._store is None else self._store.along(entry)
 
     async def note(self, one: ActivityRecord) -> None:
         """Keep a record of what somebody did."""

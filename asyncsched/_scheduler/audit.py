@@ -1,4 +1,8 @@
-"""The record of what people did: every operation on schedules and runs leaves one, with its author and its result."""
+"""The record of what people did: every operation on schedules and runs leaves one, with its author and its result.
+
+It is written in the transaction of the change itself, so neither is ever without the other. An operation of several
+writes is "begun" from the first of them on, and has its result once the last is done.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from asyncsched._core.arguments.functions import name_of
 from asyncsched._core.checks import check_text
 from asyncsched._core.errors import AsyncSchedError
-from asyncsched._core.reporting import ActivityRecord
+from asyncsched._core.reporting import BEGUN, ActivityRecord, Entry
 from asyncsched._core.text import describe_error, shorten, writable
+from asyncsched._engine.worker import Worker
 from asyncsched._scheduler.face import Face
 from asyncsched._scheduler.handle import RunHandle
 
@@ -25,7 +30,7 @@ F = TypeVar("F", bound=Face)
 logger = logging.getLogger("asyncsched.activity")
 
 _VIA: ContextVar[str] = ContextVar("asyncsched_via", default="code")
-_INSIDE: ContextVar[bool] = ContextVar("asyncsched_inside", default=False)
+_ENTRY: ContextVar[Entry | None] = ContextVar("asyncsched_operation", default=None)
 
 _TEXT = 500
 """The most characters of a subject, a note or a result that are kept."""
@@ -41,8 +46,14 @@ def via(way: str) -> Iterator[None]:
         _VIA.reset(token)
 
 
+def told(result: str) -> None:
+    """Say before its write what the operation under way will have done; without this, its answer says it afterwards."""
+    if (entry := _ENTRY.get()) is not None:
+        entry.record = entry.record._replace(result=shorten(result, _TEXT))
+
+
 def audited(
-    action: str, subject: str | Callable[[dict[str, Any]], str] = "id"
+    action: str, subject: str | Callable[[dict[str, Any]], str] = "id", *, several: bool = False
 ) -> Callable[[Callable[Concatenate[F, P], Awaitable[T]]], Callable[Concatenate[F, P], Awaitable[T]]]:
     """Return a decorator by which an operation leaves a record: who, what, the note, and the result or the error.
 
@@ -51,6 +62,7 @@ def audited(
     Args:
         action: the word for the operation.
         subject: the name of the argument that is its subject, or a function of all arguments.
+        several: whether it is made of several writes.
 
     """
 
@@ -61,7 +73,7 @@ def audited(
 
         @wraps(operation)
         async def recorded(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
-            if _INSIDE.get():
+            if _ENTRY.get() is not None:
                 return await operation(self, *args, **kwargs)
             bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()
@@ -70,15 +82,23 @@ def audited(
             check_text(note, "note")
             check_text(by, "by")
             what = _subject(given[subject]) if isinstance(subject, str) else subject(given)
-            token = _INSIDE.set(True)
+            worker = self._here().main
+            now = worker.timeline.now().wall
+            entry = Entry(ActivityRecord(
+                worker.ids.next(now), now, action, shorten(writable(what), _TEXT), by, shorten(note, _TEXT), _VIA.get(),
+                BEGUN if several else "",
+            ))  # fmt: skip
+            token = _ENTRY.set(entry)
             try:
-                result = await operation(self, *args, **kwargs)
+                with worker.endings.books.along(entry):
+                    result = await operation(self, *args, **kwargs)
             except AsyncSchedError as error:
-                await _keep(self, (action, what, by, note), describe_error(error), True)
+                refusal = shorten(writable(describe_error(error)), _TEXT)
+                await _keep(worker, entry.record._replace(result=refusal, failed=True))
                 raise
             finally:
-                _INSIDE.reset(token)
-            await _keep(self, (action, what, by, note), _result(result), False)
+                _ENTRY.reset(token)
+            await _end(worker, entry, result)
             return result
 
         return recorded
@@ -94,24 +114,35 @@ def filter_of(given: dict[str, Any]) -> str:
     return ", ".join(f"{name}={given[name]}" for name in names if given.get(name) is not None) or "nothing"
 
 
-async def _keep(face: Face, said: tuple[str, str, str, str], result: str, failed: bool) -> None:
-    """Keep a record; an operation that was done stays done if its record cannot be written."""
-    action, subject, by, note = said
-    subject, result = writable(subject), writable(result)  # a call may be refused for what stands in them
-    log = logger.warning if failed else logger.info
+async def _end(worker: Worker, entry: Entry, result: object) -> None:
+    """Complete the record of an operation that is done, where its writes have not kept it as it is."""
+    if entry.record.result in ("", BEGUN):
+        entry.record = entry.record._replace(result=_result(result))
+    await _keep(worker, entry.record, entry.record == entry.kept)
+
+
+async def _keep(worker: Worker, one: ActivityRecord, kept: bool = False) -> None:
+    """Log what was done, and keep its record; an operation that was done stays done if that is impossible."""
+    log = logger.warning if one.failed else logger.info
     log(
-        "%s %s%s%s: %s", action, subject, f" by {by}" if by else "", f" ({note})" if note else "", result or "done",
-        extra={"action": action, "subject": subject, "by": by, "note": note, "via": _VIA.get()},
+        "%s %s%s%s: %s", one.action, one.subject, f" by {one.by}" if one.by else "", f" ({one.note})" if one.note else "",
+        one.result or "done",
+        extra={"action": one.action, "subject": one.subject, "by": one.by, "note": one.note, "via": one.via},
     )  # fmt: skip
+    if kept:
+        return
     try:
-        worker = face._here().main
-        now = worker.timeline.now().wall
-        await worker.endings.books.note(ActivityRecord(
-            worker.ids.next(now), now, action, shorten(subject, _TEXT), by, shorten(note, _TEXT), _VIA.get(),
-            shorten(result, _TEXT), failed,
-        ))  # fmt: skip
+        await worker.endings.books.note(one)
     except AsyncSchedError as error:
-        logger.error("%s of %s is done, and its record could not be kept: %s", action, subject, error)
+        said = "was refused" if one.failed else "is done"
+        logger.error(
+            "%s of %s %s, and its record could not be kept: %s", one.action, one.subject, said, error
+        )
+
+
+def count_of_runs(count: int) -> str:
+    """Return a number of runs in words."""
+    return f"{count} run{'' if count == 1 else 's'}"
 
 
 def _subject(value: object) -> str:
@@ -122,7 +153,7 @@ def _result(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return ""
     if isinstance(value, int):
-        return f"{value} runs"
+        return count_of_runs(value)
     if isinstance(value, list):
-        return f"{len(value)} runs"
+        return count_of_runs(len(value))
     return f"run {value.id}" if isinstance(value, RunHandle) else ""

@@ -15,7 +15,7 @@ from asyncsched._core.rules.due import first_slot
 from asyncsched._core.trigger import asking
 from asyncsched._engine.ended import tell_ended
 from asyncsched._engine.worker import Worker
-from asyncsched._scheduler.audit import audited
+from asyncsched._scheduler.audit import audited, told
 from asyncsched._scheduler.face import Face
 
 _TRIES = 20
@@ -44,6 +44,7 @@ class Changing(Face):
                 why = "is paused" if record.paused else "has no further slot"
                 raise SchedulerStateError(f"schedule {id!r} {why}: there is nothing to skip")
             skipped = record.cursor = record.next_slot
+            told(f"the slot of {to_datetime(skipped):%Y-%m-%d %H:%M:%S} UTC")
             with asking(id):
                 record.next_slot, record.next_due = first_slot(record, skipped) or (None, None)
             return Stretch(id, skipped, skipped, 1, "skipped")

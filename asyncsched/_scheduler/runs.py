@@ -20,7 +20,7 @@ from asyncsched._core.propagation import capture
 from asyncsched._core.records import Permit, RunRecord, ScheduleRecord
 from asyncsched._core.requests import Added, Closed, Closing, RunQuery
 from asyncsched._core.trigger import asking
-from asyncsched._scheduler.audit import audited, filter_of
+from asyncsched._scheduler.audit import audited, count_of_runs, filter_of, told
 from asyncsched._scheduler.face import EVERYTHING, Face, check_texts, here, states_of
 from asyncsched._scheduler.handle import RunHandle
 from asyncsched._scheduler.once import Once
@@ -67,6 +67,7 @@ class Runs(Face):
         else:
             once = Once(job.func, *job.signature.merged(record.arguments, args or (), kwargs or {}))
             run = self._make_run(worker, job, once, worker.timeline.now(), "manual", id)
+        told(f"run {run_id_text(run.id)}")
         await worker.store.add((run,), worker.timeline.now())
         worker.agenda.add(run)
         return RunHandle(self._control(worker), run.id, run, True)
@@ -91,11 +92,12 @@ class Runs(Face):
         worker = self._here().main
         found = self._registry.get(job)
         run = self._make_run(worker, found, Once(found.func, args, kwargs), worker.timeline.now(), "manual")
+        told(f"run {run_id_text(run.id)}")
         await worker.store.add((run,), worker.timeline.now())
         worker.agenda.add(run)
         return RunHandle(self._control(worker), run.id, run, True)
 
-    @audited("backfill")
+    @audited("backfill", several=True)
     async def backfill(
         self, id: str, start: datetime, end: datetime, only_missed: bool = True, dry_run: bool = False, *,
         note: str = "", by: str = "",
@@ -127,6 +129,7 @@ class Runs(Face):
             raise ConfigurationError(f"backfill of {id!r}: end lies before start")
         slots = await self._slots_to_fill(worker, record, first, min(last, here(record, now)), only_missed)
         if dry_run or not slots:
+            told(f"{'dry run: ' if dry_run else ''}{count_of_runs(len(slots))}")
             return len(slots)
         runs = [self._made(worker, record, job, "backfill", slot) for slot in slots]
         for added in await worker.store.add(runs, now):
@@ -154,7 +157,7 @@ class Runs(Face):
             )
         return slots
 
-    @audited("cancel_many", filter_of)
+    @audited("cancel_many", filter_of, several=True)
     async def cancel_many(
         self, *, job: str | None = None, schedule: str | None = None, tag: str | None = None,
         state: str | Collection[str] = _LIVE, note: str = "", by: str = "",
@@ -185,7 +188,7 @@ class Runs(Face):
             await self._control(worker).cancel(run.id, "cancelled")
         return len(found)
 
-    @audited("requeue", filter_of)
+    @audited("requeue", filter_of, several=True)
     async def requeue(
         self, run_id: str | None = None, *, job: str | None = None, schedule: str | None = None,
         tag: str | None = None, state: str | Collection[str] | None = None,
@@ -234,12 +237,17 @@ class Runs(Face):
             letters = [_checked_letter(await self._run_record(run_id))]
         worker = self._here().main
         runs = [self._again(letter, args, kwargs) for letter in letters]
+        if run_id is not None:
+            told(f"run {run_id_text(runs[0].id)}")
         closings = [Closing(letter.id, run, again=again) for letter, run in zip(letters, runs, strict=True)]
         closed = await worker.store.close_letters(closings, worker.timeline.now())
         for one in closed:
             if one.run is not None:
                 worker.agenda.add(one.run)
-        return [self._came_of(worker, run, one) for run, one in zip(runs, closed, strict=True)]
+        handles = [self._came_of(worker, run, one) for run, one in zip(runs, closed, strict=True)]
+        if run_id is not None:
+            told(f"run {handles[0].id}")  # it may be one of an earlier call
+        return handles
 
     @audited("dismiss", "run_id")
     async def dismiss(self, run_id: str, note: str = "", by: str = "") -> None:

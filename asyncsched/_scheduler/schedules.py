@@ -21,7 +21,7 @@ from asyncsched._core.rules.due import resumed
 from asyncsched._core.rules.ending import why_ended
 from asyncsched._core.trigger import Trigger, as_instants, asking
 from asyncsched._engine.worker import Worker
-from asyncsched._scheduler.audit import audited
+from asyncsched._scheduler.audit import audited, told
 from asyncsched._scheduler.changing import Changing
 from asyncsched._scheduler.face import EVERYTHING, here
 from asyncsched._scheduler.lost import lost_until
@@ -143,7 +143,7 @@ class Schedules(Changing):
         else:
             await self._change(id, lambda record: _stop(record, *job_pause))
 
-    @audited("pause_job", "job")
+    @audited("pause_job", "job", several=True)
     async def pause_job(self, job: str | Callable[..., Any], note: str = "", by: str = "") -> None:
         """Begin no more runs of a job: of its schedules, its one-offs, and those made by hand.
 
@@ -160,7 +160,7 @@ class Schedules(Changing):
         worker = self._here().main
         await self._pause_job(worker, await self._job_named(job), note, by)
 
-    @audited("resume_job", "job")
+    @audited("resume_job", "job", several=True)
     async def resume_job(self, job: str | Callable[..., Any], *, note: str = "", by: str = "") -> None:
         """Let a paused job go on from now, with the schedules that were paused by its pause.
 
@@ -243,7 +243,7 @@ class Schedules(Changing):
 
     # ── removing and changing ────────────────────────────────────────────────────────────────
 
-    @audited("remove")
+    @audited("remove", several=True)
     async def remove(self, id: str, *, note: str = "", by: str = "") -> None:
         """Remove a schedule and its pending runs; running attempts go on, and its history stays.
 
@@ -295,6 +295,7 @@ class Schedules(Changing):
             )  # fmt: skip
             record.cursor, record.next_slot, record.next_due = fresh.cursor, fresh.next_slot, fresh.next_due
             record.rescheduled, record.edition, record.edition_since = True, record.edition + 1, now.wall
+            told(f"due {schedule_view(record, job).describe}")
             return lost
 
         record = await self._change(id, change)

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from asyncsched import Interval, Scheduler
+from asyncsched import Cron, Interval, RunHandle, Scheduler
 from asyncsched._core.instants import MINUTE
 from asyncsched._core.records import Stretch
 from asyncsched._engine.clock_steps import Step, replan
@@ -42,7 +42,7 @@ class Ended(Exception):
 
 
 class Cut:
-    """Ends a connection some statements after it was about to write a schedule's row."""
+    """Ends a connection some statements after it was about to write a schedule's row, or what somebody did."""
 
     def __init__(self) -> None:
         self._left = -1
@@ -51,7 +51,7 @@ class Cut:
 
     @contextmanager
     def after(self, statements: int) -> Iterator[None]:
-        """Cut the first change of a schedule inside the block, once so many of its statements are done."""
+        """Cut the first change inside the block, once so many of its statements are done."""
         self._left, self._session, self.happened = statements, None, False
         try:
             yield
@@ -63,7 +63,7 @@ class Cut:
 
     def check(self, session: Any, sql: str) -> None:
         writes = (session.queries.get("insert_schedule"), session.queries.get("update_schedule"))
-        if self._left >= 0 and self._session is None and sql in writes:
+        if self._left >= 0 and self._session is None and (sql in writes or session.entry is not None):
             self._session = session
         if self._left >= 0 and self._session is session:
             if self._left == 0:
@@ -137,7 +137,9 @@ class User:
         async def declared() -> None: ...
 
         @scheduler.job()
-        async def work() -> None: ...
+        async def work(fail: bool = False) -> None:
+            if fail:
+                raise ValueError
 
         return scheduler
 
@@ -203,6 +205,187 @@ async def test_wherever_a_change_of_a_paused_schedule_is_cut_its_slots_were_paus
     assert not cut.happened
     assert len(answers) > 3
     assert set(answers) == {"paused"}
+
+
+# ── who did it ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Done(NamedTuple):
+    """What somebody does, and whether the ledger shows it."""
+
+    act: Callable[[], Awaitable[Any]]
+    shows: Callable[[], Awaitable[bool]]
+
+
+Prepare = Callable[[Scheduler, str], Awaitable[Done]]
+
+
+async def pausing(scheduler: Scheduler, id: str) -> Done:
+    async def shows() -> bool:
+        return (await scheduler.schedule(id)).paused
+
+    return Done(lambda: scheduler.pause(id, by="anna"), shows)
+
+
+async def resuming(scheduler: Scheduler, id: str) -> Done:
+    await scheduler.pause(id)
+
+    async def shows() -> bool:
+        return not (await scheduler.schedule(id)).paused
+
+    return Done(lambda: scheduler.resume(id, by="anna"), shows)
+
+
+async def skipping(scheduler: Scheduler, id: str) -> Done:
+    due = (await scheduler.schedule(id)).next_due
+
+    async def shows() -> bool:
+        return (await scheduler.schedule(id)).next_due != due
+
+    return Done(lambda: scheduler.skip_next(id, by="anna"), shows)
+
+
+async def rescheduling(scheduler: Scheduler, id: str) -> Done:
+    async def shows() -> bool:
+        return (await scheduler.schedule(id)).rescheduled
+
+    return Done(lambda: scheduler.reschedule(id, Interval(hours=2), by="anna"), shows)
+
+
+async def removing(scheduler: Scheduler, id: str) -> Done:
+    async def shows() -> bool:
+        return not any(one.id == id for one in await scheduler.schedules())
+
+    return Done(lambda: scheduler.remove(id, by="anna"), shows)
+
+
+async def running_now(scheduler: Scheduler, id: str) -> Done:
+    async def shows() -> bool:
+        return bool(await scheduler.runs(schedule=id, origin="manual"))
+
+    return Done(lambda: scheduler.run_now(id, by="anna"), shows)
+
+
+async def running_a_job(scheduler: Scheduler, id: str) -> Done:
+    before = len(await scheduler.runs(job="work", origin="manual"))
+
+    async def shows() -> bool:
+        return len(await scheduler.runs(job="work", origin="manual")) > before
+
+    return Done(lambda: scheduler.run_job("work", kwargs={"fail": False}, by="anna"), shows)
+
+
+async def filling(scheduler: Scheduler, id: str) -> Done:
+    at = (await scheduler.statistics()).at
+
+    async def shows() -> bool:
+        return bool(await scheduler.runs(schedule=id, origin="backfill"))
+
+    return Done(lambda: scheduler.backfill(id, at - timedelta(days=400), at, by="anna"), shows)
+
+
+async def cancelling(scheduler: Scheduler, id: str) -> Done:
+    handle = await scheduler.schedule_once("work", delay=3600)
+
+    async def shows() -> bool:
+        return (await handle.status()).state == "cancelled"
+
+    return Done(lambda: scheduler.cancel(handle.id, by="anna"), shows)
+
+
+async def cancelling_many(scheduler: Scheduler, id: str) -> Done:
+    handles = [await scheduler.schedule_once("work", delay=3600, tags=(id,)) for _ in range(2)]
+
+    async def shows() -> bool:
+        return any([(await one.status()).state == "cancelled" for one in handles])
+
+    return Done(lambda: scheduler.cancel_many(tag=id, by="anna"), shows)
+
+
+async def _letter(scheduler: Scheduler, id: str) -> RunHandle[Any]:
+    handle = await scheduler.schedule_once("work", kwargs={"fail": True}, tags=(id,))
+    await handle.wait()
+    return handle
+
+
+async def requeueing(scheduler: Scheduler, id: str) -> Done:
+    handle = await _letter(scheduler, id)
+
+    async def shows() -> bool:
+        return (await handle.status()).requeued_as is not None
+
+    return Done(lambda: scheduler.requeue(handle.id, by="anna"), shows)
+
+
+async def requeueing_many(scheduler: Scheduler, id: str) -> Done:
+    handles = [await _letter(scheduler, id) for _ in range(2)]
+
+    async def shows() -> bool:
+        return any([(await one.status()).requeued_as is not None for one in handles])
+
+    return Done(lambda: scheduler.requeue(tag=id, by="anna"), shows)
+
+
+async def dismissing(scheduler: Scheduler, id: str) -> Done:
+    handle = await _letter(scheduler, id)
+
+    async def shows() -> bool:
+        return (await handle.status()).dismissed is not None
+
+    return Done(lambda: scheduler.dismiss(handle.id, "no", "anna"), shows)
+
+
+async def pausing_a_job(scheduler: Scheduler, id: str) -> Done:
+    await scheduler.resume_job("other")
+
+    async def shows() -> bool:
+        return "other" in await scheduler.paused_jobs() or (await scheduler.schedule("other")).paused
+
+    return Done(lambda: scheduler.pause_job("other", by="anna"), shows)
+
+
+async def resuming_a_job(scheduler: Scheduler, id: str) -> Done:
+    await scheduler.pause_job("other")
+
+    async def shows() -> bool:
+        return "other" not in await scheduler.paused_jobs() or not (await scheduler.schedule("other")).paused
+
+    return Done(lambda: scheduler.resume_job("other", by="anna"), shows)
+
+
+@pytest.mark.only_on("asyncio")
+@pytest.mark.parametrize("prepare", [
+    pausing, resuming, skipping, rescheduling, removing, running_now, running_a_job, filling, cancelling, cancelling_many,
+    requeueing, requeueing_many, dismissing, pausing_a_job, resuming_a_job,
+], ids=lambda prepare: prepare.__name__)  # fmt: skip
+async def test_wherever_an_operation_is_cut_it_was_done_with_its_record_or_not_at_all(
+    make_store: MakeStore, virtual_clock: VirtualClock, cut: Cut, prepare: Prepare
+) -> None:
+    scheduler = User(lambda: make_store("operations"), virtual_clock, cut.after).scheduler()
+
+    @scheduler.interval(hours=1)
+    async def other() -> None: ...
+
+    kept = []
+    async with scheduler:
+        for number in range(MOST_CUTS):
+            id = f"s{number}"
+            await scheduler.add_schedule("work", Cron("0 0 1 7 *"), id=id)
+            done = await prepare(scheduler, id)
+            known = {one.id for one in await scheduler.activity()}
+            with cut.after(number):
+                await done.act()
+            records = [one for one in await scheduler.activity(by="anna") if one.id not in known]
+            assert await done.shows() is bool(records)
+            assert len(records) <= 1
+            kept += records
+            if not cut.happened:
+                break
+    assert not cut.happened
+    assert number > 2
+    assert all(one.ok for one in kept)
+    assert "begun" in {one.result for one in kept[:-1]} or len(kept) == 1
+    assert kept[-1].result != "begun"
 
 
 # ── what stands in the ledger ────────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ import anyio
 from asyncsched._backends.clock import SystemClock
 from asyncsched._core.errors import SchedulerStateError, StoreUnavailable
 from asyncsched._core.instants import Instant
+from asyncsched.stores.sql.carrying import payload_of
 from asyncsched.stores.sql.group_commit import GroupCommit, Operation, Reader
 from asyncsched.stores.sql.rows import Quarantine
 from asyncsched.stores.sql.session import Session
@@ -130,7 +131,7 @@ class Connected:
         return self._writer.submit(kind, payload, weight, urgent, about)
 
     async def _call(self, operation: Callable[..., Any], *args: Any, about: Hashable = None) -> Any:
-        return await self._write("call", lambda session: operation(session, *args), about=about)
+        return await self._write("call", payload_of(operation, args), about=about)
 
     async def _read(self, payload: Callable[[Session], Any], kind: str = "read") -> Any:
         if self._reader is None:

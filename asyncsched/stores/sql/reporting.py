@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Hashable
+from contextlib import AbstractContextManager
+
 from asyncsched._core.book import Book
-from asyncsched._core.reporting import ActivityQuery, ActivityRecord
+from asyncsched._core.reporting import ActivityQuery, ActivityRecord, Entry
+from asyncsched._core.requests import Added
+from asyncsched.stores.sql.carrying import carried, carrying, payload_of
 from asyncsched.stores.sql.connections import Connected
 from asyncsched.stores.sql.operations import reporting
+from asyncsched.stores.sql.operations.adding import Adding, add_carrying
 
 
 class Reporting(Connected):
@@ -20,6 +26,16 @@ class Reporting(Connected):
         now = self.clock.wall()
         found: tuple[Book, int] = await self._read(lambda session: reporting.tallies(session, version, now))
         return found
+
+    def along(self, entry: Entry) -> AbstractContextManager[None]:
+        """Have the writes inside the block carry a record."""
+        return carrying(entry)
+
+    def _add(self, request: Adding, weight: int = 1, about: Hashable = None) -> Awaitable[list[Added]]:
+        """Put runs into the ledger, with a record if one is carried."""
+        if carried() is None:
+            return self._write("add", request, weight, about=about)
+        return self._write("call", payload_of(add_carrying, (request,)), weight, about=about)
 
     async def add_activity(self, one: ActivityRecord) -> None:
         """Keep a record of what somebody did."""

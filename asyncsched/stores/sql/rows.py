@@ -18,6 +18,7 @@ from asyncsched._core.records import AttemptRecord, Permit, RunRecord, ScheduleR
 from asyncsched._core.text import describe_error, safe_repr
 
 if TYPE_CHECKING:
+    from asyncsched._core.reporting import ActivityRecord
     from asyncsched.abc import ReadTrigger
 
 V = TypeVar("V")
@@ -47,6 +48,11 @@ _loads = json.loads
 def text(value: str) -> str:
     """Return a text that a database can store: no lone surrogates, no zero characters."""
     return value if can_be_kept(value) else value.encode("utf-8", "replace").decode().replace("\0", "�")
+
+
+def activity_row(namespace: str, one: ActivityRecord) -> tuple[Any, ...]:
+    """Return the row of ``add_activity``."""
+    return (namespace, f"{one.id:032x}", one.at, *map(text, one[2:-1]), int(one.failed))
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────

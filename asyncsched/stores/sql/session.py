@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asyncsched._core.instants import Instant
 from asyncsched._core.records import RunRecord, ScheduleRecord
-from asyncsched.stores.sql.rows import Quarantine, read_run, read_schedule
+from asyncsched.stores.sql.rows import Quarantine, activity_row, read_run, read_schedule
 
 if TYPE_CHECKING:
+    from asyncsched._core.reporting import Entry
     from asyncsched.abc import ReadTrigger
     from asyncsched.stores.sql.request import Request
 
@@ -61,6 +62,8 @@ class Session:
         self._single = False  # the only statement commits itself
         self.locks_first = True
         """Whether a transaction locks what its requests need before all else, which keeps the order of locks."""
+        self.entry: Entry | None = None
+        """The record of what somebody did that the operation under way carries."""
         self.leaves_out = False
         """Whether an operation leaves out what another transaction has locked, as far as it can."""
 
@@ -226,6 +229,12 @@ class Session:
     def announce(self) -> None:
         """Remember that other instances may have work once this transaction is committed."""
         self._announced = True
+
+    def keep_entry(self) -> None:
+        """Keep the record that the operation carries, if it carries one: it has changed something."""
+        if self.entry is not None:
+            self.entry.kept = self.entry.record
+            self.run("add_activity", activity_row(self.namespace, self.entry.kept))
 
     def version(self) -> int:
         """Return the number of this transaction's change of schedules."""

@@ -168,15 +168,14 @@ class SqlStore(ByUser, Reporting):
     async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
         if len(runs) == 1:  # nearly every call
             about = None if runs[0].rare is None or runs[0].key is None else (runs[0].job, runs[0].key)
-            only: list[Added] = await self._write("add", Adding(runs, now, replace), about=about)
-            return only
+            return await self._add(Adding(runs, now, replace), about=about)
         added: list[Added] = []
         while len(added) < len(runs):  # in portions, so that no beat waits for a large batch
             most = LEAST if self._writer is None else self._writer.most
             some, each = runs[len(added) : len(added) + most], 1
             if any(run.rare is not None and run.key is not None for run in some):
                 some, each = some[: max(LEAST, most // _KEYED)], _KEYED
-            added += await self._write("add", Adding(some, now, replace), each * len(some))
+            added += await self._add(Adding(some, now, replace), each * len(some))
         return added
 
     async def close_letters(self, closings: Sequence[Closing], now: Now) -> list[Closed]:

@@ -59,9 +59,11 @@ DELETE FROM asyncsched_periods WHERE namespace = :namespace AND start < :horizon
 DELETE FROM asyncsched_counted WHERE namespace = :namespace AND source <> 0 AND version < :version;
 
 -- name: add_activity
--- Keep a record of what somebody did.
+-- Keep a record of what somebody did; the result of one that is kept is replaced while it says "begun" (BEGUN).
 INSERT INTO asyncsched_activity (namespace, id, at, action, subject, "by", note, via, result, failed)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (namespace, id) DO UPDATE SET result = excluded.result, failed = excluded.failed
+WHERE asyncsched_activity.result = 'begun';
 
 -- name: activity
 -- The records of what people did, newest first.

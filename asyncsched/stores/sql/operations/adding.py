@@ -50,6 +50,14 @@ def add(session: Session, requests: Sequence[Adding]) -> list[list[Added]]:
     return [[found.get(run.id) or Added(run, True) for run in request.runs] for request in requests]
 
 
+def add_carrying(session: Session, request: Adding) -> list[Added]:
+    """Put runs into the ledger, with the record that the request carries."""
+    (added,) = add(session, [request])
+    if any(one.created for one in added):
+        session.keep_entry()
+    return added
+
+
 def _keyed(session: Session, run: RunRecord, now: Now, replace: bool) -> Added:
     for _ in range(_RACES):
         holder = session.a_run("key_holder", job=run.job, key=run.key)

@@ -53,6 +53,7 @@ def cancel(session: Session, request: Cancelling) -> RunRecord | None:
     if run is None or not run.live:
         return run
     session.changed((run,))
+    session.keep_entry()
     if run.state == "running":
         request_cancel(session, (run,), request.why)
     else:

@@ -40,6 +40,7 @@ def close_letters(session: Session, request: ClosingLetters) -> list[Closed]:
             _write(session, letter)
         if came[run.id].created:
             session.do("name_letter", id=session.write_id(run.id), letter=session.write_id(letter.id))
+            session.keep_entry()
         answers[place] = Closed(letter, *came[run.id])
     return [answer for answer in answers if answer is not None]
 
@@ -57,6 +58,7 @@ def _answer(session: Session, closing: Closing, letter: RunRecord | None) -> Clo
     if run is None:
         dismiss(letter, text(closing.note))
         _write(session, letter)
+        session.keep_entry()
         return Closed(letter)
     return None
 

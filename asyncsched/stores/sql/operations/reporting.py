@@ -10,7 +10,7 @@ from asyncsched._core.instants import Instant
 from asyncsched._core.reporting import ActivityQuery, ActivityRecord
 from asyncsched._core.rules.retention import DEAD_LETTERS
 from asyncsched._core.tallies import Tally
-from asyncsched.stores.sql.rows import text
+from asyncsched.stores.sql.rows import activity_row, text
 from asyncsched.stores.sql.session import Session
 
 _SOURCES_KEPT = 1_000_000
@@ -94,8 +94,7 @@ def _json(value: Any) -> str:
 
 def add_activity(session: Session, one: ActivityRecord) -> None:
     """Keep a record."""
-    texts = map(text, one[2:-1])
-    session.run("add_activity", (session.namespace, f"{one.id:032x}", one.at, *texts, int(one.failed)))
+    session.run("add_activity", activity_row(session.namespace, one))
 
 
 def activity(session: Session, query: ActivityQuery) -> list[ActivityRecord]:

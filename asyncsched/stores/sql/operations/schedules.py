@@ -73,6 +73,7 @@ def put_schedule(session: Session, request: Putting) -> Put:
         written_over = True
     if lost is not None:
         skip(session, lost, None)
+    session.keep_entry()
     wakes = goes_on(stood, record) or (written_over and not record.paused)
     return Put(True, rest=wake(session, Whose(schedule=record.id)) if wakes else None)
 
@@ -81,6 +82,7 @@ def _lost_race(session: Session, stands: ScheduleRecord | None, row: Params) -> 
     """Return the answer for a row at another revision: the same write may have made it, and its answer was lost."""
     if stands is None or schedule_row(stands, stands.revision) != row:
         return Put(False, stands)
+    session.keep_entry()
     return Put(True, rest=None if stands.paused else wake(session, Whose(schedule=stands.id)))
 
 
@@ -134,11 +136,13 @@ def remove_schedule(session: Session, id: str) -> tuple[bool, int | None]:
         session.do("remove_stretches", id=id)
         session.version()
         session.do("dropped")
+        session.keep_entry()
     return gone, wake(session, Whose(schedule=id))
 
 
 def pause_job(session: Session, job: str, pause: JobPause | None) -> int | None:
     """Pause a job, or resume it and let some of its runs go on."""
+    session.keep_entry()
     if pause is None:
         session.do("resume_job", job=job)
         return wake(session, Whose(job=job))
