@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 
 import pytest
 
@@ -23,10 +24,17 @@ def test_the_readme_leads_to_every_page_of_the_guide() -> None:
     assert [page.name for page in PAGES[1:] if f"](examples/guide/{page.name})" not in readme] == []
 
 
+def _rows(page: Path, title: str) -> list[str]:
+    """Return the rows of the table below a title, with links as from the top of the repository."""
+    table = section(page, title).replace("](../../", "](")
+    return [line for line in table.splitlines() if line.startswith("| ")][1:]
+
+
 def test_every_promise_names_tests_that_exist() -> None:
-    table = section(README, "What it promises")
-    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
-    assert len(rows) > 5
+    told, rows = _rows(README, "What it promises"), _rows(GUIDE / "promises.md", "Each with its test")
+    assert len(rows) > 30 and len(told) > 5
+    assert set(told) <= set(rows)
+    assert f"are {len(rows)}" in section(README, "What it promises")
     for row in rows:
         named = re.findall(r"\[`(\w+)`\]\(([\w/.]+)\)", row)
         assert named, f"no test stands in {row}"
@@ -48,8 +56,10 @@ def test_the_tree_is_that_of_the_package() -> None:
 
 
 def test_the_firing_is_drawn_with_places_that_exist() -> None:
-    places = [word for line in marked("firing").splitlines() for word in line[71:].split()]
+    steps = [line for line in marked("firing").splitlines() if line.strip() != "↓"]
+    places = [word for line in steps for word in line[71:].split()]
     assert len(places) > 10
+    assert "\n".join(steps) in text(README)
     assert [place for place in places if place.replace("/", ".") not in modules()] == []
 
 
@@ -77,10 +87,16 @@ def _defined(path: str) -> set[str]:
 
 @pytest.mark.parametrize("title", ["Words", "Where is it decided?"])
 def test_words_and_answers_name_what_stands_in_the_code(title: str) -> None:
-    table = section(GUIDE / "how-it-works.md", title)
-    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    rows = _rows(GUIDE / "how-it-works.md", title)
     assert len(rows) == 12
     for row in rows:
-        named = re.findall(r"\[`([\w.]+)`\]\(../../(asyncsched/[\w/]+\.py)\)", row)
+        named = re.findall(r"\[`([\w.]+)`\]\((asyncsched/[\w/]+\.py)\)", row)
         assert named, f"no place stands in {row}"
         assert [name for name, path in named if name not in _defined(path)] == []
+
+
+def test_the_readme_has_the_twelve_words_and_the_twelve_answers() -> None:
+    built = section(README, "How it is built")
+    words = [row.split(" | ")[0].strip("| ") for row in _rows(GUIDE / "how-it-works.md", "Words")]
+    assert [word for word in words if f"*{word}*" not in built] == []
+    assert _rows(GUIDE / "how-it-works.md", "Where is it decided?") == _rows(README, "How it is built")
