@@ -75,27 +75,30 @@ class Runs(Face):
     @audited("run_job", "job")
     async def run_job(
         self, job: str | Callable[..., Any], *, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None,
+        delay: float | timedelta | None = None, at: datetime | None = None, key: str | None = None,
         note: str = "", by: str = "",
     ) -> RunHandle[Any]:  # fmt: skip
-        """Run a declared job now, by hand, with these arguments; it may have no schedule.
+        """Run a declared job once, by hand, with these arguments; it may have no schedule.
 
         Args:
             job: a declared function or a job's name.
             args, kwargs: the arguments of the function.
+            delay, at, key: as those of ``schedule_once``.
             note, by: the reason and the author, for the record of what people did.
 
         Raises:
             UnknownJob: no job of that name is declared.
             ArgumentError: the function does not take the arguments.
+            KeyConflict: the key belongs to a run with other arguments.
 
         """
-        worker = self._here().main
-        found = self._registry.get(job)
-        run = self._make_run(worker, found, Once(found.func, args, kwargs), worker.timeline.now(), "manual")
+        worker, found = self._here().main, self._registry.get(job)
+        now, once = worker.timeline.now(), Once(found.func, args, kwargs, delay, at, key)
+        run = self._make_run(worker, found, once, now, "manual")
         told(f"run {run_id_text(run.id)}")
-        await worker.store.add((run,), worker.timeline.now())
-        worker.agenda.add(run)
-        return RunHandle(self._control(worker), run.id, run, True)
+        added = (await worker.store.add((run,), now))[0]
+        worker.agenda.add(added.run)
+        return self._handle_of(worker, run, added)
 
     @audited("backfill", several=True)
     async def backfill(

@@ -108,12 +108,13 @@ async def _outcome(handle: RunHandle[Any] | RemoteHandle) -> Run:
     return found
 
 
-def _told(run: Run, wait: bool) -> int:
-    """Write the run that was made, or its outcome."""
+def _told(run: Run, wait: bool, created: bool = True) -> int:
+    """Write the run that was made, or that has the key already; or its outcome."""
     if style_of().json:
-        write_json(run_json(run))
+        write_json(run_json(run) | {"created": created})
     elif not wait:
-        click.echo(f"made run {run.id} of {run.job}, due {moment(run.due, style_of().utc)}")
+        made = "made run" if created else "the key has a run already:"
+        click.echo(f"{made} {run.id} of {run.job}, due {moment(run.due, style_of().utc)}")
     else:
         took = f" after {duration(took_of(run))}" if took_of(run) is not None else ""
         error = f": {safe(error_of(run))}" if error_of(run) else ""
@@ -155,13 +156,14 @@ def once(
 ) -> int:  # fmt: skip
     """Run a job once, with arguments."""
 
-    async def act(ledger: Ledger) -> Run:
+    async def act(ledger: Ledger) -> tuple[Run, bool]:
         args, kwargs = given(arguments, named)
         scheduler: Any = ledger.scheduler
         handle = await scheduler.schedule_once(job, *args, kwargs=kwargs, delay=delay, at=at, key=key)
-        return await _outcome(handle) if wait else await handle.status()
+        return await _outcome(handle) if wait else await handle.status(), handle.created
 
-    return _told(acting(target, act, code=True), wait)
+    run, created = acting(target, act, code=True)
+    return _told(run, wait, created)
 
 
 @click.command()

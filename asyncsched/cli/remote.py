@@ -9,7 +9,6 @@ from typing import Any
 from asyncsched._core.models import Attempt, Progress, Run, Schedule
 from asyncsched._core.reports import Activity, Coming, Explanation, Instance
 from asyncsched.cli.api import Api
-from asyncsched.cli.faults import USAGE, Fault
 from asyncsched.cli.output import iso
 from asyncsched.triggers.cron.trigger import Cron
 from asyncsched.triggers.interval import Interval
@@ -150,14 +149,10 @@ class Remote:
         self, job: str, *args: Any, kwargs: Mapping[str, Any] | None = None, delay: float | None = None,
         at: datetime | None = None, key: str | None = None,
     ) -> RemoteHandle:  # fmt: skip
-        """Run a job now, with arguments."""
-        if delay is not None or at is not None or key is not None:
-            raise Fault(
-                USAGE, "a page runs a job at once: --delay, --at and --key are for --app",
-                "asyncsched once JOB --app module:scheduler",
-            )  # fmt: skip
-        done = await self._act("jobs", job, "run", "", args=list(args), kwargs=dict(kwargs or {}))
-        return RemoteHandle(self, done["run_id"])
+        """Run a job once, with arguments."""
+        told = {"delay_seconds": delay, "at": None if at is None else iso(at), "key": key}
+        done = await self._act("jobs", job, "run", "", args=list(args), kwargs=dict(kwargs or {}), **told)
+        return RemoteHandle(self, done["run_id"], done["created"])
 
     async def pause(self, id: str, note: str = "", by: str = "") -> None:
         """Pause a schedule."""

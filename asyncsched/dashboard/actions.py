@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from asyncsched.dashboard.access import Access
-from asyncsched.dashboard.bodies import BackfillBody, Note, RequeueBody, RescheduleBody, RunBody
+from asyncsched.dashboard.bodies import BackfillBody, Note, RequeueBody, RescheduleBody, RunBody, RunJobBody
 from asyncsched.dashboard.problems import Problem
 from asyncsched.dashboard.site import Site
 from asyncsched.dashboard.words import plural
@@ -118,10 +118,22 @@ async def _remove(asked: Asked) -> Done:
 
 async def _run_job(asked: Asked) -> Done:
     args = tuple(asked.body.args or ())
+    body = asked.body
     handle = await asked.site.scheduler.run_job(
-        asked.subject, args=args, kwargs=asked.body.kwargs, note=asked.body.note, by=asked.access.user
+        asked.subject,
+        args=args,
+        kwargs=body.kwargs,
+        delay=body.delay_seconds,
+        at=body.at,
+        key=body.key,
+        **asked.said,
     )
-    return {"message": f"{asked.subject} will run now", "run_id": handle.id}
+    message = f"{asked.subject} will run" + (
+        " now" if body.delay_seconds is None and body.at is None else " then"
+    )
+    if not handle.created:
+        message = f"{asked.subject} has a run with this key already"
+    return {"message": message, "run_id": handle.id, "created": handle.created}
 
 
 async def _pause_job(asked: Asked) -> Done:
@@ -171,7 +183,7 @@ RUN_ACTIONS = {
     "dismiss": Action("operate", Note, _dismiss, "Put a failed run aside"),
 }
 JOB_ACTIONS = {
-    "run": Action("operate", RunBody, _run_job, "Run the job now", 202),
+    "run": Action("operate", RunJobBody, _run_job, "Run the job once, now or later", 202),
     "pause": Action("operate", Note, _pause_job, "Pause the job, its schedules and its one-offs"),
     "resume": Action("operate", Note, _resume_job, "Let the job go on"),
 }

@@ -31,6 +31,14 @@ class RunBody(Note):
     kwargs: dict[str, Any] | None = None
 
 
+class RunJobBody(RunBody):
+    """Arguments of a job, and when it is to run: at once, after a delay, or at a moment; a key has one live run."""
+
+    delay_seconds: Annotated[float, Field(ge=0, le=3_153_600_000)] | None = None
+    at: AwareDatetime | None = None
+    key: Name | None = None
+
+
 class BackfillBody(Note):
     """The stretch of time whose slots are to be run."""
 

@@ -128,6 +128,18 @@ def test_a_run_is_made_waited_for_and_shown(call: Call) -> None:
     assert failed.json["id"] in [json.loads(line)["id"] for line in lines]
 
 
+def test_a_run_of_a_later_time_and_key_is_made_once(call: Call) -> None:
+    words = ("once", "send_mail", "cid", "--key", "cid-welcome", "--delay", "1h")
+    assert call(*words).out.startswith("made run ")
+    again = call(*words)
+    assert again.code == 0 and again.out.startswith("the key has a run already: ")
+    (waiting,) = call("runs", "--key", "cid-welcome", "--json").json
+    assert waiting["state"] == "pending"
+    other = call("once", "send_mail", "dan", "--key", "cid-welcome", "--at", "2100-01-01T00:00:00Z")
+    assert (other.code, "has other arguments" in other.err) == (4, True)
+    assert call("cancel", waiting["id"]).code == 0
+
+
 def test_failed_runs_are_run_again(call: Call) -> None:
     failed = call("once", "fail", "again", "--wait", "--json").json
     again = call("requeue", "--job", "fail", "--json").json
@@ -159,7 +171,7 @@ def test_a_job_is_paused_with_its_runs_and_they_are_cancelled(call: Call) -> Non
     assert call("run", waiting["id"], "--json").json["state"] == "cancelled"
     assert call("resume", "--job", "send_mail").code == 0
     with urllib.request.urlopen(_asked("activity?action=cancel")) as answer:
-        assert [one["via"] for one in json.load(answer)["activity"]] == ["cli"]
+        assert {one["via"] for one in json.load(answer)["activity"]} == {"cli"}
 
 
 def _asked(path: str) -> urllib.request.Request:
@@ -179,7 +191,7 @@ MISTAKES = {
     "wrong arguments": (("once", "send_mail"), 2, "to"),
     "a wrong run": (("run", "0" * 32), 3, "no run"),
     "an author": (("pause", "rates-hourly", "--by", "bob"), 2, "that the page knows you by"),
-    "a delay": (("once", "send_mail", "x", "--delay", "5m"), 2, "--app"),
+    "two times": (("once", "send_mail", "x", "--delay", "5m", "--at", "+1h"), 2, "not both"),
     "a store, too": (("status", "--store", "sqlite:///x.db"), 2, "--store"),
     "a wrong token": (("status", "--token", "wrong"), 4, "ASYNCSCHED_TOKEN"),
     "a wrong address": (("status", "--url", "localhost:8000"), 2, "http://"),
