@@ -18,12 +18,8 @@ __all__ = ("ProcessExecutor", "RemoteError", "WorkerDied")
 
 def __getattr__(name: str) -> Any:
     # A worker process imports this folder too, and needs only a few of its modules.
-    if name == "ProcessExecutor":
-        from asyncsched.executors.process.executor import ProcessExecutor
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from asyncsched.executors.process import executor
 
-        return ProcessExecutor
-    if name in __all__:
-        from asyncsched.executors.process import errors
-
-        return getattr(errors, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(executor, name)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from asyncsched._core.arguments.functions import refuse_unless_sync, unpartial
 from asyncsched._core.errors import ArgumentError, ConfigurationError
 from asyncsched._core.text import shorten
 from asyncsched.abc import Answer
-from asyncsched.executors.process.errors import error_of
-from asyncsched.executors.process.protocol import ERROR, NOT_RETURNED, VALUE, cloud, dumps
+from asyncsched.executors.process.errors import cloud, dumps, error_of
+from asyncsched.executors.process.link import ERROR, VALUE
 
 if TYPE_CHECKING:
     from asyncsched._core.context import CurrentRun
@@ -47,14 +48,17 @@ def check(func: Callable[..., Any], job: str, main_is_a_file: bool) -> None:
         try:
             pickle.dumps(func, 5)
         except Exception as error:
-            raise _unsendable(job, str(error)) from error
+            raise _unsendable(job, {}, error) from error
 
 
-def _unsendable(job: str, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"job {job!r} cannot be sent to a worker process ({reason}); use a function at the top level of a "
-        f"module, or {INSTALL}"
-    )
+def main_file() -> tuple[str, str] | None:
+    """Return how a worker can run the main file again, as ``("module", name)`` or ``("file", path)``."""
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name != "__main__":
+        return "module", str(spec.name)
+    path = getattr(main, "__file__", None)
+    return ("file", os.path.abspath(path)) if path and os.path.exists(path) else None
 
 
 def pack(run: CurrentRun, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -66,10 +70,10 @@ def pack(run: CurrentRun, func: Callable[..., Any], args: Sequence[Any], kwargs:
 
     """
     try:
-        needs_main, call = pack_call(func, args, kwargs)
+        call = pack_call(func, args, kwargs)
     except Exception as error:
-        _raise_unsendable(run.job, func, args, kwargs, error)
-    return (run._id, run.job, run._due, run.attempt, run.key), needs_main, call
+        raise _unsendable(run.job, _named(func, args, kwargs), error) from error
+    return (run._id, run.job, run._due, run.attempt, run.key), call
 
 
 def pack_call(*call: Any) -> tuple[bool, bytes]:
@@ -79,7 +83,10 @@ def pack_call(*call: Any) -> tuple[bool, bytes]:
     except Exception:
         # cloudpickle pickles functions and classes of the main file by value.
         return False, dumps(call)
-    return _MAIN in packed or _MP_MAIN in packed, packed
+    return (
+        b"\x8c\x08__main__" in packed or b"\x8c\x0b__mp_main__" in packed,
+        packed,
+    )  # as pickle names a module
 
 
 def pack_items(
@@ -91,36 +98,37 @@ def pack_items(
         try:
             packed.append(dumps(item))
         except Exception as error:
-            try:
-                _raise_unsendable(job, func, (item,), {}, error)
-            except Exception as told:
-                return packed, told
+            refused = _unsendable(job, _named(func, (item,), {}), error)
+            refused.__cause__ = error
+            return packed, refused
     return packed, None
 
 
-_MAIN = b"\x8c\x08__main__"  # how a pickle names a module
-_MP_MAIN = b"\x8c\x0b__mp_main__"
-
-
-def _raise_unsendable(
-    job: str, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], error: Exception
-) -> NoReturn:
-    reason = shorten(f"{type(error).__name__}: {error}", 200)
+def _named(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     try:
         names = list(inspect.signature(func).parameters)
     except (TypeError, ValueError):
         names = []
-    named = [(names[i] if i < len(names) else f"number {i + 1}", value) for i, value in enumerate(args)]
-    for name, value in [*named, *kwargs.items()]:
+    names += [f"number {number + 1}" for number in range(len(names), len(args))]
+    return dict(zip(names, args, strict=False)) | dict(kwargs)
+
+
+def _unsendable(job: str, arguments: Mapping[str, Any], error: Exception) -> Exception:
+    """Return the error for a call that cannot be pickled; it names the argument that is to blame, if one is."""
+    reason = shorten(f"{type(error).__name__}: {error}", 200)
+    for name, value in arguments.items():
         try:
             dumps(value)
         except Exception:
-            raise ArgumentError(
+            return ArgumentError(
                 f"argument {name!r} of job {job!r} cannot be sent to a worker process: its "
                 f"{type(value).__qualname__} cannot be pickled ({reason}); pass plain data that the job can "
                 f'build it from, or use executor="thread"'
-            ) from error
-    raise _unsendable(job, reason) from error
+            )
+    return ConfigurationError(
+        f"job {job!r} cannot be sent to a worker process ({reason}); use a function at the top level of a "
+        f"module, or {INSTALL}"
+    )
 
 
 def answer_of(job: str, kind: int, body: bytes) -> Answer:
@@ -134,35 +142,14 @@ def answer_of(job: str, kind: int, body: bytes) -> Answer:
 def unpack(job: str, kind: int, body: bytes) -> Any:
     """Return the value that a worker's answer carries, or raise its error."""
     if kind == VALUE:
-        return _value(job, body) if body else None
+        try:
+            return pickle.loads(body) if body else None
+        except Exception as error:
+            raise ConfigurationError(
+                f"job {job!r} returned a value that cannot be read in this process "
+                f"({type(error).__name__}: {error}); return plain data"
+            ) from error
     if kind == ERROR:
         raise error_of(body)
-    if kind == NOT_RETURNED:
-        _raise_not_returned(job, *pickle.loads(body))
-    reason = error_of(body)
-    raise ConfigurationError(
-        f"job {job!r} could not be loaded in a worker process: {type(reason).__name__}: {reason}; its module "
-        f'must be importable there, and a script guards its start with if __name__ == "__main__":'
-    ) from reason
-
-
-def _value(job: str, body: bytes) -> Any:
-    try:
-        return pickle.loads(body)
-    except Exception as error:
-        raise ConfigurationError(
-            f"job {job!r} returned a value that cannot be read in this process "
-            f"({type(error).__name__}: {error}); return plain data"
-        ) from error
-
-
-def _raise_not_returned(job: str, name: str, reason: str) -> NoReturn:
-    if not reason:
-        raise ConfigurationError(
-            f"job {job!r} returned an awaitable {name}, which is never awaited there; "
-            f'declare it "async def" and let it run in executor="loop"'
-        )
-    raise ConfigurationError(
-        f"job {job!r} returned a {name} that cannot be sent back from its process "
-        f"({shorten(reason, 200)}); return plain data"
-    )
+    text, reason = pickle.loads(body)
+    raise ConfigurationError(text) from (reason and error_of(reason))

@@ -1,4 +1,4 @@
-"""The errors of process jobs, and how an exception gets from a worker to the scheduler's process."""
+"""The errors of process jobs, and how values and exceptions get from process to process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import copyreg
 import io
 import pickle
 import traceback
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from asyncsched._core.errors import AsyncSchedError
-from asyncsched.executors.process.protocol import cloud
 
 
 class WorkerDied(AsyncSchedError):
@@ -58,15 +59,26 @@ class RemoteError(AsyncSchedError):
 class RemoteTraceback(Exception):
     """Carries the text of a traceback from a worker process, as the ``__cause__`` of the exception."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.args[0].rstrip()}\n"""'
-
 
 for _error in (WorkerDied, RemoteError, RemoteTraceback):
     _error.__module__ = "asyncsched.executors.process.executor"  # the module from which users import them
+
+
+def cloud() -> Any:
+    """Return the module ``cloudpickle`` if it is installed."""
+    with suppress(ImportError):
+        return import_module("cloudpickle")
+    return None
+
+
+def dumps(value: Any) -> bytes:
+    """Pickle ``value``; with cloudpickle where it is installed and plain pickle fails."""
+    try:
+        return pickle.dumps(value, 5)
+    except Exception:
+        if (by_value := cloud()) is None:
+            raise
+    return bytes(by_value.dumps(value, 5))
 
 
 def describe(error: BaseException) -> bytes:
@@ -80,14 +92,16 @@ def describe(error: BaseException) -> bytes:
         trace = "".join(traceback.format_exception(error))
     except Exception:
         text = trace = f"{kind.__qualname__}, whose text cannot be made"
+    bases = []
     try:
         whole = _dumps(error)
-        bases = []
         if type(pickle.loads(whole)) is not kind:
             raise TypeError
     except BaseException:
         whole = b""
-        bases = [packed for base in kind.__mro__[:-1] if (packed := _dumped_class(base))]
+        for base in kind.__mro__[:-1]:
+            with suppress(Exception):
+                bases.append(pickle.dumps(base))
     return pickle.dumps((whole, bases, kind.__module__, kind.__qualname__, text, trace))
 
 
@@ -99,7 +113,7 @@ def error_of(body: bytes) -> BaseException:
         error = pickle.loads(whole)
     except Exception:  # none was sent, or it cannot be loaded here
         error = _stand_in(bases, module, qualname, text, trace)
-    set_state(error, {"__cause__": RemoteTraceback(trace)})
+    set_state(error, {"__cause__": RemoteTraceback(f'\n"""\n{trace.rstrip()}\n"""')})
     return error
 
 
@@ -107,21 +121,12 @@ def _stand_in(bases: list[bytes], module: str, qualname: str, text: str, trace: 
     name = qualname if module == "builtins" else f"{module}.{qualname}"
     own = {"__module__": module, "__qualname__": qualname}
     for packed in bases:
-        try:
+        with suppress(Exception):  # the class is not known here, or takes no part in another
             kind = type(qualname.rpartition(".")[2], (RemoteError, pickle.loads(packed)), own)
             error: RemoteError = _builtin(kind).__new__(kind)
             RemoteError.__init__(error, name, text, trace)
-        except Exception:  # the class is not known here, or takes no part in another
-            continue
-        return error
+            return error
     return RemoteError(name, text, trace)
-
-
-def _dumped_class(kind: type) -> bytes:
-    try:
-        return pickle.dumps(kind)
-    except Exception:
-        return b""
 
 
 def _dumps(error: BaseException) -> bytes:
@@ -136,16 +141,14 @@ def _dumps(error: BaseException) -> bytes:
 def _written(pickler: Any, error: BaseException) -> bytes:
     class Pickler(pickler):  # type: ignore[misc]
         def reducer_override(self, value: Any) -> Any:
-            if isinstance(value, BaseException) and _has_the_usual_pickle(type(value)):
-                return _reduced(value)
+            kind: Any = type(value)
+            if isinstance(value, BaseException) and kind.__reduce_ex__ is object.__reduce_ex__:
+                if kind.__reduce__ is _builtin(kind).__reduce__:
+                    return _reduced(value)
             return super().reducer_override(value) if pickler is not pickle.Pickler else NotImplemented
 
     Pickler(written := io.BytesIO(), 5).dump(error)
     return written.getvalue()
-
-
-def _has_the_usual_pickle(kind: type[BaseException]) -> bool:
-    return kind.__reduce__ is _builtin(kind).__reduce__ and kind.__reduce_ex__ is object.__reduce_ex__
 
 
 def _reduced(error: BaseException) -> tuple[Any, ...]:

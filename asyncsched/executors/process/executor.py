@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,13 +16,20 @@ from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_port
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
 from asyncsched.abc import Answer, Batch, Clock, Executor, ExecutorTraits
-from asyncsched.executors.process import bootstrap
-from asyncsched.executors.process.calls import answer_of, check, pack, pack_call, pack_items, unpack
-from asyncsched.executors.process.child import call_each
+from asyncsched.executors.process import child
+from asyncsched.executors.process.calls import (
+    answer_of,
+    check,
+    main_file,
+    pack,
+    pack_call,
+    pack_items,
+    unpack,
+)
 from asyncsched.executors.process.errors import RemoteError as RemoteError
 from asyncsched.executors.process.errors import RemoteTraceback as RemoteTraceback
 from asyncsched.executors.process.errors import WorkerDied as WorkerDied
-from asyncsched.executors.process.protocol import DIED
+from asyncsched.executors.process.link import NOT_STARTED
 from asyncsched.executors.process.worker import WorkerProcess
 
 if TYPE_CHECKING:
@@ -81,7 +89,7 @@ class ProcessExecutor(Executor):
         self._initializer = initializer
         self._initargs = initargs
         self._packed_initializer: tuple[bool, bytes] | None = None
-        self._warm = min(warm, capacity)
+        self._warm = warm
         self._max_tasks = max_tasks_per_worker
         self._grace = kill_grace
         self._clock: Clock = SystemClock()
@@ -115,12 +123,12 @@ class ProcessExecutor(Executor):
             ConfigurationError: it names the job and says what to do.
 
         """
-        check(func, job, bootstrap.main_file() is not None)
+        check(func, job, main_file() is not None)
 
     async def __aenter__(self) -> Self:
         if self._port is not None:
             raise SchedulerStateError(f"process executor {self.name!r} has been started already")
-        if bootstrap.loading_main:
+        if child.loading_main:
             raise SchedulerStateError(
                 "the main file was run again in a worker process and starts a scheduler there; "
                 'put the code that starts it under if __name__ == "__main__":'
@@ -135,7 +143,7 @@ class ProcessExecutor(Executor):
         # Instances of the main file's classes come back under the module name that a worker gives them.
         sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
         self._port = current_port()
-        for _ in range(self._warm):
+        for _ in range(min(self._warm, self.capacity)):
             self._idle.append(self._start())
         return self
 
@@ -151,16 +159,11 @@ class ProcessExecutor(Executor):
             if worker in self._idle:
                 worker.stop()
             else:
-                worker.kill()  # none, unless a run has not ended yet
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(False)
-        self._waiting.clear()
+                worker.kill()  # none, unless a run has not ended yet; those that wait for its place follow it
         cancelled = None
         with self._clock.hold():
             while self._dying:
-                worker = next(iter(self._dying))
-                cancelled = await worker.finished() or cancelled
+                cancelled = await next(iter(self._dying)).finished() or cancelled
         if cancelled is not None:
             raise cancelled
 
@@ -197,7 +200,7 @@ class ProcessExecutor(Executor):
         cost = Batch(0.0)
         try:
             if packed:
-                kind, answer = await self._run(run, pack(run, call_each, (func, packed), {}), on_item)
+                kind, answer = await self._run(run, pack(run, child.call_each, (func, packed), {}), on_item)
                 cost = Batch(unpack(run.job, kind, answer), max(map(len, packed)))
         except WorkerDied as died:
             take(Answer(error=died))
@@ -235,7 +238,7 @@ class ProcessExecutor(Executor):
         worker = self._idle.pop() if self._idle else self._start()
         reply = worker.begin(run, message, on_item)
         try:
-            kind, answer = await reply
+            answer: tuple[int, bytes] | WorkerDied = await reply
         except GeneratorExit:
             worker.kill()  # the loop is being torn down: nothing can be awaited any more
             raise
@@ -246,74 +249,71 @@ class ProcessExecutor(Executor):
             else:
                 self._release(worker)  # the function had just returned
             raise
-        if kind == DIED:
-            raise self._death(worker)
-        self._release(worker)
-        return kind, answer
-
-    def _death(self, worker: WorkerProcess) -> Exception:
-        reason = worker.not_started
-        if reason is None:
-            return worker.died()
-        failed = ConfigurationError(
-            f"the initializer of process executor {self.name!r} failed: {type(reason).__name__}: {reason}"
-        )
-        failed.__cause__ = reason
-        return failed
+        if isinstance(answer, WorkerDied):
+            raise answer
+        if answer[0] == NOT_STARTED:
+            worker.stop()
+        else:
+            self._release(worker)
+        return answer
 
     async def _wait_for_place(self) -> None:
         """Wait until another run gives its place."""
-        if self._port is None:
-            raise self._closed()
-        waiter = self._port.future()
+        waiter = self._opened().future()
         self._waiting.append(waiter)
         try:
-            given = await waiter
+            await waiter
         except BaseException:
-            if not waiter.done() or waiter.cancelled():
-                with suppress(ValueError):
-                    self._waiting.remove(waiter)
-            elif waiter.result():
+            if waiter.done() and not waiter.cancelled():
                 self._give_place()
             raise
-        if not given:
-            raise self._closed()
 
     def _give_place(self) -> None:
         """Give the place of a run that has ended to the first that waits."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(True)
+                waiter.set_result(None)
                 return
         self._places_taken -= 1
 
     def _start(self) -> WorkerProcess:
-        if self._port is None:
-            raise self._closed()
-        worker = WorkerProcess(self._port, self._grace, self._gone, self._dying.discard)
+        manager = logging.root.manager
+        levels = {
+            name: known.level
+            for name, known in list(manager.loggerDict.items())
+            if isinstance(known, logging.Logger) and known.level
+        }
+        settings = {
+            "name": self.name,
+            "argv": sys.argv,
+            "levels": {"": logging.root.level, **levels},
+            "disabled": manager.disable,
+            "main": main_file(),
+            "initializer": self._packed_initializer,
+        }
+        worker = WorkerProcess(self._opened(), self._grace, settings, self._changed)
         self._workers.add(worker)
-        worker.set_up(bootstrap.settings(self._packed_initializer))
         return worker
 
-    def _closed(self) -> SchedulerClosed:
-        return SchedulerClosed(f"process executor {self.name!r} is not open")
+    def _opened(self) -> Port:
+        if self._port is None:
+            raise SchedulerClosed(f"process executor {self.name!r} is not open")
+        return self._port
 
     def _release(self, worker: WorkerProcess) -> None:
         """Keep a worker that has done its run for another."""
-        if not worker.alive:
-            return
         if self._port is None or (self._max_tasks is not None and worker.runs >= self._max_tasks):
             worker.stop()
-        else:
+        elif worker.alive:
             self._idle.append(worker)
 
-    def _gone(self, worker: WorkerProcess) -> None:
-        """Remove a worker from the pool as soon as it begins to die."""
+    def _changed(self, worker: WorkerProcess) -> None:
+        """Give a worker that begins to die no more runs, and forget one that has ended."""
         self._workers.discard(worker)
-        self._dying.add(worker)
         if worker in self._idle:
             self._idle.remove(worker)
+        (self._dying.discard if worker.over else self._dying.add)(worker)
 
     def __repr__(self) -> str:
         return (

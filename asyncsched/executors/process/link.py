@@ -1,16 +1,34 @@
-"""What a job in a worker process reports while it runs: progress and log records."""
+"""A worker's end of the socket to its executor, and what a job sends through it while it runs."""
 
 from __future__ import annotations
 
 import logging
 import pickle
+import select
+import socket
+import struct
 import threading
 import time
 from typing import Any
 
 from asyncsched._core.errors import SchedulerStateError
 from asyncsched._core.text import safe_repr
-from asyncsched.executors.process.protocol import ASK, EXTEND, LOG, PROGRESS, Pipe
+
+HEADER = struct.Struct(">BQ")
+"""The beginning of a message to the executor: its kind and the length of its body, since the event loop never
+waits for the rest of one. What the executor sends are pickles, which end by themselves."""
+
+VALUE = 1  # ends a run: the pickled value; an empty body is None
+ERROR = 2  # ends a run: the function's exception, by `errors.describe`
+REFUSED = (
+    3  # ends a run: the text of a ConfigurationError, and the error that led to it, by `errors.describe`
+)
+NOT_STARTED = 4  # the same, where the initializer has failed; the worker ends
+BEGAN = 5  # the function of a worker's first run is called now: set-up and imports are done
+ITEM = 6  # an answer of `child.call_each`, its kind in the first byte
+ASK = 7  # a question, which is answered: was the run's cancellation requested?
+PROGRESS, EXTEND = 8, 9
+LOG = 10  # a log record's fields
 
 PROGRESS_EVERY = 0.1
 """Seconds between two messages about a run's progress; the latest report is always sent."""
@@ -19,28 +37,65 @@ ASK_EVERY = 0.05
 """Seconds for which an answer to ``current_run().cancelled`` stays valid."""
 
 
-def _monotonic() -> float:
-    # A worker has neither an event loop nor the scheduler's clock. This time only spaces messages.
-    return time.monotonic()
+class Pipe:
+    """The worker's end of the socket. Any thread may send.
+
+    Attributes:
+        lock: held for every message, so that a question and its answer stay together.
+        ended: whether this worker was told to end while a job was running.
+        forked: whether this process was forked from a worker, so that the pipe is not its own.
+
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._file = open(sock.fileno(), "rb", closefd=False)  # noqa: SIM115 - faster than sock.makefile()
+        self._poll = select.poll()
+        self._poll.register(sock, 0)  # tells of a hang-up only
+        self.lock = threading.RLock()
+        self.ended = self.forked = False
+
+    def send(self, kind: int, body: bytes = b"") -> None:
+        """Send a message; waits as long as the executor does not read."""
+        with self.lock:
+            self._sock.sendall(HEADER.pack(kind, len(body)) + body)
+
+    def receive(self) -> Any:
+        """Return the executor's next message. Raises ``EOFError`` when its end is closed."""
+        return pickle.load(self._file)
+
+    def closed(self) -> bool:
+        """Return whether the executor has closed its end, or is gone."""
+        return bool(self._poll.poll(0))
+
+    def leave(self) -> None:
+        """Give up this end, in a process that was forked from the worker."""
+        self.forked = True
+        self._sock.close()  # and not the file: a thread that reads in the worker may have had its lock
 
 
 class ProcessLink:
     """The link of ``current_run()`` in a worker process: it sends the calls on to the scheduler's process."""
 
     def __init__(self, pipe: Pipe) -> None:
-        self._pipe = pipe
+        self.pipe = pipe
         self._latest: tuple[float, float | None, str] | None = None
-        self._sent_at = -PROGRESS_EVERY
         self._timer: threading.Timer | None = None
-        self._asked_at = -ASK_EVERY
-        self._cancelled = False
-        self._over = False
+        self._sent_at = self._asked_at = 0.0
+        self._cancelled = self._over = False
+
+    def _own(self) -> threading.RLock:
+        if self.pipe.forked:
+            raise SchedulerStateError(
+                "current_run() belongs to the parent of this process: the job has forked it, and only the "
+                "job's own process can report progress, extend the timeout or ask for cancellation"
+            )
+        return self.pipe.lock
 
     def progress(self, done: float, total: float | None, message: str) -> None:
-        self._refuse_in_a_fork()
-        with self._pipe.lock:
+        with self._own():
             self._latest = (done, total, message)
-            wait = self._sent_at + PROGRESS_EVERY - _monotonic()
+            wait = self._sent_at + PROGRESS_EVERY - time.monotonic()
             if wait <= 0:
                 self._send_latest()
             elif self._timer is None:
@@ -49,18 +104,18 @@ class ProcessLink:
                 self._timer.start()
 
     def _send_latest(self) -> None:
-        with self._pipe.lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            if self._latest is not None and not self._over:
-                latest, self._latest = self._latest, None
-                self._sent_at = _monotonic()
-                self._pipe.send(PROGRESS, pickle.dumps(latest))
+        with self.pipe.lock:
+            timer, self._timer = self._timer, None
+            latest, self._latest = self._latest, None
+            if timer is not None:
+                timer.cancel()
+            if latest is not None and not self._over:
+                self._sent_at = time.monotonic()
+                self.pipe.send(PROGRESS, pickle.dumps(latest))
 
     def close(self) -> None:
         """Send the progress that was held back; send nothing for this run afterwards."""
-        with self._pipe.lock:
+        with self.pipe.lock:
             self._send_latest()
             self._over = True
 
@@ -68,32 +123,23 @@ class ProcessLink:
         """Do nothing: the scheduler's own process was told before the function was called."""
 
     def extend(self, micros: int) -> None:
-        self._refuse_in_a_fork()
-        with self._pipe.lock:
+        with self._own():
             if not self._over:
-                self._pipe.send(EXTEND, pickle.dumps(micros))
+                self.pipe.send(EXTEND, pickle.dumps(micros))
 
     def cancelled(self) -> bool:
-        self._refuse_in_a_fork()
-        with self._pipe.lock:
-            if not self._over and _monotonic() - self._asked_at >= ASK_EVERY:
-                self._pipe.send(ASK)
-                self._cancelled = self._pipe.receive()
-                self._asked_at = _monotonic()
-        return self._cancelled or self._pipe.ended
+        with self._own():
+            if not self._over and time.monotonic() - self._asked_at >= ASK_EVERY:
+                self.pipe.send(ASK)
+                self._cancelled = self.pipe.receive()
+                self._asked_at = time.monotonic()
+        return self._cancelled or self.pipe.ended
 
     def complete_in(self, connection: Any) -> Any:
         raise SchedulerStateError(
             "complete_in() cannot be called in a process job, because only the scheduler's process "
             'can write the run; return the data, or use executor="thread"'
         )
-
-    def _refuse_in_a_fork(self) -> None:
-        if self._pipe.forked:
-            raise SchedulerStateError(
-                "current_run() belongs to the parent of this process: the job has forked it, and only the "
-                "job's own process can report progress, extend the timeout or ask for cancellation"
-            )
 
 
 class RelayHandler(logging.Handler):
@@ -116,19 +162,13 @@ class RelayHandler(logging.Handler):
             fields = dict(record.__dict__, msg=said, args=None, exc_info=None)
             if record.exc_info and not record.exc_text:
                 fields["exc_text"] = logging.Formatter().formatException(record.exc_info)
-            self._pipe.send(LOG, _pickled(fields))
+            self._pipe.send(LOG, pickle.dumps(_sendable(fields)))
         except Exception:
             self.handleError(record)
 
 
-def _pickled(fields: dict[str, Any]) -> bytes:
-    try:
-        return pickle.dumps(fields)
-    except Exception:  # a user's extra cannot be pickled: it is sent as a text, and the others as they are
-        return pickle.dumps({name: _sendable(value) for name, value in fields.items()})
-
-
 def _sendable(value: Any) -> Any:
+    # A user's extra that cannot be pickled is sent as a text, and the others as they are.
     if isinstance(value, dict):
         return {str(name): _sendable(one) for name, one in value.items()}
     try:

@@ -1,19 +1,17 @@
-"""The scheduler's side of one worker process: start it, give it runs, and see to its end."""
+"""The scheduler's side of one worker process: start it, give it runs, log its output, and see to its end."""
 
 from __future__ import annotations
 
-import fcntl
-import io
 import logging
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
 import sys
-import termios
 import threading
-from array import array
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
@@ -22,36 +20,31 @@ from weakref import WeakSet, ref
 import anyio
 
 from asyncsched._core.context import CurrentRun, tell_began
-from asyncsched.executors.process import protocol
-from asyncsched.executors.process.bootstrap import Settings
-from asyncsched.executors.process.errors import WorkerDied, error_of
-from asyncsched.executors.process.output import Output
-from asyncsched.executors.process.protocol import CHUNK, DIED, NOT_STARTED, WorkerSocket
+from asyncsched.executors.process import link
+from asyncsched.executors.process.errors import WorkerDied
 
 if TYPE_CHECKING:
     from asyncsched._backends.base import Future, Port
 
 logger = logging.getLogger("asyncsched.executors")
+job_logger = logging.getLogger("asyncsched.job")
 
 FAREWELL = 2.0
 """Seconds that a worker gets to end by itself after its socket was closed."""
 
-_BOOT = (
-    "import sys; sys.path[:] = {path!r}; "
-    "from asyncsched.executors.process.child import serve; serve({messages}, {lifeline})"
-)
+CHUNK = 65_536
+"""Bytes asked for at once: much larger buffers cost more than all the rest of a call."""
+
+_LINE = re.compile(rb"[^\n]{0,8192}\n|[^\n]{8192}")
+"""A line of output; one that is longer is cut."""
+
+_BOOT = "import sys; sys.path[:] = {!r}; from asyncsched.executors.process.child import serve; serve({}, {})"
 
 _lifelines: WeakSet[socket.socket] = WeakSet()
 """This process's ends of the sockets whose closing kills a worker and all that it has started."""
 
-
-def _close_lifelines() -> None:
-    for lifeline in _lifelines:
-        lifeline.close()
-
-
 if hasattr(os, "register_at_fork"):  # a process forked from this one must not keep the workers alive
-    os.register_at_fork(after_in_child=_close_lifelines)
+    os.register_at_fork(after_in_child=lambda: list(map(socket.socket.close, _lifelines)))
 
 
 class WorkerProcess:
@@ -60,8 +53,8 @@ class WorkerProcess:
     Args:
         port: the event loop.
         grace: the seconds between SIGTERM and SIGKILL.
-        gone: called when the worker can be given no more runs.
-        forget: called when its process has ended.
+        settings: the first message, for ``child``.
+        changed: called when the worker can be given no more runs, and when its process has ended.
 
     Raises:
         OSError: the system cannot start it.
@@ -70,58 +63,49 @@ class WorkerProcess:
         alive: whether the worker can be given another run.
         over: whether its process has ended, and nothing of it is left.
         runs: how many runs the worker was given.
-        not_started: the initializer's exception, if it failed.
 
     """
 
     def __init__(
-        self,
-        port: Port,
-        grace: float,
-        gone: Callable[[WorkerProcess], object],
-        forget: Callable[[WorkerProcess], object],
+        self, port: Port, grace: float, settings: dict[str, Any], changed: Callable[[WorkerProcess], object]
     ) -> None:
         self._port = port
         self._grace = grace
-        self._gone = gone
-        self._forget = forget
+        self._changed = changed
         self._run: CurrentRun | None = None
         self._reply: Future | None = None
         self._on_item: Callable[[int, bytes], object] | None = None
         self._warm = self._killed = self._expected = False
         self._waiters: list[Future] = []
-        self._kill_later: threading.Timer | None = None
-        self.not_started: BaseException | None = None
+        self._unread, self._unsent = bytearray(), bytearray()
+        self._line, self._tail = b"", deque[str](maxlen=20)
         self.runs = 0
         self.alive = True
         self.over = False
-        self._process, messages, self._lifeline, self._pipe = _spawn()
+        self._process, self._socket, self._lifeline = _spawn()
         self.pid = self._process.pid
-        self._output, self._unread_output = Output(self.pid), array("i", [0])
-        self._socket = WorkerSocket(port, messages, self._receive)
-        os.set_blocking(self._pipe.fileno(), False)
-        port.watch(self._pipe.fileno(), self._read_output)
+        self._output: Any = self._process.stdout
+        self._socket.setblocking(False)
+        port.watch(self._socket.fileno(), self._receive)
+        os.set_blocking(self._output.fileno(), False)
+        port.watch(self._output.fileno(), self._read_output)
         # A thread, because the loop's time may be virtual and its tasks may be cancelled. The end of the socket
         # tells of the process's end only if nothing else has it open.
         name = f"asyncsched-worker-{self.pid}"
         threading.Thread(target=_wait, args=(self._process, ref(self)), name=name, daemon=True).start()
-
-    def set_up(self, settings: Settings) -> None:
-        """Send the first message, which every worker needs."""
-        self._socket.send(settings)
+        self._send(settings)
 
     def begin(
         self, run: CurrentRun, message: Any, on_item: Callable[[int, bytes], object] | None = None
     ) -> Future:
-        """Give the worker a run; the future's result is the kind and the body of the answer.
+        """Give the worker a run; the future's result is the kind and the body of the answer, or ``WorkerDied``.
 
         ``on_item`` is called with the kind and the body of each answer that comes before, in a batch.
         """
         self.runs += 1
-        self._on_item = on_item
-        self._run = run
+        self._run, self._on_item = run, on_item
         self._reply = reply = self._port.future()
-        self._socket.send(message)
+        self._send(message)
         if self._warm:
             tell_began(run)
         return reply
@@ -148,54 +132,60 @@ class WorkerProcess:
         cancelled = None
         with anyio.CancelScope(shield=True):
             while not self.over:
-                waiter = self._port.future()
-                self._waiters.append(waiter)
+                self._waiters.append(waiter := self._port.future())
                 try:
                     await waiter
                 except anyio.get_cancelled_exc_class() as error:
                     cancelled = error
         return cancelled
 
-    def died(self) -> WorkerDied:
-        """Return the error for the run that the worker had when it died."""
-        code = self._process.returncode
-        doing = f"while running job {self._run.job!r}" if self._run is not None else "while idle"
-        if code is not None and code < 0:
-            name = _signal_name(-code)
-            hint = ", most likely because memory ran out" if name == "SIGKILL" and not self._killed else ""
-            text = f"worker process {self.pid} died: {name} {doing}{hint}"
-            error = WorkerDied(text, pid=self.pid, signal=name)
-        else:
-            text = f"worker process {self.pid} exited with code {code} {doing}"
-            error = WorkerDied(text, pid=self.pid, exitcode=code)
-        if self._output.tail:
-            error.add_note("the last lines of its output:\n  " + "\n  ".join(self._output.tail))
-        error.__cause__ = self.not_started
-        return error
-
     # Messages.
+
+    def _send(self, message: Any) -> None:
+        """Send a message, now or as soon as the worker reads; one for a dead worker is dropped."""
+        waits = bool(self._unsent)
+        self._unsent += pickle.dumps(message, 5)
+        if not waits and not self._write():
+            self._port.drain(self._socket.fileno(), self._write)
+
+    def _write(self) -> bool:
+        try:
+            while self._unsent:
+                del self._unsent[: self._socket.send(self._unsent)]
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._unsent.clear()  # the worker is gone, as its process will tell
+        return True
 
     def _receive(self) -> bool:
         """Handle the messages that have come; return whether there may be more."""
-        got = False
         try:
-            for kind, body in self._socket.messages():
-                got = True
-                if kind <= DIED:
-                    self._answer(kind, body)
-                else:
-                    self._side_message(kind, body)
-        except EOFError:
+            data = self._socket.recv(CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
             self._close(FAREWELL)
             return False
-        return got
+        unread = self._unread
+        unread += data
+        while len(unread) >= link.HEADER.size:
+            kind, length = link.HEADER.unpack_from(unread)
+            end = link.HEADER.size + length
+            if len(unread) < end:
+                break
+            body = bytes(memoryview(unread)[link.HEADER.size : end])
+            del unread[:end]
+            if kind <= link.NOT_STARTED:
+                self._answer(kind, body)
+            else:
+                self._side_message(kind, body)
+        return True
 
     def _answer(self, kind: int, body: bytes) -> None:
-        fcntl.ioctl(self._pipe, termios.FIONREAD, self._unread_output)
-        if self._unread_output[0]:
-            self._read_output()  # the job's output is logged before its answer is handled
-        if self._output.rest:
-            self._output.flush(self._run)
+        self._read_output(last=True)  # the job's output is logged before its answer is handled
         reply, self._reply, self._run, self._on_item = self._reply, None, None, None
         if reply is not None and not reply.done():
             reply.set_result((kind, body))
@@ -203,42 +193,68 @@ class WorkerProcess:
     def _side_message(self, kind: int, body: bytes) -> None:
         run = self._run
         try:
-            if kind == NOT_STARTED:
-                self.not_started = error_of(body)
-            elif kind == protocol.LOG:
-                self._output.relay(pickle.loads(body), run)
+            if kind == link.LOG:
+                self._relay(pickle.loads(body))
             elif run is None:
                 return
-            elif kind == protocol.ITEM:
+            elif kind == link.ITEM:
                 if self._on_item is not None:
                     self._on_item(body[0], body[1:])
-            elif kind == protocol.BEGAN:
+            elif kind == link.BEGAN:
                 self._warm = True
                 tell_began(run)
-            elif kind == protocol.PROGRESS:
+            elif kind == link.PROGRESS:
                 run._link.progress(*pickle.loads(body))
-            elif kind == protocol.EXTEND:
+            elif kind == link.EXTEND:
                 run._link.extend(pickle.loads(body))
-            elif kind == protocol.ASK:
-                self._socket.send(run._link.cancelled())
+            elif kind == link.ASK:
+                self._send(run._link.cancelled())
         except Exception:
             logger.exception("could not handle a message of worker process %d", self.pid)
 
-    def _read_output(self) -> None:
-        for _ in range(16):  # at most 1 MiB at a time: a job that prints without end blocks only itself
+    # Output.
+
+    def _read_output(self, *, last: bool = False) -> None:
+        """Log the lines that have come; with ``last``, also one that has no end."""
+        try:
+            for _ in range(16):  # at most 1 MiB at a time: a job that prints without end blocks only itself
+                data = os.read(self._output.fileno(), CHUNK)
+                self._log(data)
+                if not data:
+                    self._port.unwatch(self._output.fileno())
+                if len(data) < CHUNK:
+                    break
+        except BlockingIOError:
+            pass
+        if last and self._line:
+            self._log(b"\n")
+
+    def _log(self, data: bytes) -> None:
+        unread, end = self._line + data, 0
+        for line in _LINE.finditer(unread):
+            end = line.end()
+            text = line[0].rstrip(b"\r\n").decode(errors="backslashreplace")
+            self._tail.append(text)
             try:
-                data = os.read(self._pipe.fileno(), CHUNK)
-            except BlockingIOError:
-                return
-            if not data:
-                self._port.unwatch(self._pipe.fileno())
-                return
-            try:
-                self._output.feed(data, self._run)
+                if job_logger.isEnabledFor(logging.INFO) and job_logger.hasHandlers():
+                    job_logger.info("%s", text, extra=self._extra())
+                elif job_logger.level == logging.NOTSET:
+                    # Logging is neither set up to show the line nor told to drop it: a print stays a print.
+                    print(text, flush=True)
             except Exception:
                 logger.exception("could not log the output of worker process %d", self.pid)
-            if len(data) < CHUNK:
-                return
+        self._line = unread[end:]
+
+    def _relay(self, fields: dict[str, Any]) -> None:
+        record = logging.makeLogRecord(self._extra() | fields)
+        target = logging.getLogger(record.name)
+        if target.isEnabledFor(record.levelno):
+            target.handle(record)
+
+    def _extra(self) -> dict[str, Any]:
+        run = self._run
+        known = (run.job, run.id, run.attempt) if run is not None else (None, None, None)
+        return dict(zip(("job", "run_id", "attempt"), known, strict=True), worker=self.pid)
 
     # The end of the process.
 
@@ -247,8 +263,12 @@ class WorkerProcess:
         if not self.alive:
             return
         self.alive = False
+        self._port.unwatch(self._socket.fileno())
+        with suppress(OSError):
+            # The worker is to read an end even where a process forked from this one has the socket open as well.
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        self._gone(self)
+        self._changed(self)
         self._kill_later = threading.Timer(grace, self._signal, [signal.SIGKILL])
         self._kill_later.daemon = True
         self._kill_later.start()
@@ -258,55 +278,70 @@ class WorkerProcess:
         try:
             self._port.call_soon(self._ended)
         except RuntimeError:
-            self._pipe.close()  # the loop is closed, and the task that waited has ended with it
+            self._output.close()  # the loop is closed, and the task that waited has ended with it
 
     def _ended(self) -> None:
         while self.alive and self._receive():  # an answer that was sent counts
             pass
         self._close(0)
-        if self._kill_later is not None:
-            self._kill_later.cancel()
-        self._read_output()
-        self._output.flush(self._run)
-        self._port.unwatch(self._pipe.fileno())
-        self._pipe.close()
+        self._kill_later.cancel()
+        self._read_output(last=True)
+        self._port.unwatch(self._output.fileno())
+        self._output.close()
         self._lifeline.close()
         if self._reply is None and not self._expected:
-            logger.warning("%s%s", self.died(), f": {self.not_started}" if self.not_started else "")
+            logger.warning("%s", self._died())
         if self._reply is not None and not self._reply.done():
-            self._reply.set_result((DIED, b""))
+            self._reply.set_result(self._died())
         self.over = True
-        self._forget(self)
+        self._changed(self)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _died(self) -> WorkerDied:
+        """Return the error for the run that the worker had when it died."""
+        code = self._process.returncode
+        doing = f"while running job {self._run.job!r}" if self._run is not None else "while idle"
+        if code < 0:
+            name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
+            hint = ", most likely because memory ran out" if name == "SIGKILL" and not self._killed else ""
+            text = f"worker process {self.pid} died: {name} {doing}{hint}"
+            error = WorkerDied(text, pid=self.pid, signal=name)
+        else:
+            text = f"worker process {self.pid} exited with code {code} {doing}"
+            error = WorkerDied(text, pid=self.pid, exitcode=code)
+        if self._tail:
+            error.add_note("the last lines of its output:\n  " + "\n  ".join(self._tail))
+        return error
 
     def _signal(self, number: int) -> None:
         if self._process.returncode is None:
             _signal_group(self.pid, number)
 
 
-def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket, io.FileIO]:
-    """Start a process; return it, and this side of its messages, its lifeline and its output."""
-    with ExitStack() as ours, ExitStack() as theirs:
-        messages, fd = socket.socketpair()
-        lifeline, end = socket.socketpair()
-        reading, writing = map(io.FileIO, os.pipe(), "rw")
-        for one in (messages, lifeline, reading):
-            ours.callback(one.close)
-        for one in (fd, end, writing):
-            theirs.callback(one.close)
+def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket]:
+    """Start a process; return it, and this side of its messages and its lifeline."""
+    messages, theirs = socket.socketpair()
+    lifeline, end = socket.socketpair()
+    boot = _BOOT.format([entry or os.getcwd() for entry in sys.path], theirs.fileno(), end.fileno())
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    with theirs, end, ExitStack() as ours:
+        ours.enter_context(messages)
+        ours.enter_context(lifeline)
         process = subprocess.Popen(
-            _command(fd.fileno(), end.fileno()),
+            # A segfault writes its stack to the job's log lines.
+            [sys.executable, *flags, "-X", "faulthandler", "-c", boot],
+            bufsize=0,
             stdin=subprocess.DEVNULL,
-            stdout=writing,
-            stderr=writing,
-            pass_fds=(fd.fileno(), end.fileno()),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(theirs.fileno(), end.fileno()),
             start_new_session=True,  # Ctrl-C reaches this process only; a kill reaches the worker's children
         )
         ours.pop_all()
     _lifelines.add(lifeline)
-    return process, messages, lifeline, reading
+    return process, messages, lifeline
 
 
 def _wait(process: subprocess.Popen[bytes], worker: ref[WorkerProcess]) -> None:
@@ -320,17 +355,3 @@ def _wait(process: subprocess.Popen[bytes], worker: ref[WorkerProcess]) -> None:
 def _signal_group(pid: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):  # the latter on macOS, for a group of zombies
         os.killpg(pid, number)
-
-
-def _command(messages: int, lifeline: int) -> list[str]:
-    path = [entry or os.getcwd() for entry in sys.path]
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    boot = _BOOT.format(path=path, messages=messages, lifeline=lifeline)
-    return [sys.executable, *flags, "-c", boot]
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -220,7 +220,7 @@ async def test_a_value_that_cannot_be_sent_or_read_is_refused_in_words(executor:
         ConfigurationError, match=r"cannot be read in this process \(RuntimeError: this value"
     ):
         await call(executor, jobs.unreadable)
-    with pytest.raises(ConfigurationError, match=r"returned an awaitable coroutine.*async def"):
+    with pytest.raises(ConfigurationError, match=r"returned a coroutine.*async def"):
         await call(executor, jobs.returns_coroutine)
     assert await call(executor, jobs.noop) is None
 
