@@ -313,7 +313,7 @@ class ProcessExecutor(Executor):
         self._workers.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
-        (self._dying.discard if worker.over else self._dying.add)(worker)
+        (self._dying.discard if worker.over.is_set() else self._dying.add)(worker)
 
     def __repr__(self) -> str:
         return (

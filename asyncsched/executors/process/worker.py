@@ -61,7 +61,7 @@ class WorkerProcess:
 
     Attributes:
         alive: whether the worker can be given another run.
-        over: whether its process has ended, and nothing of it is left.
+        over: set when its process has ended, and nothing of it is left.
         runs: how many runs the worker was given.
 
     """
@@ -76,15 +76,13 @@ class WorkerProcess:
         self._reply: Future | None = None
         self._on_item: Callable[[int, bytes], object] | None = None
         self._warm = self._killed = self._expected = False
-        self._waiters: list[Future] = []
         self._unread, self._unsent = bytearray(), bytearray()
         self._line, self._tail = b"", deque[str](maxlen=20)
         self.runs = 0
         self.alive = True
-        self.over = False
-        self._process, self._socket, self._lifeline = _spawn()
+        self.over = anyio.Event()
+        self._process, self._socket, self._lifeline, self._output = _spawn()
         self.pid = self._process.pid
-        self._output: Any = self._process.stdout
         self._socket.setblocking(False)
         port.watch(self._socket.fileno(), self._receive)
         os.set_blocking(self._output.fileno(), False)
@@ -131,10 +129,9 @@ class WorkerProcess:
         """
         cancelled = None
         with anyio.CancelScope(shield=True):
-            while not self.over:
-                self._waiters.append(waiter := self._port.future())
+            while not self.over.is_set():
                 try:
-                    await waiter
+                    await self.over.wait()
                 except anyio.get_cancelled_exc_class() as error:
                     cancelled = error
         return cancelled
@@ -194,7 +191,10 @@ class WorkerProcess:
         run = self._run
         try:
             if kind == link.LOG:
-                self._relay(pickle.loads(body))
+                record = logging.makeLogRecord(self._extra() | pickle.loads(body))
+                target = logging.getLogger(record.name)
+                if target.isEnabledFor(record.levelno):
+                    target.handle(record)
             elif run is None:
                 return
             elif kind == link.ITEM:
@@ -245,12 +245,6 @@ class WorkerProcess:
                 logger.exception("could not log the output of worker process %d", self.pid)
         self._line = unread[end:]
 
-    def _relay(self, fields: dict[str, Any]) -> None:
-        record = logging.makeLogRecord(self._extra() | fields)
-        target = logging.getLogger(record.name)
-        if target.isEnabledFor(record.levelno):
-            target.handle(record)
-
     def _extra(self) -> dict[str, Any]:
         run = self._run
         known = (run.job, run.id, run.attempt) if run is not None else (None, None, None)
@@ -293,11 +287,8 @@ class WorkerProcess:
             logger.warning("%s", self._died())
         if self._reply is not None and not self._reply.done():
             self._reply.set_result(self._died())
-        self.over = True
+        self.over.set()
         self._changed(self)
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
     def _died(self) -> WorkerDied:
         """Return the error for the run that the worker had when it died."""
@@ -320,8 +311,8 @@ class WorkerProcess:
             _signal_group(self.pid, number)
 
 
-def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket]:
-    """Start a process; return it, and this side of its messages and its lifeline."""
+def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket, Any]:
+    """Start a process; return it, and this side of its messages, its lifeline and its output."""
     messages, theirs = socket.socketpair()
     lifeline, end = socket.socketpair()
     boot = _BOOT.format([entry or os.getcwd() for entry in sys.path], theirs.fileno(), end.fileno())
@@ -341,7 +332,7 @@ def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket]:
         )
         ours.pop_all()
     _lifelines.add(lifeline)
-    return process, messages, lifeline
+    return process, messages, lifeline, process.stdout
 
 
 def _wait(process: subprocess.Popen[bytes], worker: ref[WorkerProcess]) -> None:
