@@ -110,7 +110,7 @@ def filter_of(given: dict[str, Any]) -> str:
     """Return the subject of an operation on many: the run's id, or the filter in words."""
     if given.get("run_id"):
         return str(given["run_id"])
-    names = ("job", "schedule", "tag", "state", "since")
+    names = ("job", "schedule", "tag", "key", "state", "since")
     return ", ".join(f"{name}={given[name]}" for name in names if given.get(name) is not None) or "nothing"
 
 

@@ -162,30 +162,31 @@ class Runs(Face):
 
     @audited("cancel_many", filter_of, several=True)
     async def cancel_many(
-        self, *, job: str | None = None, schedule: str | None = None, tag: str | None = None,
+        self, *, job: str | None = None, schedule: str | None = None, tag: str | None = None, key: str | None = None,
         state: str | Collection[str] = _LIVE, note: str = "", by: str = "",
     ) -> int:  # fmt: skip
-        """Cancel the live runs that match; at least one filter is needed.
+        """Cancel the live runs that match everything given; at least one filter is needed.
 
         Args:
+            key: that of ``schedule_once``; with ``job=`` it is one run at most.
             state: ``pending``, ``running`` or both.
 
         Returns:
             The number of pending runs that were cancelled, and of running ones that were asked to end.
 
         """
-        if job is None and schedule is None and tag is None:
+        if job is None and schedule is None and tag is None and key is None:
             raise ConfigurationError(
-                "cancel_many: give job=, schedule= or tag=; without one it would cancel all"
+                "cancel_many: give job=, schedule=, tag= or key=; without one it would cancel all"
             )
-        check_texts(job=job, schedule=schedule, tag=tag)
+        check_texts(job=job, schedule=schedule, tag=tag, key=key)
         worker = self._here().main
         states = states_of(state)
         if not set(states) <= set(_LIVE):
             raise ConfigurationError(
                 "cancel_many: state is 'pending', 'running' or both; a run that has ended stays as it is"
             )
-        query = RunQuery(job=job, schedule=schedule, tag=tag, states=states, limit=EVERYTHING)
+        query = RunQuery(job=job, schedule=schedule, tag=tag, key=key, states=states, limit=EVERYTHING)
         found = await worker.store.runs(query)
         for run in found:
             await self._control(worker).cancel(run.id, "cancelled")

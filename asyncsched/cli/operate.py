@@ -171,20 +171,24 @@ def once(
 @click.option("--job", help="All live runs of this job.")
 @click.option("--schedule", help="All live runs of this schedule.")
 @click.option("--tag", help="All live runs with this tag.")
+@click.option("--key", help="The live run of this key; with --job, of this job only.")
 @targets()
 @recorded
 @writes()
 def cancel(
-    target: Target, run_ids: tuple[str, ...], job: str | None, schedule: str | None, tag: str | None, said: Said
+    target: Target, run_ids: tuple[str, ...], job: str | None, schedule: str | None, tag: str | None, key: str | None,
+    said: Said,
 ) -> int:  # fmt: skip
     """Cancel runs, one by one or all that match. A running one is asked to end."""
-    if not run_ids and job is None and schedule is None and tag is None:
-        raise Fault(USAGE, "name the runs to cancel", "asyncsched cancel RUN…, or --job, --schedule or --tag")
+    if not run_ids and all(one is None for one in (job, schedule, tag, key)):
+        raise Fault(
+            USAGE, "name the runs to cancel", "asyncsched cancel RUN…, or --job, --schedule, --tag or --key"
+        )
 
     async def act(ledger: Ledger) -> list[str]:
         scheduler = ledger.scheduler
         if not run_ids:
-            return [str(await scheduler.cancel_many(job=job, schedule=schedule, tag=tag, **said))]
+            return [str(await scheduler.cancel_many(job=job, schedule=schedule, tag=tag, key=key, **said))]
         ended = [id for id in run_ids if (await scheduler.run(id)).finished]
         for id in run_ids if not ended else ():
             await scheduler.cancel(id, **said)

@@ -205,12 +205,12 @@ class Remote:
         return await self.run(run_id)
 
     async def cancel_many(
-        self, *, job: str | None = None, schedule: str | None = None, tag: str | None = None, note: str = "",
-        by: str = "",
+        self, *, job: str | None = None, schedule: str | None = None, tag: str | None = None, key: str | None = None,
+        note: str = "", by: str = "",
     ) -> int:  # fmt: skip
         """Ask all live runs that match to end, and return their number."""
         live = await self.runs(
-            job=job, schedule=schedule, tag=tag, state=("pending", "running"), limit=10_000
+            job=job, schedule=schedule, tag=tag, key=key, state=("pending", "running"), limit=10_000
         )
         for run in live:
             await self._act("runs", run.id, "cancel", note)

@@ -53,6 +53,15 @@ def test_a_run_is_made_with_arguments_and_cancelled(copy_of_shop: Path) -> None:
     assert "had ended already" in again.err
 
 
+def test_a_run_is_cancelled_by_its_key(copy_of_shop: Path) -> None:
+    made = piped(
+        "once", "send_mail", "ann", "--delay", "1h", "--key", "ann-1", *APP, "--json", cwd=copy_of_shop
+    )
+    answer = piped("cancel", "--key", "ann-1", *STORE, cwd=copy_of_shop)
+    assert (answer.code, answer.out) == (0, "cancelled 1 run\n")
+    assert piped("run", made.json["id"], *STORE, "--json", cwd=copy_of_shop).json["state"] == "cancelled"
+
+
 def test_what_needs_the_code_says_so(copy_of_shop: Path) -> None:
     answer = piped("run-now", "rates-hourly", *STORE, cwd=copy_of_shop)
     assert answer.code == 4

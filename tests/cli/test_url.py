@@ -137,7 +137,9 @@ def test_a_run_of_a_later_time_and_key_is_made_once(call: Call) -> None:
     assert waiting["state"] == "pending"
     other = call("once", "send_mail", "dan", "--key", "cid-welcome", "--at", "2100-01-01T00:00:00Z")
     assert (other.code, "has other arguments" in other.err) == (4, True)
-    assert call("cancel", waiting["id"]).code == 0
+    assert call("cancel", "--key", "cid-welcome", "--job", "fail").out == "cancelled 0 runs\n"
+    assert call("cancel", "--key", "cid-welcome").out == "cancelled 1 run\n"
+    assert call("run", waiting["id"], "--json").json["state"] == "cancelled"
 
 
 def test_failed_runs_are_run_again(call: Call) -> None:

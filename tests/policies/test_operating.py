@@ -476,12 +476,27 @@ async def test_many_runs_are_cancelled_by_job_schedule_or_tag(
         assert (await other.status()).state == "pending"
         assert await scheduler.cancel_many(job="work") == 1
         assert await scheduler.cancel_many(schedule="tick") == 0
-        with pytest.raises(ConfigurationError, match="cancel_many: give job=, schedule= or tag="):
+        with pytest.raises(ConfigurationError, match="cancel_many: give job=, schedule=, tag= or key="):
             await scheduler.cancel_many()
         with pytest.raises(ConfigurationError, match="a run that has ended stays as it is"):
             await scheduler.cancel_many(job="work", state="failed")
         with pytest.raises(ConfigurationError, match="state must be one of"):
             await scheduler.cancel_many(job="work", state="bogus")
+
+
+async def test_the_pending_run_of_a_key_is_cancelled_by_the_key(
+    scheduler: Scheduler, virtual_clock: VirtualClock
+) -> None:
+    async with scheduler:
+        first = await scheduler.schedule_once("work", delay=100, key="invoice-17")
+        other = await scheduler.schedule_once("work", delay=100, key="invoice-18")
+        assert await scheduler.cancel_many(key="invoice-17", job="fails") == 0
+        assert await scheduler.cancel_many(key="invoice-17") == 1
+        assert await scheduler.cancel_many(key="invoice-17") == 0
+        assert ((await first.status()).state, (await other.status()).state) == ("cancelled", "pending")
+        assert (await scheduler.activity())[0].subject == "key=invoice-17, state=('pending', 'running')"
+        again = await scheduler.schedule_once("work", delay=100, key="invoice-17")  # the key is free again
+        assert again.created
 
 
 # ── dead letters ─────────────────────────────────────────────────────────────────────────────
