@@ -15,6 +15,7 @@ from tests.benchmarks import (
     intervals,
     noop,
     offload,
+    periodic,
     soak,
     starting,
     stores,
@@ -37,6 +38,7 @@ SCENARIOS: dict[str, Scenario] = {
         hold,
         host,
         cluster,
+        periodic,
         soak,
         starting,
     )

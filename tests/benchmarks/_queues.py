@@ -22,12 +22,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.benchmarks._measure import aps3
+from tests.benchmarks._workloads import AT_ONCE
+from tests.benchmarks.peers import docket, saq
 
 CONNECTIONS = 16
 """How many connections a peer may use that opens several."""
-
-AT_ONCE = 64
-"""How many jobs a peer may run at once that has to be told."""
 
 done: list[int] = []
 """What this process has done: the numbers of the jobs."""
@@ -48,14 +47,14 @@ class Queue:
     Args:
         putting: yields what puts one job into the ledger, durable when it returns.
         working: runs jobs as long as it is open.
-        left: SQL that counts the jobs that are not done.
+        left: SQL that counts the jobs that are not done; none where the queue keeps no record.
         setup: makes the tables.
 
     """
 
     putting: Callable[[str], AbstractAsyncContextManager[Put]]
     working: Callable[[str], AbstractAsyncContextManager[None]]
-    left: str
+    left: str = ""
     setup: Callable[[str], Awaitable[None]] | None = None
 
 
@@ -245,20 +244,29 @@ APS3 = Queue(_putting_aps3, _working_aps3, "SELECT count(*) FROM apscheduler_job
 
 
 @asynccontextmanager
-async def _aps4(url: str) -> AsyncIterator[Any]:
-    # Its documentation warns of aiosqlite, so SQLite goes through its threads.
+async def aps4(url: str, shared: bool = False) -> AsyncIterator[Any]:
+    """Yield its scheduler; ``shared`` with others, which its event broker tells of what is new.
+
+    https://apscheduler.readthedocs.io/en/master/userguide.html, "Using multiple schedulers". It warns of
+    aiosqlite, so SQLite goes through its threads.
+    """
     from apscheduler import AsyncScheduler
     from apscheduler.datastores.sqlalchemy import SQLAlchemyDataStore
     from sqlalchemy.ext.asyncio import create_async_engine
 
     engine = _engine(url, None if url.startswith("sqlite") else create_async_engine)
-    async with AsyncScheduler(SQLAlchemyDataStore(engine)) as scheduler:
+    store, brokers = SQLAlchemyDataStore(engine), []
+    if shared:
+        from apscheduler.eventbrokers.psycopg import PsycopgEventBroker
+
+        brokers = [PsycopgEventBroker.from_async_sqla_engine(engine)]
+    async with AsyncScheduler(store, *brokers) as scheduler:
         yield scheduler
 
 
 @asynccontextmanager
 async def _putting_aps4(url: str) -> AsyncIterator[Put]:
-    async with _aps4(url) as scheduler:
+    async with aps4(url) as scheduler:
         await scheduler.configure_task("job", func=job)
         # Several at once are refused by SQLite's lock, or wait for one another's connections for ever.
         gate = asyncio.Semaphore(1 if url.startswith("sqlite") else AT_ONCE)
@@ -271,8 +279,8 @@ async def _putting_aps4(url: str) -> AsyncIterator[Put]:
 
 
 @asynccontextmanager
-async def _working_aps4(url: str) -> AsyncIterator[None]:
-    async with _aps4(url) as scheduler:
+async def _working_aps4(url: str, shared: bool = False) -> AsyncIterator[None]:
+    async with aps4(url, shared) as scheduler:
         await scheduler.configure_task("job", func=job, max_running_jobs=AT_ONCE)
         await scheduler.start_in_background()
         yield
@@ -280,6 +288,48 @@ async def _working_aps4(url: str) -> AsyncIterator[None]:
 
 
 APS4 = Queue(_putting_aps4, _working_aps4, "SELECT count(*) FROM jobs")
+APS4_SHARED = replace(APS4, working=partial(_working_aps4, shared=True))
+
+
+# ── huey ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _huey(url: str) -> Any:
+    # https://huey.readthedocs.io/en/latest/api.html#SqliteHuey: it writes ahead by itself; fsync is as for everyone.
+    from huey import SqliteHuey
+
+    huey = SqliteHuey(filename=path_of(url), fsync=True, results=False)
+    return huey, huey.task(name="job")(done.append)
+
+
+@asynccontextmanager
+async def _putting_huey(url: str) -> AsyncIterator[Put]:
+    _, task = _huey(url)
+
+    async def put(number: int) -> None:
+        task(number)  # it has calls for synchronous code only
+
+    yield put
+
+
+@asynccontextmanager
+async def _working_huey(url: str) -> AsyncIterator[None]:
+    # https://huey.readthedocs.io/en/latest/consumer.html: threads, the default kind; a second one only adds waiting.
+    huey, _ = _huey(url)
+    consumer = huey.create_consumer(workers=1, periodic=False, initial_delay=0.01, check_worker_health=False)
+    consumer._set_signal_handlers = lambda: None  # the process is ours
+    consumer.start()
+    yield
+    consumer.stop(graceful=True)
+
+
+HUEY = Queue(_putting_huey, _working_huey, "SELECT count(*) FROM task")
+
+
+# ── queues on Redis ──────────────────────────────────────────────────────────────────────────────
+
+SAQ = Queue(saq.putting, saq.working)
+DOCKET = Queue(docket.putting, docket.working)
 
 
 # ── queues on PostgreSQL ─────────────────────────────────────────────────────────────────────────
@@ -291,22 +341,34 @@ def _database(url: str) -> str:
 
 
 @asynccontextmanager
-async def _pgqueuer(url: str) -> AsyncIterator[Any]:
+async def pgqueuer(url: str, producing: bool = False) -> AsyncIterator[Any]:
+    """Yield its application: a pool for what puts jobs, one connection for what runs them.
+
+    That is the checklist of https://pgqueuer.readthedocs.io/en/latest/guides/performance-tuning/.
+    """
     import asyncpg
     from pgqueuer import PgQueuer
 
-    async with asyncpg.create_pool(url, database=_database(url), min_size=2, max_size=CONNECTIONS) as pool:
-        yield PgQueuer.from_asyncpg_pool(pool)
+    if producing:
+        async with asyncpg.create_pool(
+            url, database=_database(url), min_size=2, max_size=CONNECTIONS
+        ) as pool:
+            yield PgQueuer.from_asyncpg_pool(pool)
+        return
+    connection = await asyncpg.connect(url, database=_database(url))
+    yield PgQueuer.from_asyncpg_connection(connection)
+    await connection.close()
 
 
 async def _set_up_pgqueuer(url: str) -> None:
-    async with _pgqueuer(url) as queuer:
+    async with pgqueuer(url) as queuer:
         await queuer.queries.install()
+        await queuer.queries.optimize_autovacuum()
 
 
 @asynccontextmanager
 async def _putting_pgqueuer(url: str) -> AsyncIterator[Put]:
-    async with _pgqueuer(url) as queuer:
+    async with pgqueuer(url, producing=True) as queuer:
 
         async def put(number: int) -> None:
             await queuer.queries.enqueue("job", str(number).encode())
@@ -316,7 +378,7 @@ async def _putting_pgqueuer(url: str) -> AsyncIterator[Put]:
 
 @asynccontextmanager
 async def _working_pgqueuer(url: str, **batches: int) -> AsyncIterator[None]:
-    async with _pgqueuer(url) as queuer:
+    async with pgqueuer(url) as queuer:
 
         @queuer.entrypoint("job")
         async def run(one: Any) -> None:
@@ -335,7 +397,8 @@ PGQUEUER_100 = replace(
 
 
 @asynccontextmanager
-async def _procrastinate(url: str) -> AsyncIterator[Any]:
+async def procrastinate(url: str) -> AsyncIterator[Any]:
+    """Yield its application: https://procrastinate.readthedocs.io/en/stable/howto/basics/connector.html."""
     from procrastinate import App, PsycopgConnector
 
     app = App(connector=PsycopgConnector(conninfo=url, min_size=2, max_size=CONNECTIONS))
@@ -345,13 +408,13 @@ async def _procrastinate(url: str) -> AsyncIterator[Any]:
 
 
 async def _set_up_procrastinate(url: str) -> None:
-    async with _procrastinate(url) as app:
+    async with procrastinate(url) as app:
         await app.schema_manager.apply_schema_async()
 
 
 @asynccontextmanager
 async def _putting_procrastinate(url: str) -> AsyncIterator[Put]:
-    async with _procrastinate(url) as app:
+    async with procrastinate(url) as app:
 
         async def put(number: int) -> None:
             await app.tasks["job"].defer_async(number=number)
@@ -361,7 +424,7 @@ async def _putting_procrastinate(url: str) -> AsyncIterator[Put]:
 
 @asynccontextmanager
 async def _working_procrastinate(url: str) -> AsyncIterator[None]:
-    async with _procrastinate(url) as app:
+    async with procrastinate(url) as app:
         task = asyncio.create_task(
             app.run_worker_async(concurrency=AT_ONCE, install_signal_handlers=False, delete_jobs="never")
         )
@@ -412,7 +475,7 @@ async def enqueue(put: Put, n: int, writers: int = AT_ONCE) -> float:
 
 async def run_all(queue: Queue, url: str, n: int) -> float:
     """Open a worker and have it do all jobs; return how many per second the ledger has as done."""
-    left = counter(url, queue.left)
+    left = counter(url, queue.left) if queue.left else lambda: 0
     began = time.perf_counter()
     async with queue.working(url):
         while len(done) < n:

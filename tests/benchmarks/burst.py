@@ -3,72 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
-from collections.abc import Callable
 from heapq import heappop, heappush
 
-from tests.benchmarks._bench import Figure, Metrics, Scenario, Size
-from tests.benchmarks._measure import Cpu, aps3, moment
-
-_BEAT = 0.0005
-"""Seconds between two beats of what watches the loop."""
-
-
-class Burst:
-    """When the jobs of a burst started, and what the rest of the loop felt of it."""
-
-    def __init__(self, n: int, due: float, now: Callable[[], float]) -> None:
-        self.n = n
-        self.due = due
-        self._now = now
-        self._seen: list[float] = []
-        self._done = asyncio.Event()
-        self._hold = self._own_hold = self._collecting = self._since = 0.0
-
-    async def job(self) -> None:
-        """Be one of the jobs."""
-        self._seen.append(self._now())
-        if len(self._seen) == self.n:
-            self._done.set()
-
-    async def metrics(self) -> Metrics:
-        """Wait for the burst and say how it went."""
-        await asyncio.sleep(self.due - self._now() - 0.05)
-        cpu, beat = Cpu(), asyncio.create_task(self._watch())
-        gc.callbacks.append(self._on_collect)
-        try:
-            await asyncio.wait_for(self._done.wait(), 60)
-        except TimeoutError:
-            pass  # what is missing is the figure
-        await asyncio.sleep(0.05)
-        spent = cpu.spent()
-        beat.cancel()
-        gc.callbacks.remove(self._on_collect)
-        return {
-            "last_ms": (max(self._seen) - self.due) * 1e3,
-            "hold_ms": self._hold * 1e3,
-            "own_hold_ms": self._own_hold * 1e3,
-            "cpu_us": spent / self.n * 1e6,
-            "lost": self.n - len(self._seen),
-        }
-
-    async def _watch(self) -> None:
-        # In CPU time of the loop's thread: what a neighbour takes from the processor is no hold of ours.
-        before = time.thread_time()
-        while True:
-            await asyncio.sleep(_BEAT)
-            now = time.thread_time()
-            self._hold = max(self._hold, now - before)
-            self._own_hold = max(self._own_hold, now - before - self._collecting)
-            before, self._collecting = now, 0.0
-
-    def _on_collect(self, phase: str, info: dict[str, int]) -> None:
-        # A full collection walks all that the process holds; its length is the application's, not ours.
-        if phase == "start":
-            self._since = time.thread_time()
-        else:
-            self._collecting += time.thread_time() - self._since
+from tests.benchmarks._bench import Figure, Measure, Metrics, Scenario, Size
+from tests.benchmarks._measure import aps3, moment
+from tests.benchmarks._workloads import Burst
+from tests.benchmarks.peers import aps4, docket, saq
 
 
 def _lead(n: int) -> float:
@@ -136,7 +77,7 @@ SCENARIOS = (
     Scenario(
         "burst",
         "10,000 one-offs due at the same moment",
-        SYSTEMS,
+        SYSTEMS | {"aps4": aps4.burst, "saq": saq.burst, "docket": docket.burst},
         (
             Figure("2a", "10k burst: last start over aps3", "last_ms", 0.60, 0.30, ("aps3", "last_ms"), unit="ms"),
             Figure("2a", "10k burst: longest hold of the loop", "hold_ms", 10, 5, unit="ms"),
@@ -145,7 +86,11 @@ SCENARIOS = (
             Figure("", "10k burst: CPU per run over aps3", "cpu_us", over=("aps3", "cpu_us"), unit="µs"),
             Figure("2b", "10k burst: lost", "lost", 0),
         ),
-        Size(10_000), Size(10_000), Size(500),
+        Size(10_000), Size(10_000), Size(500), floor="heap", redis="memory",
+        measures=(
+            Measure("last start after the moment", "last_ms", "ms"), Measure("longest hold of the loop, CPU", "hold_ms", "ms"),
+            Measure("CPU per run", "cpu_us", "µs"), Measure("not run after 60 s", "lost"),
+        ),
     ),
     Scenario(
         "burst100k",
@@ -157,6 +102,10 @@ SCENARIOS = (
             Figure("2a", "100k burst: longest hold of the loop", "hold_ms", 10, 5, unit="ms"),
             Figure("2a", "the same less what Python's garbage collector took", "own_hold_ms", 10, 5, unit="ms"),
         ),
-        Size(100_000), Size(50_000), Size(500),
+        Size(100_000), Size(50_000), Size(500), rounds=3, floor="heap",
+        measures=(
+            Measure("last start after the moment", "last_ms", "ms"), Measure("CPU per run", "cpu_us", "µs"),
+            Measure("not run after 60 s", "lost"),
+        ),
     ),
 )  # fmt: skip

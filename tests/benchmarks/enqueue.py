@@ -8,47 +8,15 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from heapq import heappush
 
-from tests.benchmarks._bench import Figure, Metrics, Scenario, Size
-from tests.benchmarks._measure import aps3, moment, percentile, resident
+from tests.benchmarks._bench import Figure, Measure, Metrics, Scenario, Size
+from tests.benchmarks._measure import aps3, moment
+from tests.benchmarks._workloads import calls, nothing
+from tests.benchmarks.peers import aps4, docket, saq
 
-SAMPLE = 2000
-"""Calls that are timed one by one, before the filling and after it."""
-
-_ROUND = 500
-"""Calls between two turns of the loop, as requests would leave it."""
-
-
-async def nothing() -> None:
-    """Be the job."""
-
-
-async def _timed(call: Callable[[], Awaitable[object]], count: int) -> list[float]:
-    taken = []
-    for number in range(count):
-        began = time.perf_counter()
-        await call()
-        taken.append(time.perf_counter() - began)
-        if not number % _ROUND:
-            await asyncio.sleep(0)
-    return taken
-
-
-async def _measure(call: Callable[[], Awaitable[object]], fill: int) -> Metrics:
-    await _timed(call, 200)
-    empty = await _timed(call, SAMPLE)
-    before = resident()
-    for number in range(fill):
-        await call()
-        if not number % _ROUND:
-            await asyncio.sleep(0)
-    grown = resident() - before
-    full = await _timed(call, SAMPLE)
-    return {
-        "p50_us": percentile(empty, 0.5) * 1e6,
-        "p99_us": percentile(empty, 0.99) * 1e6,
-        "full_us": percentile(full, 0.5) * 1e6,
-        "bytes": grown / max(1, fill),
-    }
+_MEASURES = (
+    Measure("time of a call, p50, nothing pending", "p50_us", "µs"), Measure("time of a call, p50, full", "full_us", "µs"),
+    Measure("CPU of a call", "cpu_us", "µs"), Measure("memory per pending run", "bytes", "B"),
+)  # fmt: skip
 
 
 def ours(size: Size) -> Metrics:
@@ -59,7 +27,7 @@ def ours(size: Size) -> Metrics:
         scheduler = Scheduler()
         scheduler.job()(nothing)
         async with scheduler:
-            return await _measure(lambda: scheduler.schedule_once(nothing, delay=3600), size.n)
+            return await calls(lambda: scheduler.schedule_once(nothing, delay=3600), size.n)
 
     return asyncio.run(main())
 
@@ -75,7 +43,7 @@ def apscheduler(size: Size) -> Metrics:
         async def call() -> None:
             scheduler.add_job(nothing, "date", run_date=moment(time.time()) + hour)
 
-        metrics = await _measure(call, min(size.n, 20_000))
+        metrics = await calls(call, min(size.n, 20_000))
         scheduler.shutdown(wait=False)
         return metrics
 
@@ -91,7 +59,7 @@ def heap(size: Size) -> Metrics:
         async def call() -> None:
             heappush(entries, (time.monotonic() + 3600, len(entries), nothing))
 
-        return await _measure(call, size.n)
+        return await calls(call, size.n)
 
     return asyncio.run(main())
 
@@ -99,15 +67,17 @@ def heap(size: Size) -> Metrics:
 SCENARIOS = (
     Scenario(
         "enqueue",
-        "one `await schedule_once(job, delay=3600)` at a time into memory, 0 and 200,000 pending (aps3: 20,000)",
-        {"asyncsched": ours, "aps3": apscheduler, "heap": heap},
+        "one call at a time that schedules once in an hour, 0 and 200,000 pending (aps3 and aps4: 20,000; over Redis: 5,000)",
+        {
+            "asyncsched": ours, "aps3": apscheduler, "heap": heap, "aps4": aps4.once, "saq": saq.once, "docket": docket.once,
+        },
         (
             Figure("3a", "schedule_once p50 over aps3", "p50_us", 0.20, 0.10, ("aps3", "p50_us"), unit="µs"),
             Figure("3b", "p50 at 200k pending over p50 at 0", "full_us", 1.3, 1.1, ("asyncsched", "p50_us"), unit="µs"),
             Figure("3c", "memory per pending run over aps3", "bytes", 0.65, None, ("aps3", "bytes"), unit="B"),
             Figure("3c", "memory per pending run", "bytes", 500, 370, unit="B"),
         ),
-        Size(200_000), Size(50_000), Size(500),
+        Size(200_000), Size(50_000), Size(500), floor="heap", redis="memory", measures=_MEASURES,
     ),
     Scenario(
         "enqueue1m",
@@ -117,6 +87,6 @@ SCENARIOS = (
             Figure("3b", "p50 at 1M pending over p50 at 0", "full_us", 1.3, 1.1, ("asyncsched", "p50_us"), unit="µs"),
             Figure("3c", "memory per pending run at 1M", "bytes", 500, 370, unit="B"),
         ),
-        Size(1_000_000), Size(100_000), Size(500),
+        Size(1_000_000), Size(100_000), Size(500), rounds=2, measures=_MEASURES,
     ),
 )  # fmt: skip

@@ -53,7 +53,7 @@ SCENARIOS = (
             Figure("", "SQLite: statements a firing", "statements"),
             Figure("", "SQLite: transactions a firing (its claim and its record)", "transactions", 2),
         ),
-        Size(60), Size(20), Size(1), rounds=1,
+        Size(30), Size(20), Size(1), rounds=1,
     ),
     Scenario(
         "firing-postgres",
@@ -63,6 +63,6 @@ SCENARIOS = (
             Figure("", "PostgreSQL: statements a firing", "statements"),
             Figure("", "PostgreSQL: transactions a firing (its claim and its record)", "transactions", 2),
         ),
-        Size(60), Size(20), Size(1), rounds=1, postgres=True,
+        Size(30), Size(20), Size(1), rounds=1, postgres=True,
     ),
 )  # fmt: skip

@@ -117,7 +117,7 @@ def _scenario(
     return Scenario(
         f"handoff-{name}", f"tasks of {name} through schedule_once, beside the engine's own client",
         {name: _measured(name, client)}, _figures(name), Size(500), Size(250), Size(50),
-        missing=_missing(name, packages),
+        missing=_missing(name, packages), group="W4",
     )  # fmt: skip
 
 

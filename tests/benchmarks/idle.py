@@ -4,30 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import tempfile
 from datetime import UTC, datetime, timedelta
 
-from tests.benchmarks._bench import DSN, Figure, Metrics, Scenario, Size
-from tests.benchmarks._measure import Cpu, aps3, postgres_statements, sqlite_statements
-
-
-async def nothing() -> None:
-    """Be the job of tomorrow."""
-
-
-async def _settle(seconds: float) -> None:
-    """Let what was set up settle, if it is for a measurement."""
-    await asyncio.sleep(min(2.0, seconds))
-
-
-async def _wakeups(seconds: float) -> Metrics:
-    await _settle(seconds)
-    before, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw, Cpu()
-    await asyncio.sleep(seconds)
-    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before
-    # The end of the sleep above is one switch of ours.
-    return {"wakeups": max(0, switches - 1) * 60 / seconds, "cpu_ms": cpu.spent() * 1e3}
+from tests.benchmarks._bench import DSN, Figure, Measure, Metrics, Scenario, Size
+from tests.benchmarks._measure import aps3, postgres_statements, sqlite_statements
+from tests.benchmarks._workloads import nothing, settle, wakeups
+from tests.benchmarks.peers import aiocron, aps4, docket, saq, taskiq
 
 
 def ours(size: Size) -> Metrics:
@@ -38,7 +21,7 @@ def ours(size: Size) -> Metrics:
         scheduler = Scheduler()
         scheduler.cron("@yearly")(nothing)
         async with scheduler:
-            return await _wakeups(size.seconds)
+            return await wakeups(size.seconds)
 
     return asyncio.run(main())
 
@@ -50,57 +33,87 @@ def apscheduler(size: Size) -> Metrics:
         scheduler = aps3()
         scheduler.add_job(nothing, "date", run_date=datetime.now(UTC) + timedelta(days=1))
         scheduler.start()
-        metrics = await _wakeups(size.seconds)
+        metrics = await wakeups(size.seconds)
         scheduler.shutdown(wait=False)
         return metrics
 
     return asyncio.run(main())
 
 
-async def _statements(url: str, seconds: float, seen: list[str]) -> Metrics:
+async def _idle(url: str, seconds: float, seen: list[str] | None = None) -> Metrics:
+    """Wait with a store: the statements are counted in one process and the wake-ups in another, as it was left."""
     from asyncsched import Scheduler
 
     scheduler = Scheduler(url)
     scheduler.cron("@yearly")(nothing)
     async with scheduler:
-        await _settle(seconds)
+        if seen is None:
+            return await wakeups(seconds)
+        await settle(seconds)
         before = len(seen)
         await asyncio.sleep(seconds)
         return {"statements": (len(seen) - before) * 60 / seconds}
 
 
 def sqlite(size: Size) -> Metrics:
+    """Count the wake-ups with SQLite."""
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(_idle(f"sqlite:///{folder}/jobs.db", size.seconds))
+
+
+def sqlite_asked(size: Size) -> Metrics:
     """Count what SQLite executes."""
     with sqlite_statements() as seen, tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(_statements(f"sqlite:///{folder}/jobs.db", size.seconds, seen))
+        return asyncio.run(_idle(f"sqlite:///{folder}/jobs.db", size.seconds, seen))
 
 
 def postgres(size: Size) -> Metrics:
+    """Count the wake-ups with PostgreSQL."""
+    return asyncio.run(_idle(os.environ[DSN], size.seconds))
+
+
+def postgres_asked(size: Size) -> Metrics:
     """Count what PostgreSQL is asked."""
     with postgres_statements() as seen:
-        return asyncio.run(_statements(os.environ[DSN], size.seconds, seen))
+        return asyncio.run(_idle(os.environ[DSN], size.seconds, seen))
 
 
 SCENARIOS = (
     Scenario(
         "idle",
-        "one schedule that is not due for long: voluntary context switches of the process, per minute",
-        {"asyncsched": ours, "aps3": apscheduler},
-        (Figure("8b", "wake-ups per minute", "wakeups", 3),),
-        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1,
+        "one schedule that is not due for long, a minute: voluntary context switches of all threads of the process",
+        {
+            "asyncsched": ours, "aps3": apscheduler, "aps4": aps4.idle, "aiocron": aiocron.idle, "taskiq": taskiq.idle,
+            "saq": saq.idle, "docket": docket.idle,
+        },
+        (Figure("8b", "memory, idle: wake-ups per minute", "wakeups", 3),),
+        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1, redis="memory", together=True,
+        measures=(
+            Measure("memory, wake-ups per minute", "wakeups"), Measure("memory, CPU per minute", "cpu_ms", "ms"),
+        ),
     ),
     Scenario(
         "idle-sqlite",
-        "SQLite, one schedule that is not due for long: statements per minute, PRAGMA data_version not counted",
-        {"asyncsched": sqlite},
+        "SQLite, one schedule that is not due for long, a minute; PRAGMA data_version not counted",
+        {"asyncsched": sqlite_asked, "waking": sqlite},
         (Figure("8b", "SQLite, idle: statements per minute", "statements", 75),),
-        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1,
+        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1, together=True,
+        measures=(
+            Measure("SQLite, statements per minute", "statements"),
+            Measure("SQLite, wake-ups per minute", "wakeups", "", "waking"),
+            Measure("SQLite, CPU per minute", "cpu_ms", "ms", "waking"),
+        ),
     ),
     Scenario(
         "idle-postgres",
-        "PostgreSQL, one schedule that is not due for long: statements per minute",
-        {"asyncsched": postgres},
+        "PostgreSQL, one schedule that is not due for long, a minute",
+        {"asyncsched": postgres_asked, "waking": postgres},
         (Figure("8b", "PostgreSQL, idle: statements per minute", "statements", 75),),
-        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1, postgres=True,
+        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1, postgres=True, together=True,
+        measures=(
+            Measure("PostgreSQL, statements per minute", "statements"),
+            Measure("PostgreSQL, wake-ups per minute", "wakeups", "", "waking"),
+            Measure("PostgreSQL, CPU per minute", "cpu_ms", "ms", "waking"),
+        ),
     ),
 )  # fmt: skip

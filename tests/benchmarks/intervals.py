@@ -8,49 +8,10 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from heapq import heappop, heappush
 
-from tests.benchmarks._bench import Figure, Metrics, Scenario, Size
+from tests.benchmarks._bench import Figure, Measure, Metrics, Scenario, Size
 from tests.benchmarks._measure import Cpu, aps3, moment, percentile
-
-
-def _lead(n: int) -> float:
-    return 1.5 + n * 1e-3  # room to set everything up before the first due time
-
-
-Job = Callable[[], Awaitable[None]]
-
-
-class Ticks:
-    """When the jobs ran, on the grid of whole seconds from ``start``."""
-
-    def __init__(self, size: Size, now: Callable[[], float]) -> None:
-        self.size = size
-        self.now = now
-        self.start = now() + _lead(size.n)
-        self.seen: list[float] = []
-        append = self.seen.append  # the job costs as little as it can
-
-        async def job() -> None:
-            append(now())
-
-        self.job: Job = job
-
-    async def metrics(self) -> Metrics:
-        """Wait for the window, the first second of which is left out, and say what was seen."""
-        n, seconds = self.size
-        await asyncio.sleep(self.start + 0.9 - self.now())
-        began, cpu = len(self.seen), Cpu()
-        await asyncio.sleep(self.start + seconds + 0.9 - self.now())
-        spent, runs = cpu.spent(), len(self.seen) - began
-        late = [(at - self.start) % 1.0 for at in self.seen[began:]]
-        # The earliest run of a tick shows a drift of the grid; the others show the load of the tick.
-        tick = [min(late[at : at + n]) for at in range(0, len(late) - n + 1, n)]
-        return {
-            "p50_ms": percentile(late, 0.5) * 1e3,
-            "p99_ms": percentile(late, 0.99) * 1e3,
-            "drift_ms": (min(tick[-2:]) - min(tick[:2])) * 1e3 if tick else 0.0,
-            "ticks": runs / (n * seconds),
-            "cpu_us": spent / max(1, runs) * 1e6,
-        }
+from tests.benchmarks._workloads import Job, Ticks, copy
+from tests.benchmarks.peers import aiocron, aps4, docket, saq, taskiq
 
 
 def ours(size: Size) -> Metrics:
@@ -62,20 +23,11 @@ def ours(size: Size) -> Metrics:
         scheduler = Scheduler()
         for number in range(size.n):
             trigger = Interval(seconds=1, start=moment(ticks.start))
-            scheduler.job(trigger, name=f"job-{number}", id=f"job-{number}")(_copy(ticks.job))
+            scheduler.job(trigger, name=f"job-{number}", id=f"job-{number}")(copy(ticks.job))
         async with scheduler:
             return await ticks.metrics()
 
     return asyncio.run(main())
-
-
-def _copy(job: Job) -> Job:
-    """Return a function of its own: one function is one job."""
-
-    async def copy() -> None:
-        await job()
-
-    return copy
 
 
 def apscheduler(size: Size) -> Metrics:
@@ -86,7 +38,7 @@ def apscheduler(size: Size) -> Metrics:
         scheduler = aps3()
         for number in range(size.n):
             scheduler.add_job(
-                _copy(ticks.job), "interval", seconds=1, id=f"job-{number}",
+                copy(ticks.job), "interval", seconds=1, id=f"job-{number}",
                 next_run_time=moment(ticks.start), start_date=moment(ticks.start),
             )  # fmt: skip
         scheduler.start()
@@ -106,7 +58,7 @@ def heap(size: Size) -> Metrics:
         ticks = Ticks(size, loop.time)
         entries: list[tuple[float, int, Job]] = []
         for number in range(size.n):
-            heappush(entries, (ticks.start, number, _copy(ticks.job)))
+            heappush(entries, (ticks.start, number, copy(ticks.job)))
 
         def fire() -> None:
             now = loop.time()
@@ -150,13 +102,14 @@ PERIOD = 0.01
 async def _fast(
     size: Size, now: Callable[[], float], go: Callable[[float, Callable[[], None], int], Awaitable[None]]
 ) -> Metrics:
-    start, seen = now() + 0.3, list[float]()
+    start, seen, cpu = now() + 0.3, list[float](), Cpu()
     await go(start, lambda: seen.append(now()), size.n)
-    late = [(at - start) % PERIOD for at in seen]
+    late, spent = [(at - start) % PERIOD for at in seen], cpu.spent()
     return {
         "p50_ms": percentile(late, 0.5) * 1e3,
         "p99_ms": percentile(late, 0.99) * 1e3,
         "ticks": len(seen) / (size.n + 1),
+        "cpu_us": spent / max(1, len(seen)) * 1e6,
     }
 
 
@@ -231,8 +184,11 @@ SYSTEMS = {"asyncsched": ours, "aps3": apscheduler, "heap": heap}
 SCENARIOS = (
     Scenario(
         "intervals",
-        "1,000 interval jobs at 1 s, all due at the same moment, 8 s, every run in the history",
-        SYSTEMS,
+        "1,000 jobs of their own, each second, all due at the same moment, 5 s",
+        SYSTEMS | {
+            "aps4": aps4.intervals, "aiocron": aiocron.intervals, "taskiq": taskiq.intervals, "saq": saq.intervals,
+            "docket": docket.intervals,
+        },
         (
             Figure("1a", "1,000 jobs: p99 lateness over aps3", "p99_ms", 0.50, 0.30, ("aps3", "p99_ms"), unit="ms"),
             Figure("", "1,000 jobs: p99 lateness over heap", "p99_ms", over=("heap", "p99_ms"), unit="ms"),
@@ -241,27 +197,39 @@ SCENARIOS = (
             Figure("1b", "CPU per firing over heap", "cpu_us", None, 1.0, ("heap", "cpu_us"), unit="µs"),
             Figure("1e", "drift: earliest run of the last ticks − of the first", "drift_ms", 1.0, unit="ms"),
         ),
-        Size(1000, 8), Size(1000, 3), Size(20, 1),
+        Size(1000, 5), Size(1000, 3), Size(20, 1), floor="heap", redis="memory",
+        measures=(
+            Measure("lateness p50", "p50_ms", "ms"), Measure("lateness p99", "p99_ms", "ms"),
+            Measure("CPU per firing", "cpu_us", "µs"), Measure("share of the ticks run", "ticks"),
+        ),
     ),
     Scenario(
         "intervals5k",
-        "5,000 interval jobs at 1 s, all due at the same moment, 8 s",
+        "5,000 jobs of their own, each second, all due at the same moment, 4 s",
         SYSTEMS,
         (
             Figure("1c", "5,000 jobs: p99 lateness over aps3", "p99_ms", 0.40, 0.25, ("aps3", "p99_ms"), unit="ms"),
             Figure("1c", "5,000 jobs: share of the ticks run", "ticks", 1.0, at_least=True),
         ),
-        Size(5000, 8), Size(5000, 3), Size(50, 1),
+        Size(5000, 4), Size(5000, 3), Size(50, 1), floor="heap",
+        measures=(
+            Measure("lateness p99", "p99_ms", "ms"), Measure("CPU per firing", "cpu_us", "µs"),
+            Measure("share of the ticks run", "ticks"),
+        ),
     ),
     Scenario(
         "single",
-        "one job every 10 ms, 1,000 ticks",
+        "one job every 10 ms, 500 ticks",
         {"asyncsched": one_ours, "call_at": call_at, "aps3": one_apscheduler},
         (
             Figure("1d", "10 ms job: p50 lateness over call_at", "p50_ms", 1.1, 0.25, ("call_at", "p50_ms"), unit="ms"),
             Figure("", "10 ms job: p50 lateness over aps3", "p50_ms", over=("aps3", "p50_ms"), unit="ms"),
         ),
-        Size(1000), Size(300), Size(20),
+        Size(500), Size(300), Size(20),
+        measures=(
+            Measure("lateness p50", "p50_ms", "ms"), Measure("lateness p99", "p99_ms", "ms"),
+            Measure("CPU per firing", "cpu_us", "µs"),
+        ),
     ),
     Scenario(
         "blocked",

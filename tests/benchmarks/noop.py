@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio
-import trio
-
-from tests.benchmarks._bench import Figure, Metrics, Scenario, Size
+from tests.benchmarks._bench import Figure, Measure, Metrics, Scenario, Size
 from tests.benchmarks._measure import Cpu, aps3, moment
+from tests.benchmarks._workloads import nothing
+from tests.benchmarks.peers import aps4, taskiq
 
 _BATCH = 500
-
-
-async def nothing() -> None:
-    """Be a job that does nothing."""
 
 
 async def suspends() -> None:
@@ -26,17 +22,21 @@ async def suspends() -> None:
 
 async def trio_suspends() -> None:
     """Be the same on trio."""
+    import trio
+
     await trio.lowlevel.checkpoint()
 
 
 async def _cpu(n: int, go: Callable[[int], Awaitable[None]]) -> Metrics:
     await go(_BATCH)
-    cpu = Cpu()
+    cpu, began = Cpu(), time.perf_counter()
     await go(n)
-    return {"cpu_us": cpu.spent() / n * 1e6}
+    return {"cpu_us": cpu.spent() / n * 1e6, "wall_us": (time.perf_counter() - began) / n * 1e6}
 
 
 def _run(backend: str, main: Callable[[], Awaitable[Metrics]]) -> Metrics:
+    import anyio
+
     return anyio.run(main, backend=backend)
 
 
@@ -97,6 +97,8 @@ def _create_task(job: Any) -> Callable[[Size], Metrics]:
 
 def _start_soon(job: Any, backend: str) -> Callable[[Size], Metrics]:
     def measure(size: Size) -> Metrics:
+        import anyio
+
         async def main() -> Metrics:
             async def go(n: int) -> None:
                 for _ in range(n // _BATCH):
@@ -155,6 +157,8 @@ SCENARIOS = (
             "create_task": _create_task(nothing),
             "start_soon": _start_soon(nothing, "asyncio"),
             "aps3": _apscheduler(nothing),
+            "aps4": aps4.noop,
+            "taskiq": taskiq.noop,
         },
         (
             Figure("4a", "no-op, schedule_many, over create_task", "cpu_us", 2.0, 1.2, ("create_task", "cpu_us"), "many", "µs"),
@@ -163,7 +167,11 @@ SCENARIOS = (
             Figure("", "no-op, with Prometheus metrics, over without", "cpu_us", over=("asyncsched", "cpu_us"), system="measured", unit="µs"),
             Figure("", "no-op, schedule_once, over aps3", "cpu_us", over=("aps3", "cpu_us"), unit="µs"),
         ),
-        Size(20_000), Size(10_000), Size(500),
+        Size(20_000), Size(10_000), Size(500), floor="create_task",
+        measures=(
+            Measure("schedule_once, CPU per job", "cpu_us", "µs"), Measure("schedule_once, time per job", "wall_us", "µs"),
+            Measure("schedule_many, CPU per job", "cpu_us", "µs", "many"),
+        ),
     ),
     Scenario(
         "suspend",
@@ -179,5 +187,10 @@ SCENARIOS = (
             Figure("4b", "suspends once, trio, over start_soon", "cpu_us", 0.50, 0.35, ("trio_start_soon", "cpu_us"), "trio", "µs"),
         ),
         Size(20_000), Size(10_000), Size(500),
+        measures=(
+            Measure("asyncio, CPU per job", "cpu_us", "µs"),
+            Measure("asyncio, time per job", "wall_us", "µs"),
+            Measure("trio, CPU per job", "cpu_us", "µs", "trio", "trio_start_soon"),
+        ),
     ),
 )  # fmt: skip

@@ -12,10 +12,11 @@ from functools import partial
 from statistics import median
 
 from tests.benchmarks import _queues as queues
-from tests.benchmarks._bench import DSN, Figure, Metrics, Scenario, Size
+from tests.benchmarks._bench import DSN, Figure, Measure, Metrics, Scenario, Size
+from tests.benchmarks._measure import Cpu
 from tests.benchmarks._queues import Queue
 
-_SLOW = {"aps3": 10, "aps4": 20, "procrastinate": 10, "raw": 2}
+_SLOW = {"aps3": 10, "aps4": 20, "procrastinate": 10, "huey": 10, "raw": 2, "saq": 4, "docket": 10}
 """By how much less the slow ones do, whose rate is the same."""
 
 
@@ -25,9 +26,12 @@ def _measure(system: str, queue: Queue, size: Size) -> Metrics:
     async def main(url: str) -> Metrics:
         if queue.setup is not None:
             await queue.setup(url)
+        cpu = Cpu()
         async with queue.putting(url) as put:
             enqueue = await queues.enqueue(put, n)
-        return {"enqueue": enqueue, "run": await queues.run_all(queue, url, n)}
+        put_us, cpu = cpu.spent() / n * 1e6, Cpu()
+        run = await queues.run_all(queue, url, n)
+        return {"enqueue": enqueue, "run": run, "put_us": put_us, "run_us": cpu.spent() / n * 1e6}
 
     with tempfile.TemporaryDirectory() as folder:
         url = os.environ.get(DSN) or f"sqlite:///{folder}/jobs.db"
@@ -76,18 +80,23 @@ def _beside(metric: str, what: str, peers: tuple[str, ...]) -> tuple[Figure, ...
     )
 
 
+_MEASURES = (
+    Measure("64 writers, durable enqueue/s", "enqueue"), Measure("run to the recorded end, jobs/s", "run"),
+    Measure("client's CPU per enqueue", "put_us", "µs"), Measure("client's CPU per run", "run_us", "µs"),
+)  # fmt: skip
+
 SCENARIOS = (
     Scenario(
         "sqlite",
         "SQLite, synchronous=FULL: 64 writers put one-offs, each waiting until its own is durable; then all are run",
-        _systems({"asyncsched": queues.OURS, "raw": queues.RAW_SQLITE, "aps3": queues.APS3, "aps4": queues.APS4}),
+        _systems({"asyncsched": queues.OURS, "raw": queues.RAW_SQLITE, "aps3": queues.APS3, "aps4": queues.APS4, "huey": queues.HUEY}),
         (
             Figure("5a", "SQLite, durable enqueue/s over raw", "enqueue", 8, 15, ("raw", "enqueue"), at_least=True),
-            *_beside("enqueue", "SQLite, durable enqueue/s", ("aps3", "aps4")),
+            *_beside("enqueue", "SQLite, durable enqueue/s", ("aps3", "aps4", "huey")),
             Figure("5b", "SQLite, run to succeeded/s over raw", "run", 10, 40, ("raw", "run"), at_least=True),
-            *_beside("run", "SQLite, run to succeeded/s", ("aps3", "aps4")),
+            *_beside("run", "SQLite, run to succeeded/s", ("aps3", "aps4", "huey")),
         ),
-        Size(20_000), Size(5_000), Size(200),
+        Size(20_000), Size(5_000), Size(200), floor="raw", measures=_MEASURES,
     ),
     Scenario(
         "sqlite-one",
@@ -100,6 +109,10 @@ SCENARIOS = (
             Figure("5a", "one writer: what it takes more than raw, in hops", "hops", 1.5, 1.2),
         ),
         Size(4_000), Size(1_000), Size(40),
+        measures=(
+            Measure("one writer that waits for each, time per call", "ours", "µs"),
+            Measure("a bare insert with its commit", "raw", "µs"), Measure("a bare hop to a thread and back", "hop", "µs"),
+        ),
     ),
     Scenario(
         "postgres",
@@ -115,6 +128,16 @@ SCENARIOS = (
             Figure("5c", "PostgreSQL, run/s over pgqueuer", "run", 2.5, 6, ("pgqueuer", "run"), at_least=True),
             *_beside("run", "PostgreSQL, run/s", ("pgqueuer-100", "raw", "procrastinate", "aps3", "aps4")),
         ),
-        Size(20_000), Size(5_000), Size(200), postgres=True,
+        Size(20_000), Size(5_000), Size(200), postgres=True, floor="raw", measures=_MEASURES,
+    ),
+    Scenario(
+        "redis",
+        "Redis with `appendfsync always`, the same; ours on SQLite, which is as durable",
+        _systems({"asyncsched": queues.OURS, "saq": queues.SAQ, "docket": queues.DOCKET}),
+        (
+            *_beside("enqueue", "SQLite beside Redis, durable enqueue/s", ("saq", "docket")),
+            *_beside("run", "SQLite beside Redis, run/s", ("saq", "docket")),
+        ),
+        Size(20_000), Size(5_000), Size(200), rounds=3, redis="durable", group="W5", measures=_MEASURES,
     ),
 )  # fmt: skip

@@ -1,0 +1,122 @@
+"""The guide's page of figures, made from what was kept: ``python -m tests.benchmarks._page`` makes it anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import growth
+from tests.benchmarks._report import Report, heading, number, promises, table
+from tests.docs.pages import GUIDE
+
+PAGE = GUIDE / "speed.md"
+KEPT = Path(__file__).parent / "kept" / "table.json"
+
+OPENING = """\
+# How fast it is
+
+Made by `python -m tests.benchmarks --guide`; `python -m tests.benchmarks` alone runs the same and prints it. Each
+system runs in a fresh process, by turns with the others, round after round, set up as its own documentation advises;
+what it needs is installed into an environment of its own. Absolute times differ two- to fourfold between machines and
+hours. What counts is CPU time, and the ratio of two systems in one round.
+
+{heading}
+
+## All workloads
+
+Medians. "Floor" is the least that the work can cost: a heap and a bare task, the driver alone, the standard library's
+pool. A dash is a peer that was not measured.
+
+{table}
+
+{workloads}
+
+## Goals
+
+"Ratio" is the median over the rounds of ours divided by theirs *in the same round*, "spread" its least and greatest. The
+goals were set before the code was written; what misses one says so.
+
+{promises}
+{growth}"""
+
+GROWTH = """
+## How costs grow
+
+Made by `python -m tests.benchmarks.growth`, which draws these plots: {dates}, {machines}. CPU time, bytes and counts, in
+which other work on the machine hardly shows. Every run is in the history.
+{plots}"""
+
+PLOTS = {
+    "pending": """\
+10 intervals fire 500 times a second in memory (100 on SQLite, its file in memory) while one-offs wait that are due hours
+later. Flat is right: what waits behind costs nothing.""",
+    "schedules": """\
+The same number of firings a second, of more and more schedules, each of which is due less often. One firing at a time,
+so each carries a whole turn of the event loop, and on SQLite its transactions.""",
+    "history": """\
+10 jobs each minute, for eight days of virtual time: the file with its write-ahead log, and the runs in it. The history
+keeps seven days and at most 100,000 runs; then the file is as large as it gets.""",
+    "memory": """\
+50 jobs every 100 ms, for an hour of virtual time: the memory that the process holds. It grows until the history has its
+100,000 runs, after three minutes and a half, and is flat from then on.""",
+}
+
+
+def page(found: Report, measured: growth.Kept) -> str:
+    """Return the page of the tables and the growth that was measured."""
+    scenarios = found["scenarios"]
+    return OPENING.format(
+        heading=heading(found), table=table(scenarios), workloads=_workloads(scenarios),
+        promises=promises(scenarios), growth=_growth(measured),
+    )  # fmt: skip
+
+
+def _growth(measured: growth.Kept) -> str:
+    if not measured:
+        return ""
+    dates, machines = (sorted({one[what] for one in measured.values()}) for what in ("at", "machine"))
+    parts = []
+    for part, one in measured.items():
+        found = "; ".join(f"{name}: {_course(points)}" for name, points in one["lines"].items())
+        parts.append(f"\n![{growth.TITLES[part][0]}](pictures/growth-{part}.svg)\n\n{PLOTS[part]} {found}.\n")
+    return GROWTH.format(dates=", ".join(dates), machines="; ".join(machines), plots="".join(parts))
+
+
+def _course(points: growth.Points) -> str:
+    """Return the values of a line, or of a long one its first, the middle and the last."""
+    said = points if len(points) < 10 else (points[0], points[len(points) // 2], points[-1])
+    return ", ".join(f"{number(y)} at {number(x)}" for x, y in said)
+
+
+def _workloads(scenarios: dict[str, Any]) -> str:
+    ordered = sorted(scenarios.items(), key=lambda item: item[1]["group"])
+    lines = [f"| {one['group']} | `{name}` | {one['workload']} | {one['rounds']} |" for name, one in ordered]
+    return "\n".join(["| | name | workload | rounds |", "|---|---|---|---|", *lines])
+
+
+def kept() -> Report:
+    """Return what was kept of earlier runs."""
+    found: Report = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
+    return found
+
+
+def keep(found: Report) -> None:
+    """Keep what was measured, without each round, and write the page."""
+    for one in found["scenarios"].values():
+        one.pop("measured", None)
+    KEPT.parent.mkdir(exist_ok=True)
+    KEPT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    write()
+
+
+def write() -> None:
+    """Write the page and its plots of what was kept."""
+    measured = growth.kept()
+    PAGE.write_text(page(kept(), measured), "utf-8")
+    for name, drawn in growth.pictures(measured).items():
+        (GUIDE / "pictures" / name).write_text(drawn, "utf-8")
+
+
+if __name__ == "__main__":
+    write()
