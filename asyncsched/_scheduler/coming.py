@@ -15,8 +15,8 @@ from asyncsched.triggers.combine import notes_of
 
 logger = logging.getLogger("asyncsched.scheduler")
 
-SEARCHED = 20_000
-"""The slots that one count searches for, of all schedules together; about 20 ms."""
+SEARCHED = 10_000
+"""The slots that one count searches for, of all schedules together; about 10 ms."""
 
 
 def slots_to_come(

@@ -28,7 +28,7 @@ from asyncsched.dashboard.bodies import BODY_LIMIT, checked
 from asyncsched.dashboard.bulk import BULK, EVERYTHING, BatchStream, batch_of
 from asyncsched.dashboard.headers import ProtectingHeaders
 from asyncsched.dashboard.links import checked_links
-from asyncsched.dashboard.live import EventStream, View, Views
+from asyncsched.dashboard.live import EventStream, Streams, View, Views
 from asyncsched.dashboard.openapi import document
 from asyncsched.dashboard.pages.activity import activity
 from asyncsched.dashboard.pages.failures import failures
@@ -38,7 +38,7 @@ from asyncsched.dashboard.pages.overview import overview
 from asyncsched.dashboard.pages.runs import run, runs
 from asyncsched.dashboard.pages.schedule import schedule
 from asyncsched.dashboard.pages.timeline import timeline
-from asyncsched.dashboard.problems import Problem, problem_of
+from asyncsched.dashboard.problems import Problem, in_time, problem_of
 from asyncsched.dashboard.progress import RunStream
 from asyncsched.dashboard.site import REDACTED, Context, Page, Site
 from asyncsched.dashboard.words import iso
@@ -92,7 +92,7 @@ class Dashboard(Starlette):
         pattern = re.compile(redact, re.IGNORECASE) if isinstance(redact, str) else redact
         self.site = Site(scheduler, title or scheduler.namespace, pattern, checked_links(links))
         self._auth = auth or local_only
-        self._views = Views()
+        self._views, self._streams = Views(), Streams()
         super().__init__(routes=self._routes(), exception_handlers={404: self._nothing, 405: self._nothing})
         self.router.redirect_slashes = False
         self.add_middleware(ProtectingHeaders)
@@ -130,8 +130,9 @@ class Dashboard(Starlette):
             if request.url.path.rstrip("/") == root and not request.scope["path"].endswith("/"):
                 return RedirectResponse(f"{root}/")
             view = self._view(draw, request, access, dict(request.path_params))
-            page = await view.look()
-            context = await self._context(request, access, {})
+            with in_time():
+                page = await view.look()
+                context = await self._context(request, access, {})
         except (Problem, AsyncSchedError) as error:
             return self._refusal(request, error)
         page.key = _key(request)
@@ -158,19 +159,21 @@ class Dashboard(Starlette):
     async def _events(self, request: Request) -> Response | ASGIApp:
         try:
             access = await self._enter(request, "read")
+            self._streams.check()
             view = self._view_of(request, access)
         except (Problem, AsyncSchedError) as error:
             return _as_problem(error).response()
         since = request.headers.get("last-event-id") or request.query_params.get("since", "")
-        return EventStream(view, since)
+        return EventStream(view, since, self._streams)
 
     async def _run_events(self, request: Request) -> Response | ASGIApp:
         try:
             await self._enter(request, "read")
+            self._streams.check()
             run = await self.site.scheduler.run(request.path_params["id"])
         except (Problem, AsyncSchedError) as error:
             return _as_problem(error).response(_challenge(error))
-        return RunStream(self.site, run.id)
+        return RunStream(self.site, run.id, self._streams)
 
     def _view_of(self, request: Request, access: Access) -> View:
         """Return the view of the page that a stream names by its address below the mount."""
@@ -209,9 +212,10 @@ class Dashboard(Starlette):
     async def _read(self, read: Read, request: Request) -> Response:
         try:
             access = await self._enter(request, "read")
-            context = await self._context(request, access, dict(request.path_params))
             query = query_of(read.parameters, request.query_params)
-            answer = await read.answer(self.site, context, query)
+            with in_time():
+                context = await self._context(request, access, dict(request.path_params))
+                answer = await read.answer(self.site, context, query)
         except (Problem, AsyncSchedError) as error:
             return _as_problem(error).response(_challenge(error))
         return JSONResponse(answer)

@@ -6,7 +6,7 @@ has, and gets what changed since, so nothing is queued for a slow one.
 
 A stream must never hold up the server: it ends when the server goes down (uvicorn says so, and each second the stream
 asks), when the scheduler was closed, when the client is gone, and in any case after 25 s, below Kubernetes' grace
-of 30 s. The browser comes back by itself.
+of 30 s, whether the client reads it or not. The browser comes back by itself.
 """
 
 from __future__ import annotations
@@ -14,21 +14,29 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import anyio
 from starlette.types import Receive, Scope, Send
 
-from asyncsched._core.errors import AsyncSchedError
+from asyncsched._core.errors import AsyncSchedError, NotFound
 from asyncsched._engine.server import current_server
+from asyncsched.dashboard.problems import Problem
 from asyncsched.dashboard.site import Page
 
 LONGEST = 25.0
 """Seconds after which a stream ends by itself."""
 
+LINGERS = 2.0
+"""Seconds more after which a stream is cut off whose client does not take what was sent."""
+
 EVERY = 1.0
 """Seconds between two looks at a page."""
+
+STREAMS = 500
+"""The most streams that are open at once."""
 
 VIEWS = 200
 """The most views that are kept."""
@@ -141,26 +149,58 @@ class Views:
             view.drawn_at = float("-inf")
 
 
+class Streams:
+    """The streams that are open, of which there is a largest number: each costs a connection and a task."""
+
+    def __init__(self) -> None:
+        self._open = 0
+
+    def check(self) -> None:
+        """Refuse a further stream while there are too many.
+
+        Raises:
+            Problem: 503; the browser comes back by itself.
+
+        """
+        if self._open >= STREAMS:
+            raise Problem(503, "Too many streams", f"{STREAMS} pages are open; this one is not live for now")
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count one stream inside the block."""
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+
+
 class EventStream:
     """The ASGI app that serves one stream.
 
     Args:
         view: what is watched.
         since: the last drawing that the client has.
+        streams: those that are open.
 
     """
 
-    def __init__(self, view: View, since: str) -> None:
+    def __init__(self, view: View, since: str, streams: Streams) -> None:
         self._view = view
         self._since = since
+        self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream until one of its ends."""
-        await serve_events(scope, receive, send, self._serve)
+        with self._streams.one():
+            await serve_events(scope, receive, send, self._serve)
 
     async def _serve(self, write: Callable[[bytes], Awaitable[None]]) -> bool:
         try:
             await self._view.look()
+        except NotFound:  # removed meanwhile: the page is loaded again, and says so
+            await write(event({}, name="gone"))
+            return False
         except AsyncSchedError:  # the scheduler was closed, or the store is away: the browser comes back
             return False
         changed = self._view.changes(self._since)
@@ -195,7 +235,7 @@ async def serve_events(
     if scope["method"] == "HEAD":
         await send({"type": "http.response.body", "body": b""})
         return
-    server, end = current_server(), anyio.current_time() + LONGEST
+    server, end, goes_on = current_server(), anyio.current_time() + LONGEST, True
 
     async def write(data: bytes) -> None:
         await send({"type": "http.response.body", "body": data, "more_body": True})
@@ -207,12 +247,14 @@ async def serve_events(
                 pass
             group.cancel_scope.cancel()
 
+        group.cancel_scope.deadline = end + LINGERS
         group.start_soon(until_gone)
-        await write(b"retry: 1500\n\n")
         try:
-            while not server.leaving() and await step(write) and anyio.current_time() + every < end:  # noqa: ASYNC110
+            await write(b"retry: 1500\n\n")
+            while not server.leaving() and anyio.current_time() < end and (goes_on := await step(write)):  # noqa: ASYNC110
                 await anyio.sleep(every)  # the server's flag can only be polled
-            await write(event({}, name="bye"))
+            if goes_on:
+                await write(event({}, name="bye"))
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import anyio
 from starlette.responses import JSONResponse
 
 from asyncsched._core.errors import (
@@ -30,6 +33,10 @@ _STATUS: tuple[tuple[type[AsyncSchedError], int, str], ...] = (
 )
 
 
+PATIENCE = 10.0
+"""Seconds that an answer waits for the store in all."""
+
+
 class Problem(Exception):
     """An answer that is an error: its status, title, and a sentence about this occurrence."""
 
@@ -50,6 +57,20 @@ class Problem(Exception):
             **self.more,
         }
         return JSONResponse(body, self.status, headers, media_type="application/problem+json")
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """Bound the time of what is read for one answer.
+
+    Raises:
+        Problem: 503 when the time is over.
+
+    """
+    with anyio.move_on_after(PATIENCE) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise Problem(503, "Store too slow", f"the store has not answered within {PATIENCE:g} s")
 
 
 def problem_of(error: AsyncSchedError) -> Problem:

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from asyncsched._core.errors import AsyncSchedError
 from asyncsched.dashboard import views
-from asyncsched.dashboard.live import event, serve_events
+from asyncsched.dashboard.live import Streams, event, serve_events
 from asyncsched.dashboard.site import Site
 
 EVERY = 0.5
@@ -22,17 +22,20 @@ class RunStream:
     Args:
         site: the dashboard's shared parts.
         run_id: the run's id.
+        streams: those that are open.
 
     """
 
-    def __init__(self, site: Site, run_id: str) -> None:
+    def __init__(self, site: Site, run_id: str, streams: Streams) -> None:
         self._site = site
         self._run_id = run_id
+        self._streams = streams
         self._last: dict[str, Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream until the run has ended, or one of the ends of ``serve_events`` comes."""
-        await serve_events(scope, receive, send, self._step, EVERY)
+        with self._streams.one():
+            await serve_events(scope, receive, send, self._step, EVERY)
 
     async def _step(self, write: Callable[[bytes], Awaitable[None]]) -> bool:
         try:

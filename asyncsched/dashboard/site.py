@@ -139,7 +139,7 @@ class Context:
         return Markup('<a href="{}/{}">{}</a>').format(self.root, link, one.subject)
 
     def pause_text(self, id: str) -> str:
-        """Return what a pause does, in numbers; ``""`` if nothing is due within the hour."""
+        """Return what a pause does, in numbers."""
         times = self.due_in_an_hour(id)
         if not times:
             return "It is not due within the next hour. The pause is kept over restarts and on all instances."

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import anyio
 from markupsafe import Markup
 
-from asyncsched._core.errors import SchedulerStateError, StoreError
+from asyncsched._core.errors import SchedulerStateError, StoreError, StoreUnavailable
 from asyncsched._core.instants import MINUTE, to_datetime, to_instant
 from asyncsched._core.models import Run, Schedule
 from asyncsched._core.reports import Health, Instance, JobInfo, Pause, Statistics
@@ -21,6 +21,9 @@ GRACE = 10.0
 
 FRESH = 0.9
 """Seconds for which one snapshot serves all who ask."""
+
+PATIENCE = 3.0
+"""Seconds that a page waits for the store before it shows the last state; three times as long where there is none."""
 
 _NO_TALLY = Tally()
 
@@ -213,6 +216,7 @@ class Watch:
         self._lock = anyio.Lock()
         self._last: Snapshot | None = None
         self._taken = float("-inf")
+        self._failed: Exception | None = None
         self._due: tuple[datetime, list[int]] | None = None
         self.strip: tuple[datetime, Markup] | None = None
         """The chart of due times, and the moment that it is of: its bars are many, so it is sent each 10 s."""
@@ -241,17 +245,37 @@ class Watch:
 
         """
         async with self._lock:
-            if anyio.current_time() - self._taken < FRESH and self._last is not None:
-                return self._last
+            if anyio.current_time() - self._taken < FRESH:
+                if self._failed is not None:
+                    raise self._failed.with_traceback(None)
+                if self._last is not None:
+                    return self._last
             try:
-                self._last = await take(self._scheduler)
+                self._last = await self._in_time()
+                self._failed = None
             except (StoreError, SchedulerStateError) as error:
                 if self._last is None:
+                    self._failed = (
+                        error  # for all who ask at the same time: they do not wait one after the other
+                    )
                     raise
                 self._last.trouble = str(error)
                 self._last.stale_since = self._last.stale_since or self._last.at
-            self._taken = anyio.current_time()
+            finally:
+                self._taken = anyio.current_time()
             return self._last
+
+    async def _in_time(self) -> Snapshot:
+        """Return a new snapshot.
+
+        Raises:
+            StoreUnavailable: the store answers, and too slowly for a page.
+
+        """
+        bound = PATIENCE if self._last is not None else 3 * PATIENCE
+        with anyio.move_on_after(bound):
+            return await take(self._scheduler)
+        raise StoreUnavailable(f"the store has not answered within {bound:g} s")
 
 
 def in_last_minutes(row: Row, now: datetime, minutes: int) -> bool:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from asyncsched._core.instants import to_datetime
 from asyncsched.dashboard.snapshot import Row, Snapshot
-from asyncsched.dashboard.words import cut, duration, elapsed, number, plural, when
+from asyncsched.dashboard.words import cut, duration, elapsed, number, plural, short_moment, when
 
 MOST = 8
 """The most items of the attention list; the others are counted."""
@@ -54,13 +54,23 @@ def verdict_of(snapshot: Snapshot) -> Verdict:
     if late:
         return Verdict("late", f"{plural(late, 'schedule')} late", f"▲{late} asyncsched")
     if all_ and counts["paused"] == all_:
-        return Verdict("paused", "Everything is paused", "❚❚ asyncsched")
+        return Verdict("paused", _all_paused(snapshot), "❚❚ asyncsched")
     if not all_:
         return Verdict("ok", "Nothing is scheduled yet", "✓ asyncsched")
     active = all_ - counts["paused"] - counts["orphaned"]
     if active == 1:
         return Verdict("ok", "The schedule is on time", "✓ asyncsched")
     return Verdict("ok", f"All {number(active)} schedules on time", "✓ asyncsched")
+
+
+def _all_paused(snapshot: Snapshot) -> str:
+    """Return since when everything is paused, and by whom the last pause was."""
+    pauses = [(at, row) for row in snapshot.rows if (at := _paused_since(row, snapshot)) is not None]
+    if not pauses:
+        return "Everything is paused"
+    since, last = max(pauses, key=lambda one: one[0])
+    by = f" by {cut(last.schedule.by, 40)}" if last.schedule.by else ""
+    return f"Everything is paused since {short_moment(since, snapshot.at)}{by}"
 
 
 def needs_of(snapshot: Snapshot) -> tuple[list[Need], int]:

@@ -107,6 +107,12 @@ def date_and_time(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def short_moment(at: datetime, now: datetime) -> str:
+    """Return a moment as ``20:53 UTC``, with its date where that is another day."""
+    same = at.astimezone(UTC).date() == now.astimezone(UTC).date()
+    return f"{at.astimezone(UTC):%H:%M} UTC" if same else f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def iso(at: datetime) -> str:
     """Return a moment as RFC 3339 in UTC with milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

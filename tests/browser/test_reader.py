@@ -23,7 +23,7 @@ def reading(tmp_path: Path) -> Iterator[Server]:
 def test_a_reader_is_refused(reading: Server, page: Any) -> None:
     page.goto(f"{reading.page}/")
     page.locator("#j-heartbeat").wait_for()
-    assert page.locator("[data-post]").count() == 0
+    assert page.locator("[data-post], [data-do]").count() == 0
     assert page.locator("[data-tick]").count() == 0
     said = page.evaluate(
         """async (url) => {

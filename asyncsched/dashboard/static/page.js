@@ -140,6 +140,13 @@
       return text;
     } catch { return null; }
   };
+  // Tell what was done; a page without a stream is loaded again to show it.
+  const ended = (said, location_) => {
+    const text = said.message || "Done";
+    toast(text, said.run_id ? `${root}/runs/${said.run_id}` : "");
+    const go = location_ ? () => location.assign(root + location_) : source ? null : () => location.reload();
+    if (go) { carryOver(text); setTimeout(go, 400); }
+  };
   const post = async (path, body) => {
     let answer;
     try {
@@ -151,9 +158,7 @@
     let said = {};
     try { said = await answer.json(); } catch { /* an answer without a body */ }
     if (!answer.ok) { toast(said.detail || said.title || `Refused (${answer.status})`); return false; }
-    toast(said.message || "Done", said.run_id ? `${root}/runs/${said.run_id}` : "");
-    const go = said.location ? () => location.assign(root + said.location) : source ? null : () => location.reload();
-    if (go) { carryOver(said.message || "Done"); setTimeout(go, 400); }
+    ended(said, said.location);
     return true;
   };
   const make = (name, text, attributes = {}) => {
@@ -207,26 +212,35 @@
     dialog.showModal();
     (fields && fields.length ? inputs[fields[0][0]][0] : no).focus();
   });
+  // The buttons of rows are short: their schedule is the row's, and what a pause skips is asked for when it is needed.
+  const MOST_DUE = 100;
+  const skipped = async (path) => {
+    const kept = "The pause is kept over restarts and on all instances.";
+    try {
+      const answer = await fetch(`${root}/api/v1/${path}/due?n=${MOST_DUE}`, { signal: AbortSignal.timeout(2000) });
+      const due = (await answer.json()).due.filter((one) => Date.parse(one.at) <= now() + 3600000).length;
+      if (!due) return `It is not due within the next hour. ${kept}`;
+      return `${due === MOST_DUE ? "More than " : ""}${due} due time${due === 1 ? "" : "s"} an hour will be skipped until it is resumed. ${kept}`;
+    } catch { return kept; }
+  };
   document.addEventListener("click", async (event) => {
-    const button = event.target.closest("[data-post]");
+    const button = event.target.closest("[data-post], [data-do]");
     if (!button) return;
-    const data = button.dataset;
+    const data = button.dataset, pauses = data.do === "pause";
+    const subject = data.do && `schedules/${encodeURIComponent(button.closest("tr").id.slice(2))}`;
     let body = data.body ? JSON.parse(data.body) : {};
-    // The buttons of rows are short: what they ask is made here of the number of due times.
-    const text = "hour" in data
-      ? (data.hour ? `${data.hour} an hour will be skipped until it is resumed. ` : "It is not due within the next hour. ") +
-        "The pause is kept over restarts and on all instances." : data.confirm;
+    const text = pauses ? await skipped(subject) : data.confirm;
     if (text || data.fields) {
       const label = button.getAttribute("aria-label") || button.textContent;
       const given = await ask({
-        heading: data.heading || label, text, verb: data.verb || ("hour" in data ? "Pause" : label),
-        note: "note" in data, fields: data.fields ? JSON.parse(data.fields) : [], type: data.type,
+        heading: data.heading || label, text, verb: data.verb || (pauses ? "Pause" : label),
+        note: pauses || "note" in data, fields: data.fields ? JSON.parse(data.fields) : [], type: data.type,
       });
       if (!given) { button.focus(); return; }
       body = { ...body, ...given };
     }
     button.disabled = true;
-    await (data.post === "bulk" ? send(body) : post(data.post, body));
+    await (data.post === "bulk" ? send(body) : post(data.do ? `${subject}/${data.do}` : data.post, body));
     button.disabled = false;
   });
   document.addEventListener("click", (event) => {
@@ -238,7 +252,7 @@
 
   // ── choosing several ─────────────────────────────────────────────────────────────────────
   const MANY = 50; // from so many on, the server tells how far it is
-  const chosen = () => all("[data-tick]:checked").map((el) => el.dataset.tick);
+  const chosen = () => all("[data-tick]:checked").map((el) => el.closest("tr").id.slice(2));
   const found = () => JSON.parse($("[data-chosen]").dataset.chosen);
   let filtered = null; // all that match the filter, with their number: not only the rows of this page
   const send = async (body) => {
@@ -262,7 +276,7 @@
           if (last.of) { text.textContent = `${last.done} of ${last.of}`; bar.max = last.of; bar.value = last.done; }
         }
       }
-      toast(last.message || "The server stopped before the end: see Activity for what was done.");
+      ended({ message: last.message || "The server stopped before the end: see Activity for what was done." });
       return true;
     } catch { toast("The connection broke: see Activity for what was done."); return false; } finally { el.remove(); }
   };
@@ -360,13 +374,14 @@
     if (event.target.matches("input, textarea, select")) { if (event.key === "Escape") event.target.blur(); return; }
     const key = event.key, row = at();
     if (going) { going = false; if (PLACES[key]) location.assign(root + PLACES[key]); return; }
-    const press = (query) => { const button = row && $(query, row); if (button) button.click(); };
+    // Without a chosen row, the keys are for the subject of the page.
+    const press = (query) => { const button = $(query, row || $(".titlebar") || top); if (button) button.click(); };
     if (key === "g") { going = true; setTimeout(() => { going = false; }, 1500); }
     else if (key === "j") step(1);
     else if (key === "k") step(-1);
     else if (key === "Enter" && row && event.target === document.body) $("a[href]", row).click();
-    else if (key === "r") press("[data-post$='/run']");
-    else if (key === "p") press("[data-post$='/pause'], [data-post$='/resume']");
+    else if (key === "r") press("[data-do=run], [data-post$='/run']");
+    else if (key === "p") press("[data-do=pause], [data-do=resume], [data-post$='/pause'], [data-post$='/resume']");
     else if (key === "x") press("[data-tick]");
     else if (key === "t") theme();
     else if (key === "?") sheet();
