@@ -188,8 +188,8 @@ class Store(Protocol):
         """Return the stretches of a schedule that touch ``start`` to ``end``, oldest first."""
         ...
 
-    async def prune(self, now: Now) -> int:
-        """Delete the history beyond its bounds. Returns the number of deleted runs."""
+    async def prune(self, now: Now, schedule: str | None = None) -> int:
+        """Delete the history beyond its bounds, or all of one schedule but keys. Returns the number of deleted runs."""
         ...
 
 

@@ -151,6 +151,11 @@ class Bookkeeper:
         self._known.periods = newer.periods
         return self._known
 
+    def forget(self, schedule: str) -> None:
+        """Begin the figures of a schedule anew, as far as they are not in the store."""
+        self._count()
+        self._counted.tallies.pop(f"schedule:{schedule}", None)
+
     # ── the record of what people did ────────────────────────────────────────────────────────
 
     def along(self, entry: Entry) -> AbstractContextManager[None]:

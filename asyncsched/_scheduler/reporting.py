@@ -88,6 +88,25 @@ class Reporting(Face):
         query = ActivityQuery(subject, actions, by, None if before is None else run_number(before), limit)
         return [_activity(one) for one in await self._here().main.endings.books.activity(query)]
 
+    @audited("forget_history", several=True)
+    async def forget_history(self, id: str, *, note: str = "", by: str = "") -> int:
+        """Delete the ended runs of a schedule, its records of slots without a run, and its figures.
+
+        Runs that go on, runs with a key, the totals of all schedules, and the record of what people did stay.
+
+        Returns:
+            The number of runs that were deleted.
+
+        Raises:
+            UnknownSchedule: there is no schedule of that id.
+
+        """
+        worker = self._here().main
+        record = await self._schedule(id)
+        count = await worker.store.prune(worker.timeline.now(), record.id)
+        worker.endings.books.forget(record.id)
+        return count
+
     @audited("cancel", "run_id")
     async def cancel(self, run_id: str, *, note: str = "", by: str = "") -> Run:
         """Cancel a run: a pending one ends at once, a running one gets its cancellation at its next await.

@@ -108,6 +108,14 @@ async def _reschedule(asked: Asked) -> Done:
     return {"message": f"{asked.subject} is now due {schedule.describe}"}
 
 
+async def _forget(asked: Asked) -> Done:
+    count = await asked.site.scheduler.forget_history(asked.subject, **asked.said)
+    return {
+        "message": f"{plural(count, 'run')} of {asked.subject} {'is' if count == 1 else 'are'} forgotten",
+        "count": count,
+    }
+
+
 async def _remove(asked: Asked) -> Done:
     await asked.site.scheduler.remove(asked.subject, **asked.said)
     return {"message": f"{asked.subject} is removed", "location": "/"}
@@ -175,6 +183,7 @@ SCHEDULE_ACTIONS = {
     "skip": Action("operate", Note, _skip, "Skip the next slot"),
     "backfill": Action("operate", BackfillBody, _backfill, "Run past slots", 202),
     "reschedule": Action("admin", RescheduleBody, _reschedule, "Give the schedule another trigger"),
+    "forget": Action("admin", Note, _forget, "Forget the schedule's history"),
     "remove": Action("admin", Note, _remove, "Remove the schedule"),
 }
 RUN_ACTIONS = {

@@ -297,7 +297,7 @@ class Instance:
     async def sweep(self, now: Now) -> Any:
         return await self.call("sweep", members.sweep, now)
 
-    async def prune(self, now: Now) -> int:
+    async def prune(self, now: Now, schedule: str | None = None) -> int:
         return 0
 
     async def instances(self) -> Any:

@@ -138,6 +138,22 @@ async def test_an_action_on_what_has_ended_says_what_it_is_now(scheduler: Schedu
         assert answer.status_code == 409
 
 
+async def test_a_history_is_forgotten_after_its_number_was_shown(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.interval(minutes=1)
+    async def job() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        await anyio.sleep(180)
+        page = (await client.get("/schedules/job")).text
+        assert "Deletes 3 runs that ended" in page
+        answer = await client.post("/api/v1/schedules/job/forget", json={"note": "test data"})
+        assert answer.json() == {"message": "3 runs of job are forgotten", "count": 3}
+        page = (await client.get("/schedules/job")).text
+        assert "Deletes 0 runs that ended" in page
+        assert "First run" in page
+        assert (await client.post("/api/v1/schedules/nosuch/forget", json={})).status_code == 404
+
+
 async def test_a_trigger_is_exchanged_and_a_schedule_removed(scheduler: Scheduler, look: Look) -> None:
     @scheduler.job()
     async def job() -> None: ...

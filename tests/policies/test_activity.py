@@ -192,3 +192,48 @@ async def test_missed_slots_are_counted(make_scheduler: Make) -> None:
         await anyio.sleep(65)
         skipped = (await scheduler.statistics()).schedule("slow").skipped
         assert skipped == {"overlap": 4}
+
+
+async def test_the_history_of_a_schedule_is_forgotten_and_nothing_else(make_scheduler: Make) -> None:
+    scheduler = make_scheduler()
+
+    @scheduler.interval(minutes=1)
+    async def report() -> None: ...
+
+    @scheduler.interval(minutes=2)
+    async def other() -> None: ...
+
+    @scheduler.interval(minutes=3)
+    async def long() -> None:
+        await anyio.sleep(100)
+
+    async with scheduler:
+        first = (await scheduler.schedule("report")).next_due
+        assert first is not None
+        await scheduler.skip_next("report")
+        await anyio.sleep(10 * 60 + 30)
+        await scheduler.run_now("report")
+        await anyio.sleep(5)
+        kept = len(await scheduler.runs(schedule="other"))
+        count = len(await scheduler.runs(schedule="report"))
+        assert count == 10
+        assert await scheduler.forget_history("report", by="anna", note="test data") == count
+        assert await scheduler.runs(schedule="report") == []
+        assert await scheduler.skipped("report", first, first + timedelta(hours=1)) == []
+        assert (await scheduler.explain("report", first + timedelta(minutes=1))).verdict == "pruned"
+        assert len(await scheduler.runs(schedule="other")) == kept
+        statistics = await scheduler.statistics()
+        assert statistics.schedule("report").runs == 0
+        assert statistics.schedule("other").runs == kept
+        assert statistics.total().runs >= count
+        (record,) = await scheduler.activity(by="anna")
+        assert (record.action, record.result) == ("forget_history", f"{count} runs")
+        assert await scheduler.forget_history("report") == 0
+        assert len(await scheduler.runs(schedule="long", state="running")) == 1
+        await scheduler.forget_history("long")
+        assert len(await scheduler.runs(schedule="long")) == 1, "what runs goes on"
+        await anyio.sleep(60)
+        assert len(await scheduler.runs(schedule="report")) == 1
+        assert (await scheduler.statistics()).schedule("report").runs == 1
+        with pytest.raises(UnknownSchedule):
+            await scheduler.forget_history("nosuch")

@@ -335,6 +335,15 @@ async def dismissing(scheduler: Scheduler, id: str) -> Done:
     return Done(lambda: scheduler.dismiss(handle.id, "no", "anna"), shows)
 
 
+async def forgetting(scheduler: Scheduler, id: str) -> Done:
+    await (await scheduler.run_now(id)).wait()
+
+    async def shows() -> bool:
+        return not await scheduler.runs(schedule=id)
+
+    return Done(lambda: scheduler.forget_history(id, by="anna"), shows)
+
+
 async def pausing_a_job(scheduler: Scheduler, id: str) -> Done:
     await scheduler.resume_job("other")
 
@@ -356,7 +365,7 @@ async def resuming_a_job(scheduler: Scheduler, id: str) -> Done:
 @pytest.mark.only_on("asyncio")
 @pytest.mark.parametrize("prepare", [
     pausing, resuming, skipping, rescheduling, removing, running_now, running_a_job, filling, cancelling, cancelling_many,
-    requeueing, requeueing_many, dismissing, pausing_a_job, resuming_a_job,
+    requeueing, requeueing_many, dismissing, forgetting, pausing_a_job, resuming_a_job,
 ], ids=lambda prepare: prepare.__name__)  # fmt: skip
 async def test_wherever_an_operation_is_cut_it_was_done_with_its_record_or_not_at_all(
     make_store: MakeStore, virtual_clock: VirtualClock, cut: Cut, prepare: Prepare

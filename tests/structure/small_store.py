@@ -342,8 +342,14 @@ class SmallStore(Store):
 
     # ── the history ──────────────────────────────────────────────────────────────────────────
 
-    async def prune(self, now: Now) -> int:
+    async def prune(self, now: Now, schedule: str | None = None) -> int:
         ended = [run for run in self._runs.values() if not run.live]
+        if schedule is not None:
+            self._stretches.pop(schedule, None)
+            mine = [run.id for run in ended if run.schedule == schedule and run.key is None]
+            for id in mine:
+                del self._runs[id]
+            return len(mine)
         ended.sort(key=lambda run: (run.finished_at or 0, run.id))
         kept = self._kept_for_schedules(ended)
         newest = {run.id for run in ended[-retention.Bounds().count :]}

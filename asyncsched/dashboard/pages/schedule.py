@@ -17,7 +17,7 @@ from asyncsched.dashboard.pages.overview import segment
 from asyncsched.dashboard.pages.slots import Slot, slots_of, strip_of
 from asyncsched.dashboard.site import Context, Page, Site
 from asyncsched.dashboard.snapshot import Row
-from asyncsched.dashboard.words import duration
+from asyncsched.dashboard.words import duration, plural
 
 RUNS = 24
 """The runs that the page lists."""
@@ -56,7 +56,7 @@ async def schedule(site: Site, c: Context) -> Page:
     links = {run.id: f"{c.root}/runs/{run.id}" for run in facts.runs}
     failed = next((run for run in facts.runs if run.traceback), None)
     fragments = {
-        "top": draw("top", c, row, c.root, _where(row.job)),
+        "top": draw("top", c, row, c.root, _where(row.job), _kept(facts.runs)),
         "needs": draw("needs", row, failed, now),
         "line": draw("line", strip_of(slots, now, c.root, id), _reasons(slots), now),
         "explain": draw("explain", c, id, c.query.get("at", ""), *await _explained(site, id, c.query.get("at", ""))),
@@ -82,6 +82,12 @@ async def _facts(site: Site, row: Row, now: datetime) -> _Facts:
         if len(coming) >= DUE:
             break
     return _Facts(runs, skipped, coming)
+
+
+def _kept(runs: list[Run]) -> str:
+    """Return how many ended runs are kept, as far as the page has them."""
+    ended = sum(run.finished for run in runs)
+    return f"more than {ended} runs" if len(runs) == 2 * RUNS else plural(ended, "run")
 
 
 def _where(job: JobInfo | None) -> str:

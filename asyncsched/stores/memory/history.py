@@ -91,6 +91,19 @@ class History:
         """Stop keeping runs for the sake of a schedule that was removed."""
         self._recent.pop(schedule, None)
 
+    def forget_schedule(self, schedule: str) -> int:
+        """Forget all runs of a schedule; those with a key stay, since they answer for it. Return their number."""
+        mine = [run for run in self._order if run.schedule == schedule and run.key is None]
+        gone = {run.id for run in mine}
+        self._order = deque(run for run in self._order if run.id not in gone)
+        self._bytes -= sum(run.place for run in mine)
+        for run in mine:
+            self._drop(run)
+        spared = [run for run in self._spared.values() if run.schedule == schedule and run.key is None]
+        for run in spared:
+            self._forget_spared(run)
+        return len(mine) + len(spared)
+
     def _shift(self, now: Instant) -> int:
         """Take out the oldest runs while the bounds are exceeded: each is forgotten, or spared."""
         gone, bounds, order = 0, self._bounds, self._order

@@ -332,8 +332,11 @@ class MemoryStore:
         kept = self._entries[schedule].stretches if schedule in self._entries else ()
         return [stretch for stretch in kept if stretch.first <= end and stretch.last >= start]
 
-    async def prune(self, now: Now) -> int:
-        return self._history.prune(now.wall)
+    async def prune(self, now: Now, schedule: str | None = None) -> int:
+        if schedule is None:
+            return self._history.prune(now.wall)
+        self._entry(schedule).stretches.clear()
+        return self._history.forget_schedule(schedule)
 
     def _forget(self, run: RunRecord) -> None:
         del self._runs[run.id]

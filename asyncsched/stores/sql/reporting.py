@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Hashable
 from contextlib import AbstractContextManager
 
 from asyncsched._core.book import Book
+from asyncsched._core.instants import Instant
 from asyncsched._core.reporting import ActivityQuery, ActivityRecord, Entry
 from asyncsched._core.requests import Added
 from asyncsched.stores.sql.carrying import carried, carrying, payload_of
 from asyncsched.stores.sql.connections import Connected
 from asyncsched.stores.sql.operations import reporting
 from asyncsched.stores.sql.operations.adding import Adding, add_carrying
+from asyncsched.stores.sql.operations.history import PRUNED_AT_ONCE, forget
 
 
 class Reporting(Connected):
@@ -36,6 +38,14 @@ class Reporting(Connected):
         if carried() is None:
             return self._write("add", request, weight, about=about)
         return self._write("call", payload_of(add_carrying, (request,)), weight, about=about)
+
+    async def _forget(self, schedule: str, upto: Instant) -> int:
+        """Drop the history of a schedule, in portions; return the number of runs."""
+        total, some = 0, PRUNED_AT_ONCE
+        while some == PRUNED_AT_ONCE:
+            some = await self._call(forget, schedule, upto)
+            total += some
+        return total
 
     async def add_activity(self, one: ActivityRecord) -> None:
         """Keep a record of what somebody did."""

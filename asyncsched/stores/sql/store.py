@@ -235,7 +235,9 @@ class SqlStore(ByUser, Reporting):
         )
         return found
 
-    async def prune(self, now: Now) -> int:
+    async def prune(self, now: Now, schedule: str | None = None) -> int:
+        if schedule is not None:
+            return await self._forget(schedule, now.wall)
         horizons, ids, strays = await self._read(
             lambda session: history.survey(session, self.bounds, now.wall)
         )

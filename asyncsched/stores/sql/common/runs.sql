@@ -231,6 +231,14 @@ SELECT r.finished_at FROM asyncsched_runs AS r
 WHERE r.namespace = :namespace AND r.finished_at > :after AND r.finished_at <= :horizon
 ORDER BY r.finished_at LIMIT 1 OFFSET :most;
 
+-- name: forget_runs
+-- Drop a portion of the finished runs of a schedule; those with a key stay, since they answer for it.
+DELETE FROM asyncsched_runs WHERE id IN (
+    SELECT r.id FROM asyncsched_runs AS r
+    WHERE r.namespace = :namespace AND r.schedule = :schedule AND r.finished_at <= :upto AND r."key" IS NULL
+    LIMIT :most
+);
+
 -- name: prune
 -- Drop the finished runs of a portion, except the last 20 of a schedule, its last failure, and dead letters
 -- that ended at or after their horizon.

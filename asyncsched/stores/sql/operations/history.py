@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from asyncsched._core.instants import Instant
 from asyncsched._core.rules.retention import Bounds
+from asyncsched.stores.sql.operations.reporting import forget_tally
 from asyncsched.stores.sql.operations.schedules import strays
 from asyncsched.stores.sql.session import Session
 
@@ -32,6 +33,16 @@ def horizons(session: Session, bounds: Bounds, now: Instant) -> Horizons:
     row = session.one("oldest_kept", count=bounds.count)
     aged = now - bounds.age
     return Horizons(max(aged, row[0]) if row else aged, now - bounds.dead_letters, bounds.per_schedule)
+
+
+def forget(session: Session, schedule: str, upto: Instant) -> int:
+    """Drop a portion of the history of a schedule, and its figures; return how many runs were dropped."""
+    gone = session.do("forget_runs", schedule=schedule, upto=upto, most=PRUNED_AT_ONCE)
+    session.do("remove_stretches", id=schedule)
+    forget_tally(session, f"schedule:{schedule}")
+    session.keep_entry()
+    session.announce()
+    return gone
 
 
 def prune(session: Session, upto: Horizons, after: Instant) -> tuple[int, Instant | None]:

@@ -45,6 +45,12 @@ def add_tallies(session: Session, request: Adding) -> None:
     session.do("set_counted", source=source, number=number, version=version)
 
 
+def forget_tally(session: Session, subject: str) -> None:
+    """Begin the figures of a subject anew."""
+    version = session.one("number_tallies")[0]
+    session.many("put_tally", [(session.namespace, text(subject), _json(Tally().to_json()), version)])
+
+
 def _add_periods(session: Session, counted: Book) -> None:
     if not counted.periods:
         return
