@@ -75,7 +75,10 @@ def audited(
         async def recorded(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
             if _ENTRY.get() is not None:
                 return await operation(self, *args, **kwargs)
-            bound = signature.bind(self, *args, **kwargs)
+            try:
+                bound = signature.bind(self, *args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{operation.__name__}() {error}") from None
             bound.apply_defaults()
             given = bound.arguments
             note, by = given.get("note") or "", given.get("by") or ""

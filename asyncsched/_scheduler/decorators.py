@@ -12,6 +12,7 @@ from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.text import safe_repr, shorten
 from asyncsched._core.trigger import Trigger
 from asyncsched._scheduler.face import Face
+from asyncsched._scheduler.habits import OPTIONS, SYNONYMS
 from asyncsched._scheduler.options import JobOptions
 from asyncsched.triggers import Cron, Interval
 from asyncsched.triggers.cron.hints import expects_expression
@@ -182,15 +183,6 @@ class Declarations(Face):
         return declare
 
 
-_OF_OTHERS = {
-    "max_instances": 'for 1 leave it out: overlap="skip" is the default; for 3 write overlap="allow", '
-    'max_running=Limit(3, full="skip")',
-    "misfire_grace_time": "write misfire=Misfire(grace=60)",
-    "coalesce": 'for True leave it out; for False write misfire=Misfire(catch_up="all")',
-}
-"""What the options of other schedulers are called here."""
-
-
 def _check_call(
     decorator: Callable[..., Any], example: str, wrong: tuple[object, ...], options: Mapping[str, object]
 ) -> None:
@@ -205,7 +197,9 @@ def _check_call(
         if option not in known:
             from difflib import get_close_matches  # imported for this hint only
 
-            near = get_close_matches(option, known, 1)
+            meant = SYNONYMS.get(option, option)
+            near = [meant] if meant in known else get_close_matches(option, known, 1)
             hint = f"did you mean {near[0]}=?" if near else f"it has {', '.join(known)}"
-            hint = _OF_OTHERS.get(option, hint)
+            if meant not in known:
+                hint = OPTIONS.get(meant, hint)
             raise ConfigurationError(f"{name} has no argument {shorten(option)!r}; {hint}")

@@ -19,6 +19,7 @@ from asyncsched._engine.environment import Environment
 from asyncsched._engine.pipeline import Runnables
 from asyncsched._engine.worker import Worker
 from asyncsched._scheduler.control import RunControl, in_another_loop
+from asyncsched._scheduler.habits import Habits
 from asyncsched._scheduler.handle import RunHandle, run_number
 from asyncsched._scheduler.lookup import run_of_id
 from asyncsched._scheduler.once import Once, conflict, make_run
@@ -51,7 +52,7 @@ class Running(Protocol):
     def from_thread(self, call: Callable[[], Awaitable[T]]) -> T: ...
 
 
-class Face:
+class Face(Habits):
     """The base of the parts. Each part adds calls; none of them needs another.
 
     Args:

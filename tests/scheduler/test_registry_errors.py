@@ -49,7 +49,7 @@ one, another = ContextVar[int]("same"), ContextVar[int]("same")
     "options, text",
     [
         ({"nmae": "x"}, r"@scheduler.job has no argument 'nmae'; did you mean name=\?"),
-        ({"tz": "UTC"}, "@scheduler.job has no argument 'tz'; it has aliases, args, carry, .*timeout"),
+        ({"queue": "slow"}, "@scheduler.job has no argument 'queue'; it has aliases, args, carry, .*timeout"),
         ({"name": ""}, "job 'job': name must be a printable text"),
         ({"name": 7}, "job 'job': name"),
         ({"name": "x" * 201}, "job 'job': name"),

@@ -222,6 +222,7 @@ async def starlette(request: Request) -> None:
 async def alone() -> None:
     async with scheduler as entered:
         assert_type(entered, Scheduler)
+        scheduler.add_job(digest)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     async with scheduler.lifespan(app) as state:
         assert_type(state, dict[str, Any])
 

@@ -257,10 +257,17 @@ def _number(field: _Field, item: str, text: str) -> int:
     if text.upper() in field.names:
         return field.names[text.upper()]
     if not text.isdigit():
-        _refuse(field, item, "is not understood" + _HINTS.get(text.upper(), ""))
+        _refuse(field, item, "is not understood" + (_HINTS.get(text.upper()) or _shorter(field, item)))
     if not field.low <= int(text) <= field.high:
         _refuse(field, item, f"is not between {field.low} and {field.high}")
     return int(text)
+
+
+def _shorter(field: _Field, item: str) -> str:
+    """Return the hint for days and months that are written out: their names have three letters."""
+    words = re.findall("[A-Za-z]+|[^A-Za-z]+", item)
+    short = [word[:3].lower() if word[:3].upper() in field.names else word for word in words]
+    return "" if short == words else f"; write {shorten(''.join(short))!r}"
 
 
 def _refuse(field: _Field, item: str, why: str) -> NoReturn:
