@@ -24,18 +24,9 @@ from asyncsched._core.arguments.functions import returned_awaitable
 from asyncsched._core.context import CurrentRun, _current
 from asyncsched._core.text import shorten
 from asyncsched.executors.batches import is_awaitable, one_by_one
+from asyncsched.executors.process import link as protocol
 from asyncsched.executors.process.errors import describe, dumps
-from asyncsched.executors.process.link import (
-    BEGAN,
-    ERROR,
-    ITEM,
-    NOT_STARTED,
-    REFUSED,
-    VALUE,
-    Pipe,
-    ProcessLink,
-    RelayHandler,
-)
+from asyncsched.executors.process.link import Pipe, ProcessLink, RelayHandler
 
 loading_main = False
 """Whether the main file of the scheduler's process is being run again in this one."""
@@ -115,23 +106,20 @@ def _serve(pipe: Pipe, given: dict[str, Any]) -> None:
     while True:
         (id, job, due, attempt, key), call = pipe.receive()
         if refusal is not None:
-            pipe.send(NOT_STARTED, refusal)
+            pipe.send(protocol.NOT_STARTED, refusal)
             return
         try:
             func, args, kwargs = _load(call, given["main"])
         except BaseException as error:
             if pipe.ended:
                 raise
-            told = (
-                f"job {job!r} could not be loaded in a worker process: {type(error).__name__}: {error}; its "
-            )
-            kind, answer = _refused(
-                f'{told}module must be importable there, and a script guards its start with if __name__ == "__main__":',
-                error,
-            )
+            what = f"job {job!r} could not be loaded in a worker process: {type(error).__name__}: {error}"
+            remedy = 'its module must be importable there, and a script guards its start with if __name__ == "__main__":'
+            kind, answer = _refused(f"{what}; {remedy}", error)
         else:
+            del call
             if not warm:
-                pipe.send(BEGAN)
+                pipe.send(protocol.BEGAN)
                 warm = True
             link = ProcessLink(pipe)
             kind, answer = _call(CurrentRun(id, job, due, attempt, key, link), pipe, func, *args, **kwargs)
@@ -139,7 +127,7 @@ def _serve(pipe: Pipe, given: dict[str, Any]) -> None:
             del func, args, kwargs, link
         _flush()
         pipe.send(kind, answer)
-        del call, answer  # an idle worker keeps nothing alive
+        del answer  # an idle worker keeps nothing alive
 
 
 def _take_over(pipe: Pipe, given: dict[str, Any]) -> bytes | None:
@@ -155,16 +143,15 @@ def _take_over(pipe: Pipe, given: dict[str, Any]) -> bytes | None:
     except BaseException as error:
         if pipe.ended:
             raise
-        text = (
-            f"the initializer of process executor {given['name']!r} failed: {type(error).__name__}: {error}"
-        )
+        what = f"the initializer of process executor {given['name']!r} failed"
+        text = f"{what}: {type(error).__name__}: {error}"
         logging.getLogger("asyncsched.executors").warning(text)
         return _refused(text, error)[1]
     return None
 
 
 def _refused(text: str, reason: BaseException | None = None) -> tuple[int, bytes]:
-    return REFUSED, pickle.dumps((text, reason and describe(reason)))
+    return protocol.REFUSED, pickle.dumps((text, reason and describe(reason)))
 
 
 def _load(call: tuple[bool, bytes], main: tuple[str, str] | None) -> Any:
@@ -199,17 +186,17 @@ def _call(
     except BaseException as error:
         if pipe.ended or pipe.forked:
             raise
-        return ERROR, describe(error)
+        return protocol.ERROR, describe(error)
     finally:
         _current.reset(token)
     if pipe.forked:
         raise SystemExit  # this process was forked by the function, and the answer is the parent's
     if value is None:
-        return VALUE, b""
+        return protocol.VALUE, b""
     if is_awaitable(value):
         return _refused(str(returned_awaitable(run.job, value)))
     try:
-        return VALUE, dumps(value)
+        return protocol.VALUE, dumps(value)
     except Exception as error:
         reason = shorten(f"{type(error).__name__}: {error}", 200)
         what = f"job {run.job!r} returned a {type(value).__qualname__}"
@@ -223,7 +210,7 @@ def call_each(func: Callable[..., Any], items: Sequence[bytes]) -> float:
 
     def call(item: bytes) -> None:
         kind, answer = _call(run, pipe, lambda: func(pickle.loads(item)))
-        pipe.send(ITEM, bytes((kind,)) + answer)
+        pipe.send(protocol.ITEM, bytes((kind,)) + answer)
 
     return one_by_one(call, items)
 

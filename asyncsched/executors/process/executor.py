@@ -16,16 +16,7 @@ from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_port
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
 from asyncsched.abc import Answer, Batch, Clock, Executor, ExecutorTraits
-from asyncsched.executors.process import child
-from asyncsched.executors.process.calls import (
-    answer_of,
-    check,
-    main_file,
-    pack,
-    pack_call,
-    pack_items,
-    unpack,
-)
+from asyncsched.executors.process import calls, child
 from asyncsched.executors.process.errors import RemoteError as RemoteError
 from asyncsched.executors.process.errors import RemoteTraceback as RemoteTraceback
 from asyncsched.executors.process.errors import WorkerDied as WorkerDied
@@ -86,8 +77,7 @@ class ProcessExecutor(Executor):
                 raise ConfigurationError(f"{what} must be at least {least}, not {value}")
         self.capacity = capacity
         self.name = name
-        self._initializer = initializer
-        self._initargs = initargs
+        self._initializer = None if initializer is None else (initializer, initargs)
         self._packed_initializer: tuple[bool, bytes] | None = None
         self._warm = warm
         self._max_tasks = max_tasks_per_worker
@@ -95,12 +85,10 @@ class ProcessExecutor(Executor):
         self._clock: Clock = SystemClock()
         self._hold: AbstractContextManager[None] | None = None
         self._port: Port | None = None
-        self._workers: set[WorkerProcess] = set()
-        self._dying: set[WorkerProcess] = set()
+        self._workers, self._dying = set[WorkerProcess](), set[WorkerProcess]()
         self._idle: list[WorkerProcess] = []
-        self._places_taken = 0
         self._waiting: deque[Future] = deque()
-        self._busy = 0
+        self._busy = self._places_taken = 0
 
     def use_clock(self, clock: Clock) -> None:
         """Hold ``clock`` from now on while work goes on in processes."""
@@ -123,7 +111,7 @@ class ProcessExecutor(Executor):
             ConfigurationError: it names the job and says what to do.
 
         """
-        check(func, job, main_file() is not None)
+        calls.check(func, job, calls.main_file() is not None)
 
     async def __aenter__(self) -> Self:
         if self._port is not None:
@@ -135,7 +123,7 @@ class ProcessExecutor(Executor):
             )
         if self._initializer is not None:
             try:
-                self._packed_initializer = pack_call(self._initializer, self._initargs)
+                self._packed_initializer = calls.pack_call(*self._initializer)
             except Exception as error:
                 raise ConfigurationError(
                     f"the initializer of process executor {self.name!r} cannot be sent to a worker process: {error}"
@@ -155,11 +143,10 @@ class ProcessExecutor(Executor):
         /,
     ) -> None:
         self._port = None
+        while self._idle:
+            self._idle[0].stop()
         for worker in list(self._workers):
-            if worker in self._idle:
-                worker.stop()
-            else:
-                worker.kill()  # none, unless a run has not ended yet; those that wait for its place follow it
+            worker.kill()  # none, unless a run has not ended yet; those that wait for its place follow it
         cancelled = None
         with self._clock.hold():
             while self._dying:
@@ -179,8 +166,8 @@ class ProcessExecutor(Executor):
             WorkerDied: the process ended while the function ran.
 
         """
-        kind, answer = await self._run(run, pack(run, func, args, kwargs))
-        return unpack(run.job, kind, answer)
+        kind, answer = await self._run(run, calls.pack(run, func, args, kwargs))
+        return calls.unpack(run.job, kind, answer)
 
     async def run_each(
         self, run: CurrentRun, func: Callable[..., Any], items: Sequence[Any], take: Callable[[Answer], None]
@@ -189,19 +176,21 @@ class ProcessExecutor(Executor):
 
         The item that a worker dies at is answered with ``WorkerDied``; those after it were not begun.
         """
-        packed, unsendable = pack_items(run.job, func, items)
+        packed, unsendable = calls.pack_items(run.job, func, items)
         answered = 0
 
         def on_item(kind: int, body: bytes) -> None:
             nonlocal answered
             answered += 1
-            take(answer_of(run.job, kind, body))
+            take(calls.answer_of(run.job, kind, body))
 
         cost = Batch(0.0)
         try:
             if packed:
-                kind, answer = await self._run(run, pack(run, child.call_each, (func, packed), {}), on_item)
-                cost = Batch(unpack(run.job, kind, answer), max(map(len, packed)))
+                kind, answer = await self._run(
+                    run, calls.pack(run, child.call_each, (func, packed), {}), on_item
+                )
+                cost = Batch(calls.unpack(run.job, kind, answer), max(map(len, packed)))
         except WorkerDied as died:
             take(Answer(error=died))
         else:
@@ -278,18 +267,14 @@ class ProcessExecutor(Executor):
         self._places_taken -= 1
 
     def _start(self) -> WorkerProcess:
-        manager = logging.root.manager
-        levels = {
-            name: known.level
-            for name, known in list(manager.loggerDict.items())
-            if isinstance(known, logging.Logger) and known.level
-        }
+        known = list(logging.root.manager.loggerDict.items())
+        levels = {name: one.level for name, one in known if isinstance(one, logging.Logger) and one.level}
         settings = {
             "name": self.name,
             "argv": sys.argv,
             "levels": {"": logging.root.level, **levels},
-            "disabled": manager.disable,
-            "main": main_file(),
+            "disabled": logging.root.manager.disable,
+            "main": calls.main_file(),
             "initializer": self._packed_initializer,
         }
         worker = WorkerProcess(self._opened(), self._grace, settings, self._changed)
@@ -311,8 +296,7 @@ class ProcessExecutor(Executor):
     def _changed(self, worker: WorkerProcess) -> None:
         """Give a worker that begins to die no more runs, and forget one that has ended."""
         self._workers.discard(worker)
-        if worker in self._idle:
-            self._idle.remove(worker)
+        self._idle[:] = [one for one in self._idle if one is not worker]
         (self._dying.discard if worker.over.is_set() else self._dying.add)(worker)
 
     def __repr__(self) -> str:

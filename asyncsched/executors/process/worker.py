@@ -75,7 +75,7 @@ class WorkerProcess:
         self._run: CurrentRun | None = None
         self._reply: Future | None = None
         self._on_item: Callable[[int, bytes], object] | None = None
-        self._warm = self._killed = self._expected = False
+        self._warm = self._expected = False
         self._unread, self._unsent = bytearray(), bytearray()
         self._line, self._tail = b"", deque[str](maxlen=20)
         self.runs = 0
@@ -116,7 +116,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """Begin to end the worker now: SIGTERM at once, SIGKILL after the grace."""
         if self.alive:
-            self._killed = self._expected = True
+            self._expected = True
             # The worker obeys the signal only after its socket was closed: see `terminate` in `child`.
             self._close(self._grace)
             self._signal(signal.SIGTERM)
@@ -296,7 +296,7 @@ class WorkerProcess:
         doing = f"while running job {self._run.job!r}" if self._run is not None else "while idle"
         if code < 0:
             name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
-            hint = ", most likely because memory ran out" if name == "SIGKILL" and not self._killed else ""
+            hint = ", most likely because memory ran out" if name == "SIGKILL" and not self._expected else ""
             text = f"worker process {self.pid} died: {name} {doing}{hint}"
             error = WorkerDied(text, pid=self.pid, signal=name)
         else:
