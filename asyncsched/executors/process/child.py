@@ -217,5 +217,7 @@ def call_each(func: Callable[..., Any], items: Sequence[bytes]) -> float:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # the job has closed or replaced the stream, so no output of it is left
+        try:
             stream.flush()
+        except Exception:  # the job has closed or replaced the stream, so no output of it is left
+            continue

@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -86,6 +87,8 @@ class WorkerProcess:
         self._socket.setblocking(False)
         port.watch(self._socket.fileno(), self._receive)
         os.set_blocking(self._output.fileno(), False)
+        self._unread_output = select.poll()
+        self._unread_output.register(self._output, select.POLLIN)
         port.watch(self._output.fileno(), self._read_output)
         # A thread, because the loop's time may be virtual and its tasks may be cancelled. The end of the socket
         # tells of the process's end only if nothing else has it open.
@@ -182,7 +185,8 @@ class WorkerProcess:
         return True
 
     def _answer(self, kind: int, body: bytes) -> None:
-        self._read_output(last=True)  # the job's output is logged before its answer is handled
+        if self._unread_output.poll(0) or self._line:
+            self._read_output(last=True)  # the job's output is logged before its answer is handled
         reply, self._reply, self._run, self._on_item = self._reply, None, None, None
         if reply is not None and not reply.done():
             reply.set_result((kind, body))
