@@ -287,25 +287,24 @@ class WorkerProcess:
         self._port.unwatch(self._output.fileno())
         self._output.close()
         self._lifeline.close()
-        if self._reply is None and not self._expected:
-            logger.warning("%s", self._died())
-        if self._reply is not None and not self._reply.done():
+        if self._reply is None:
+            if not self._expected:
+                logger.warning("%s", self._died())
+        elif not self._reply.done():
             self._reply.set_result(self._died())
         self.over.set()
         self._changed(self)
 
     def _died(self) -> WorkerDied:
         """Return the error for the run that the worker had when it died."""
-        code = self._process.returncode
+        code, process = self._process.returncode, f"worker process {self.pid}"
         doing = f"while running job {self._run.job!r}" if self._run is not None else "while idle"
         if code < 0:
             name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
             hint = ", most likely because memory ran out" if name == "SIGKILL" and not self._expected else ""
-            text = f"worker process {self.pid} died: {name} {doing}{hint}"
-            error = WorkerDied(text, pid=self.pid, signal=name)
+            error = WorkerDied(f"{process} died: {name} {doing}{hint}", pid=self.pid, signal=name)
         else:
-            text = f"worker process {self.pid} exited with code {code} {doing}"
-            error = WorkerDied(text, pid=self.pid, exitcode=code)
+            error = WorkerDied(f"{process} exited with code {code} {doing}", pid=self.pid, exitcode=code)
         if self._tail:
             error.add_note("the last lines of its output:\n  " + "\n  ".join(self._tail))
         return error
