@@ -70,9 +70,7 @@ class WorkerProcess:
     def __init__(
         self, port: Port, grace: float, settings: dict[str, Any], changed: Callable[[WorkerProcess], object]
     ) -> None:
-        self._port = port
-        self._grace = grace
-        self._changed = changed
+        self._port, self._grace, self._changed = port, grace, changed
         self._run: CurrentRun | None = None
         self._reply: Future | None = None
         self._on_item: Callable[[int, bytes], object] | None = None
