@@ -138,7 +138,8 @@ async def _ran(
                 }
             )
         click.echo(safe(error.traceback.rstrip()), err=True)
-        click.echo(f"{job}: {error.outcome}", err=True)
+        why = f" ({error.outcome.why})" if error.outcome.why else ""
+        click.echo(f"{job}: {error.outcome.state}{why}", err=True)
         return BAD
     if style_of().json:
         write_json({"job": job, "state": "succeeded", "result": result})

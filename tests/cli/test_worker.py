@@ -120,6 +120,7 @@ def test_a_job_that_fails_exits_with_1_and_its_own_traceback(folder: Path) -> No
     answer = piped("run", "works:scheduler", "broken", cwd=folder)
     assert (answer.code, answer.out) == (1, "")
     assert "ValueError: this is broken" in answer.err
+    assert "\nbroken: failed\n" in answer.err
     assert "works.py" in answer.err and "asyncsched/" not in answer.err
     slow = piped("run", "works:scheduler", "slow", "--timeout", "200ms", cwd=folder)
     assert slow.code == 1

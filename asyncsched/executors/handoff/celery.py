@@ -103,7 +103,12 @@ def _answer(meta: Mapping[str, Any]) -> Answer | None:
     if state not in states.EXCEPTION_STATES - {states.RETRY}:
         return None
     error = meta["result"]
-    if not isinstance(error, BaseException):
+    if isinstance(error, celery.exceptions.NotRegistered):
+        error = ConfigurationError(
+            f"Celery's workers do not know the task {error}; let them import its module, by the app's include= or "
+            "autodiscover_tasks(), and restart them"
+        )
+    elif not isinstance(error, BaseException):
         error = RuntimeError(str(error))
     if text := meta.get("traceback"):
         error.add_note(f"In the Celery worker:\n{text}")

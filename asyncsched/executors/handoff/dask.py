@@ -7,6 +7,7 @@ from typing import Any
 
 from asyncsched._core.arguments.functions import refuse_unless_sync
 from asyncsched._core.errors import ConfigurationError
+from asyncsched._core.text import describe_error
 from asyncsched.abc import Answer
 from asyncsched.executors.handoff.base import HandoffExecutor
 
@@ -108,7 +109,15 @@ def _answer(future: Future[Any]) -> Answer:
     if future.status == "finished":
         return Answer(future.result(timeout=30))
     if future.status == "error":
-        return Answer(error=future.exception(timeout=30))
+        error = future.exception(timeout=30)
+        if isinstance(error, RuntimeError) and str(error).lstrip().startswith("Error during deserialization"):
+            raised = ConfigurationError(
+                f"Dask cannot read the function or its arguments ({describe_error(error.__cause__ or error)}); install "
+                "their modules where its scheduler and its workers run, and restart them"
+            )
+            raised.__cause__ = error
+            error = raised
+        return Answer(error=error)
     return Answer(
         unknown=True
     )  # cancelled or lost, but not by a cancel of the run: the scheduler was restarted

@@ -91,7 +91,8 @@ def _errors_of_redis() -> tuple[type[BaseException], ...]:
 class HueyExecutor(HandoffExecutor):
     """Runs functions as tasks of a huey instance, which must keep results, ``None`` included (``store_none=True``).
 
-    A cancel revokes a task that waits; huey cannot stop one that runs.
+    A cancel revokes a task that waits; huey cannot stop one that runs. Nor does it say anything of a task that
+    its consumer does not know or is killed in: such a run ends by the job's ``timeout``, so give it one.
 
     Args:
         instance: the huey instance.

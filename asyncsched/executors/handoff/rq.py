@@ -86,6 +86,10 @@ class RQEngine:
         return ""
 
 
+_NOT_IMPORTED = "Invalid attribute name: "
+"""How RQ begins its own error for a function that a worker cannot import."""
+
+
 def _answer(job: Job) -> Answer | None:
     result = job.latest_result()
     if result is None:
@@ -105,6 +109,14 @@ def _error(text: str) -> BaseException:
     name, _, message = last.partition(": ")
     kind = _class_of(name)
     error: BaseException
+    if message.startswith(_NOT_IMPORTED) and "in import_attribute" in text:
+        kind, message = (
+            ConfigurationError,
+            (
+                f"RQ's workers cannot import {message.removeprefix(_NOT_IMPORTED)}; install its module where they run, and "
+                "restart them"
+            ),
+        )
     try:
         error = RuntimeError(last) if kind is None else kind(message)
     except Exception:  # its class takes other arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,25 @@ async def test_an_exception_comes_back_with_its_words(scheduler: Scheduler, engi
         run = await handle.status()
         assert run.error_type is not None
         assert "ApiError" in (run.error_type if engine.name != "huey" else run.traceback)
+
+
+async def test_a_function_that_no_worker_knows_fails_with_its_name_and_the_remedy(
+    scheduler: Scheduler, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine.name == "huey":
+        pytest.skip("huey's consumer drops such a task and says so only in its own log")
+    (tmp_path / f"only_here_{engine.name}.py").write_text("def only_here() -> None: ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    func = importlib.import_module(f"only_here_{engine.name}").only_here
+    if engine.name == "celery":
+        func = engine.functions.app.task(name="only_here_celery")(func)
+    scheduler.job(executor="engine", name="report")(func)
+    async with scheduler:
+        with pytest.raises(
+            RunFailed, match=rf"of job 'report' failed: .*only_here_{engine.name}.*restart them"
+        ):
+            await (await scheduler.schedule_once("report")).result()
+        assert await (await scheduler.schedule_once("add", 1, 1)).result() == 2
 
 
 async def test_a_task_that_runs_is_cancelled_there(

@@ -118,6 +118,14 @@ async def test_a_failing_initializer_fails_the_run_with_its_reason() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_failing_initializer_of_a_warm_worker_is_logged_before_any_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with ProcessExecutor(1, initializer=jobs.fail_to_initialize, name="reports", warm=1):
+        await soon(lambda: "'reports' failed: ValueError: no licence" in caplog.text)
+
+
+@pytest.mark.anyio
 async def test_an_initializer_that_cannot_be_sent_is_refused_at_the_start() -> None:
     with pytest.raises(ConfigurationError, match="initializer of process executor 'process' cannot be sent"):
         async with ProcessExecutor(1, initializer=jobs.initialize, initargs=(threading.Lock(),)):

@@ -393,6 +393,22 @@ def test_a_script_that_is_run_as_a_module_works(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "value 8 True"
 
 
+WINDOWS = """
+    import sys
+    for name in ("fcntl", "termios"):
+        sys.modules[name] = None
+    from asyncsched import Scheduler
+    sys.platform = "win32"
+    Scheduler().job(executor="process", name="report")(print)
+"""
+
+
+def test_a_process_job_on_windows_is_refused_in_words(tmp_path: Path) -> None:
+    with script(tmp_path, WINDOWS) as parent:
+        _, errors = parent.communicate(timeout=PATIENCE)
+    assert "job 'report': process executors need a POSIX system; use executor=\"thread\"" in errors
+
+
 def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     with script(tmp_path, SCRIPT.format(guard="", more=""), "asyncio") as parent:
         _, errors = parent.communicate(timeout=PATIENCE)
