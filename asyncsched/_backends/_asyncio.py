@@ -133,6 +133,7 @@ class _AsyncioPort:
         self.token = token
         self._loop = loop
         # The loop's methods themselves: a wrapper around each would add nothing but a call.
+        self.time: Callable[[], float] = loop.time
         self.future: Callable[[], Future] = loop.create_future
         self.call_soon: Callable[[Callable[[], object]], object] = loop.call_soon_threadsafe
         self.call_next: Callable[[Callable[[], object]], object] = loop.call_soon

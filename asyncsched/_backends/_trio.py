@@ -171,6 +171,7 @@ class _TrioPort:
         self.token = token
         self._trio = trio
         self._native = cast("trio.lowlevel.TrioToken", token.native_token)
+        self.time: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self.future: Callable[[], Future] = _TrioFuture
         self.call_soon: Callable[[Callable[[], object]], object] = self._native.run_sync_soon
         self.call_next = self.call_soon

@@ -110,6 +110,10 @@ class Port(Protocol):
 
     token: anyio.lowlevel.EventLoopToken
 
+    def time(self) -> float:
+        """Return the loop's time in seconds, also in a callback."""
+        ...
+
     def future(self) -> Future:
         """Return a future that one task may await, once."""
         ...

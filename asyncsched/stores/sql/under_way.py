@@ -11,6 +11,9 @@ from asyncsched._backends.base import Port, Task
 from asyncsched.abc import Clock, DrivenClock
 from asyncsched.stores.sql.request import Request
 
+FROZEN = 1.0
+"""Seconds by which the loop must come too late to a timer for the process to count as having been stopped."""
+
 
 class UnderWay:
     """The requests in the order in which they expire, with one timer for all. Used in the loop's thread.
@@ -92,10 +95,18 @@ class UnderWay:
 
     def _due(self, now: float) -> None:
         # The time is not read from the clock: a clock that reads anyio's time has none outside a task.
+        if self._port.time() - now > FROZEN:
+            self._put_off()
         for request in self:
             if request.expires <= now and not request.answered:
                 self._expire(request)
         self._set_timer()
+
+    def _put_off(self) -> None:
+        """Give all requests the whole timeout anew, because the thread may have been stopped with the loop."""
+        expires = min(self._port.time() + self._timeout, self.deadline)
+        for request in self:
+            request.expires = max(request.expires, expires)
 
 
 class _Never:
