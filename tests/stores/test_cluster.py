@@ -14,15 +14,16 @@ import pytest
 from asyncsched import Cron, Interval, Retry, RunCancelled, RunLost, Scheduler, current_run
 from asyncsched._core.errors import ConfigurationError
 from asyncsched.testing import VirtualClock
+from tests.each_store import POSTGRES, SQLITE
 
 pytestmark = pytest.mark.anyio
 
 Make = Callable[..., Scheduler]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=[SQLITE, POSTGRES])
 def make(request: pytest.FixtureRequest, virtual_clock: VirtualClock, tmp_path: Path) -> Make:
-    postgres = request.param == "postgresql"
+    postgres = request.param == "postgres"
     url = request.getfixturevalue("shared_dsn") if postgres else f"sqlite:///{tmp_path / 'jobs.db'}"
 
     def make(**options: Any) -> Scheduler:

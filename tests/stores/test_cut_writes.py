@@ -24,6 +24,7 @@ from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.stores.sqlite.store import SqliteSession
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
+from tests.each_store import POSTGRES, SQLITE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]
 
@@ -106,7 +107,7 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Cut:
     return cut
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=[SQLITE, POSTGRES])
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
     """Return what opens the same ledger again, each namespace being one of its own."""
     if request.param == "sqlite":

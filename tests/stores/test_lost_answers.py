@@ -14,11 +14,12 @@ from asyncsched._core.errors import StoreUnavailable
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
+from tests.each_store import POSTGRES, SQLITE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=[SQLITE, POSTGRES])
 async def stage(
     request: pytest.FixtureRequest, tmp_path: Path, virtual_clock: VirtualClock
 ) -> AsyncIterator[Stage]:

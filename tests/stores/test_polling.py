@@ -23,15 +23,16 @@ from asyncsched.stores.sql.store import SqlStore
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.stores.sqlite.store import SqliteSession
 from asyncsched.testing import VirtualClock
+from tests.each_store import POSTGRES, SQLITE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]  # the user's own connection blocks, as documented
 
 Make = Callable[..., Scheduler]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=[SQLITE, POSTGRES])
 def make(request: pytest.FixtureRequest, virtual_clock: VirtualClock, tmp_path: Path) -> Make:
-    postgres = request.param == "postgresql"
+    postgres = request.param == "postgres"
     url = request.getfixturevalue("shared_dsn") if postgres else f"sqlite:///{tmp_path / 'jobs.db'}"
     return lambda **options: Scheduler(url, clock=virtual_clock, **options)
 

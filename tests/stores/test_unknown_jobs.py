@@ -13,6 +13,7 @@ import pytest
 from asyncsched import ConfigurationError, Interval, Retry, Scheduler, current_run
 from asyncsched.events import JobUnknown
 from asyncsched.testing import VirtualClock
+from tests.each_store import POSTGRES, SQLITE
 
 pytestmark = pytest.mark.anyio
 
@@ -21,9 +22,9 @@ Make = Callable[..., Scheduler]
 UNKNOWN = "no living instance knows job 'remind'"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=[SQLITE, POSTGRES])
 def make(request: pytest.FixtureRequest, virtual_clock: VirtualClock, tmp_path: Path) -> Make:
-    postgres = request.param == "postgresql"
+    postgres = request.param == "postgres"
     url = request.getfixturevalue("shared_dsn") if postgres else f"sqlite:///{tmp_path / 'jobs.db'}"
     return lambda **options: Scheduler(url, **{"clock": virtual_clock, **options})
 
