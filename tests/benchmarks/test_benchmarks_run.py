@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import preloaded
 from tests.benchmarks import _page, _peers, growth
 from tests.benchmarks.__main__ import main
 from tests.benchmarks._all import SCENARIOS
@@ -88,6 +89,7 @@ def test_a_scenario_whose_engine_is_not_here_says_how_to_install_it(
 def _without_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     # Whether they are installed is the machine's affair; the test is the same everywhere.
     monkeypatch.setattr(_peers, "_FOLDER", Path("nowhere"))
+    monkeypatch.setattr("tests.benchmarks._run.subprocess", preloaded)
 
 
 def _check_printed(name: str, printed: str) -> None:

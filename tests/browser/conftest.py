@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import preloaded
 from tests.waiting import PATIENCE, until
 
 CHROMIUM = next(
@@ -78,7 +79,7 @@ class Server:
             *self._options,
         ]
         with (self.folder / "output").open("ab") as output:
-            self.process = subprocess.Popen(command, env=self._environment, stdout=output, stderr=output)
+            self.process = preloaded.Popen(command, env=self._environment, stdout=output, stderr=output)
         until(self._answers, lambda: (self.folder / "output").read_text())
 
     def _answers(self) -> bool:

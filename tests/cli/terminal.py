@@ -10,7 +10,6 @@ import re
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
 import time
@@ -18,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests import preloaded
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,15 +61,7 @@ def command(*words: str) -> list[str]:
 
 def piped(*words: str, cwd: Path, **more: str) -> Answer:
     """Run a command through pipes."""
-    done = subprocess.run(
-        command(*words),
-        cwd=cwd,
-        env=environment(more),
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE,
-        check=False,
-    )
+    done = preloaded.run(command(*words), cwd=cwd, env=environment(more), text=True, timeout=_PATIENCE)
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
@@ -79,7 +72,7 @@ class Terminal:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         env = {**environment(more), "TERM": "xterm-256color"}
-        self.process = subprocess.Popen(
+        self.process = preloaded.Popen(
             command(*words), cwd=cwd, env=env, stdin=slave, stdout=slave, stderr=slave, close_fds=True,
             start_new_session=True,
         )  # fmt: skip

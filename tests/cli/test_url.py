@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from asyncsched.cli.main import _answer
+from tests import preloaded
 from tests.cli.conftest import SHOP
 from tests.cli.terminal import ROOT, Answer, Terminal, environment
 
@@ -56,7 +56,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     serve = [sys.executable, "-m", "uvicorn", "shop:app", "--port", str(port), "--log-level", "warning"]
-    server = subprocess.Popen(serve, cwd=folder, env=environment({}) | {"PYTHONWARNINGS": ""})
+    server = preloaded.Popen(serve, cwd=folder, env=environment({}) | {"PYTHONWARNINGS": ""})
     address = f"http://127.0.0.1:{port}/ops/scheduler"
     try:
         for _ in range(400):

@@ -16,6 +16,7 @@ from typing import IO
 
 import httpx
 
+from tests import preloaded
 from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,7 @@ def running(*arguments: str, serves: bool = True, **variables: str) -> Iterator[
     env = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
     with (
         TemporaryFile() as file,
-        subprocess.Popen(
+        preloaded.Popen(
             [sys.executable, "-m", *arguments], cwd=ROOT, env=env, stdout=file, stderr=subprocess.STDOUT
         ) as process,
         httpx.Client(

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import preloaded
 from tests.waiting import PATIENCE, until
 
 SERVERS = {
@@ -89,7 +90,7 @@ def serving(
     command = [part.format(app=app, port=port) for part in {**SERVERS, **SUPERVISORS}[kind]]
     env = {**os.environ, "SERVER_LOG": str(folder / "log"), **environment}
     with (folder / "output").open("w") as output:
-        process = subprocess.Popen(
+        process = preloaded.Popen(
             [sys.executable, "-m", *command, *options], env=env, stdout=output, stderr=output, text=True,
             cwd=Path(__file__).parents[2],
         )  # fmt: skip

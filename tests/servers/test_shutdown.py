@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from tests import preloaded
 from tests.servers.conftest import SERVERS, Server, ending, serving
 from tests.waiting import PATIENCE, until
 
@@ -142,7 +143,7 @@ def alone(
     folder: Path, backend: str, patience: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], list[str]]]]:
     log = folder / "log"
-    process = subprocess.Popen(
+    process = preloaded.Popen(
         [sys.executable, "-m", "tests.servers.alone", backend],
         env={**os.environ, "SERVER_LOG": str(log), "SHUTDOWN_TIMEOUT": patience},
         cwd=Path(__file__).parents[2],

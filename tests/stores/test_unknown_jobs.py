@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+import asyncsched.stores.postgres
 from asyncsched import ConfigurationError, Interval, Retry, Scheduler, current_run
 from asyncsched.events import JobUnknown
+from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 from tests.each_store import POSTGRES, SQLITE
 
@@ -24,9 +26,16 @@ UNKNOWN = "no living instance knows job 'remind'"
 
 @pytest.fixture(params=[SQLITE, POSTGRES])
 def make(request: pytest.FixtureRequest, virtual_clock: VirtualClock, tmp_path: Path) -> Make:
-    postgres = request.param == "postgres"
-    url = request.getfixturevalue("shared_dsn") if postgres else f"sqlite:///{tmp_path / 'jobs.db'}"
-    return lambda **options: Scheduler(url, **{"clock": virtual_clock, **options})
+    sqlite = request.param == "sqlite"
+    dsn = "" if sqlite else request.getfixturevalue("shared_dsn")
+
+    def store() -> Any:
+        """Open the same ledger again; each minute of virtual time has a round trip for each poll."""
+        if sqlite:
+            return SqliteStore(tmp_path / "jobs.db", poll=1)
+        return asyncsched.stores.postgres.PostgresStore(dsn, poll=1)
+
+    return lambda **options: Scheduler(store(), **{"clock": virtual_clock, **options})
 
 
 def reminding(scheduler: Scheduler, **options: Any) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("psycopg")
 
+from tests import preloaded
 from tests.postgres import Server
 from tests.waiting import PATIENCE, until
 
@@ -31,7 +32,7 @@ class Fleet:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, mode: str, backend: str = "asyncio") -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
+        process = preloaded.Popen(
             [sys.executable, str(WORKER), self._dsn, str(self._log), mode, backend],
             env={**os.environ, "PYTHONPATH": str(WORKER.parents[3])},
             stdin=subprocess.PIPE,

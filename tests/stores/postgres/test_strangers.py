@@ -114,7 +114,8 @@ async def test_a_caller_whose_time_is_up_hears_what_was_in_the_way(
     async with make(timeout=3) as scheduler:
         with psycopg.connect(shared_dsn) as connection:
             await scheduler.schedule_once("greet", "ann", key="k", connection=connection)
-            with pytest.raises(StoreUnavailable, match=r"another transaction holds .* nothing was done"):
+            # While it is being tried at that very moment, the answer is that it may have been done.
+            with pytest.raises(StoreUnavailable, match=r"another transaction holds .* (was|have been) done"):
                 await scheduler.schedule_once("greet", "ann", key="k")
         with psycopg.connect(shared_dsn) as connection:
             connection.execute("delete from asyncsched_runs where job = 'greet'")

@@ -16,6 +16,7 @@ import pytest
 
 from asyncsched import Retry, Scheduler
 from asyncsched.stores.sqlite import SqliteStore
+from tests import preloaded
 from tests.stores.scripts.worker import BEAT, LEASE, POLL
 from tests.waiting import PATIENCE, until
 
@@ -35,7 +36,7 @@ class Cluster:
 
     def start(self, mode: str = "serve", backend: str = "asyncio") -> subprocess.Popen[bytes]:
         command = [sys.executable, str(WORKER), str(self.file), str(self.log), mode, backend]
-        process = subprocess.Popen(
+        process = preloaded.Popen(
             command, env={**os.environ, "PYTHONPATH": str(WORKER.parents[3])}, stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )  # fmt: skip
