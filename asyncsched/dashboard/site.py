@@ -34,6 +34,9 @@ _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=ut
 REDACTED = re.compile(r"password|passwd|secret|token|api_?key|authorization", re.IGNORECASE)
 """The names of arguments whose values are not shown, unless the app says otherwise."""
 
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters of users' texts that would not be seen, or turn round what stands beside them: they are shown as ``\\u202e``."""
+
 NAV = (
     ("Overview", "/"), ("Runs", "/runs"), ("Failures", "/failures"), ("Timeline", "/timeline"),
     ("Instances", "/instances"), ("Activity", "/activity"),
@@ -210,7 +213,11 @@ class Site:
     def draw(self, template: str, macro: str, *args: Any) -> Markup:
         """Return one fragment: what a macro of a template makes of its arguments."""
         drawn: Markup = getattr(self._macros[f"{template}.html"], macro)(*args)
-        return drawn
+        return (
+            Markup(_UNSEEN.sub(lambda one: f"\\u{ord(one[0]):04x}", drawn))
+            if _UNSEEN.search(drawn)
+            else drawn
+        )
 
     def document(self, page: Page, context: Context, theme: str) -> str:
         """Return the whole HTML of a page."""
@@ -225,8 +232,8 @@ class Site:
         """Return the HTML of an error; with the ways to the other pages, unless the caller may not see them."""
         inside = status not in (401, 403)
         return self.templates.get_template("refused.html").render(
-            root=root, status=status, heading=heading, text=text, css=self.names["style.css"], app=self.title,
-            nav=NAV if inside else (), theme=theme if theme in ("dark", "light") else "",
+            root=root, status=status, heading=heading, text=text, css=self.names["style.css"], js=self.names["page.js"],
+            app=self.title, nav=NAV if inside else (), theme=theme if theme in ("dark", "light") else "",
         )  # fmt: skip
 
     def shown(self, arguments: Any) -> str:

@@ -363,7 +363,7 @@ async def test_while_the_store_is_away_the_last_state_is_shown_and_said_to_be(
             answer = await client.get(path)
             assert answer.status_code == 503
             assert 'href="/scheduler/timeline"' in answer.text, "the other pages are a click away"
-            assert 'http-equiv="refresh" content="5"' in answer.text
+            assert 'data-again="5"' in answer.text
             assert (await client.get(f"/api/v1{path}")).status_code == 503
         away = False
         await anyio.sleep(2)

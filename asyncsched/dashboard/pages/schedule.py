@@ -65,7 +65,7 @@ async def schedule(site: Site, c: Context) -> Page:
             _percentiles(numbers.took.percentile), _percentiles(numbers.late.percentile), row.grace,
         ),
         "body": draw("body", c, row, facts.runs[:RUNS], facts.coming[:DUE], _settings(site, row), now, c.root),
-        "last": draw("last", failed, c.snapshot.instance_name(failed.instance) if failed else ""),
+        "last": draw("last", failed, c.snapshot.instance_name(failed.instance) if failed and failed.instance else ""),
     }  # fmt: skip
     return Page(f"{id} · asyncsched", "Overview", now, fragments)
 
@@ -127,7 +127,7 @@ def _settings(site: Site, row: Row) -> list[tuple[str, str | Markup]]:
         found += settings_of(job)
     arguments = [*schedule.args, *([dict(schedule.kwargs)] if schedule.kwargs else [])]
     if arguments:
-        found.append(("Arguments", Markup("<code>{}</code>").format(site.shown(arguments))))
+        found.append(("Arguments", Markup("<code>{}</code>").format(_short(site.shown(arguments)))))
     if schedule.jitter:
         found.append(("Jitter", f"up to {duration(schedule.jitter)}"))
     if schedule.max_runs is not None:
@@ -139,6 +139,11 @@ def _settings(site: Site, row: Row) -> list[tuple[str, str | Markup]]:
         found.append(("Trigger", "changed by an operator"))
     found.append(("Revision", str(schedule.revision)))
     return found
+
+
+def _short(text: str) -> str:
+    """Return a text that fits beside the others; the page of a run has the whole."""
+    return text if len(text) <= 600 else text[:600] + "…"
 
 
 def settings_of(job: JobInfo) -> list[tuple[str, str | Markup]]:

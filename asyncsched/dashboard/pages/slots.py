@@ -12,7 +12,7 @@ from markupsafe import Markup
 from asyncsched._core.models import Run
 from asyncsched._core.reports import Coming, Skipped
 from asyncsched.dashboard.charts import line, text
-from asyncsched.dashboard.words import clock, date_and_time, duration, plural, tone, word
+from asyncsched.dashboard.words import clock, cut, date_and_time, duration, plural, tone, word
 
 PAST = 40
 """The past slots that the line shows."""
@@ -74,7 +74,7 @@ def _of_run(run: Run, grace: float) -> Slot:
     if run.why:
         parts.append(run.why.replace("_", " "))
     if run.error_type:
-        parts.append(f"{run.error_type}: {run.message[:120]}")
+        parts.append(f"{run.error_type}: {cut(run.message, 120)}")
     if run.started_at and run.finished_at:
         parts.append(f"took {duration(run.finished_at - run.started_at)}")
     late = state == "succeeded" and run.late is not None and run.late.total_seconds() > grace

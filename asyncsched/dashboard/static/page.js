@@ -388,7 +388,8 @@
     else if (key === "/" && $("[data-filter]")) { event.preventDefault(); $("[data-filter]").focus(); }
     else if (key === "Escape" && row) row.classList.remove("at");
   });
-  const before = carriedOver();
+  const before = $(".toasts") && carriedOver();
   if (before) toast(before);
+  if (document.body.dataset.again) setTimeout(() => location.reload(), 1000 * document.body.dataset.again);
   tick();
 })();
