@@ -171,8 +171,9 @@ def as_instants(trigger: Any, what: str) -> InstantTrigger:
 
     """
     given: object = None if isinstance(trigger, type) else trigger
-    if isinstance(given, InstantTrigger):
-        return given
+    # The check of a protocol reads all its members; for those that inherit from it, their bases tell at once.
+    if InstantTrigger in type(given).__mro__ or isinstance(given, InstantTrigger):
+        return given  # type: ignore[return-value]
     if isinstance(given, Trigger):
         return UserTrigger(given)
     raise TriggerError(f"{what}: {safe_repr(trigger)} is no trigger; {_instead_of(trigger)}")

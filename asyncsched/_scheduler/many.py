@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Protocol, Required, TypedDict, TypeVar, Unpack
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from asyncsched._backends.turns import portions
 from asyncsched._core.errors import ConfigurationError, UnknownSchedule
@@ -48,9 +49,7 @@ class Whose(TypedDict, total=False):
 class _Operates(Protocol):
     """The calls for one schedule."""
 
-    async def add_schedule(
-        self, job: Callable[..., Any] | str, trigger: Trigger, **options: Any
-    ) -> Schedule: ...
+    async def _add(self, job: Callable[..., Any] | str, trigger: Trigger, **options: Any) -> Schedule: ...
     async def pause(self, id: str, note: str = "", by: str = "") -> None: ...
     async def resume(self, id: str) -> None: ...
     async def remove(self, id: str) -> None: ...
@@ -89,7 +88,7 @@ class ManySchedules(Face):
                     f"add_schedule, not {safe_repr(item)}"
                 )
         operates: _Operates = self  # type: ignore[assignment]  # the scheduler has all the parts
-        return await _in_portions(lambda item: operates.add_schedule(**item), items)
+        return await _in_portions(lambda item: operates._add(**item), items, self._writes_together())
 
     async def pause_many(self, note: str = "", by: str = "", **whose: Unpack[Whose]) -> int:
         """Pause the schedules with a tag, or of a job, as :meth:`Schedules.pause` does one; return their number.
@@ -98,7 +97,7 @@ class ManySchedules(Face):
         """
         operates: _Operates = self  # type: ignore[assignment]
         ids = await self._ids("pause_many", whose, lambda record: not record.paused)
-        return await _count(lambda one: operates.pause(one, note, by), ids)
+        return await _count(lambda one: operates.pause(one, note, by), ids, self._writes_together())
 
     async def resume_many(self, **whose: Unpack[Whose]) -> int:
         """Resume the paused schedules with a tag, or of a job, as :meth:`Schedules.resume` does one; return their number.
@@ -112,7 +111,8 @@ class ManySchedules(Face):
             pause = pauses.get(record.job)
             return record.paused and (pause is None or pause.since != record.paused_at)
 
-        return await _count(operates.resume, await self._ids("resume_many", whose, is_paused_itself))
+        ids = await self._ids("resume_many", whose, is_paused_itself)
+        return await _count(operates.resume, ids, self._writes_together())
 
     async def remove_many(self, **whose: Unpack[Whose]) -> int:
         """Remove the schedules with a tag, or of a job, as :meth:`Schedules.remove` does one; return their number.
@@ -121,7 +121,11 @@ class ManySchedules(Face):
         """
         operates: _Operates = self  # type: ignore[assignment]
         ids = await self._ids("remove_many", whose, lambda record: not record.declared or record.orphaned)
-        return await _count(operates.remove, ids)
+        return await _count(operates.remove, ids, self._writes_together())
+
+    def _writes_together(self) -> bool:
+        """Whether the store makes one transaction of calls that are under way together; memory gains nothing by it."""
+        return self._running().main.store.durable
 
     async def _ids(self, call: str, whose: Whose, fits: Callable[[ScheduleRecord], bool]) -> list[str]:
         tag, job = whose.get("tag"), whose.get("job")
@@ -143,7 +147,7 @@ class ManySchedules(Face):
 _KEYS = NewSchedule.__annotations__.keys()
 
 
-async def _in_portions(call: Callable[[V], Awaitable[R]], items: Sequence[V]) -> list[R]:
+async def _in_portions(call: Callable[[V], Awaitable[R]], items: Sequence[V], together: bool) -> list[R]:
     """Return the answers of a call for each item, in order; raise the first error after its portion has ended."""
     answers: dict[int, R] = {}
     errors: dict[int, Exception] = {}
@@ -155,15 +159,20 @@ async def _in_portions(call: Callable[[V], Awaitable[R]], items: Sequence[V]) ->
             errors[number] = error
 
     for numbers in portions(range(len(items)), _AT_ONCE):
-        async with anyio.create_task_group() as group:
+        if together:
+            async with anyio.create_task_group() as group:
+                for number in numbers:
+                    group.start_soon(one, number)
+        else:
             for number in numbers:
-                group.start_soon(one, number)
+                await one(number)
+            await checkpoint()
         if errors:
             raise errors[min(errors)]
     return [answers[number] for number in range(len(items))]
 
 
-async def _count(call: Callable[[str], Awaitable[None]], ids: Sequence[str]) -> int:
+async def _count(call: Callable[[str], Awaitable[None]], ids: Sequence[str], together: bool) -> int:
     """Return for how many schedules a call was done; one that was removed meanwhile does not count."""
 
     async def one(id: str) -> bool:
@@ -173,4 +182,4 @@ async def _count(call: Callable[[str], Awaitable[None]], ids: Sequence[str]) -> 
             return False
         return True
 
-    return sum(await _in_portions(one, ids))
+    return sum(await _in_portions(one, ids, together))

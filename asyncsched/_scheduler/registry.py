@@ -45,6 +45,7 @@ class Registry:
         self._numbers: dict[str, int] = {}  # the last number of an adopted name
         self._bare: set[str] = set()  # jobs declared without options: a stacked decorator may give them
         self._aliases: dict[str, str] = {}  # the former names of jobs
+        self._first: dict[str, str] = {}  # the first schedule of each job that has one
         self.jobs: dict[str, Job] = {}
         self.schedules: dict[str, Declared] = {}
 
@@ -249,10 +250,9 @@ class Registry:
             ArgumentError: the job's function does not take the arguments.
 
         """
-        others = [one for one in self.schedules.values() if one.job.name == job.name]
-        if others and id is None:
+        if id is None and job.name in self._first:
             raise ConfigurationError(
-                f"job {job.name!r} has a trigger already (schedule {others[0].id!r}); "
+                f"job {job.name!r} has a trigger already (schedule {self._first[job.name]!r}); "
                 "give each further trigger an id="
             )
         id = check_name(job.name if id is None else id, "id")
@@ -263,6 +263,7 @@ class Registry:
             jitter_of(jitter, f"schedule {id!r}"), max_runs_of(max_runs, f"schedule {id!r}"),
         )  # fmt: skip
         self.schedules[id] = declared
+        self._first.setdefault(job.name, id)
         return declared
 
 

@@ -58,6 +58,21 @@ class Schedules(Changing):
             ConfigurationError: the trigger never fires, or an argument is wrong.
 
         """
+        schedule = await self._add(
+            job, trigger, id=id, args=args, kwargs=kwargs, jitter=jitter, paused=paused, replace=replace,
+            tags=tags, max_runs=max_runs,
+        )  # fmt: skip
+        if not self._here().main.store.durable:
+            await checkpoint()  # a store in memory never waits: thousands of calls would hold up the loop
+        return schedule
+
+    async def _add(
+        self, job: Callable[..., Any] | str, trigger: Trigger, *, id: str | None = None,
+        args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None,
+        jitter: float | timedelta | None = None, paused: bool = False, replace: bool = False,
+        tags: Sequence[str] = (), max_runs: int | None = None,
+    ) -> Schedule:  # fmt: skip
+        """Add a schedule as :meth:`add_schedule` does, without a turn for the others."""
         running = self._here()
         worker = running.main
         found = self._job_for(job, running)
@@ -92,8 +107,6 @@ class Schedules(Changing):
         self._registry.pin(found.name)
         revision, had_ended = (known[0].revision, known[0].ended) if known else (0, False)
         record = await self._put(worker, record, revision, lost, had_ended)
-        if not worker.store.durable:
-            await checkpoint()  # a store in memory never waits: thousands of calls would hold up the loop
         return schedule_view(record, found)
 
     # ── pausing ──────────────────────────────────────────────────────────────────────────────
