@@ -1,4 +1,4 @@
-"""A start with very many dynamic schedules, of which two in five have a cron text of their own."""
+"""W8: a start with very many schedules, of which two in five have a cron text of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
-from tests.benchmarks._bench import DSN, Figure, Metrics, Scenario, Size
+from tests.benchmarks._bench import DSN, Figure, Measure, Metrics, Scenario, Size
 from tests.benchmarks._measure import Cpu
 
 _FEW, _MANY = 5_000, 50_000
@@ -99,6 +99,53 @@ def postgres(size: Size) -> Metrics:
     return _filled(url, size.n, write)
 
 
+def memory(size: Size) -> Metrics:
+    """Start in memory, which keeps nothing: the schedules are added anew, and their texts parsed."""
+    from asyncsched import Cron
+
+    async def main() -> Metrics:
+        Cron("0 0 1 1 *")  # the import of croniter is no start
+        scheduler, cpu, began = _scheduler(None), Cpu(), time.perf_counter()
+        async with scheduler:
+            await scheduler.add_schedules(
+                [
+                    {
+                        "job": remind,
+                        "trigger": Cron(_text(number, size.n)),
+                        "id": f"remind-{number}",
+                        "args": (number,),
+                    }
+                    for number in range(size.n)
+                ]
+            )
+            metrics = {"start_cpu": cpu.spent(), "start": time.perf_counter() - began}
+            cpu = Cpu()
+            await scheduler.schedule("remind-1")
+            return metrics | {"one_ms": cpu.spent() * 1e3}
+
+    return asyncio.run(main())
+
+
+def declared(size: Size) -> Metrics:
+    """Start in memory with a function and an interval for each schedule, as the decorators declare them."""
+    from asyncsched import Scheduler
+
+    async def main() -> Metrics:
+        cpu, began, scheduler = Cpu(), time.perf_counter(), Scheduler()
+        for number in range(size.n):
+
+            @scheduler.interval(seconds=3600 + number, name=f"job-{number}")
+            async def job() -> None: ...
+
+        async with scheduler:
+            metrics = {"start_cpu": cpu.spent(), "start": time.perf_counter() - began}
+            cpu = Cpu()
+            await scheduler.schedule("job-1")
+            return metrics | {"one_ms": cpu.spent() * 1e3}
+
+    return asyncio.run(main())
+
+
 def texts(size: Size) -> Metrics:
     """Parse different texts, and add schedules with them in memory."""
     from asyncsched import Cron
@@ -132,10 +179,16 @@ def _scenario(name: str, what: str, count: int, system: Callable[[Size], Metrics
             Figure("", f"{what}, {count:,} schedules: CPU of schedule(id), ms", "one_ms"),
         ),
         Size(count), Size(count), Size(100), rounds=3, **more,
+        measures=(
+            Measure(f"{what}: CPU of a start", "start_cpu", "s"), Measure(f"{what}: time of a start", "start", "s"),
+            Measure(f"{what}: CPU of `schedule(id)`", "one_ms", "ms"),
+        ),
     )  # fmt: skip
 
 
 SCENARIOS = (
+    _scenario("starting-memory", "memory", _MANY, memory),
+    _scenario("starting-declared", "declared", _MANY, declared),
     _scenario("starting-sqlite-5k", "SQLite", _FEW, sqlite),
     _scenario("starting-sqlite", "SQLite", _MANY, sqlite),
     _scenario("starting-postgres-5k", "PostgreSQL", _FEW, postgres, postgres=True),

@@ -38,6 +38,8 @@ def _scenario(*figures: Figure) -> Scenario:
         "firing-sqlite",
         "soak",
         "starting-sqlite",
+        "starting-memory",
+        "starting-declared",
         "texts",
     ],
 )
