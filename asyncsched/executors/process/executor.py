@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from asyncsched._backends.base import Future, Port
+import anyio
+
+from asyncsched._backends.base import Port
 from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_port
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
@@ -83,12 +83,11 @@ class ProcessExecutor(Executor):
         self._max_tasks = max_tasks_per_worker
         self._grace = kill_grace
         self._clock: Clock = SystemClock()
-        self._hold: AbstractContextManager[None] | None = None
         self._port: Port | None = None
         self._workers, self._dying = set[WorkerProcess](), set[WorkerProcess]()
         self._idle: list[WorkerProcess] = []
-        self._waiting: deque[Future] = deque()
-        self._busy = self._places_taken = 0
+        self._places = anyio.Semaphore(capacity, fast_acquire=True)
+        self._busy = 0
 
     def use_clock(self, clock: Clock) -> None:
         """Hold ``clock`` from now on while work goes on in processes."""
@@ -131,6 +130,7 @@ class ProcessExecutor(Executor):
         # Instances of the main file's classes come back under the module name that a worker gives them.
         sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
         self._port = current_port()
+        self._places = anyio.Semaphore(self.capacity, fast_acquire=True)  # of this event loop
         for _ in range(min(self._warm, self.capacity)):
             self._idle.append(self._start())
         return self
@@ -202,24 +202,14 @@ class ProcessExecutor(Executor):
         self, run: CurrentRun, message: Any, on_item: Callable[[int, bytes], object] | None = None
     ) -> tuple[int, bytes]:
         """Give a call to a worker when there is a place; return the kind and the body of the answer."""
+        self._opened()
         self._busy += 1
-        if self._hold is None:
-            self._hold = self._clock.hold()
-            self._hold.__enter__()
         try:
-            if self._places_taken < self.capacity:
-                self._places_taken += 1
-            else:
-                await self._wait_for_place()
-            try:
-                return await self._attempt(run, message, on_item)
-            finally:
-                self._give_place()
+            with self._clock.hold():
+                async with self._places:
+                    return await self._attempt(run, message, on_item)
         finally:
             self._busy -= 1
-            if not self._busy and self._hold is not None:
-                hold, self._hold = self._hold, None
-                hold.__exit__(None, None, None)
 
     async def _attempt(
         self, run: CurrentRun, message: Any, on_item: Callable[[int, bytes], object] | None
@@ -245,26 +235,6 @@ class ProcessExecutor(Executor):
         else:
             self._release(worker)
         return answer
-
-    async def _wait_for_place(self) -> None:
-        """Wait until another run gives its place."""
-        waiter = self._opened().future()
-        self._waiting.append(waiter)
-        try:
-            await waiter
-        except BaseException:
-            if waiter.done() and not waiter.cancelled():
-                self._give_place()
-            raise
-
-    def _give_place(self) -> None:
-        """Give the place of a run that has ended to the first that waits."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-        self._places_taken -= 1
 
     def _start(self) -> WorkerProcess:
         known = list(logging.root.manager.loggerDict.items())

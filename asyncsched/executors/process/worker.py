@@ -15,17 +15,15 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet, ref
 
 import anyio
 
+from asyncsched._backends.base import Future, Port
 from asyncsched._core.context import CurrentRun, tell_began
 from asyncsched.executors.process import link
 from asyncsched.executors.process.errors import WorkerDied
-
-if TYPE_CHECKING:
-    from asyncsched._backends.base import Future, Port
 
 logger = logging.getLogger("asyncsched.executors")
 job_logger = logging.getLogger("asyncsched.job")
@@ -342,6 +340,8 @@ def _wait(process: subprocess.Popen[bytes], worker: ref[WorkerProcess]) -> None:
     _signal_group(process.pid, signal.SIGKILL)  # the child processes of its jobs
     if (known := worker()) is not None:
         known.tell_end()
+    elif process.stdout is not None:
+        process.stdout.close()
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -469,7 +469,7 @@ async def test_the_clock_is_held_while_processes_work() -> None:
         assert _current.get(None) is None
         async with attempts() as start:
             started: list[Attempt] = [start(call(executor, jobs.noop)) for _ in range(3)]
-            await soon(lambda: clock.held == 1)
+            await soon(lambda: clock.held == 3)
             for attempt in started:
                 await attempt.ended()
             assert clock.held == 0
