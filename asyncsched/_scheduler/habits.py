@@ -32,7 +32,7 @@ CALLS = {
     "anyio.run(scheduler.run_forever)",
     "shutdown": "the end of the lifespan, or of `async with scheduler:`, shuts it down; scheduler.stop() ends run_forever()",
     "pause": "write await scheduler.pause(id) for one schedule, and await scheduler.pause_many(tag=…) for several; "
-    "scheduler.drain() begins no more runs at all",
+    "scheduler.drain() begins no more runs until the next start",
     "resume": "write await scheduler.resume(id) for one schedule, and await scheduler.resume_many(tag=…) for several",
     "remove_job": "write await scheduler.remove(id) for a schedule, and await scheduler.cancel_many(key=…) for a run that waits",
     "pause_job": "write await scheduler.pause(id) for one schedule; pause_job(name) here pauses a job with all its schedules",

@@ -63,7 +63,7 @@ def apscheduler(file: str, output: str | None, store: str | None, zone: str | No
         return _written(read_job_store(file), file.rpartition("@")[2], output, store)
     from asyncsched.cli.imports.apscheduler import read_apscheduler
 
-    module = Path(file).stem
+    module = module_of(file)
     return _done(file, output, store, lambda text: read_apscheduler(text, module, zone or local_zone()))
 
 
@@ -77,7 +77,7 @@ def celery_beat(file: str, output: str | None, store: str | None, zone: str | No
     """Import a Celery beat schedule from a Python file: beat_schedule and add_periodic_task."""
     from asyncsched.cli.imports.celery import read_celery
 
-    module = Path(file).stem
+    module = module_of(file)
     return _done(file, output, store, lambda text: read_celery(text, module, zone))
 
 
@@ -90,8 +90,21 @@ def repeat_every(file: str, output: str | None, store: str | None) -> int:
     """Import functions decorated with repeat_every of fastapi-utils from a Python file."""
     from asyncsched.cli.imports.repeat_every import read_repeat_every
 
-    module = Path(file).stem
+    module = module_of(file)
     return _done(file, output, store, lambda text: read_repeat_every(text, module))
+
+
+def module_of(file: str) -> str:
+    """Return the name by which a Python file is imported, its packages included; ``app`` for stdin."""
+    if file == "-":
+        return "app"
+    path = Path(file).absolute()
+    parts = [] if path.stem == "__init__" else [path.stem]
+    for folder in path.parents:
+        if not (folder / "__init__.py").exists():
+            break
+        parts.insert(0, folder.name)
+    return ".".join(parts)
 
 
 def local_zone() -> str:
@@ -124,10 +137,13 @@ def _done(file: str, output: str | None, store: str | None, read: Callable[[str]
 
 def _written(found: Imported, source: str, output: str | None, store: str | None) -> int:
     code = written(found, source, store)
+    if store is None:
+        found.notes += found.notes_on_store()
     lost = [one for one in found.schedules if not one.trigger]
     if style_of().json:
         write_json({
             "kind": found.kind, "code": code, "notes": found.notes,
+            "calls": [{"line": one.line, "source": one.source, "told": one.told} for one in found.calls],
             "schedules": [
                 {"name": one.name, "where": one.where, "source": one.source, "trigger": one.trigger, "notes": one.notes,
                  "fault": one.fault} for one in found.schedules
@@ -153,5 +169,7 @@ def _report(found: Imported, output: str | None) -> None:
             )
         for note in one.notes:
             click.echo(f"! {one.where} ({one.name}): {note}", err=True)
+    for call in found.calls:
+        click.echo(f"! line {call.line}: {call.source.splitlines()[0][:80]}\n    {call.told}", err=True)
     for note in found.notes:
         click.echo(f"! {note}", err=True)

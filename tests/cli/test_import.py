@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import sys
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,6 +19,9 @@ from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
+from apscheduler.triggers.combining import OrTrigger
+from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from cronsim import CronSim
 
@@ -30,6 +33,7 @@ from asyncsched.cli.imports.found import Found, Imported, written
 from asyncsched.cli.imports.jobstore import read_job_store
 from asyncsched.cli.imports.repeat_every import read_repeat_every
 from asyncsched.cli.slots import slots_between
+from asyncsched.triggers import Every
 from tests.cli.terminal import piped
 
 BERLIN = "Europe/Berlin"
@@ -39,7 +43,8 @@ END = START + timedelta(days=31)  # the clocks go forward on the 29th
 
 def _due(trigger: str) -> list[datetime]:
     """Return the due times of a trigger's code in March 2026."""
-    found = eval(trigger, {**vars(asyncsched), "datetime": datetime})
+    names = {**vars(asyncsched), "datetime": datetime, "date": date, "time": time, "Every": Every}
+    found = eval(trigger, names)
     return [
         at for at, _ in slots_between(found, START - timedelta(seconds=1), END - timedelta(seconds=1), 50_000)
     ]
@@ -235,6 +240,7 @@ def test_apschedulers_jobs_are_due_as_by_apscheduler(original: BackgroundSchedul
         "first-tuesday",
         "steps",
         "once",
+        "both",
     ]
     for job in original.get_jobs():
         if job.id in compared:
@@ -245,8 +251,8 @@ def test_apschedulers_jobs_are_due_as_by_apscheduler(original: BackgroundSchedul
         for one in found.schedules
         if one.fault
     }
-    assert set(faults) == {"both", "week", "lambda", "computed"}
-    assert "must both hold" in faults["both"]
+    assert set(faults) == {"week", "lambda", "computed"}
+    assert ".only(weekday='wed')" in by_id["both"].trigger
 
 
 def test_apschedulers_options_are_carried_over_or_reported() -> None:
@@ -445,13 +451,13 @@ def test_the_code_made_of_apschedulers_runs(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "reports.py").write_text("def weekly(): ...\n")
     (tmp_path / "old.py").write_text(APSCHEDULER)
     answer = piped("import", "apscheduler", "old.py", "-o", "new.py", cwd=tmp_path)
-    assert answer.code == 1  # four of them cannot be carried over
-    assert "imported 11 of 15 schedules into new.py" in answer.err
+    assert answer.code == 1  # three of them cannot be carried over
+    assert "imported 12 of 15 schedules into new.py" in answer.err
     code = (tmp_path / "new.py").read_text().replace("from old import", "from ours import")
     (tmp_path / "new.py").write_text(code)
     listed = piped("schedules", "--app", "new:scheduler", "--json", cwd=tmp_path)
     assert listed.code == 0, listed.err
-    assert len(listed.json) == 11
+    assert len(listed.json) == 12
 
 
 def _job(word: str = "x") -> None: ...
@@ -469,6 +475,16 @@ def test_a_job_store_is_read_without_executing_its_pickles(tmp_path: Path) -> No
         scheduler.add_job(_job, "cron", day="3rd mon", hour=4, id="third-monday"),
         scheduler.add_job(_job, "interval", minutes=10, id="every", args=["y"], misfire_grace_time=60),
         scheduler.add_job(_job, "date", run_date=datetime(2099, 1, 1), id="once"),
+        scheduler.add_job(
+            _job,
+            OrTrigger([CronTrigger(hour=9), CronTrigger(hour=17, timezone=BERLIN)]),
+            id="either",
+        ),
+        scheduler.add_job(
+            _job,
+            CalendarIntervalTrigger(weeks=2, hour=6, start_date="2026-03-03", timezone=BERLIN),
+            id="fortnight",
+        ),
     ]
     triggers = {job.id: job.trigger for job in jobs}
     scheduler.shutdown()
@@ -481,7 +497,7 @@ def test_a_job_store_is_read_without_executing_its_pickles(tmp_path: Path) -> No
         connection.commit()
     found = read_job_store(f"sqlite:///{tmp_path}/jobs.sqlite")
     by_id = {one.where.removeprefix("job "): one for one in found.schedules}
-    for id in ("weekdays", "days", "third-monday"):
+    for id in ("weekdays", "days", "third-monday", "either", "fortnight"):
         assert by_id[id].fault == ""
         assert _due(by_id[id].trigger) == _fired(triggers[id]), id
     assert by_id["every"].trigger == "Interval(seconds=600)"
@@ -554,7 +570,7 @@ def test_celerys_crontabs_are_due_as_by_celery() -> None:
     minutes = [START + timedelta(minutes=number) for number in range(31 * 1440)]
     for name, entry in _crontabs().items():
         schedule = entry["schedule"]
-        if not hasattr(schedule, "day_of_week") or name == "both":
+        if not hasattr(schedule, "day_of_week"):
             continue
         expected = [
             at for at in minutes
@@ -573,7 +589,7 @@ def test_celerys_tasks_are_carried_over_or_reported() -> None:
     assert by_name["add-every-30"].call == "shop.tasks:add"
     assert "queue" in by_name["hourly"].notes[0]
     assert "solar" in by_name["sunset"].fault
-    assert "must both hold" in by_name["both"].fault
+    assert ".only(weekday='fri')" in by_name["both"].trigger
     assert by_name["hello"].call == "shop.app:hello"
     assert by_name["hello"].options["args"] == "('world',)"
     assert by_name["purge"].options["kwargs"] == "{'days': 30}"

@@ -5,19 +5,24 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
+import anyio.to_thread
 import pytest
 
 import asyncsched
+import asyncsched.events
 from asyncsched import Interval, Scheduler, TryAgain
 from asyncsched.cli.main import COMMANDS
 from asyncsched.observers import alerts
 from asyncsched.testing import VirtualClock
+from asyncsched.triggers import Every
 from tests.docs.pages import GUIDE
 
-PARTS = {'full="skip"', 'catch_up="latest"', '"all"', "coalesce=False", "at=…", "retry="}
+PARTS = {
+    'full="skip"', 'catch_up="latest"', '"all"', "coalesce=False", "at=…", "retry=", "job=", "f", "asyncsched.triggers",
+}  # fmt: skip
 """Parts of a call that a cell talks about, whose whole stands in the same table."""
 
 
@@ -53,7 +58,7 @@ async def test_what_a_table_names_is_there(code: str, virtual_clock: VirtualCloc
     scheduler = Scheduler(clock=virtual_clock)
     scheduler.job()(work)
     names = {
-        **vars(asyncsched), "scheduler": scheduler, "f": work, "task": work, "args": (), "id": "another", "Session": object,
+        **vars(asyncsched), **vars(asyncsched.events), "Every": Every, "date": date, "scheduler": scheduler, "f": work, "task": work, "args": (), "id": "another", "Session": object,
         "later": datetime(2100, 1, 1, tzinfo=UTC), "open_session": open_session, "Annotated": Annotated,
     }  # fmt: skip
     code = _whole(code)
@@ -68,7 +73,9 @@ async def test_what_a_table_names_is_there(code: str, virtual_clock: VirtualCloc
     scheduler.job(name="tells")(lambda: told.append(eval(code, names)))
     async with scheduler:
         await scheduler.add_schedule(work, Interval(hours=1), id="another")
-        await scheduler.add_schedule(work, Interval(hours=1), id="y")
+        for id in "y", "x":
+            if f'id="{id}"' not in code:
+                await scheduler.add_schedule(work, Interval(hours=1), id=id)
         names["run"] = await scheduler.schedule_once(work)
         if code.startswith("current_run()"):
             await (await scheduler.run_job("tells")).wait()
@@ -80,6 +87,11 @@ async def test_what_a_table_names_is_there(code: str, virtual_clock: VirtualCloc
 async def _try(code: str, names: dict[str, Any], scheduler: Scheduler) -> None:
     if code.startswith("asyncsched"):
         assert code.split()[1] in {name for group in COMMANDS.values() for name in group}
+    elif code.startswith("Scheduler("):
+        await anyio.to_thread.run_sync(eval, code, names)  # it reads the working directory for a file's path
+    elif re.match(r"f\.wants = ", code):
+        exec(code, names)
+        assert names["f"].wants.__module__ == "asyncsched._core.events"
     elif code.startswith("raise "):
         with pytest.raises(TryAgain):
             exec(code, names)

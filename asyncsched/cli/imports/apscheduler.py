@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import replace
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from asyncsched._core.errors import AsyncSchedError
-from asyncsched.cli.imports.fields import Untold, cron_text, from_crontab
+from asyncsched.cli.imports.calls import report_calls
+from asyncsched.cli.imports.fields import Untold
 from asyncsched.cli.imports.found import Found, Imported, name_of
+from asyncsched.cli.imports.options import ORDER, Names, arguments_of, code_values, options_of
 from asyncsched.cli.imports.python import (
     Code,
     as_code,
-    assigned,
     at_top,
     called,
+    entries,
+    filled,
     functions,
     imported_from,
     keywords,
@@ -25,24 +26,11 @@ from asyncsched.cli.imports.python import (
     source_of,
     value_of,
 )
-from asyncsched.triggers.cron.trigger import Cron
+from asyncsched.cli.imports.settings import Settings, read_settings
+from asyncsched.cli.imports.times import at_or_delay
+from asyncsched.cli.imports.triggers import due_at, needs_zone, said, trigger_code
 
-CRON_FIELDS = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
-SPANS = ("weeks", "days", "hours", "minutes", "seconds")
-_SCHEDULERS = (
-    "BackgroundScheduler", "BlockingScheduler", "AsyncIOScheduler", "TornadoScheduler", "GeventScheduler",
-    "TwistedScheduler", "QtScheduler",
-)  # fmt: skip
-
-
-@dataclass
-class Settings:
-    """What the scheduler in the code has for all jobs."""
-
-    zone: str
-    host: str = "UTC"
-    """The zone of the host, which a trigger object without a zone takes, whatever the scheduler's."""
-    defaults: dict[str, Any] = field(default_factory=dict)
+Words = dict[str, ast.expr]
 
 
 def read_apscheduler(text: str, module: str, zone: str) -> Imported:
@@ -54,254 +42,213 @@ def read_apscheduler(text: str, module: str, zone: str) -> Imported:
         zone: the time zone of the host, which APScheduler takes for its own.
 
     """
-    tree = ast.parse(text)
+    plain = ast.parse(text)
+    tree = filled(plain)
     found = Imported("APScheduler 3")
-    names = assigned(tree)
-    settings = _settings(tree, zone, names)
-    come_from = {name: f"{module}:{name}" for name in at_top(tree)} | imported_from(tree)
-    whole = modules(tree)
+    settings = read_settings(tree, zone, found)
+    come_from = {name: f"{module}:{name}" for name in at_top(plain)} | imported_from(plain)
+    reader = _Reader(text, found, settings, Names(come_from, modules(plain)))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and called(node) == "add_job":
-            words = keywords(node)
-            func = words.pop("func", None) or (node.args[0] if node.args else None)
-            trigger = words.pop("trigger", None) or (node.args[1] if len(node.args) > 1 else None)
-            _keep(found, text, node, _call_of(func, come_from, whole), trigger, words, settings, names)
+            reader.add_job(node)
     flask = any(place.startswith("flask_apscheduler:") for place in come_from.values())
     decorators = ("scheduled_job", "task") if flask else ("scheduled_job",)
     for function in functions(tree):
         for decorator in function.decorator_list:
             if isinstance(decorator, ast.Call) and called(decorator) in decorators:
-                words = keywords(decorator)
-                trigger = words.pop("trigger", None) or (decorator.args[0] if decorator.args else None)
-                call = come_from.get(function.name, "")
-                _keep(found, text, decorator, call, trigger, words, settings, names)
-    _tell(found, settings)
-    if any(isinstance(node, ast.Call) and called(node) == "add_listener" for node in ast.walk(tree)):
-        found.note(
-            "add_listener is left out: Scheduler(observers=[f]), where f takes events of asyncsched.events"
-        )
+                reader.scheduled_job(function.name, decorator)
+    found.schedules.sort(key=lambda one: int(one.where.removeprefix("line ")))
+    report_calls(tree, text, settings, reader.kinds, found)
+    tell(found, settings)
+    _tell_imports(found, module)
     return found
 
 
-def _settings(tree: ast.Module, zone: str, names: Mapping[str, ast.expr]) -> Settings:
-    settings = Settings(zone, zone)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and called(node) in (*_SCHEDULERS, "configure"):
-            words = keywords(node)
-            if "timezone" in words and (named := zone_of(value_of(words["timezone"], names))):
-                settings.zone = named
-            defaults = value_of(words.get("job_defaults"), names)
-            if isinstance(defaults, dict):
-                settings.defaults |= defaults
-    return settings
+class _Reader:
+    """Reads the calls by which jobs are added.
 
+    Args:
+        text: the file.
+        found: takes what is found.
+        settings: those of the scheduler.
+        names: those of the module's top level.
 
-def zone_of(value: Any) -> str:
-    """Return the name of a time zone: a text, ``pytz.timezone("…")``, ``ZoneInfo("…")``, ``utc``."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Code):
-        if value.text.split(".")[-1].lower() == "utc":
-            return "UTC"
+    """
+
+    def __init__(self, text: str, found: Imported, settings: Settings, names: Names) -> None:
+        self._text, self._found, self._settings, self._names = text, found, settings, names
+        self.kinds: dict[str, str] = {}
+        """What became of the jobs, by the code of their ids: ``declared``, ``added`` or ``once``."""
+
+    def add_job(self, node: ast.Call) -> None:
+        """Read ``add_job(func, trigger, …)``."""
+        words = {**dict(zip(ORDER, node.args, strict=False)), **keywords(node)}
+        func = words.pop("func", None)
+        if isinstance(func, ast.Call) and called(func) == "partial" and func.args:
+            func = _apart(func, words)
+        self._keep(node, _place_of(func, self._names), ast.unparse(func) if func else "f", words)
+
+    def scheduled_job(self, function: str, node: ast.Call) -> None:
+        """Read the decorator ``@scheduled_job(trigger, …)`` of a function."""
+        words = {**dict(zip(ORDER[1:], node.args, strict=False)), **keywords(node)}
+        self._keep(node, self._names.places.get(function, ""), function, words)
+
+    def _keep(self, node: ast.Call, call: str, func: str, words: Words) -> None:
+        trigger = words.pop("trigger", None)
+        given = {name: value_of(one) for name, one in words.items()}
+        id = given.get("id")
+        title = (
+            str(id) if id and not isinstance(id, Code) else call.partition(":")[2].rpartition(".")[2] or "job"
+        )
+        taken = [other.name for other in self._found.schedules]
+        one = Found(name_of(title, taken), f"line {node.lineno}", source_of(self._text, node))
+        self._found.schedules.append(one)
+        unread = [word.value for word in node.keywords if word.arg is None and entries(word.value) is None]
+        if not call:
+            one.fault = "the function cannot be imported: make it one at the top level of a module"
+            return
+        if unread:
+            one.fault = f"its arguments, **{ast.unparse(unread[0])}, are computed at run time"
+            return
+        kind, more = said(trigger)
+        settings = self._settings
+        if isinstance(trigger, ast.Call):
+            settings = self._with_zone_of_host(one, kind, more)
+        if isinstance(given.get("name"), str):
+            self._found.note("name= is left out: a job has the name of its function, and a schedule its id")
+        everything = {**more, **given}
+        if (
+            kind == "date"
+            and everything.get("run_date") is None
+            and everything.get("next_run_time") is not None
+        ):
+            everything["run_date"] = everything.pop("next_run_time")
+        if kind == "date" or self._names.local(code_values(everything)):
+            self._call_or_moment(one, call, func, (kind, everything), settings)
+        else:
+            complete(one, call, kind, everything, settings, self._names)
+        if "id" in words:
+            self.kinds[ast.unparse(words["id"])] = (
+                "declared" if one.trigger else "once" if kind == "date" else "added"
+            )
+
+    def _with_zone_of_host(self, one: Found, kind: str, more: Mapping[str, Any]) -> Settings:
+        """Return the settings for a trigger object, which takes the host's zone where it has none."""
+        settings = self._settings
+        parts = more["triggers"] if kind in ("or", "and") else [(kind, more)]
+        if settings.host != settings.zone and any(needs_zone(*part) for part in parts):
+            one.notes.append(
+                f"its trigger object has no timezone, so APScheduler takes the host's: {settings.host}"
+            )
+        return replace(settings, zone=settings.host)
+
+    def _call_or_moment(
+        self, one: Found, call: str, func: str, trigger: tuple[str, dict[str, Any]], settings: Settings
+    ) -> None:
+        """Declare a job of a known moment; for one that is added while the program runs, tell the call."""
+        kind, given = trigger
+        local = self._names.local(code_values(given))
         try:
-            call = ast.parse(value.text, mode="eval").body
-        except SyntaxError:
-            return ""
-        if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant):
-            return str(call.args[0].value)
-    return ""
+            if kind != "date":
+                when = trigger_code(kind, given, settings)
+                one.fault = (
+                    f"it is added while the program runs, by {', '.join(local)}: write await "
+                    f"scheduler.add_schedule({func}, {when}{_more(given, 'id')})"
+                )
+            elif due_at(given, settings) is None or local:
+                one.fault = _once(func, given, settings)
+            else:
+                complete(one, call, kind, given, settings, self._names)
+                return
+        except (Untold, AsyncSchedError) as error:
+            one.fault = str(error)
+            return
+        self._found.note(
+            "what schedule_once and add_schedule are given is declared with @scheduler.job() where a database is used"
+        )
 
 
-def _call_of(func: ast.expr | None, come_from: Mapping[str, str], whole: Mapping[str, str]) -> str:
+def _apart(func: ast.Call, words: Words) -> ast.expr:
+    """Return the function of ``partial(f, …)``, whose arguments become the job's."""
+    rest = words.get("args", ast.List([], ast.Load()))
+    more = rest.elts if isinstance(rest, ast.List | ast.Tuple) else [ast.Starred(rest, ast.Load())]
+    if func.args[1:]:
+        words["args"] = ast.Tuple([*func.args[1:], *more], ast.Load())
+    if func.keywords:
+        named = {**keywords(func), **(entries(words.get("kwargs")) or {})}
+        words["kwargs"] = ast.Dict([ast.Constant(name) for name in named], list(named.values()))
+    return func.args[0]
+
+
+def _place_of(func: ast.expr | None, names: Names) -> str:
     """Return where a function can be imported from, as ``module:name``; ``""`` for one of an object or of a function."""
     if isinstance(func, ast.Constant) and isinstance(func.value, str):
         return func.value if ":" in func.value else ""
     if isinstance(func, ast.Name):
-        return come_from.get(func.id, "")
+        return names.places.get(func.id, "")
     if isinstance(func, ast.Attribute):
         before, root = ast.unparse(func.value), ast.unparse(func).partition(".")[0]
-        if before in whole:
-            return f"{whole[before]}:{func.attr}"
-        place = come_from.get(root, "")
+        if before in names.modules:
+            return f"{names.modules[before]}:{func.attr}"
+        place = names.places.get(root, "")
         return place and f"{place}{ast.unparse(func).removeprefix(root)}"
     return ""
 
 
-def _keep(
-    found: Imported, text: str, node: ast.Call, call: str, trigger: ast.expr | None, words: dict[str, ast.expr],
-    settings: Settings, names: Mapping[str, ast.expr],
-) -> None:  # fmt: skip
-    given = {name: value_of(one, names) for name, one in words.items()}
-    title = str(given.get("id") or call.partition(":")[2] or "job")
-    one = Found(
-        name_of(title, [other.name for other in found.schedules]),
-        f"line {node.lineno}",
-        source_of(text, node),
-    )
-    found.schedules.append(one)
-    if not call:
-        one.fault = "the function cannot be imported: make it one at the top level of a module"
-        return
-    kind, more = _kind(trigger, names)
-    made = trigger is not None and not isinstance(trigger, ast.Constant)
-    if made and not more.get("timezone") and kind != "interval" and settings.host != settings.zone:
-        more["timezone"] = settings.host
-        one.notes.append(
-            f"its trigger object has no timezone, so APScheduler takes the host's: {settings.host}"
-        )
-    complete(one, call, kind, {**more, **given}, settings)
+def _once(func: str, given: Mapping[str, Any], settings: Settings) -> str:
+    """Return the fault of a job for one moment that only the program knows: the call to write in its place."""
+    at = given.get("run_date")
+    if at is None:
+        return f"it runs once, at once: write await scheduler.schedule_once({func}{_more(given, 'key')})"
+    known = due_at(given, settings)
+    when = at_or_delay(at) if known is None else f"at=datetime.fromisoformat({known.isoformat()!r})"
+    naive = "" if known is not None or when.startswith("delay=") else "; at= takes an aware datetime"
+    return f"it runs once, at {as_code(at)}: write await scheduler.schedule_once({func}{_more(given, 'key', when)}){naive}"
 
 
-def _kind(trigger: ast.expr | None, names: Mapping[str, ast.expr]) -> tuple[str, dict[str, Any]]:
-    """Return a trigger's kind and the arguments that it was made with."""
-    if isinstance(trigger, ast.Name) and trigger.id in names:
-        trigger = names[trigger.id]
-    if trigger is None:
-        return "date", {}
-    if isinstance(trigger, ast.Constant):
-        return str(trigger.value), {}
-    if isinstance(trigger, ast.Call):
-        more = {name: value_of(one, names) for name, one in keywords(trigger).items()}
-        kind = called(trigger)
-        if kind == "from_crontab":
-            return "crontab", {**more, "expression": value_of(trigger.args[0]) if trigger.args else ""}
-        order = {"CronTrigger": CRON_FIELDS, "IntervalTrigger": SPANS, "DateTrigger": ("run_date",)}.get(
-            kind, ()
-        )
-        more |= {name: value_of(one, names) for name, one in zip(order, trigger.args, strict=False)}
-        short = {"CronTrigger": "cron", "IntervalTrigger": "interval", "DateTrigger": "date"}.get(kind, kind)
-        return short, more
-    return "variable", {"variable": ast.unparse(trigger)}
+def _more(given: Mapping[str, Any], identity: str, when: str = "") -> str:
+    """Return the further arguments of a call: those of the function, the id or key, and whether it replaces."""
+    found = arguments_of(given)
+    parts = []
+    if "args" in found:
+        inner = ast.parse(found["args"], mode="eval").body
+        listed = inner.elts if isinstance(inner, ast.Tuple) else None
+        if identity == "key":
+            parts += [f"*{found['args']}"] if listed is None else [ast.unparse(one) for one in listed]
+        else:
+            parts.append(f"args={found['args']}")
+    parts += [f"kwargs={found['kwargs']}"] if "kwargs" in found else []
+    parts += [when] if when else []
+    if given.get("id"):
+        parts.append(f"{identity}={as_code(given['id'])}")
+        parts += ["replace=True"] if given.get("replace_existing") else []
+    return "".join(f", {part}" for part in parts)
 
 
-def complete(one: Found, call: str, kind: str, given: dict[str, Any], settings: Settings) -> None:
+def complete(
+    one: Found, call: str, kind: str, given: dict[str, Any], settings: Settings, names: Names | None = None
+) -> None:
     """Give what was found its trigger and options, or the fault."""
     one.call = call
     try:
-        one.trigger = _trigger(one, kind, given, settings)
+        one.trigger = trigger_code(kind, given, settings)
     except (Untold, AsyncSchedError) as error:
         one.fault = str(error)
         return
-    one.options = _options(one, {**settings.defaults, **given})
-    one.options = {"id": repr(str(given["id"])), **one.options} if given.get("id") else one.options
+    everything = {**settings.defaults, **given}
+    one.options = options_of(one, everything, settings)
+    one.needs, one.imports = (names or Names()).imports(code_values(everything))
 
 
-def _trigger(one: Found, kind: str, given: Mapping[str, Any], settings: Settings) -> str:
-    zone = zone_of(given.get("timezone")) or settings.zone
-    if kind == "cron":
-        fields = {
-            name: str(given[name])
-            for name in CRON_FIELDS
-            if given.get(name) is not None and not isinstance(given[name], Code)
-        }
-        unknown = [name for name in CRON_FIELDS if isinstance(given.get(name), Code)]
-        if unknown:
-            raise Untold(f"{unknown[0]}={given[unknown[0]].text} is computed at run time")
-        return _cron(one, cron_text(fields), zone, given)
-    if kind == "crontab":
-        return _cron(one, from_crontab(str(given["expression"])), zone, given)
-    if kind == "interval":
-        return _interval(one, given)
-    if kind == "date":
-        return _date(one, given, zone)
-    if kind == "variable":
-        raise Untold(f"its trigger, {given['variable']}, is computed at run time")
-    raise Untold(
-        f"the trigger {kind!r} is not known here; a trigger of your own is an object with next(after)"
-    )
-
-
-def _cron(one: Found, expression: str, zone: str, given: Mapping[str, Any]) -> str:
-    Cron(expression, timezone=zone)
-    for name in ("start_date", "end_date"):
-        if given.get(name) is not None:
-            one.notes.append(
-                f"{name}={as_code(given[name])} is left out: give {name[:-5]}= an aware datetime"
-            )
-    return f'Cron("{expression}", timezone="{zone}")'
-
-
-def _interval(one: Found, given: Mapping[str, Any]) -> str:
-    spans = {name: given[name] for name in SPANS if given.get(name)}
-    if any(isinstance(value, Code) for value in spans.values()):
-        text = ", ".join(f"{name}={as_code(value)}" for name, value in spans.items())
-        raise Untold(f"the period ({text}) is computed at run time")
-    if not spans:
-        raise Untold("an interval without a period")
-    for name in ("start_date", "end_date"):
-        if given.get(name) is not None:
-            one.notes.append(
-                f"{name}={as_code(given[name])} is left out: give {name[:-5]}= an aware datetime"
-            )
-    first = given.get("next_run_time")
-    at_once = ", immediate=True" if isinstance(first, Code) and "now(" in first.text else ""
-    return f"Interval({', '.join(f'{name}={value!r}' for name, value in spans.items())}{at_once})"
-
-
-def _date(one: Found, given: Mapping[str, Any], zone: str) -> str:
-    at = given.get("run_date")
-    if at is None:
-        raise Untold("it runs once, at once: await scheduler.schedule_once(function) where the app starts")
-    if isinstance(at, Code):
-        raise Untold(f"it runs once, at {at.text}: await scheduler.schedule_once(function, at=…)")
-    moment = str(at).replace(" ", "T")
-    return _moment(moment, zone)
-
-
-def _moment(text: str, zone: str) -> str:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise Untold(f"run_date={text!r} is no date") from None
-    aware = found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))
-    return f"At(datetime.fromisoformat({aware.isoformat()!r}))"
-
-
-def _options(one: Found, given: Mapping[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    if given.get("args"):
-        args = given["args"]
-        found["args"] = as_code(args if isinstance(args, Code) else tuple(args))
-    if given.get("kwargs"):
-        found["kwargs"] = as_code(given["kwargs"])
-    most = given.get("max_instances", 1)
-    if isinstance(most, int) and most > 1:
-        found["overlap"], found["max_running"] = '"allow"', f'Limit({most}, full="skip")'
-    grace, coalesce = given.get("misfire_grace_time", 1), given.get("coalesce", True)
-    catch_up = "latest" if coalesce is not False else "all"
-    if isinstance(grace, timedelta):
-        grace = grace.total_seconds()
-    if "misfire_grace_time" in given or catch_up == "all":
-        bound = "" if grace is None or isinstance(grace, Code) else f", grace={grace!r}"
-        found["misfire"] = f'Misfire(catch_up="{catch_up}"{bound})'
-    if given.get("jitter"):
-        found["jitter"] = as_code(given["jitter"])
-        one.notes.append(
-            "APScheduler moves a due time by jitter in both directions; here it only comes later"
-        )
-    if given.get("next_run_time", "") is None:
-        one.notes.append("it was added as paused: await scheduler.pause(id) where the app starts")
-    if given.get("next_run_time") is not None and "immediate=True" not in one.trigger:
-        one.notes.append(
-            f"next_run_time={as_code(given['next_run_time'])} is left out: `await scheduler.run_now(id)` at the start"
-        )
-    if given.get("executor") not in (None, "default"):
-        one.notes.append(
-            f"executor={as_code(given['executor'])} is left out: name one of Scheduler(executors=…)"
-        )
-    return found
-
-
-def _tell(found: Imported, settings: Settings) -> None:
-    if any("At(datetime" in one.trigger for one in found.schedules):
-        found.imports.add("from datetime import datetime")
-    if any(one.trigger.startswith("Cron") for one in found.schedules):
+def tell(found: Imported, settings: Settings) -> None:
+    """Note the differences that hold for all jobs of APScheduler."""
+    if any("Cron(" in one.trigger for one in found.schedules):
         found.note(
             f"cron times are in {settings.zone}. When the clock skips a due time, APScheduler runs it at another time or not; "
             "here it runs once, at the jump, and in a repeated hour a daily job runs once"
         )
         found.note("day_of_week counts from Monday = 0 in APScheduler; here it is written by name")
-    if any(one.trigger.startswith("Interval") for one in found.schedules):
+    if any("Interval(" in one.trigger and "start=" not in one.trigger for one in found.schedules):
         found.note(
             "an interval begins anew at each start of APScheduler; here it is a grid that a database keeps over restarts"
         )
@@ -313,3 +260,14 @@ def _tell(found: Imported, settings: Settings) -> None:
     found.note(
         "scheduler.start() and shutdown() fall away: FastAPI(lifespan=scheduler.lifespan), or `asyncsched worker`"
     )
+
+
+def _tell_imports(found: Imported, module: str) -> None:
+    """Note that the old module, with its scheduler, is imported for its functions."""
+    places = [place for one in found.schedules if one.trigger for place in (one.call, *sorted(one.needs))]
+    names = dict.fromkeys(place.partition(":")[2] for place in places if place.startswith(f"{module}:"))
+    if names:
+        found.note(
+            f"the code imports {', '.join(names)} from {module}, where APScheduler's scheduler is: move them to a module "
+            "without it, or importing them makes the old scheduler, and starts it if the module does"
+        )

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from asyncsched._core.errors import AsyncSchedError
-from asyncsched.cli.imports.fields import Untold
+from asyncsched.cli.imports.fields import Times, Untold, with_both
 from asyncsched.cli.imports.found import Found, Imported, name_of
 from asyncsched.cli.imports.python import (
     Code,
@@ -20,7 +20,6 @@ from asyncsched.cli.imports.python import (
     source_of,
     value_of,
 )
-from asyncsched.triggers.cron.trigger import Cron
 
 _FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 _SCHEDULES = ("beat_schedule", "CELERYBEAT_SCHEDULE", "CELERY_BEAT_SCHEDULE")
@@ -170,9 +169,7 @@ def trigger_of(node: ast.expr | None, zone: str, names: Mapping[str, ast.expr]) 
     if isinstance(node, ast.Call) and called(node) == "crontab":
         given = dict(zip(_FIELDS, map(value_of, node.args), strict=False))
         given |= {name: value_of(one, names) for name, one in keywords(node).items()}
-        expression = crontab_text(given)
-        Cron(expression, timezone=zone)
-        return f'Cron("{expression}", timezone="{zone}")'
+        return _times(given).code(zone)
     if isinstance(node, ast.Call) and called(node) == "solar":
         raise Untold(
             "solar(): sunrise and sunset are not supported; a trigger of your own is an object with next(after)"
@@ -186,24 +183,16 @@ def trigger_of(node: ast.expr | None, zone: str, names: Mapping[str, ast.expr]) 
     raise Untold(f"the schedule {as_code(value)} is not known here")
 
 
-def crontab_text(given: Mapping[str, Any]) -> str:
-    """Return the cron expression of Celery's ``crontab()``, whose day and weekday must both hold.
+def _times(given: Mapping[str, Any]) -> Times:
+    """Return when Celery's ``crontab()`` is due: its day and weekday must both hold.
 
     Raises:
         Untold: there is none that means the same.
 
     """
     fields = {name: _field(name, given.get(name, "*")) for name in _FIELDS}
-    day, weekday = fields["day_of_month"], _weekdays(fields["day_of_week"])
-    if day != "*" and weekday != "*":
-        if day in _WEEKS and weekday in _DAYS:
-            day, weekday = "*", f"{weekday}#{_WEEKS[day]}"
-        elif not day.startswith("*"):
-            raise Untold(
-                f"day_of_month={day!r} and day_of_week={weekday!r} must both hold there, and cron takes either; "
-                'write Cron("…").only(weekday="…")'
-            )
-    return f"{fields['minute']} {fields['hour']} {day} {fields['month_of_year']} {weekday}"
+    day, weekday, days = with_both(fields["day_of_month"], _weekdays(fields["day_of_week"]))
+    return Times(f"{fields['minute']} {fields['hour']} {day} {fields['month_of_year']} {weekday}", days)
 
 
 def _field(name: str, value: Any) -> str:

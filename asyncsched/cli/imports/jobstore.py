@@ -17,10 +17,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from asyncsched.cli.faults import UNREACHABLE, USAGE, Fault
-from asyncsched.cli.imports.apscheduler import Settings, complete
+from asyncsched.cli.imports.apscheduler import complete
 from asyncsched.cli.imports.fields import WEEKDAYS, Untold
 from asyncsched.cli.imports.found import Found, Imported, name_of
-from asyncsched.cli.imports.python import Code
+from asyncsched.cli.imports.settings import Settings
+from asyncsched.cli.imports.triggers import Said
 
 _TABLE = "apscheduler_jobs"
 _PLAIN = {
@@ -99,8 +100,6 @@ def read_job_store(url: str) -> Imported:
         complete(one, str(state.get("func") or ""), kind, given, Settings("UTC"))
         if state.get("next_run_time") is None:
             one.notes.append("it is paused there: await scheduler.pause(id) where the app starts")
-    if any("At(datetime" in one.trigger for one in found.schedules):
-        found.imports.add("from datetime import datetime")
     found.note(
         "the rows' functions are imported by their names; the module that starts APScheduler must not be among them"
     )
@@ -152,21 +151,32 @@ def _given(state: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         name: _shown(state.get(name))
         for name in ("id", "args", "kwargs", "max_instances", "coalesce", "misfire_grace_time")
     }
-    inner = trigger.state
-    if trigger.kind == "CronTrigger":
-        return "cron", {**options, **_fields(inner), "timezone": str(inner.get("timezone") or "UTC"),
-                        **{name: _moment(inner.get(name)) for name in ("start_date", "end_date")}}  # fmt: skip
-    if trigger.kind == "IntervalTrigger":
+    kind, given = _said(trigger.kind, trigger.state)
+    return kind, {**given, **options}
+
+
+def _said(kind: str, inner: Mapping[str, Any]) -> Said:
+    """Return a trigger's kind and arguments, from its state."""
+    edges = {name: inner.get(name) for name in ("start_date", "end_date", "jitter") if inner.get(name)}
+    zone = {"timezone": str(inner.get("timezone") or "UTC")}
+    if kind == "CronTrigger":
+        return "cron", {**_fields(inner), **zone, **edges}
+    if kind == "IntervalTrigger":
         span: dates.timedelta = inner["interval"]
         seconds = {"seconds": int(span.total_seconds()) if not span.microseconds else span.total_seconds()}
-        return "interval", {**options, **seconds, "end_date": _moment(inner.get("end_date"))}
-    if trigger.kind == "DateTrigger":
-        return "date", {**options, "run_date": inner["run_date"].isoformat()}
-    raise Untold(f"a {trigger.kind} is not known here")
-
-
-def _moment(value: Any) -> Any:
-    return None if value is None else Code(repr(value.isoformat()))
+        return "interval", {**seconds, **{name: edges[name] for name in edges if name != "start_date"}}
+    if kind == "DateTrigger":
+        return "date", {"run_date": inner["run_date"]}
+    if kind == "CalendarIntervalTrigger":
+        hour, minute, second = inner["time"]
+        spans = dict(zip(("years", "months", "weeks", "days"), inner["interval"], strict=True))
+        return "calendarinterval", {
+            **spans, "hour": hour, "minute": minute, "second": second, **zone, **edges,
+        }  # fmt: skip
+    if kind in ("OrTrigger", "AndTrigger"):
+        parts = [_said(str(place).rpartition(":")[2], state) for place, state in inner["triggers"]]
+        return kind.removesuffix("Trigger").lower(), {"triggers": parts, **edges}
+    raise Untold(f"a {kind} is not known here")
 
 
 def _shown(value: Any) -> Any:
