@@ -86,7 +86,7 @@ class Figures(Protocol):
         ...
 
     async def instances(self) -> list[Instance]:
-        """Return the living instances of the cluster; in memory there are none."""
+        """Return the living instances of the cluster; in memory there is this one."""
         ...
 
 

@@ -24,7 +24,7 @@ def run_id_text(run_id: int) -> str:
 
 def instance_text(incarnation: int) -> str:
     """Return an instance's id as users see it."""
-    return f"{incarnation:x}"
+    return f"{incarnation:08x}"
 
 
 def instance_view(record: InstanceRecord) -> Instance:

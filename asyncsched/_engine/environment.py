@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from asyncsched._backends.base import Backend
 from asyncsched._core.ids import RunIds
+from asyncsched._core.instants import Instant
 from asyncsched._core.trigger import TriggerCodec
 from asyncsched._engine.capacity import Capacity
 from asyncsched._engine.event_bus import EventBus
@@ -62,6 +63,7 @@ class Environment:
     ids: RunIds = field(init=False)
     context: Context = field(init=False)
     loops: set[Loop] = field(default_factory=set)
+    started_at: Instant = 0
 
     def __post_init__(self) -> None:
         self.ids = RunIds(self.clock.random if isinstance(self.clock, DrivenClock) else None)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.figures import Slots
 from asyncsched._core.jobs import Job, JobRegistry
-from asyncsched._core.mapping import instance_view, run_view
+from asyncsched._core.mapping import run_view
 from asyncsched._core.models import Run
 from asyncsched._core.records import ScheduleRecord
 from asyncsched._core.reports import Instance
 from asyncsched._core.requests import RunQuery
 from asyncsched._core.tallies import Tally
+from asyncsched._engine.members import living_instances
 
 if TYPE_CHECKING:
     from asyncsched._engine.environment import Environment
     from asyncsched._engine.worker import Worker
-    from asyncsched.abc import ClusterStore, Executor
+    from asyncsched.abc import Executor
 
 
 class Parts(Protocol):
@@ -122,7 +123,4 @@ class RuntimeFigures:
         return found
 
     async def instances(self) -> list[Instance]:
-        store = self._runtime.main.store
-        if not store.durable:
-            return []
-        return [instance_view(record) for record in await cast("ClusterStore", store).instances()]
+        return await living_instances(self._runtime.main, self._runtime.environment)

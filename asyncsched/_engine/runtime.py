@@ -153,6 +153,7 @@ class Runtime:
                     executor.use_clock(environment.clock)
                     await self._stack.enter_async_context(executor)
             await self.main.open()
+            environment.started_at = self.main.timeline.now().wall
             self._stack.push_async_callback(self.main.store.close)
             await self._declare()
             environment.bus.attach(RuntimeFigures(self))

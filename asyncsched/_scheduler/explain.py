@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from asyncsched._core.instants import SECOND, Instant, to_datetime
@@ -29,6 +30,20 @@ _REASONS = {
     "overlap": "an earlier run of the schedule was still live",
     "ended": "the schedule had ended by its max_runs, before it was given more",
 }
+
+
+async def slot_meant(store: Store, record: ScheduleRecord, at: Instant) -> Instant:
+    """Return the slot that a moment stands for: itself, or the one within its second, where its fraction was left out.
+
+    Moments are shown in whole seconds, and the slots of an interval have fractions.
+    """
+    if at % SECOND or _is_slot(record, at) or await run_of_slot(store, record.id, at) is not None:
+        return at
+    following = _next(record, at)
+    if following is not None and following < at + SECOND:
+        return following
+    query = RunQuery(schedule=record.id, origin="schedule", start=at, end=at + SECOND - 1, limit=1)
+    return next((run.slot for run in await store.runs(query) if run.slot is not None), at)
 
 
 async def explain_slot(worker: Worker, record: ScheduleRecord, job: Job | None, at: Instant) -> Explanation:
@@ -62,8 +77,10 @@ async def _without_a_run(store: Store, record: ScheduleRecord, at: Instant, know
             return _lost(record, at, stretch)
     if record.used_up and at > record.cursor and _is_slot(record, at):
         return _after_end(record, at)
-    if at < _first_known(record):
-        return _said(record, at, "before_first", "the schedule was not known yet")
+    if at < (since := _first_known(record)):
+        first = _next(record, since - 1) if record.edition == 1 else None
+        after = "" if first is None else f"; its first slot is {_told(record, first)}"
+        return _said(record, at, "before_first", f"the schedule was not known yet{after}")
     if not _is_slot(record, at):
         return _no_slot(record, at)
     if record.next_slot is not None and record.next_slot <= at:
@@ -148,6 +165,10 @@ def _ran(record: ScheduleRecord, at: Instant, view: Run, run: RunRecord) -> Expl
     if run.started_at is None:
         verdict = run.why if run.why in ("rate_limited", "over_limit") else "cancelled"
         return _said(record, at, verdict, f"it was {run.state} before it began{why}", view)
+    if run.state == "lost":
+        why += (
+            "; its work may have been done, in part or whole, and retry=Retry(...) has such a run begun again"
+        )
     late = f", {max(0, run.late) / SECOND:.3f} s after its due time" if run.late is not None else ""
     return _said(record, at, "ran", f"it ran{late} and {run.state}{why}", view)
 
@@ -166,12 +187,24 @@ def _lost(record: ScheduleRecord, at: Instant, stretch: Stretch) -> Explanation:
 
 def _no_slot(record: ScheduleRecord, at: Instant) -> Explanation:
     following = _next(record, at)
-    after = f"; the next one after it is {to_datetime(following).isoformat(' ')}" if following else ""
-    if record.used_up and following is not None and following > record.cursor:
-        after += f", which gets no run: the schedule has ended, because {why_ended(record)}"
+    with asking(record.id):
+        before = record.trigger.previous_instant(at)
+    beside = [f"the one before it is {_told(record, before)}"] if before is not None else []
+    if following is not None:
+        beside.append(f"the next one after it is {_told(record, following)}")
+        if record.used_up and following > record.cursor:
+            beside[-1] += f", which gets no run: the schedule has ended, because {why_ended(record)}"
+    of = ""
     if at < record.edition_since:
-        after = f", which is of {to_datetime(record.edition_since).isoformat(' ')}{after}"
-    return _said(record, at, "not_a_slot", f"not a slot of revision {record.edition}{after}")
+        of = f" of revision {record.edition}, which is of {_told(record, record.edition_since)}"
+    text = "; ".join([f"not a slot{of}", *beside])
+    return _said(record, at, "not_a_slot", f"{text}; {_pause(record)}" if record.paused else text)
+
+
+def _told(record: ScheduleRecord, at: Instant) -> str:
+    """Return a moment in the trigger's time zone, which is the one its expression is written in."""
+    zone = next(iter(record.trigger.zones()), None)
+    return to_datetime(at).astimezone(zone or UTC).isoformat(" ")
 
 
 def _said(

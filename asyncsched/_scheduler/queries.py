@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from asyncsched._backends.turns import in_turns
 from asyncsched._core.checks import check_int
 from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.instants import Instant, to_datetime, to_instant
-from asyncsched._core.mapping import instance_view, schedule_tags, schedule_view
+from asyncsched._core.mapping import schedule_tags, schedule_view
 from asyncsched._core.models import Run, Schedule
 from asyncsched._core.records import RunRecord, ScheduleRecord
 from asyncsched._core.reports import Coming, Explanation, Health, Instance, Pause
 from asyncsched._core.requests import RunQuery
+from asyncsched._engine.members import living_instances
 from asyncsched._scheduler.coming import DueCounts, slots_to_come
 from asyncsched._scheduler.control import view_here
-from asyncsched._scheduler.explain import explain_slot
+from asyncsched._scheduler.explain import explain_slot, slot_meant
 from asyncsched._scheduler.face import EVERYTHING, Face, check_texts, here, states_of
 
 if TYPE_CHECKING:
     from asyncsched._core.jobs import Job
     from asyncsched._engine.worker import Worker
-    from asyncsched.abc import ClusterStore, Store
+    from asyncsched.abc import Store
 
 R = TypeVar("R", RunRecord, ScheduleRecord)
 V = TypeVar("V")
@@ -134,15 +135,17 @@ class Queries(Face):
         return self._view_of(view_here, record)
 
     async def instances(self) -> list[Instance]:
-        """Return the living instances of the cluster, oldest first; in memory there are none.
+        """Return the living instances of the cluster, oldest first; in memory there is this one.
 
         An instance that has crashed is among them until another has declared it dead.
         """
-        store = self._here().main.store
-        if not store.durable:
-            return []
-        store = cast("ClusterStore", store)
-        return [instance_view(record) for record in await store.instances()]
+        running = self._here()
+        return await living_instances(running.main, running.environment)
+
+    @property
+    def durable(self) -> bool:
+        """Whether schedules and runs are kept in a database, and not in the memory of this process."""
+        return self._here().main.store.durable
 
     def health(self) -> Health:
         """Return the health of this scheduler and its store.
@@ -197,7 +200,8 @@ class Queries(Face):
         """Explain one due time: how it ended, and why.
 
         Args:
-            at: the slot, aware; for any other moment, the answer is that it is no slot.
+            at: the slot, aware; without a fraction of a second, the slot within that second. For any other moment,
+                the answer is that it is no slot, and names the ones beside it.
 
         Raises:
             UnknownSchedule: there is no such schedule.
@@ -205,7 +209,8 @@ class Queries(Face):
         """
         record = await self._schedule(schedule)
         worker = self._here().main
-        return await explain_slot(worker, record, self._registry.find(record.job), to_instant(at, "at"))
+        slot = await slot_meant(worker.store, record, to_instant(at, "at"))
+        return await explain_slot(worker, record, self._registry.find(record.job), slot)
 
     async def timeline(
         self, start: datetime, end: datetime, *, limit: int = 1000, schedule: str | None = None

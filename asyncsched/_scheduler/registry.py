@@ -78,7 +78,8 @@ class Registry:
                     f"the job declared here has another function ({_where(self.jobs[name].func)}) than this "
                     f"({_where(func)}), which may be another scheduler's; give that function, or the name {name!r}",
                 )
-            raise UnknownJob(name, f"declare it with @scheduler.job(); declared are: {shorten(known, 200)}")
+            why = "declare it with @scheduler.job(), since a database keeps the names of jobs"
+            raise UnknownJob(name, f"{why}; declared are: {shorten(known, 200)}")
         return job
 
     def declare_job(self, func: Callable[..., Any], options: Mapping[str, Any]) -> Job:

@@ -26,6 +26,7 @@ from asyncsched._engine.server import current_server
 from asyncsched._engine.shutdown import Shutdown
 from asyncsched._scheduler.decorators import Declarations
 from asyncsched._scheduler.enqueue import Enqueue
+from asyncsched._scheduler.forgotten import watch
 from asyncsched._scheduler.many import ManySchedules
 from asyncsched._scheduler.options import JobDefaults, check_flag, check_name
 from asyncsched._scheduler.parallel import Parallel
@@ -143,6 +144,7 @@ class Scheduler(
         self._runtime = None
         self._task = 0
         self._ever = False
+        watch(self)
 
     # ── settings from elsewhere ──────────────────────────────────────────────────────────────
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import click
 
 from asyncsched._core.errors import AsyncSchedError
 from asyncsched._core.jobs import Declared, Job
+from asyncsched._core.reports import Instance
 from asyncsched._core.text import describe_error
 from asyncsched.cli.faults import NOT_FOUND, Fault, suggestion
 from asyncsched.cli.findings import Finding, write_findings
@@ -19,7 +21,7 @@ from asyncsched.cli.options import Span, targets, writes
 from asyncsched.cli.output import plural, present
 from asyncsched.cli.slots import next_slots
 from asyncsched.cli.target import Target, run_async, say_where
-from asyncsched.cli.views import Row, rows_of
+from asyncsched.cli.views import Row, failed_of, rows_of
 
 if TYPE_CHECKING:
     from asyncsched._scheduler.scheduler import Scheduler
@@ -45,18 +47,29 @@ def check(target: Target, max_late: float | None, names: tuple[str, ...], strict
         say_where(f"from code, not running: {target.app}")
         return write_findings(list(faults_in_code(code, names)), strict)
 
-    async def ask() -> tuple[list[Row], int, str]:
+    async def ask() -> tuple[list[Row], list[Instance], Counter[str], str]:
         async with target.ledger() as ledger:
-            return await rows_of(ledger.scheduler), len(await ledger.scheduler.instances()), ledger.where
+            rows, failed = await rows_of(ledger.scheduler), await failed_of(ledger.scheduler)
+            return rows, await ledger.scheduler.instances(), failed, ledger.where
 
-    rows, instances, where = run_async(ask)
+    rows, instances, failed, where = run_async(ask)
     say_where(where)
-    known = {row.schedule.job for row in rows}
+    known = {row.schedule.job for row in rows}.union(failed, *(one.jobs for one in instances))
     for name in names:
         if name not in known:
-            raise Fault(NOT_FOUND, f"there is no schedule of a job {name!r}", suggestion(name, known))
+            raise Fault(NOT_FOUND, f"there is no job {name!r}", suggestion(name, known))
     chosen = [row for row in rows if not names or row.schedule.job in names]
-    return write_findings(list(_faults_in_store(chosen, instances, max_late)), strict)
+    found = [*_faults_in_store(chosen, len(instances), max_late), *_failed_runs(failed, names)]
+    return write_findings(found, strict)
+
+
+def _failed_runs(failed: Counter[str], names: Collection[str]) -> Iterator[Finding]:
+    for job, count in sorted(failed.items()):
+        if not names or job in names:
+            remedy = (
+                "`asyncsched failures` shows them, `requeue` runs them again, and `dismiss` puts one aside"
+            )
+            yield Finding("bad", job, f"{plural(count, 'run')} failed for good within a day", remedy)
 
 
 def _faults_in_store(rows: list[Row], instances: int, max_late: float | None) -> Iterator[Finding]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import anyio
-import click
 from anyio.abc import ObjectSendStream
 from anyio.streams.memory import MemoryObjectReceiveStream
 
@@ -24,7 +23,7 @@ NAMES = {
 
 @asynccontextmanager
 async def pressed_keys() -> AsyncIterator[MemoryObjectReceiveStream[str] | None]:
-    """Yield a stream of the keys that are pressed; ``None`` where stdin is no terminal.
+    """Yield a stream of the keys that are pressed, which ends with the terminal; ``None`` where stdin is no terminal.
 
     The terminal is as it was before when the block ends, however it ends.
     """
@@ -44,9 +43,13 @@ async def _relay(read: Callable[[], str], send: ObjectSendStream[str]) -> None:
         while True:
             if sys.platform == "win32":
                 await anyio.sleep(_POLL)
+                text = read()
             else:
                 await anyio.wait_readable(sys.stdin)
-            for key in keys_of(read()):
+                text = read()
+                if not text:  # the terminal is gone
+                    return
+            for key in keys_of(text):
                 await send.send(key)
 
 
@@ -63,6 +66,14 @@ def keys_of(text: str) -> Iterator[str]:
         else:
             yield NAMES.get(text[:size], text[:size])
         text = text[size:]
+
+
+def _waiting(keyboard: int) -> str:
+    """Return what has been typed; ``""`` where the terminal is gone."""
+    try:
+        return os.read(keyboard, 1024).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 @contextmanager
@@ -86,7 +97,7 @@ def _one_by_one() -> Iterator[Callable[[], str]]:
     before = termios.tcgetattr(keyboard)
     tty.setcbreak(keyboard)
     try:
-        yield lambda: os.read(keyboard, 1024).decode(errors="replace")
+        yield lambda: _waiting(keyboard)
     finally:
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
-        click.echo(nl=False)
+        with suppress(termios.error):  # the terminal may be gone
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)

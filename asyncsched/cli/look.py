@@ -1,4 +1,4 @@
-"""Commands that show how it stands: ``status``, ``schedules``, ``schedule``, ``jobs`` and ``instances``."""
+"""Commands that show how it stands: ``schedules``, ``schedule``, ``jobs`` and ``instances``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Any
 import click
 
 from asyncsched._core.errors import UnknownSchedule
-from asyncsched._core.models import Schedule
 from asyncsched._scheduler.scheduler import Scheduler
-from asyncsched.cli.faults import BAD, NOT_FOUND, OK, Fault, suggestion
+from asyncsched.cli.faults import NOT_FOUND, OK, Fault, suggestion
 from asyncsched.cli.options import style_of, targets, writes
 from asyncsched.cli.output import (
     Column,
     bold,
-    dim,
     duration,
     fit,
     moment,
@@ -29,76 +27,16 @@ from asyncsched.cli.output import (
     write_table,
 )
 from asyncsched.cli.slots import Slot
+from asyncsched.cli.story import Step, story_of
 from asyncsched.cli.target import Ledger, Target, run_async, say_where
-from asyncsched.cli.views import Row, counts, instance_json, rows_of, run_json, schedule_json, took_of
-
-_NEEDS = ("failing", "late", "orphaned")
-
-
-@click.command()
-@targets()
-@writes()
-def status(target: Target) -> int:
-    """How it stands, what is wrong, and what is next. Exits with 1 if a schedule fails or is late."""
-
-    async def ask() -> tuple[list[Row], list[Any], str]:
-        async with target.ledger() as ledger:
-            return await rows_of(ledger.scheduler), await ledger.scheduler.instances(), ledger.where
-
-    rows, instances, where = run_async(ask)
-    found, bad = counts(rows), any(row.state in ("failing", "late") for row in rows)
-    now = present()
-    coming = min((row.schedule for row in rows if row.schedule.next_due and not row.schedule.paused),
-                 key=lambda one: one.next_due or now, default=None)  # fmt: skip
-    if style_of().json:
-        write_json({
-            "ok": not bad, "verdict": _verdict(found, len(rows)), "counts": found,
-            "instances": [instance_json(one) for one in instances], "target": where,
-            "next": None if coming is None else {"schedule": coming.id, "due": coming.next_due},
-            "attention": [
-                {"schedule": row.schedule.id, "state": row.state, "why": row.why}
-                for row in rows if row.state in _NEEDS
-            ],
-        })  # fmt: skip
-        return BAD if bad else OK
-    say_where(where)
-    click.echo(bold(_verdict(found, len(rows))))
-    needing = [row for row in rows if row.state in _NEEDS]
-    if needing:
-        write_table(
-            [Column("schedule", cut=True), Column("state"), Column("why", keep=0, cut=True)],
-            [[row.schedule.id, state(row.state), safe(row.why)] for row in needing[:8]],
-        )
-        if len(needing) > 8:
-            click.echo(f"and {len(needing) - 8} more")
-    click.echo(_summary(found, len(rows), len(instances), coming, now))
-    if not instances:
-        click.echo(dim("no instance is running: nothing fires until one is"))
-    return BAD if bad else OK
-
-
-def _verdict(found: dict[str, int], total: int) -> str:
-    if not total:
-        return "○ nothing is scheduled"
-    parts = [f"{found[word]} {word}" for word in ("failing", "late") if found[word]]
-    if parts:
-        sign = "✕" if found["failing"] else "▲"
-        return f"{sign} {plural(sum(found[word] for word in ('failing', 'late')), 'schedule')}: {', '.join(parts)}"
-    if found["paused"] == total:
-        return "❚❚ everything is paused"
-    return f"✓ {plural(total - found['paused'] - found['orphaned'], 'schedule')} on time"
-
-
-def _summary(
-    found: dict[str, int], total: int, instances: int, coming: Schedule | None, now: datetime
-) -> str:
-    well = found["on_time"] + found["running"] + found["ended"]
-    parts = [f"{well} of {total} well"]
-    parts += [f"{found[word]} {word}" for word in ("running", "retrying", "paused") if found[word]]
-    parts.append(plural(instances, "instance"))
-    if coming is not None:
-        parts.append(f"next: {coming.id} {relative(coming.next_due, now)}")
-    return " · ".join(parts)
+from asyncsched.cli.views import (
+    Row,
+    instance_json,
+    rows_of,
+    run_json,
+    schedule_json,
+    took_of,
+)
 
 
 @click.command()
@@ -184,17 +122,19 @@ def _say_code(target: Target, code: Scheduler) -> None:
 def schedule(target: Target, id: str) -> int:
     """Show one schedule: its trigger, arguments, last runs and next due times."""
 
-    async def ask() -> tuple[Row, list[Slot], str]:
+    async def ask() -> tuple[Row, list[Slot], list[Step], str]:
         async with target.ledger() as ledger:
             row = known_row(id, await rows_of(ledger.scheduler))
             coming = [] if row.schedule.paused else await ledger.upcoming(row.schedule, 5)
-            return row, coming, ledger.where
+            story = await story_of(ledger, id, (*row.live, *row.last[:10]))
+            return row, coming, story, ledger.where
 
-    row, coming, where = run_async(ask)
+    row, coming, story, where = run_async(ask)
     found = row.schedule
     if style_of().json:
         write_json(schedule_json(found, row) | {
             "upcoming": [at for at, _ in coming], "runs": [run_json(run, brief=True) for run in (*row.live, *row.last)],
+            "without_a_run": [{"last": one.at, "reason": one.state, "text": one.why} for one in story if one.run is None],
         })  # fmt: skip
         return OK
     say_where(where)
@@ -212,15 +152,11 @@ def schedule(target: Target, id: str) -> int:
             click.echo(f"  with      {safe(', '.join(given))}")
     for at, note in coming:
         click.echo(f"  next      {moment(at, utc)}" + (f"  ! {note}" if note else ""))
-    shown_runs = (*row.live, *row.last[:10])
-    if shown_runs:
+    if story:
         write_table(
-            [Column("due"), Column("state"), Column("took", 2, right=True), Column("run", 1)],
-            [
-                [moment(run.scheduled_for, utc), state(run.state), duration(took_of(run)), run.id]
-                for run in shown_runs
-            ],
-        )
+            [Column("due"), Column("state"), Column("took", 2, right=True), Column("why", 1, cut=True), Column("run", 3)],
+            [[one.due, state(one.state), one.took, safe(one.why), one.run or "–"] for one in story[:12]],
+        )  # fmt: skip
     return OK
 
 
@@ -242,7 +178,9 @@ async def suggest_schedule(ledger: Ledger, error: UnknownSchedule) -> Fault:
     found = await ledger.scheduler.schedules()
     of_job = [one.id for one in found if one.job == error.id]
     hint = suggestion(error.id, [one.id for one in found])
-    if of_job:
+    if not of_job and error.id in {one.job for one in await ledger.scheduler.runs(job=error.id, limit=1)}:
+        hint = f"it is a job without a schedule: `asyncsched runs --job {error.id}` shows its runs"
+    elif of_job:
         hint = f"it is a job, whose schedules are: {', '.join(of_job[:8])}"
     return Fault(NOT_FOUND, f"there is no schedule {error.id!r}", hint)
 

@@ -15,7 +15,7 @@ from asyncsched.cli.output import colours
 
 COMMANDS = {
     "look": {
-        "status": "look", "schedules": "look", "schedule": "look", "jobs": "look", "runs": "runs",
+        "status": "status", "schedules": "look", "schedule": "look", "jobs": "look", "runs": "runs",
         "failures": "runs", "instances": "look",
     },
     "why, and when": {"explain": "when", "next": "when", "timeline": "when"},

@@ -99,7 +99,7 @@ def targets(*, url: bool = True) -> Callable[[F], F]:
 
 
 class Moment(click.ParamType[datetime]):
-    """A moment: ISO 8601 with an offset, ``now``, ``+2h``, ``-30m``; without an offset in the local zone."""
+    """A moment: ISO 8601 with an offset, ``now``, ``+2h``, ``-30m``; without an offset in the local zone, without a date today."""
 
     name = "time"
 
@@ -113,12 +113,14 @@ class Moment(click.ParamType[datetime]):
             span = seconds_of(text[1:])
             return present() + timedelta(seconds=span if text[0] == "+" else -span)
         try:
+            if re.match(r"\d{1,2}:\d\d", text):  # of today, in the local zone
+                text = f"{present().astimezone():%Y-%m-%d}T{text.zfill(5) if len(text) < 5 else text}"
             return datetime.fromisoformat(text).astimezone()
         except ValueError:
             raise Fault(
                 USAGE,
-                f"{text!r} is no time",
-                "write 2026-11-30T09:00, 2026-11-30T09:00+01:00, now, +2h or -30m",
+                f"{value!r} is no time",
+                "write 09:00 (today), 2026-11-30T09:00, 2026-11-30T09:00+01:00, now, +2h or -30m",
             ) from None
 
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asyncsched._core.models import Attempt, Progress, Run, Schedule
-from asyncsched._core.reports import Activity, Coming, Explanation, Instance
+from asyncsched._core.reports import Activity, Coming, Explanation, Instance, Skipped
 from asyncsched.cli.api import Api
-from asyncsched.cli.output import iso
+from asyncsched.cli.output import iso, present
 from asyncsched.triggers.cron.trigger import Cron
 from asyncsched.triggers.interval import Interval
 
@@ -117,6 +117,15 @@ class Remote:
         found = await self.api.get("/schedules/{id}/explain", schedule, {"at": at})
         run = None if found["run"] is None else await self.run(found["run"])
         return Explanation(found["schedule"], _moment(found["at"]), found["verdict"], found["text"], run)
+
+    async def skipped(self, schedule: str, start: datetime, end: datetime) -> list[Skipped]:
+        """Return the slots of a schedule that got no run, oldest first."""
+        hours = max(1, min(720, -(-round((present() - start).total_seconds()) // 3600)))
+        found = (await self.api.get("/schedules/{id}/skipped", schedule, {"hours": hours}))["skipped"]
+        return [
+            Skipped(_moment(one["first"]), _moment(one["last"]), one["count"], one["exact"], one["reason"])
+            for one in found
+        ]
 
     async def timeline(self, start: datetime, end: datetime, *, limit: int = 10_000) -> list[Coming]:
         """Return the due times of a stretch of time."""

@@ -180,7 +180,11 @@ def top(target: Target, every: float, times: int | None) -> int:
             with anyio.move_on_after(every):
                 while keys is not None and not screen.over:
                     before = (screen.page, screen.id)
-                    act = screen.press(await keys.receive(), matching(shown.lines, screen.filter))
+                    try:
+                        key = await keys.receive()
+                    except anyio.EndOfStream:
+                        return True
+                    act = screen.press(key, matching(shown.lines, screen.filter))
                     if act is not None:
                         tell(await _done(ledger, act, target))
                     if act is not None or before != (screen.page, screen.id):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from asyncsched._core.models import Progress
 from asyncsched.cli.options import style_of
 from asyncsched.cli.output import duration, moment, plural, present, relative
+from asyncsched.cli.story import story_of
 from asyncsched.cli.target import Ledger
 from asyncsched.cli.views import counts, error_of, result_of, rows_of, shown_args, shown_kwargs, took_of
 
@@ -73,11 +74,11 @@ async def schedule(ledger: Ledger, id: str) -> Content:
     lines = [
         Line((moment(at, utc), "future", "", note), None, id, found.paused) for at, note in reversed(coming)
     ]
+    story = await story_of(ledger, id, await ledger.scheduler.runs(schedule=id, limit=100))
     lines += [
-        Line((moment(run.scheduled_for, utc), run.state, duration(took_of(run)), error_of(run)),
-             ("run", run.id), id, found.paused)
-        for run in await ledger.scheduler.runs(schedule=id, limit=100)
-    ]  # fmt: skip
+        Line((one.due, one.state, one.took, one.why), ("run", one.run) if one.run else None, id, found.paused)
+        for one in story
+    ]
     return Content(head, ("due", "state", "took", "why"), lines, "no runs yet", stretched=3)
 
 
@@ -112,7 +113,7 @@ async def run(ledger: Ledger, id: str) -> Content:
         ("attempt", f"{found.attempt} of {found.max_attempts}"), ("instance", found.instance or "–"),
         ("with", ", ".join(given)), ("result", "" if found.result is None else repr(result_of(found))),
         ("why", error_of(found)),
-        *((f"attempt {one.number}", f"{one.state}  {one.error_type}  {one.message}") for one in found.attempts),
+        *((f"attempt {one.number}", f"{one.state}  {one.error_type or one.why}  {one.message}") for one in found.attempts),
         *(("", line) for line in found.traceback.splitlines()),
     ]  # fmt: skip
     lines = [Line((name, text), None, found.schedule) for name, text in told if text]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -59,6 +60,12 @@ async def rows_of(scheduler: Scheduler | Remote) -> list[Row]:
     far = datetime.max.replace(tzinfo=UTC)
     rows.sort(key=lambda row: (ORDER.index(row.state), row.schedule.next_due or far, row.schedule.id))
     return rows
+
+
+async def failed_of(scheduler: Scheduler | Remote) -> Counter[str]:
+    """Return how many runs without a schedule failed for good within a day, by job: no later run makes up for them."""
+    letters = await scheduler.dead_letters(since=timedelta(days=1), limit=1000)
+    return Counter(run.job for run in letters if run.schedule is None and run.requeued_as is None)
 
 
 def _state(

@@ -10,6 +10,7 @@ import click
 
 from asyncsched._core.errors import UnknownSchedule
 from asyncsched._core.instants import to_datetime, to_instant
+from asyncsched._core.models import Schedule
 from asyncsched._core.reports import Coming, Explanation
 from asyncsched._core.trigger import as_instants
 from asyncsched.cli.faults import NOT_FOUND, OK, USAGE, Fault, suggestion
@@ -74,25 +75,38 @@ def explain(target: Target, schedule: str, at: datetime | None, zone: str, count
             "for a schedule name its --store or --app; an expression has five fields, in quotes",
         )  # fmt: skip
 
-    async def ask() -> tuple[Explanation, str]:
+    async def ask() -> tuple[Explanation, str, str]:
         async with target.ledger() as ledger:
             try:
                 found = await ledger.scheduler.schedule(schedule)
             except UnknownSchedule as error:
                 raise await suggest_schedule(ledger, error) from None
             when = at or found.last_slot or found.next_due or present()
-            return await ledger.scheduler.explain(schedule, when), ledger.where
+            return await ledger.scheduler.explain(schedule, when), ledger.where, _standing(found)
 
-    found, where = run_async(ask)
+    found, where, standing = run_async(ask)
     if style_of().json:
-        write_json(explanation_json(found))
+        write_json(explanation_json(found) | {"schedule_state": standing})
         return OK
     say_where(where)
+    if standing:
+        click.echo(prose(f"{bold(found.schedule)} {standing}"))
     click.echo(f"{bold(found.schedule)} at {moment(found.at, style_of().utc)}")
     click.echo(prose(f"{state(found.verdict)}: {found.text}"))
     if found.run is not None:
         click.echo(f"run {found.run.id}")
     return OK
+
+
+def _standing(found: Schedule) -> str:
+    """Return why no slot of a schedule runs as it stands, or ``""``."""
+    if found.paused:
+        since = f" since {moment(found.paused_at, style_of().utc)}" if found.paused_at else ""
+        by, note = (f" by {found.by}" if found.by else ""), (f": {found.note}" if found.note else "")
+        return f"is paused{since}{by}{note}"
+    if found.ended:
+        return "has ended: no slot of it runs any more"
+    return "is orphaned: no running instance has its job" if found.orphaned else ""
 
 
 def _durable(target: Target) -> bool:

@@ -124,7 +124,7 @@ class Snapshot:
         if id is None:
             return "–"
         found = next((one for one in self.instances if one.id == id), None)
-        return name_of(found, self.instances) if found else (id if self.instances else "this process")
+        return name_of(found, self.instances) if found else id or "this process"
 
 
 def name_of(instance: Instance, among: list[Instance]) -> str:

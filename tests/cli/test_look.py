@@ -166,6 +166,57 @@ def test_an_empty_answer_says_so(shop: Path) -> None:
     assert piped("schedules", "--state", "late", *STORE, cwd=shop).out == "no schedules\n"
 
 
+def test_explain_says_first_that_a_schedule_is_paused(shop: Path) -> None:
+    answer = piped("explain", "nightly_report", "--at", "02:30", *STORE, cwd=shop)
+    first = answer.out.splitlines()[0]
+    assert first.startswith("nightly_report is paused since 20") and first.endswith(
+        " by ann: the printer is away"
+    )
+    assert (
+        piped("explain", "send_mail", *STORE, cwd=shop)
+        .err.splitlines()[-1]
+        .endswith("`asyncsched runs --job send_mail` shows its runs")
+    )
+
+
+def test_failed_one_offs_count_as_what_is_wrong(shop: Path) -> None:
+    status = piped("status", *STORE, cwd=shop)
+    assert "1 run failed within a day" in status.out and "`asyncsched failures --job fail`" in status.out
+    checked = piped("check", "--job", "fail", *STORE, cwd=shop)
+    assert checked.code == 1 and "1 run failed for good within a day" in checked.out + checked.err
+
+
+def test_slots_without_a_run_stand_among_the_runs(tmp_path: Path) -> None:
+    code = """
+import asyncio
+from datetime import timedelta
+
+from asyncsched import Scheduler
+from asyncsched.testing import VirtualClock
+
+clock = VirtualClock()
+
+
+async def main() -> None:
+    scheduler = Scheduler("sqlite:///slow.db", clock=clock)
+
+    @scheduler.interval(seconds=10)
+    async def slow() -> None:
+        await asyncio.sleep(12)
+
+    async with scheduler:
+        await clock.advance(55)
+
+
+clock.run(main)
+"""
+    (tmp_path / "slow.py").write_text(code)
+    subprocess.run([sys.executable, "slow.py"], cwd=tmp_path, env=environment({}), check=True)
+    answer = piped("schedule", "slow", "--store", "sqlite:///slow.db", "--utc", cwd=tmp_path)
+    print(answer.out, answer.err)
+    assert answer.out.count("overlap") == 2 and answer.out.count("an earlier run was still live") == 2
+
+
 def test_explain_says_a_cron_expression_in_words_with_the_clock_changes(shop: Path) -> None:
     words = ("explain", "30 2 * * *", "--tz", "Europe/Berlin", "--at", "2027-03-26T12:00+01:00", "-n", "3")
     answer = piped(*words, cwd=shop)

@@ -168,9 +168,12 @@ async def test_what_lies_ahead_and_what_was_before(scheduler: Scheduler, virtual
         assert await asked(scheduler, at(hours=1), "hourly") == ("future", "it lies ahead")
         assert await asked(scheduler, at(hours=-5), "hourly") == (
             "before_first",
-            "the schedule was not known yet",
+            "the schedule was not known yet; its first slot is 2026-01-01 01:00:00+00:00",
         )
-        assert await asked(scheduler, at(minutes=29)) == ("before_first", "the schedule was not known yet")
+        assert await asked(scheduler, at(minutes=29)) == (
+            "before_first",
+            "the schedule was not known yet; its first slot is 2026-01-01 00:31:00+00:00",
+        )
 
 
 async def test_a_moment_that_is_no_slot_says_which_is_the_next(
@@ -183,7 +186,7 @@ async def test_a_moment_that_is_no_slot_says_which_is_the_next(
         await virtual_clock.advance(600)
         assert await asked(scheduler, at(seconds=90)) == (
             "not_a_slot",
-            "not a slot of revision 1; the next one after it is 2026-01-01 00:02:00+00:00",
+            "not a slot; the one before it is 2026-01-01 00:01:00+00:00; the next one after it is 2026-01-01 00:02:00+00:00",
         )
         assert (await asked(scheduler, at(days=1, microseconds=1)))[0] == "not_a_slot"
         assert (await asked(scheduler, T0))[0] == "not_a_slot"  # the anchor itself is due only if immediate
@@ -212,6 +215,41 @@ async def test_after_a_reschedule_the_slots_of_the_earlier_trigger_keep_their_an
         await scheduler.reschedule("tick", Cron("* * * * *"))
         assert (await asked(scheduler, at(minutes=4)))[1].startswith(
             "not a slot of revision 3: the schedule had"
+        )
+
+
+async def test_a_moment_as_it_is_shown_stands_for_the_slot_within_its_second(
+    scheduler: Scheduler, virtual_clock: VirtualClock
+) -> None:
+    @scheduler.interval(seconds=10, overlap="skip")
+    async def sync() -> None:
+        await anyio.sleep(12)
+
+    await anyio.sleep(0.28115)
+    async with scheduler:
+        await virtual_clock.advance(25)
+        for seconds, verdict in ((10, "ran"), (20, "overlap"), (30, "future")):
+            found = await scheduler.explain("sync", at(seconds=seconds))
+            assert (found.verdict, found.at) == (verdict, at(seconds=seconds + 0.28115))
+        await scheduler.reschedule("sync", Interval(seconds=7))
+        assert (await scheduler.explain("sync", at(seconds=10))).verdict == "ran"  # of the trigger before
+        assert (await scheduler.explain("sync", at(seconds=11))).verdict == "not_a_slot"
+        assert (await scheduler.explain("sync", at(seconds=10, microseconds=1))).verdict == "not_a_slot"
+
+
+async def test_what_is_paused_says_so_beside_a_moment_that_is_no_slot(
+    scheduler: Scheduler, virtual_clock: VirtualClock
+) -> None:
+    @scheduler.cron("0 7 * * *", timezone="Europe/Berlin")
+    async def mornings() -> None: ...
+
+    async with scheduler:
+        await virtual_clock.advance(86_400)
+        await scheduler.pause("mornings", note="holidays", by="ann")
+        assert await asked(scheduler, at(hours=7), "mornings") == (
+            "not_a_slot",
+            "not a slot; the one before it is 2026-01-01 07:00:00+01:00; the next one after it is 2026-01-02 "
+            "07:00:00+01:00; the schedule is paused by ann (holidays)",
         )
 
 
@@ -343,4 +381,5 @@ async def test_so_does_a_slot_from_before_the_schedule_was_known(
         (run,) = await scheduler.runs(origin="backfill")
         said = await scheduler.explain("tick", slot)
         assert (said.verdict, said.run) == ("before_first", run)
-        assert said.text == f"the schedule was not known yet; it was backfilled: run {run.id} is succeeded"
+        assert said.text.startswith("the schedule was not known yet; its first slot is ")
+        assert said.text.endswith(f"; it was backfilled: run {run.id} is succeeded")

@@ -120,8 +120,11 @@ def result_adapter(job: str, hint: Any) -> TypeAdapter[Any]:
 
 
 def _no_json(job: str, what: str, error: Exception) -> ConfigurationError:
+    said = (
+        str(error).splitlines()[0].partition(". Set `arbitrary_types_allowed")[0]
+    )  # which would carry nothing
     return ConfigurationError(
-        f"job {job!r}: JSON cannot carry {what} ({str(error).splitlines()[0]}); use types that pydantic knows, "
+        f"job {job!r}: JSON cannot carry {what} ({said}); use types that pydantic knows, "
         "or Provide for a value that is opened for each attempt"
     )
 

@@ -15,6 +15,15 @@ async def instances(site: Site, c: Context) -> Page:
     rows = [(one, name_of(one, s.instances), running.get(one.id, 0)) for one in s.instances]
     versions = {one.version for one in s.instances}
     drawn = site.draw(
-        "instances", "page", c, rows, versions, s.capacity, site.scheduler.capacity(), site.title, c.root
+        "instances",
+        "page",
+        c,
+        rows,
+        versions,
+        s.capacity,
+        site.scheduler.capacity(),
+        site.title,
+        c.root,
+        site.scheduler.durable,
     )
     return Page("Instances · asyncsched", "Instances", s.at, {"instances": drawn})

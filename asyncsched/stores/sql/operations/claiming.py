@@ -46,7 +46,7 @@ def claim(session: Session, request: Claiming) -> Claimed:
         ("alive", {"incarnation": wanted.holder}), *_firing_queries(session, firings)
     )
     if not alive:
-        raise Fenced(f"instance {wanted.holder:x} has been declared dead")
+        raise Fenced(f"instance {wanted.holder:08x} has been declared dead")
     if firings:
         _fire(session, firings, found, claimed, now)
     _take(session, wanted, claimed, now)
