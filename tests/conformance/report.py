@@ -34,8 +34,8 @@ DRIFT = """\
 ## Every second, in eight ways
 
 Each way calls a function every second that takes {work:g} ms of its thread, as work does. **In real time** they ran side by
-side for {seconds:g} s, each in a process of its own, on a machine with {cores} cores that did other work as well; an hour is
-`python -m tests.conformance --seconds 3600`. "Behind" is how much later than its second, counted from the first call, the
+side for {seconds:g} s (`--seconds`), each in a process of its own, on a machine with {cores} cores that did other work as
+well. "Behind" is how much later than its second, counted from the first call, the
 last one began; what is left out counts as a second. "Drift in an hour" is the slope through all calls, drawn out to
 3,600 s, so that one late call is no drift. **A virtual day** has exact
 timers and no other work, so it shows what the way itself does, call for call, over 86,400 s.
