@@ -7,6 +7,7 @@ outcomes and two distributions, and beside them the last runs. :mod:`asyncsched.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,7 +65,7 @@ def add_bins(to: Bins, more: Mapping[int, int]) -> None:
 class RecentRun(NamedTuple):
     """One of the last runs; times are wall instants, durations microseconds."""
 
-    id: str
+    number: int
     state: str
     due: Instant
     started: Instant | None
@@ -74,6 +75,11 @@ class RecentRun(NamedTuple):
     why: str = ""
 
     @property
+    def id(self) -> str:
+        """The run's id as users see it, which is rendered only where it is read."""
+        return f"{self.number:032x}"
+
+    @property
     def took(self) -> int | None:
         """How long its last attempt took."""
         return None if self.started is None else max(0, self.finished - self.started)
@@ -81,9 +87,7 @@ class RecentRun(NamedTuple):
 
 def _recent(run: RunRecord, now: Instant) -> RecentRun:
     at = run.finished_at or now
-    return _new(
-        RecentRun, (f"{run.id:032x}", run.state, run.due, run.started_at, at, run.late, run.attempt, run.why)
-    )
+    return _new(RecentRun, (run.id, run.state, run.due, run.started_at, at, run.late, run.attempt, run.why))
 
 
 class Hour:
@@ -152,7 +156,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.hours: dict[int, Hour] = {}
-        self.recent: list[RecentRun] = []
+        self.recent: deque[RecentRun] = deque(maxlen=RECENT)
         self.failed = 0  # in a row
         self.failing_since: Instant | None = None
         self.succeeded_at: Instant | None = None
@@ -181,8 +185,9 @@ class Tally:
 
         """
         hour = self.hour(at)
-        took, late = hour.took, hour.late
+        took = hour.took
         states: dict[str, int] = {}
+        late: Bins = {}
         for run in runs:
             state, ended = run.state, run.finished_at or at
             states[state] = states.get(state, 0) + 1
@@ -192,15 +197,17 @@ class Tally:
                 if run.late is not None:
                     bin = bisect_right(EDGES, run.late)
                     late[bin] = late.get(bin, 0) + 1
-                    lateness[bin] = lateness.get(bin, 0) + 1
             if state == "succeeded":
-                self.failed, self.failing_since, self.succeeded_at = 0, None, ended
+                self.succeeded_at = ended
+                if self.failed:
+                    self.failed, self.failing_since = 0, None
             elif state in FAILURES:
                 self._count_failure(run, ended)
         for state, count in states.items():
             hour.states[state] = hour.states.get(state, 0) + count
-        self.recent += [_recent(run, at) for run in runs[-RECENT:]]
-        del self.recent[:-RECENT]
+        add_bins(hour.late, late)
+        add_bins(lateness, late)
+        self.recent.extend([_recent(run, at) for run in runs[-RECENT:]])
         return states
 
     def _count_failure(self, run: RunRecord, at: Instant) -> None:
@@ -225,7 +232,8 @@ class Tally:
         for number, hour in newer.hours.items():
             self.hours.setdefault(number, Hour()).merge(hour)
         drop_old(self.hours, HOURS_KEPT)
-        self.recent = sorted([*self.recent, *newer.recent], key=lambda one: one.finished)[-RECENT:]
+        recent = sorted([*self.recent, *newer.recent], key=lambda one: one.finished)
+        self.recent = deque(recent, maxlen=RECENT)
         if newer.succeeded_at is not None:
             self.succeeded_at = newer.succeeded_at
             self.failed, self.failing_since = newer.failed, newer.failing_since
@@ -239,7 +247,7 @@ class Tally:
         """Return the tally as JSON can hold it."""
         return {
             "hours": {number: hour.to_json() for number, hour in self.hours.items()},
-            "recent": self.recent[-RECENT:],
+            "recent": [(one.id, *one[1:]) for one in self.recent],
             "failed": self.failed,
             "failing_since": self.failing_since,
             "succeeded_at": self.succeeded_at,
@@ -252,7 +260,7 @@ class Tally:
         """Return the tally that :meth:`to_json` has written."""
         tally = cls()
         tally.hours = {int(number): Hour.from_json(hour) for number, hour in kept["hours"].items()}
-        tally.recent = [RecentRun(*one) for one in kept["recent"]]
+        tally.recent.extend([RecentRun(int(id, 16), *rest) for id, *rest in kept["recent"]])
         tally.failed, tally.failing_since = kept["failed"], kept["failing_since"]
         tally.succeeded_at = kept["succeeded_at"]
         tally.error = LastError(*kept["error"]) if kept["error"] else None

@@ -7,7 +7,7 @@ has counted to the store once a second. Under a store that keeps no figures, the
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Container
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asyncsched.scheduler")
 
-AT_ONCE = 256
-"""The most ended runs that are counted together: about a third of a millisecond."""
+AT_ONCE = 64
+"""The most ended runs of one subject that wait to be counted together: about 30 µs. Each alone would cost four times
+as much."""
+
+IN_ONE_TURN = 16
+"""The subjects that are counted before other tasks get their turn: at most half a millisecond."""
 
 EVERY = 1.0
 """Seconds between two writes."""
@@ -64,7 +68,7 @@ class Bookkeeper:
         self._source = environment.ids.instance
         self._sleeper = environment.backend.sleeper()
         self._schedules = schedules
-        self._ended: list[RunRecord] = []  # and not yet counted
+        self._ended: defaultdict[str | tuple[str], list[RunRecord]] = defaultdict(list)  # and not yet counted
         self._counted = Book()  # since the last write, or all
         self._known = Book()  # as it stands in the store
         self._version = -1
@@ -77,15 +81,23 @@ class Bookkeeper:
 
     def ended(self, run: RunRecord) -> None:
         """Count a run that has its outcome."""
-        self._ended.append(run)
-        if len(self._ended) == AT_ONCE:
-            self._count()
+        subject = run.schedule or (run.job,)
+        ended = self._ended[subject]
+        ended.append(run)
+        if len(ended) == AT_ONCE:
+            del self._ended[subject]
+            self._counted.count(ended, self._timeline.now().wall)
         if self._store is not None and not self._busy:
             self._begin()
 
-    def _count(self) -> None:
-        self._counted.count(self._ended, self._timeline.now().wall)
-        self._ended.clear()
+    async def _count(self) -> None:
+        """Count all runs that have ended."""
+        while self._ended:
+            now = self._timeline.now().wall
+            for _ in range(min(IN_ONE_TURN, len(self._ended))):
+                self._counted.count(self._ended.popitem()[1], now)
+            if self._ended:
+                await self._backend.pause()
 
     def __call__(self, event: Event) -> None:
         """Count slots that got no run."""
@@ -118,7 +130,7 @@ class Bookkeeper:
 
     async def _write(self) -> None:
         assert self._store is not None
-        self._count()
+        await self._count()
         counted, self._counted = self._counted, Book()
         for part in _parts(counted):
             self._writes += 1
@@ -144,7 +156,7 @@ class Bookkeeper:
     async def tallies(self) -> Book:
         """Return the figures as they stand; do not change them."""
         if self._store is None:
-            self._count()
+            await self._count()
             return self._counted
         newer, self._version = await self._store.tallies(self._version)
         self._known.tallies.update(newer.tallies)
@@ -153,7 +165,8 @@ class Bookkeeper:
 
     def forget(self, schedule: str) -> None:
         """Begin the figures of a schedule anew, as far as they are not in the store."""
-        self._count()
+        if (ended := self._ended.pop(schedule, None)) is not None:
+            self._counted.count(ended, self._timeline.now().wall)  # in the periods they stay
         self._counted.tallies.pop(f"schedule:{schedule}", None)
 
     # ── the record of what people did ────────────────────────────────────────────────────────

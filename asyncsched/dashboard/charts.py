@@ -117,7 +117,7 @@ def _high(count: int, most: int, room: float) -> float:
 
 def sparkline(tally: Tally, count: int = 24) -> Markup:
     """Return the last runs as bars of their duration; a failure is a stub under the line."""
-    recent = tally.recent[-count:]
+    recent = [*tally.recent][-count:]
     if not recent:
         return Markup('<span class="none">no runs yet</span>')
     most = max((one.took or 0 for one in recent if one.state == "succeeded"), default=0) or 1
