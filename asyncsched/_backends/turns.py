@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from anyio.lowlevel import checkpoint
@@ -17,10 +17,10 @@ def portions(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
         yield items[first : first + most]
 
 
-async def in_turns(make: Callable[[T], V], items: Sequence[T], most: int) -> list[V]:
-    """Return the results of ``make`` for all items; other tasks get a turn after every ``most``."""
-    made = [make(item) for item in items[:most]]
+async def in_turns(make: Callable[[Sequence[T]], Iterable[V]], items: Sequence[T], most: int) -> list[V]:
+    """Return what ``make`` makes of portions of the items; other tasks get a turn after each of ``most`` items."""
+    made = [*make(items[:most])]
     for some in portions(items[most:], most):
         await checkpoint()
-        made += [make(item) for item in some]
+        made += make(some)
     return made

@@ -28,6 +28,8 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
+_new = tuple.__new__
+
 ONE_TURN = 32
 """The items of a batch that are prepared before other tasks get their turn: about 0.3 ms."""
 
@@ -120,7 +122,8 @@ class Enqueue(Face):
                 f"position, or as kwargs={{{name!r}: ...}}"
             )
         running = self._here()
-        once = Once(func, args, kwargs, delay, at, key, key_ttl, priority, tags)
+        # Twice as quick as the constructor of a named tuple.
+        once = _new(Once, (func, args, kwargs, delay, at, key, key_ttl, priority, tags))
         if connection is not None:
             if replace:
                 raise ArgumentError(
@@ -225,26 +228,31 @@ class Enqueue(Face):
         loose: list[RunRecord] = []
         first: dict[bool, RunRecord] = {}  # by timeline
 
-        def make(item: Once) -> RunRecord:
-            run = self._of_many(item, running, now)
-            if spread and item.timeless:
-                loose.append(run)
-            if run.due < first.setdefault(run.steady, run).due:
-                first[run.steady] = run
-            return run
+        def make(some: Sequence[Once]) -> list[RunRecord]:
+            made = [self._of_many(item, running, now) for item in some]
+            if spread:
+                loose.extend(run for run, item in zip(made, some, strict=True) if item.timeless)
+            for run in made:
+                if run.due < first.setdefault(run.steady, run).due:
+                    first[run.steady] = run
+            return made
+
+        def put_off_some(numbers: Sequence[int]) -> Sequence[int]:
+            for number in numbers:
+                put_off(loose[number], spread * number // len(loose))
+            return numbers
 
         runs = await in_turns(make, items, ONE_TURN)
-        await in_turns(
-            lambda number: put_off(loose[number], spread * number // len(loose)), range(len(loose)), ONE_TURN
-        )
+        await in_turns(put_off_some, range(len(loose)), ONE_TURN)
         try:
             added = await worker.store.add(runs, now)
         finally:
             for run in first.values():  # the first may be in the store, even if the others are not
                 worker.agenda.add(run)
         return await in_turns(
-            lambda number: self._handle_of(worker, runs[number], added[number]), range(len(runs)), ONE_TURN
-        )
+            lambda some: [self._handle_of(worker, runs[number], added[number]) for number in some],
+            range(len(runs)), ONE_TURN,
+        )  # fmt: skip
 
     def _of_many(self, item: Once, running: Running, now: Now) -> RunRecord:
         if not isinstance(item, Once):

@@ -118,7 +118,7 @@ class Queries(Face):
     ) -> list[V]:
         # Records in memory may change while other tasks run: a list of them is made in one turn.
         most = _ONE_TURN if store.durable else EVERYTHING
-        return await in_turns(lambda one: self._view_of(view, one), records, most)
+        return await in_turns(lambda some: [self._view_of(view, one) for one in some], records, most)
 
     async def _place_of(self, id: str) -> tuple[Instant, int]:
         record = await self._run_record(id)
@@ -264,7 +264,13 @@ class Queries(Face):
             if not (record.paused or record.orphaned or record.used_up) and worker.knows(record.job)
         ]  # fmt: skip
         counted = DueCounts(first, last, width, len(due))
-        await in_turns(lambda record: counted.add(record, here(record, now)), due, _ONE_TURN)
+
+        def count(some: Sequence[ScheduleRecord]) -> Sequence[ScheduleRecord]:
+            for record in some:
+                counted.add(record, here(record, now))
+            return some
+
+        await in_turns(count, due, _ONE_TURN)
         return counted.counts()
 
 

@@ -29,8 +29,6 @@ class _Recent:
 def size_of(run: RunRecord) -> int:
     """Return about how many bytes a finished run takes; objects that its result refers to are not counted."""
     size = _RECORD_BYTES
-    if run.result is None and run.rare is None and run.arguments.__class__ is tuple:
-        return size  # nearly every run is like this
     if run.result is not None:
         try:
             size += sys.getsizeof(run.result)
@@ -53,7 +51,9 @@ class History:
         self._forget = forget
         # A run's size is stored in its `place`: the result is an object of the job, and may grow later.
         self._order: deque[RunRecord] = deque()
+        self._most, self._most_bytes = bounds.count, bounds.size
         self._bytes = 0
+        self._expires = 0  # when the oldest run of the order is too old
         self._spared: dict[int, RunRecord] = {}
         self._spared_bytes = 0
         self._sweep_at = _SWEEP
@@ -72,16 +72,23 @@ class History:
             known: whether the run's schedule exists, so that its last runs are kept in any case.
 
         """
-        run.place = size = size_of(run)
-        self._order.append(run)
+        order = self._order
+        if not order:
+            self._expires = (run.finished_at or 0) + self._bounds.age
+        order.append(run)
+        plain = (
+            run.result is None and run.rare is None and type(run.arguments) is tuple
+        )  # as nearly every run
+        run.place = size = _RECORD_BYTES if plain else size_of(run)
         self._bytes += size
         if run.state != "succeeded" and is_dead_letter(run):
             self.letters[run.id] = run
         if known and run.schedule is not None:
             self._remember(run, run.schedule)
-        self._shift(now)
-        if len(self._spared) > self._sweep_at or self._spared_bytes > 2 * self._bounds.size:
-            self._sweep(now)
+        if now > self._expires or self._bytes > self._most_bytes or len(order) > self._most:
+            self._shift(now)
+            if len(self._spared) > self._sweep_at or self._spared_bytes > 2 * self._most_bytes:
+                self._sweep(now)
 
     def prune(self, now: Instant) -> int:
         """Prune the runs beyond the bounds; return the number of runs dropped."""
@@ -106,10 +113,10 @@ class History:
 
     def _shift(self, now: Instant) -> int:
         """Take out the oldest runs while the bounds are exceeded: each is forgotten, or spared."""
-        gone, bounds, order = 0, self._bounds, self._order
-        oldest = now - bounds.age
+        gone, order = 0, self._order
+        oldest = now - self._bounds.age
         while order and (
-            self._bytes > bounds.size or len(order) > bounds.count or (order[0].finished_at or 0) < oldest
+            self._bytes > self._most_bytes or len(order) > self._most or (order[0].finished_at or 0) < oldest
         ):
             run = order.popleft()
             self._bytes -= run.place
@@ -119,6 +126,8 @@ class History:
             else:
                 self._drop(run)
                 gone += 1
+        if order:
+            self._expires = (order[0].finished_at or 0) + self._bounds.age
         return gone
 
     def _sweep(self, now: Instant) -> int:

@@ -123,7 +123,7 @@ class MemoryStore:
     async def add(self, runs: Sequence[RunRecord], now: Now, replace: bool = False) -> list[Added]:
         if len(runs) == 1:  # nearly every call is like this
             return [self._add(runs[0], now, replace)]
-        return await in_turns(lambda run: self._add(run, now, replace), runs, _ONE_TURN)
+        return await in_turns(lambda some: [self._add(run, now, replace) for run in some], runs, _ONE_TURN)
 
     def _add(self, run: RunRecord, now: Now, replace: bool) -> Added:
         if run.rare is not None and (holder := self._keys.holder(run, now)) is not None:
@@ -155,16 +155,17 @@ class MemoryStore:
     # ── the claim ────────────────────────────────────────────────────────────────────────────
 
     async def claim(self, claim: Claim, now: Now) -> Claimed:
+        holder, firings, places, most, jobs = claim
         claimed = Claimed()
-        for firing in claim.firings:
+        for firing in firings:
             self._fire(firing, claimed, now)
         self._waiting.ripen(now, claim)
         for name, queue in self._waiting.by_executor():
-            free = claim.free.get(name, 0)
-            room = claim.most  # for each executor anew: many runs of one must not delay the others
+            free = places.get(name, 0)
+            room = most  # for each executor anew: many runs of one must not delay the others
             while free > 0 and room > 0 and (run := queue.pop()) is not None:
-                if self._may_begin(run, claim, claimed, now):
-                    begin(run, claim.holder, now)
+                if self._may_begin(run, jobs, claimed, now):
+                    begin(run, holder, now)
                     claimed.runs.append(run)
                     free -= 1
                     room -= 1
@@ -226,9 +227,9 @@ class MemoryStore:
                 self._drop(other, "replaced", now)
                 claimed.dropped.append(other)
 
-    def _may_begin(self, run: RunRecord, claim: Claim, claimed: Claimed, now: Now) -> bool:
+    def _may_begin(self, run: RunRecord, jobs: Collection[str] | None, claimed: Claimed, now: Now) -> bool:
         """Whether a ready run may begin; otherwise the run is parked, or dropped."""
-        if claim.jobs is not None and run.job not in claim.jobs:
+        if jobs is not None and run.job not in jobs:
             kind, name = "unknown", run.job
         elif run.job in self._paused_jobs:
             kind, name = "job", run.job
@@ -240,8 +241,8 @@ class MemoryStore:
         return False
 
     def _is_paused(self, schedule: str) -> bool:
-        record = self._record(schedule)
-        return record is not None and record.paused
+        entry = self._entries.get(schedule)
+        return entry is not None and entry.record is not None and entry.record.paused
 
     def _permitted(self, run: RunRecord, claimed: Claimed, now: Now) -> bool:
         answer = self._waiting.limiter.take(run, now.steady)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 
 from asyncsched._core.instants import Instant, Now
@@ -23,7 +24,7 @@ class Waiting:
         self.notify: Callable[[], None] = lambda: None
         self.limiter = Limiter(self._may_try)
         self._later = {False: RunQueue(), True: RunQueue()}  # by timeline: wall, steady
-        self._ready: dict[str, RunQueue] = {}  # by executor
+        self._ready: defaultdict[str, RunQueue] = defaultdict(RunQueue)  # by executor
         self._parked: dict[tuple[str, str], dict[int, RunRecord]] = {}
 
     # ── runs that wait for their time or turn ────────────────────────────────────────────────
@@ -35,10 +36,7 @@ class Waiting:
 
     def until_its_turn(self, run: RunRecord) -> None:
         """Let a run that is ready wait for free capacity of its executor."""
-        queue = self._ready.get(run.executor)
-        if queue is None:
-            queue = self._ready[run.executor] = RunQueue()
-        queue.push(run.rank, run)
+        self._ready[run.executor].push(run.rank, run)
 
     def ripen(self, now: Now, claim: Claim) -> None:
         """Let the runs whose time has come, or whose job is claimed again, wait for their turn."""

@@ -61,10 +61,13 @@ def sizes(scheduler: Scheduler) -> dict[str, int]:
         "stretches": sum(len(entry.stretches) for entry in store._entries.values()),
         "keys": len(store._keys),
         "parked": sum(map(len, store._waiting._parked.values())),
-        "ready": sum(len(queue._heap) for queue in store._waiting._ready.values()),
-        "later": sum(len(queue._heap) for queue in store._waiting._later.values()),
+        "ready": sum(len(queue._line) + len(queue._heap) for queue in store._waiting._ready.values()),
+        "later": sum(len(queue._line) + len(queue._heap) for queue in store._waiting._later.values()),
         "limits": len(store._waiting.limiter),
-        "waiting": sum(len(place.waiting._heap) for place in store._waiting.limiter._places.values()),
+        "waiting": sum(
+            len(place.waiting._line) + len(place.waiting._heap)
+            for place in store._waiting.limiter._places.values()
+        ),
         "history": len(history),
         "recent": len(history._recent),
         "due": sum(map(len, agenda.heaps)),
