@@ -32,7 +32,9 @@ class EventBus:
     def __init__(self, observers: Sequence[Any], monotonic: Callable[[], float] = lambda: 0.0) -> None:
         self._monotonic = monotonic
         self._observers = [_plain(observer) for observer in observers]
-        self._by_kind: dict[type[Event], list[Any]] = {}
+        self._by_kind = _ByKind(self._observers)
+        self.wants: Callable[[type[Event]], Sequence[Any]] = self._by_kind.__getitem__
+        """Returns the observers that hear a kind of event: where there are none, the event need not be made."""
         self._context = copy_context()
 
     def attach(self, figures: Figures) -> None:
@@ -52,7 +54,7 @@ class EventBus:
 
     def unsubscribe(self, observer: Observer) -> None:
         """Remove an observer that was added; idempotent."""
-        self._observers = [one for one in self._observers if one is not observer]
+        self._observers[:] = [one for one in self._observers if one is not observer]
         self._by_kind.clear()
 
     def start(self, backend: Backend) -> None:
@@ -68,11 +70,6 @@ class EventBus:
             if isinstance(observer, _Queued):
                 observer.close()
 
-    def wants(self, kind: type[Event]) -> bool:
-        """Whether an observer hears this kind of event; otherwise the event need not be made."""
-        found = self._by_kind.get(kind)
-        return bool(self._listeners(kind)) if found is None else found != []
-
     def emit(self, event: Event) -> None:
         """Call every observer that hears this kind, in a copy of the context in which the scheduler was started.
 
@@ -82,7 +79,7 @@ class EventBus:
 
     def emit_here(self, event: Event) -> None:
         """Call them in the present context: the begin of an attempt is heard in the context of the attempt."""
-        for observer in self._listeners(type(event)):
+        for observer in self._by_kind[type(event)]:
             began = self._monotonic()
             try:
                 observer(event)
@@ -97,11 +94,16 @@ class EventBus:
                     observer, took * 1000, type(event).__name__,
                 )  # fmt: skip
 
-    def _listeners(self, kind: type[Event]) -> list[Any]:
-        found = self._by_kind.get(kind)
-        if found is None:
-            found = [one for one in self._observers if issubclass(kind, _wants(one))]
-            self._by_kind[kind] = found
+
+class _ByKind(dict[type[Event], list[Any]]):
+    """The observers that hear each kind of event; a kind is looked up when it first occurs."""
+
+    def __init__(self, observers: Sequence[Any]) -> None:
+        super().__init__()
+        self._observers = observers
+
+    def __missing__(self, kind: type[Event]) -> list[Any]:
+        found = self[kind] = [one for one in self._observers if issubclass(kind, _wants(one))]
         return found
 
 

@@ -155,16 +155,17 @@ class Runner:
         run, job = attempt.run, attempt.runnable.job
         if type(run.arguments) is str:
             attempt.arguments = attempt.runnable.read(run)
+        key = None
+        if run.rare is not None:
+            key = run.key
+            for name, value in (run.context_vars or {}).items():
+                if name in job.carry:
+                    job.carry[name].set(value)
         # The view refers to the attempt, never the reverse: a circle would be left to the garbage collector.
-        key = None if run.rare is None else run.key
         current = CurrentRun(
             run.id, run.job, run.due if run.slot is None else run.slot, run.attempt, key, attempt
         )
         _current.set(current)
-        if run.rare is not None and run.context_vars:
-            for name, value in run.context_vars.items():
-                if name in job.carry:
-                    job.carry[name].set(value)
         if self._bus.wants(RunStarted):
             self._bus.emit_here(RunStarted(to_datetime(run.started_at or 0), run_view(run, job)))
         call = attempt.runnable.call(current)

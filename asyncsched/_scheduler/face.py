@@ -167,13 +167,13 @@ class Face(Habits):
             KeyConflict: that run has other arguments.
 
         """
-        stands = added.run
+        stands, created, conflicts = added
         if stands is not run:
             self._registry.let_go(run.job)
-        if added.conflict:
+        if conflicts:
             raise conflict(stands)
         control = self._controls.get(worker) or self._control(worker)
-        return RunHandle(control, stands.id, stands, added.created)
+        return RunHandle(control, stands.id, stands, created)
 
 
 def here(record: ScheduleRecord, now: Now) -> Instant:

@@ -37,16 +37,17 @@ _GOES_ON = ("released", "lost")
 
 def begin(run: RunRecord, holder: int, now: Now) -> None:
     """Begin an attempt of a pending run."""
+    wall, steady = now
     run.state = "running"
     run.holder = holder
     run.attempt += 1
-    run.started_at = now.wall
+    run.started_at = wall
     run.ready_at = None
     if run.rare is not None:
         run.rare.pop("waits_for", None)
         run.rare.pop("cancel_requested", None)
     if run.late is None:
-        run.late = (now.steady if run.steady else now.wall) - run.due
+        run.late = (steady if run.steady else wall) - run.due
 
 
 def end(run: RunRecord, verdict: Verdict, now: Now) -> None:
