@@ -496,6 +496,7 @@ def test_a_job_store_is_read_without_executing_its_pickles(tmp_path: Path) -> No
         )
         connection.commit()
     found = read_job_store(f"sqlite:///{tmp_path}/jobs.sqlite")
+    assert found.store == f"sqlite:///{tmp_path}/jobs-asyncsched.sqlite"
     by_id = {one.where.removeprefix("job "): one for one in found.schedules}
     for id in ("weekdays", "days", "third-monday", "either", "fortnight"):
         assert by_id[id].fault == ""

@@ -198,6 +198,8 @@ TRIGGERS = {
     "a grid": "IntervalTrigger(hours=7, start_date='2026-1-1 05:30:00', end_date='2026-04-02', timezone='Europe/Berlin')",
     "months": "CalendarIntervalTrigger(months=2, hour=23, start_date=date(2026, 1, 31), timezone=BERLIN)",
     "weeks": "CalendarIntervalTrigger(weeks=2, hour=6, minute=15, second=5, start_date='2026-01-06', timezone=BERLIN)",
+    "one year": "CronTrigger(year=2026, month='4-5', day=1, timezone=BERLIN)",
+    "some years": "CronTrigger(year='2025-2026', hour=23, timezone=BERLIN)",
     "years": "CalendarIntervalTrigger(years=1, start_date='2020-05-05', timezone='UTC')",
 }
 
@@ -293,6 +295,8 @@ def test_a_known_moment_is_a_schedule_of_its_own(date: str, at: str) -> None:
          "await scheduler.schedule_once(work, delay=timedelta(seconds=30))"),
         ('work, "interval", [user], minutes=5, id=f"p-{user}", replace_existing=True',
          "await scheduler.add_schedule(work, Interval(minutes=5), args=(user,), id=f'p-{user}', replace=True)"),
+        ('work, "interval", minutes=user.minutes, id="mine"',
+         "await scheduler.add_schedule(work, Interval(minutes=user.minutes), id='mine')"),
         ('work, "cron", hour=7, id=str(user.id)',
          "await scheduler.add_schedule(work, Cron(\"0 7 * * *\", timezone=\"Europe/Berlin\"), id=str(user.id))"),
     ],
@@ -318,6 +322,20 @@ def test_what_arguments_name_is_imported(tmp_path: Path) -> None:
     assert "from datetime import timedelta" in code
     assert "args=(CLIENT, d.Decimal('1'), 'jobs.sqlite')" in code
     assert "the code imports work, CLIENT from app" in " ".join(found.notes)
+
+
+def test_a_period_of_a_module_is_read_from_there() -> None:
+    found = _read(
+        "import time\nsched = AsyncIOScheduler()\n"
+        "sched.add_job(work, 'interval', seconds=int(os.getenv('EVERY', 5)), args=[time.time()], id='x')\n"
+        "sched.add_job(work, 'interval', minutes=ZONE.minutes, id='y')\nsched.add_job(work, 'cron', hour=1)\n"
+        "sched.add_job(work, 'cron', hour=2)"
+    )
+    code = _code(found)
+    assert "scheduler.job(Interval(seconds=int(os.getenv('EVERY', 5)))" in code
+    assert "import os\nimport time\n" in code and "from settings import ZONE\n" in code
+    assert "from datetime" not in code
+    assert [name in code for name in ("name='y'", "name='work'", "name='work_2'")] == [True, False, True]
 
 
 def test_functions_of_one_name_in_two_modules_are_told_apart(tmp_path: Path) -> None:

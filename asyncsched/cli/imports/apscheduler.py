@@ -58,6 +58,8 @@ def read_apscheduler(text: str, module: str, zone: str) -> Imported:
             if isinstance(decorator, ast.Call) and called(decorator) in decorators:
                 reader.scheduled_job(function.name, decorator)
     found.schedules.sort(key=lambda one: int(one.where.removeprefix("line ")))
+    for number, one in enumerate(found.schedules):
+        one.name = name_of(one.name, [other.name for other in found.schedules[:number]])
     report_calls(tree, text, settings, reader.kinds, found)
     tell(found, settings)
     _tell_imports(found, module)
@@ -100,8 +102,7 @@ class _Reader:
         title = (
             str(id) if id and not isinstance(id, Code) else call.partition(":")[2].rpartition(".")[2] or "job"
         )
-        taken = [other.name for other in self._found.schedules]
-        one = Found(name_of(title, taken), f"line {node.lineno}", source_of(self._text, node))
+        one = Found(title, f"line {node.lineno}", source_of(self._text, node))
         self._found.schedules.append(one)
         unread = [word.value for word in node.keywords if word.arg is None and entries(word.value) is None]
         if not call:
@@ -123,7 +124,7 @@ class _Reader:
             and everything.get("next_run_time") is not None
         ):
             everything["run_date"] = everything.pop("next_run_time")
-        if kind == "date" or self._names.local(code_values(everything)):
+        if kind == "date" or self._names.local(code_values(kind, everything)):
             self._call_or_moment(one, call, func, (kind, everything), settings)
         else:
             complete(one, call, kind, everything, settings, self._names)
@@ -147,7 +148,7 @@ class _Reader:
     ) -> None:
         """Declare a job of a known moment; for one that is added while the program runs, tell the call."""
         kind, given = trigger
-        local = self._names.local(code_values(given))
+        local = self._names.local(code_values(kind, given))
         try:
             if kind != "date":
                 when = trigger_code(kind, given, settings)
@@ -237,7 +238,7 @@ def complete(
         return
     everything = {**settings.defaults, **given}
     one.options = options_of(one, everything, settings)
-    one.needs, one.imports = (names or Names()).imports(code_values(everything))
+    one.needs, one.imports = (names or Names()).imports(code_values(kind, everything))
 
 
 def tell(found: Imported, settings: Settings) -> None:

@@ -124,7 +124,7 @@ def written(found: Imported, source: str, store: str | None) -> str:
     lines += [f"scheduler = Scheduler({'' if url is None else repr(url)})", *found.head]
     seen: set[str] = set()
     ids = {one.options["id"].strip("'\"") for one in good if "id" in one.options}
-    names = {*ids, *map(_last, calls)}
+    names = set(map(_last, calls))
     for one in found.schedules:
         lines += ["", ""] if one.body or not one.trigger else [""]
         lines += _schedule(one, functions, seen, names, ids)
@@ -139,7 +139,7 @@ def _imported(good: list[Found]) -> dict[str, set[str]]:
     text = " ".join(part for one in good for part in [one.trigger, *one.options.values()])
     found: dict[str, set[str]] = {"asyncsched": set()}
     for module, names in _HOMES.items():
-        used = {name for name in names if re.search(rf"(?<![\w.]){name}[(.]", text)}
+        used = {name for name in names if re.search(rf"(?<![\w.]){name}(\(|\.fromisoformat|\.utc)", text)}
         if used:
             found.setdefault(module, set()).update(used)
     return found
@@ -210,7 +210,7 @@ def _schedule(
     seen.add(one.call)
     if not again and named not in taken:
         return [*lines, f"scheduler.job({one.trigger}{options})({function})"]
-    name = name_of(one.name, names)
+    name = name_of(one.name, names if "id" in one.options else names | ids)
     names.add(name)
     called = f"partial({function})" if again else function
     return [*lines, f"scheduler.job({one.trigger}, name={name!r}{options})({called})"]

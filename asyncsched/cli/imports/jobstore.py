@@ -20,7 +20,7 @@ from asyncsched.cli.faults import UNREACHABLE, USAGE, Fault
 from asyncsched.cli.imports.apscheduler import complete
 from asyncsched.cli.imports.fields import WEEKDAYS, Untold
 from asyncsched.cli.imports.found import Found, Imported, name_of
-from asyncsched.cli.imports.settings import Settings
+from asyncsched.cli.imports.settings import Settings, keep_store, store_url
 from asyncsched.cli.imports.triggers import Said
 
 _TABLE = "apscheduler_jobs"
@@ -100,6 +100,8 @@ def read_job_store(url: str) -> Imported:
         complete(one, str(state.get("func") or ""), kind, given, Settings("UTC"))
         if state.get("next_run_time") is None:
             one.notes.append("it is paused there: await scheduler.pause(id) where the app starts")
+    if (kept := store_url(url)) not in ("", "memory://"):
+        keep_store(url, kept, found)
     found.note(
         "the rows' functions are imported by their names; the module that starts APScheduler must not be among them"
     )

@@ -14,7 +14,7 @@ from asyncsched.cli.imports.found import Found
 from asyncsched.cli.imports.python import Code, as_code
 from asyncsched.cli.imports.settings import Settings
 from asyncsched.cli.imports.times import at_or_delay
-from asyncsched.cli.imports.triggers import jitter_of
+from asyncsched.cli.imports.triggers import SPANS, jitter_of
 
 ORDER = (
     "func", "trigger", "args", "kwargs", "id", "name", "misfire_grace_time", "coalesce", "max_instances", "next_run_time",
@@ -64,9 +64,10 @@ def _names(value: Any) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - bound
 
 
-def code_values(given: Mapping[str, Any]) -> list[Any]:
-    """Return the values of which the output has the code."""
-    return [given[name] for name in _OF_CALLS if name in given]
+def code_values(kind: str, given: Mapping[str, Any]) -> list[Any]:
+    """Return the values of which the output has the code: options, and the parts of an interval's period."""
+    names = (*_OF_CALLS, *SPANS) if kind == "interval" else _OF_CALLS
+    return [given[name] for name in names if name in given]
 
 
 def options_of(one: Found, given: Mapping[str, Any], settings: Settings) -> dict[str, str]:
@@ -85,6 +86,10 @@ def options_of(one: Found, given: Mapping[str, Any], settings: Settings) -> dict
             f'max_instances={most.text} is left out: write max_running=Limit({most.text}, full="skip")'
         )
     found |= _misfire(given)
+    if isinstance(grace := given.get("misfire_grace_time"), Code):
+        one.notes.append(
+            f"misfire_grace_time={grace.text} is left out: write misfire=Misfire(grace={grace.text})"
+        )
     if jitter := jitter_of(given):
         found["jitter"] = as_code(jitter)
         one.notes.append(

@@ -70,7 +70,7 @@ def read_settings(tree: ast.Module, zone: str, found: Imported) -> Settings:
                 _add(node, name, settings, found)
     if made > 1:
         found.note(
-            f"the file makes {made} schedulers; their jobs are given to one, with the settings of the last"
+            f"the file makes {made} schedulers; the jobs of all are given to one here, with the settings of all"
         )
     return settings
 
@@ -234,10 +234,19 @@ def _store(alias: str, value: Any, more: Mapping[str, ast.expr], found: Imported
             "own, or PostgreSQL"
         )
     elif kept != "memory://" and (not found.store or alias == "default"):
-        _keep(alias, str(url), kept, found)
+        keep_store(str(url), kept, found)
+        found.store_notes.append("for the jobs that stand in the job store only, import it by its URL, too")
 
 
-def _keep(alias: str, url: str, kept: str, found: Imported) -> None:
+def keep_store(url: str, kept: str, found: Imported) -> None:
+    """Take over a job store.
+
+    Args:
+        url: the old one's.
+        kept: the one that it has here.
+        found: takes it, and the note on it.
+
+    """
     found.store = kept
     place = url.rpartition("@")[2].partition("?")[0]
     if kept.startswith("sqlite"):
@@ -245,12 +254,9 @@ def _keep(alias: str, url: str, kept: str, found: Imported) -> None:
     else:
         beside = 'the same database, with tables of its own; it needs pip install "asyncsched[postgres]"'
     found.store_notes = [
-        note for note in found.store_notes if not note.startswith("APScheduler's jobs stay in")
+        note for note in found.store_notes if not note.startswith(("APScheduler's", "for the jobs"))
     ]
-    found.store_notes.append(
-        f"APScheduler's jobs stay in {place} ({alias}), and the store here is {beside}. For the jobs that only stand there, "
-        "import the job store by its URL, too"
-    )
+    found.store_notes.append(f"APScheduler's jobs stay in {place}, and the store here is {beside}")
 
 
 def store_url(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,8 @@ _KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "AndTrigger": ("and", ("triggers", "jitter")),
 }
 """The classes, each with its kind and the order of its arguments."""
+
+_YEARS = re.compile(r"(\d{4})(?:-(\d{4}))?")
 
 Said = tuple[str, dict[str, Any]]
 """A trigger's kind and the arguments that it was made with; those of a union are such pairs."""
@@ -97,8 +100,13 @@ def zone_named(given: Mapping[str, Any], settings: Settings) -> str:
 
 
 def _cron(given: Mapping[str, Any], settings: Settings) -> str:
-    zone = zone_named(given, settings)
-    return times_of(_fields(given)).code(zone, _edges(given, zone))
+    zone, fields = zone_named(given, settings), _fields(given)
+    years = _YEARS.fullmatch(fields.get("year", ""))
+    if years and "start_date" not in given and "end_date" not in given:
+        first, last = years[1], years[2] or years[1]
+        given = {**given, "start_date": f"{first}-01-01", "end_date": f"{last}-12-31 23:59:59"}
+        fields["year"] = "*"
+    return times_of(fields).code(zone, _edges(given, zone))
 
 
 def _fields(given: Mapping[str, Any]) -> dict[str, str]:
@@ -125,12 +133,9 @@ def _edges(given: Mapping[str, Any], zone: str) -> str:
 
 def _interval(given: Mapping[str, Any], settings: Settings) -> str:
     spans = {name: given[name] for name in SPANS if given.get(name)}
-    if any(isinstance(value, Code) for value in spans.values()):
-        text = ", ".join(f"{name}={as_code(value)}" for name, value in spans.items())
-        raise Untold(f"the period ({text}) is computed at run time")
     first = given.get("next_run_time")
     at_once = ", immediate=True" if isinstance(first, Code) and "now(" in first.text else ""
-    period = ", ".join(f"{name}={value!r}" for name, value in (spans or {"seconds": 1}).items())
+    period = ", ".join(f"{name}={as_code(value)}" for name, value in (spans or {"seconds": 1}).items())
     edged = any(given.get(name) is not None for name in ("start_date", "end_date"))
     return f"Interval({period}{_edges(given, zone_named(given, settings)) if edged else ''}{at_once})"
 
