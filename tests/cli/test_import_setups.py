@@ -109,6 +109,28 @@ def test_the_store_is_in_the_report_and_not_with_a_store_of_ones_own(tmp_path: P
 # ── zones and other settings ─────────────────────────────────────────────────────────────────
 
 
+def test_the_configuration_of_flask_apscheduler_is_read() -> None:
+    found = _read(
+        """
+class Config:
+    JOBS = [
+        {"id": "nightly", "func": "shop.jobs:nightly", "args": (1, 2), "trigger": "cron", "hour": 3},
+        {"id": "often", "func": work, "trigger": {"type": "interval", "seconds": 10}},
+    ]
+    SCHEDULER_JOBSTORES = {"default": SQLAlchemyJobStore(url="sqlite:///flask.db")}
+    SCHEDULER_JOB_DEFAULTS = {"coalesce": False, "max_instances": 3}
+
+app.config["SCHEDULER_TIMEZONE"] = "Europe/Berlin"
+"""
+    )
+    assert {one.call: one.trigger for one in found.schedules} == {
+        "shop.jobs:nightly": 'Cron("0 3 * * *", timezone="Europe/Berlin")',
+        "app:work": "Interval(seconds=10)",
+    }
+    assert found.schedules[0].options["max_running"] == 'Limit(3, full="skip")'
+    assert "args=(1, 2)" in _code(found) and found.store == "sqlite:///flask-asyncsched.db"
+
+
 @pytest.mark.parametrize(
     "made",
     [

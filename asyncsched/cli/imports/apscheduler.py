@@ -10,6 +10,7 @@ from typing import Any
 from asyncsched._core.errors import AsyncSchedError
 from asyncsched.cli.imports.calls import report_calls
 from asyncsched.cli.imports.fields import Untold
+from asyncsched.cli.imports.flask import listed_jobs
 from asyncsched.cli.imports.found import Found, Imported, name_of
 from asyncsched.cli.imports.options import ORDER, Names, arguments_of, code_values, options_of
 from asyncsched.cli.imports.python import (
@@ -51,6 +52,8 @@ def read_apscheduler(text: str, module: str, zone: str) -> Imported:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and called(node) == "add_job":
             reader.add_job(node)
+    for item, words in listed_jobs(tree):
+        reader.listed(item, words)
     flask = any(place.startswith("flask_apscheduler:") for place in come_from.values())
     decorators = ("scheduled_job", "task") if flask else ("scheduled_job",)
     for function in functions(tree):
@@ -84,7 +87,10 @@ class _Reader:
 
     def add_job(self, node: ast.Call) -> None:
         """Read ``add_job(func, trigger, …)``."""
-        words = {**dict(zip(ORDER, node.args, strict=False)), **keywords(node)}
+        self.listed(node, {**dict(zip(ORDER, node.args, strict=False)), **keywords(node)})
+
+    def listed(self, node: ast.expr, words: Words) -> None:
+        """Read the arguments of ``add_job``, which stand in a call or in a list of jobs."""
         func = words.pop("func", None)
         if isinstance(func, ast.Call) and called(func) == "partial" and func.args:
             func = _apart(func, words)
@@ -95,7 +101,7 @@ class _Reader:
         words = {**dict(zip(ORDER[1:], node.args, strict=False)), **keywords(node)}
         self._keep(node, self._names.places.get(function, ""), function, words)
 
-    def _keep(self, node: ast.Call, call: str, func: str, words: Words) -> None:
+    def _keep(self, node: ast.expr, call: str, func: str, words: Words) -> None:
         trigger = words.pop("trigger", None)
         given = {name: value_of(one) for name, one in words.items()}
         id = given.get("id")
@@ -104,20 +110,21 @@ class _Reader:
         )
         one = Found(title, f"line {node.lineno}", source_of(self._text, node))
         self._found.schedules.append(one)
-        unread = [word.value for word in node.keywords if word.arg is None and entries(word.value) is None]
+        more = node.keywords if isinstance(node, ast.Call) else []
+        unread = [word.value for word in more if word.arg is None and entries(word.value) is None]
         if not call:
             one.fault = "the function cannot be imported: make it one at the top level of a module"
             return
         if unread:
             one.fault = f"its arguments, **{ast.unparse(unread[0])}, are computed at run time"
             return
-        kind, more = said(trigger)
+        kind, inner = said(trigger)
         settings = self._settings
         if isinstance(trigger, ast.Call):
-            settings = self._with_zone_of_host(one, kind, more)
+            settings = self._with_zone_of_host(one, kind, inner)
         if isinstance(given.get("name"), str):
             self._found.note("name= is left out: a job has the name of its function, and a schedule its id")
-        everything = {**more, **given}
+        everything = {**inner, **given}
         if (
             kind == "date"
             and everything.get("run_date") is None

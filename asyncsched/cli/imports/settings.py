@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from asyncsched.cli.imports.flask import configured
 from asyncsched.cli.imports.found import Imported
 from asyncsched.cli.imports.python import Code, as_code, called, entries, keywords, value_of
 from asyncsched.cli.imports.times import zone_of
@@ -68,6 +69,7 @@ def read_settings(tree: ast.Module, zone: str, found: Imported) -> Settings:
                 _configure(node, "configure", settings, found)
             elif name in ("add_jobstore", "add_executor"):
                 _add(node, name, settings, found)
+    _apply(configured(tree), settings, found)
     if made > 1:
         found.note(
             f"the file makes {made} schedulers; the jobs of all are given to one here, with the settings of all"
