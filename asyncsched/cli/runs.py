@@ -209,5 +209,8 @@ def failures(target: Target, job: str | None, schedule: str | None, since: float
         [[str(len(members)), name, error, relative(members[0].finished_at, now),
           safe(" ".join(members[0].message.split())), members[0].id] for (name, error), members in order],
     )  # fmt: skip
-    click.echo(f"{plural(len(found), 'run')}; `asyncsched requeue --job NAME` runs them again", err=True)
+    click.echo(
+        f"{plural(len(found), 'run')}; `asyncsched requeue --job {order[0][0][0]}` runs those of {order[0][0][0]} again",
+        err=True,
+    )
     return BAD

@@ -85,6 +85,7 @@ async def test_explain_answers_for_any_moment_that_somebody_types(scheduler: Sch
 
     async with scheduler, look(scheduler) as client:
         await anyio.sleep(2 * 3600 + 60)
+        assert 'placeholder="2026-01-01 02:00:00"' in (await client.get("/schedules/report")).text
         for at, said in (
             ("2026-01-01 01:00", "it ran"),
             ("2026-01-01T01:00:00Z", "it ran"),
