@@ -261,6 +261,8 @@ def _policies(value: Any, what: str) -> tuple[Any, ...]:
 def _context_variables(value: Any, what: str) -> dict[str, Carried]:
     if value is True:
         return {WholeContext.name: WholeContext()}
+    if value == ():
+        return {}
     if isinstance(value, Carried) or not isinstance(value, Iterable):
         raise ConfigurationError(
             f"{what}: carry must be True or a list of context variables, not {safe_repr(value)}"

@@ -40,6 +40,8 @@ def _is(predicate: Callable[[Any], bool], func: Callable[..., Any]) -> bool:
     func = unpartial(func)
     if predicate(func):
         return True
+    if inspect.isroutine(func):  # and no object with a __call__ of its own
+        return False
     # Calling a class makes an object; the __call__ of its instances plays no part.
     return not inspect.isclass(func) and predicate(getattr(type(func), "__call__", None))  # noqa: B004
 
