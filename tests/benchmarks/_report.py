@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from asyncsched._core.version import VERSION
 from tests.benchmarks import _peers
-from tests.benchmarks._bench import Figure, Measure, Scenario
+from tests.benchmarks._bench import OURS, Figure, Measure, Scenario
 from tests.benchmarks._run import Result, Rounds
 
 
@@ -109,7 +109,9 @@ def _row(scenario: Scenario, measure: Measure, rounds: Rounds) -> dict[str, Any]
         values = [one[system][measure.metric] for one in rounds if measure.metric in one.get(system, {})]
         return median(values) if values else None
 
-    peers = {name: of(name) for name in scenario.systems if _peers.peer_of(name)}
+    # Beside another system of ours the peers stand for what they do, which is told once.
+    beside = measure.ours == OURS or all(one.ours != OURS for one in scenario.measures)
+    peers = {name: of(name) for name in scenario.systems if beside and _peers.peer_of(name)}
     floor = measure.floor or scenario.floor
     return {
         "what": measure.what,

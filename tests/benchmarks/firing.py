@@ -1,4 +1,4 @@
-"""What one firing asks of a database: statements and transactions, where one job is due each second."""
+"""W8: what one firing asks of a database: statements and transactions, where one job is due each second."""
 
 from __future__ import annotations
 
@@ -46,23 +46,17 @@ def postgres(size: Size) -> Metrics:
 
 SCENARIOS = (
     Scenario(
-        "firing-sqlite",
-        "SQLite, one job each second: what is asked for each firing; PRAGMA data_version not counted, beats and polls are",
-        {"asyncsched": sqlite},
-        (
-            Figure("", "SQLite: statements a firing", "statements"),
-            Figure("", "SQLite: transactions a firing (its claim and its record)", "transactions", 2),
+        "firing",
+        "one job each second: what the store is asked for each firing, beats and polls included (PRAGMA data_version not)",
+        {"sqlite": sqlite, "postgres": postgres},
+        tuple(
+            figure
+            for store, name in (("SQLite", "sqlite"), ("PostgreSQL", "postgres"))
+            for figure in (
+                Figure("", f"{store}: statements a firing", "statements", system=name),
+                Figure("", f"{store}: transactions a firing (its claim and its record)", "transactions", 2, system=name),
+            )
         ),
-        Size(30), Size(20), Size(1), rounds=1,
-    ),
-    Scenario(
-        "firing-postgres",
-        "PostgreSQL, one job each second: what is asked for each firing, beats and polls included",
-        {"asyncsched": postgres},
-        (
-            Figure("", "PostgreSQL: statements a firing", "statements"),
-            Figure("", "PostgreSQL: transactions a firing (its claim and its record)", "transactions", 2),
-        ),
-        Size(30), Size(20), Size(1), rounds=1, postgres=True,
+        Size(30), Size(20), Size(1), rounds=1, postgres=True, together=True,
     ),
 )  # fmt: skip

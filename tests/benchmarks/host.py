@@ -155,7 +155,7 @@ SCENARIOS = (
             _p99("7a", "with them spread over the second, over none", "spread", "none", 1.3, 1.1),
             _p99("", "the same, APScheduler 3", "aps3", "none"),
         ),
-        Size(200, 20), Size(200, 6), Size(100, 0.1),
+        Size(200, 10), Size(200, 6), Size(100, 0.1),
     ),
     Scenario(
         "host-cpu",
@@ -171,6 +171,6 @@ SCENARIOS = (
             _p99("7b", "with it in a thread over a plain thread", "thread", "plain-thread", 0.3),
             _p99("", "a plain thread over none", "plain-thread", "none"),
         ),
-        Size(200, 20), Size(200, 6), Size(100, 0.1),
+        Size(200, 10), Size(200, 6), Size(100, 0.1),
     ),
 )  # fmt: skip

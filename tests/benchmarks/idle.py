@@ -41,7 +41,7 @@ def apscheduler(size: Size) -> Metrics:
 
 
 async def _idle(url: str, seconds: float, seen: list[str] | None = None) -> Metrics:
-    """Wait with a store: the statements are counted in one process and the wake-ups in another, as it was left."""
+    """Wait with a store: statements are counted in one process, and wake-ups in another that is left alone."""
     from asyncsched import Scheduler
 
     scheduler = Scheduler(url)
@@ -78,42 +78,39 @@ def postgres_asked(size: Size) -> Metrics:
         return asyncio.run(_idle(os.environ[DSN], size.seconds, seen))
 
 
+_STORES = {
+    "sqlite": sqlite,
+    "sqlite-asked": sqlite_asked,
+    "postgres": postgres,
+    "postgres-asked": postgres_asked,
+}
+
 SCENARIOS = (
     Scenario(
         "idle",
-        "one schedule that is not due for long, a minute: voluntary context switches of all threads of the process",
+        "one schedule that is not due for long, a minute, all at the same time: voluntary context switches of all "
+        "threads, and what the store is asked (PRAGMA data_version not counted)",
         {
             "asyncsched": ours, "aps3": apscheduler, "aps4": aps4.idle, "aiocron": aiocron.idle, "taskiq": taskiq.idle,
-            "saq": saq.idle, "docket": docket.idle,
+            "saq": saq.idle, "docket": docket.idle, **_STORES,
         },
-        (Figure("8b", "memory, idle: wake-ups per minute", "wakeups", 3),),
-        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1, redis="memory", together=True,
+        (
+            Figure("8b", "memory, idle: wake-ups per minute", "wakeups", 3),
+            Figure("8b", "SQLite, idle: statements per minute", "statements", 75, system="sqlite-asked"),
+            Figure("8b", "PostgreSQL, idle: statements per minute", "statements", 75, system="postgres-asked"),
+        ),
+        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1, redis="memory", postgres=True, together=True,
         measures=(
             Measure("memory, wake-ups per minute", "wakeups"), Measure("memory, CPU per minute", "cpu_ms", "ms"),
-        ),
-    ),
-    Scenario(
-        "idle-sqlite",
-        "SQLite, one schedule that is not due for long, a minute; PRAGMA data_version not counted",
-        {"asyncsched": sqlite_asked, "waking": sqlite},
-        (Figure("8b", "SQLite, idle: statements per minute", "statements", 75),),
-        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1, together=True,
-        measures=(
-            Measure("SQLite, statements per minute", "statements"),
-            Measure("SQLite, wake-ups per minute", "wakeups", "", "waking"),
-            Measure("SQLite, CPU per minute", "cpu_ms", "ms", "waking"),
-        ),
-    ),
-    Scenario(
-        "idle-postgres",
-        "PostgreSQL, one schedule that is not due for long, a minute",
-        {"asyncsched": postgres_asked, "waking": postgres},
-        (Figure("8b", "PostgreSQL, idle: statements per minute", "statements", 75),),
-        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1, postgres=True, together=True,
-        measures=(
-            Measure("PostgreSQL, statements per minute", "statements"),
-            Measure("PostgreSQL, wake-ups per minute", "wakeups", "", "waking"),
-            Measure("PostgreSQL, CPU per minute", "cpu_ms", "ms", "waking"),
+            *(
+                measure
+                for store, name in (("SQLite", "sqlite"), ("PostgreSQL", "postgres"))
+                for measure in (
+                    Measure(f"{store}, statements per minute", "statements", "", f"{name}-asked"),
+                    Measure(f"{store}, wake-ups per minute", "wakeups", "", name),
+                    Measure(f"{store}, CPU per minute", "cpu_ms", "ms", name),
+                )
+            ),
         ),
     ),
 )  # fmt: skip
