@@ -15,7 +15,7 @@ import asyncsched._core.arguments.codec  # pydantic, before an event loop runs
 from asyncsched import Scheduler
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
-from tests.each_store import POSTGRES, SQLITE
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 # There is one instance, and hours of virtual time: it need not look for others every second.
 ALONE = {"poll": 600, "beat": 30, "lease": 90, "timeout": 20}
@@ -30,7 +30,7 @@ def _memory(request: pytest.FixtureRequest) -> Callable[[], Any]:
 
 
 def _sqlite(request: pytest.FixtureRequest) -> Callable[[], Any]:
-    path = request.getfixturevalue("tmp_path") / "jobs.db"
+    path = sqlite_file(request.getfixturevalue("tmp_path"))
     return lambda: SqliteStore(path, **ALONE)
 
 

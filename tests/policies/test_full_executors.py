@@ -15,7 +15,7 @@ import pytest
 
 from asyncsched import ConfigurationError, Interval, Scheduler, current_run
 from asyncsched.executors import LoopExecutor, ThreadExecutor
-from tests.each_store import POSTGRES, SQLITE
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
     if request.param == "memory":
         return None
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'jobs.db'}"
+        return f"sqlite:///{sqlite_file(tmp_path)}"
     return str(request.getfixturevalue("shared_dsn"))
 
 

@@ -12,19 +12,19 @@ import pytest
 from asyncsched import At, Interval, Scheduler
 from asyncsched.events import ScheduleEnded
 from asyncsched.testing import VirtualClock
-from tests.each_store import POSTGRES
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 pytestmark = pytest.mark.anyio
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture(params=[None, "sqlite", POSTGRES])
+@pytest.fixture(params=[None, SQLITE, POSTGRES])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
     """The URL of each store."""
     if request.param == "postgres":
         return str(request.getfixturevalue("postgres_dsn"))
-    return f"sqlite:///{tmp_path}/jobs.db" if request.param else None
+    return f"sqlite:///{sqlite_file(tmp_path)}" if request.param else None
 
 
 async def test_the_last_slot_ends_a_schedule(

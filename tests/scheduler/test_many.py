@@ -13,17 +13,17 @@ from asyncsched.stores.sql.operations import instances
 from asyncsched.stores.sql.operations import schedules as schedule_rows
 from asyncsched.testing import VirtualClock
 from asyncsched.triggers.cron import search, text
-from tests.each_store import POSTGRES
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=[None, "sqlite", POSTGRES])
+@pytest.fixture(params=[None, SQLITE, POSTGRES])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
     """The URL of each store."""
     if request.param == "postgres":
         return str(request.getfixturevalue("postgres_dsn"))
-    return f"sqlite:///{tmp_path}/jobs.db" if request.param else None
+    return f"sqlite:///{sqlite_file(tmp_path)}" if request.param else None
 
 
 class App:

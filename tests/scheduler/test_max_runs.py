@@ -13,7 +13,7 @@ import pytest
 from asyncsched import ConfigurationError, Interval, Misfire, Scheduler, SchedulerStateError
 from asyncsched.events import ScheduleEnded
 from asyncsched.testing import VirtualClock
-from tests.each_store import POSTGRES, SQLITE
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
     """The URL of each store."""
     if request.param == "postgres":
         return str(request.getfixturevalue("postgres_dsn"))
-    return f"sqlite:///{tmp_path}/jobs.db" if request.param else None
+    return f"sqlite:///{sqlite_file(tmp_path)}" if request.param else None
 
 
 @pytest.fixture

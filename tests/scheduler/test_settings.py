@@ -26,7 +26,7 @@ from asyncsched import (
 from asyncsched.stores.postgres import PostgresStore
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
-from tests.each_store import POSTGRES, SQLITE
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     alone = {"poll": 600, "beat": 30, "lease": 90, "timeout": 20}
     if request.param == "postgres":
         return PostgresStore(request.getfixturevalue("shared_dsn"), **alone)
-    return SqliteStore(tmp_path / "jobs.db", **alone) if request.param == "sqlite" else None
+    return SqliteStore(sqlite_file(tmp_path), **alone) if request.param == "sqlite" else None
 
 
 # ── defaults of jobs ─────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from asyncsched import Interval, Limit, Retry, RunFailed, Scheduler
 from asyncsched._core.arguments.signature import Signature
 from asyncsched.events import RunStarted
 from asyncsched.testing import VirtualClock
-from tests.each_store import POSTGRES, SQLITE
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 Make = Callable[..., Scheduler]
 
@@ -23,7 +23,7 @@ Make = Callable[..., Scheduler]
 @pytest.fixture(params=[SQLITE, POSTGRES])
 def make(request: pytest.FixtureRequest, virtual_clock: VirtualClock, tmp_path: Path) -> Make:
     postgres = request.param == "postgres"
-    url = request.getfixturevalue("shared_dsn") if postgres else f"sqlite:///{tmp_path / 'jobs.db'}"
+    url = request.getfixturevalue("shared_dsn") if postgres else f"sqlite:///{sqlite_file(tmp_path)}"
     return lambda **options: Scheduler(url, clock=virtual_clock, **options)
 
 

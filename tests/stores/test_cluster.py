@@ -14,7 +14,7 @@ import pytest
 from asyncsched import Cron, Interval, Retry, RunCancelled, RunLost, Scheduler, current_run
 from asyncsched._core.errors import ConfigurationError
 from asyncsched.testing import VirtualClock
-from tests.each_store import POSTGRES, SQLITE
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +24,7 @@ Make = Callable[..., Scheduler]
 @pytest.fixture(params=[SQLITE, POSTGRES])
 def make(request: pytest.FixtureRequest, virtual_clock: VirtualClock, tmp_path: Path) -> Make:
     postgres = request.param == "postgres"
-    url = request.getfixturevalue("shared_dsn") if postgres else f"sqlite:///{tmp_path / 'jobs.db'}"
+    url = request.getfixturevalue("shared_dsn") if postgres else f"sqlite:///{sqlite_file(tmp_path)}"
 
     def make(**options: Any) -> Scheduler:
         options.setdefault("clock", virtual_clock)

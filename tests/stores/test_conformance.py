@@ -16,8 +16,8 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def sqlite_stage(virtual_clock: VirtualClock, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Stage(lambda: SqliteStore(tmp_path / "ledger.db"), virtual_clock) as stage:
+async def sqlite_stage(virtual_clock: VirtualClock, jobs_file: Path) -> AsyncIterator[Stage]:
+    async with Stage(lambda: SqliteStore(jobs_file), virtual_clock) as stage:
         yield stage
 
 

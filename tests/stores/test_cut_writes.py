@@ -24,7 +24,7 @@ from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.stores.sqlite.store import SqliteSession
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
-from tests.each_store import POSTGRES, SQLITE
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]
 
@@ -111,7 +111,8 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Cut:
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
     """Return what opens the same ledger again, each namespace being one of its own."""
     if request.param == "sqlite":
-        return lambda namespace: SqliteStore(tmp_path / "ledger.db", namespace, **ALONE)
+        file = sqlite_file(tmp_path)
+        return lambda namespace: SqliteStore(file, namespace, **ALONE)
     pytest.importorskip("psycopg")
     from asyncsched.stores.postgres import PostgresStore
 

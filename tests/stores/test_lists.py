@@ -13,7 +13,7 @@ from asyncsched._core.requests import RunQuery
 from asyncsched.stores.memory import MemoryStore
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
-from tests.each_store import POSTGRES
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 pytestmark = pytest.mark.anyio
 
@@ -21,12 +21,12 @@ MANY = 20_000
 """Runs of one job: ten times as many as are read in one turn of the loop."""
 
 
-@pytest.fixture(params=[None, "sqlite", POSTGRES])
+@pytest.fixture(params=[None, SQLITE, POSTGRES])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
     """The URL of each store."""
     if request.param == "postgres":
         return str(request.getfixturevalue("postgres_dsn"))
-    return f"sqlite:///{tmp_path}/jobs.db" if request.param else None
+    return f"sqlite:///{sqlite_file(tmp_path)}" if request.param else None
 
 
 class Turns:

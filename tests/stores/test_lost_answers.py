@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]
 
 @pytest.fixture(params=[SQLITE, POSTGRES])
 async def stage(
-    request: pytest.FixtureRequest, tmp_path: Path, virtual_clock: VirtualClock
+    request: pytest.FixtureRequest, jobs_file: Path, virtual_clock: VirtualClock
 ) -> AsyncIterator[Stage]:
     if request.param == "sqlite":
-        make: Any = lambda: SqliteStore(tmp_path / "ledger.db")  # noqa: E731
+        make: Any = lambda: SqliteStore(jobs_file)  # noqa: E731
     else:
         pytest.importorskip("psycopg")
         from asyncsched.stores.postgres import PostgresStore

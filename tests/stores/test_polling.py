@@ -23,7 +23,7 @@ from asyncsched.stores.sql.store import SqlStore
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.stores.sqlite.store import SqliteSession
 from asyncsched.testing import VirtualClock
-from tests.each_store import POSTGRES, SQLITE
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 pytestmark = [pytest.mark.anyio, pytest.mark.blocking_ok]  # the user's own connection blocks, as documented
 
@@ -33,7 +33,7 @@ Make = Callable[..., Scheduler]
 @pytest.fixture(params=[SQLITE, POSTGRES])
 def make(request: pytest.FixtureRequest, virtual_clock: VirtualClock, tmp_path: Path) -> Make:
     postgres = request.param == "postgres"
-    url = request.getfixturevalue("shared_dsn") if postgres else f"sqlite:///{tmp_path / 'jobs.db'}"
+    url = request.getfixturevalue("shared_dsn") if postgres else f"sqlite:///{sqlite_file(tmp_path)}"
     return lambda **options: Scheduler(url, clock=virtual_clock, **options)
 
 

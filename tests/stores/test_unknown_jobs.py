@@ -15,7 +15,7 @@ from asyncsched import ConfigurationError, Interval, Retry, Scheduler, current_r
 from asyncsched.events import JobUnknown
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
-from tests.each_store import POSTGRES, SQLITE
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 pytestmark = pytest.mark.anyio
 
@@ -27,13 +27,13 @@ UNKNOWN = "no living instance knows job 'remind'"
 @pytest.fixture(params=[SQLITE, POSTGRES])
 def make(request: pytest.FixtureRequest, virtual_clock: VirtualClock, tmp_path: Path) -> Make:
     sqlite = request.param == "sqlite"
-    dsn = "" if sqlite else request.getfixturevalue("shared_dsn")
+    place = sqlite_file(tmp_path) if sqlite else request.getfixturevalue("shared_dsn")
 
     def store() -> Any:
         """Open the same ledger again; each minute of virtual time has a round trip for each poll."""
         if sqlite:
-            return SqliteStore(tmp_path / "jobs.db", poll=1)
-        return asyncsched.stores.postgres.PostgresStore(dsn, poll=1)
+            return SqliteStore(place, poll=1)
+        return asyncsched.stores.postgres.PostgresStore(place, poll=1)
 
     return lambda **options: Scheduler(store(), **{"clock": virtual_clock, **options})
 

@@ -18,21 +18,26 @@ from asyncsched import ArgumentError, Discard, Interval, Limit, RunFailed, Sched
 from asyncsched._core.arguments.signature import Signature
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock, assert_scheduled
+from tests.each_store import SQLITE, on_asyncio, on_trio, sqlite_file
 
 pytestmark = pytest.mark.anyio
 
 Make = Callable[[], Scheduler]
 
 
-@pytest.fixture(params=["memory", "strict", "sqlite"])
+@pytest.fixture(
+    params=[pytest.param("memory", marks=on_asyncio), pytest.param("strict", marks=on_trio), SQLITE]
+)
 def make(request: pytest.FixtureRequest, tmp_path: Path, virtual_clock: VirtualClock) -> Make:
     if request.param == "sqlite":
-        store = SqliteStore(tmp_path / "jobs.db", poll=600, beat=600, lease=1800, timeout=20)
+        store = SqliteStore(sqlite_file(tmp_path), poll=600, beat=600, lease=1800, timeout=20)
         return lambda: Scheduler(store, clock=virtual_clock)
     return lambda: Scheduler(clock=virtual_clock, strict=request.param == "strict")
 
 
-through_json = pytest.mark.parametrize("make", ["strict", "sqlite"], indirect=True)
+through_json = pytest.mark.parametrize(
+    "make", [pytest.param("strict", marks=on_asyncio), SQLITE], indirect=True
+)
 
 
 class Reading(BaseModel):

@@ -28,7 +28,7 @@ from asyncsched._core.arguments.jsonable import is_untyped
 from asyncsched._core.arguments.signature import Signature
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
-from tests.each_store import POSTGRES
+from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
 PARIS = ZoneInfo("Europe/Paris")
 
@@ -320,13 +320,14 @@ def test_a_value_of_any_type_comes_back_as_it_was_or_is_refused(data: st.DataObj
 # ── as a user sees it, on each store ─────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(params=["strict", "sqlite", POSTGRES])
+@pytest.fixture(params=["strict", SQLITE, POSTGRES])
 def scheduler(request: pytest.FixtureRequest, tmp_path: Any, virtual_clock: VirtualClock) -> Scheduler:
     if request.param == "strict":
         return Scheduler(clock=virtual_clock, strict=True)
     if request.param == "sqlite":
         return Scheduler(
-            SqliteStore(tmp_path / "jobs.db", poll=600, beat=600, lease=1800, timeout=20), clock=virtual_clock
+            SqliteStore(sqlite_file(tmp_path), poll=600, beat=600, lease=1800, timeout=20),
+            clock=virtual_clock,
         )
     from asyncsched.stores.postgres import PostgresStore
 

@@ -15,6 +15,7 @@ from asyncsched import Retry, RunFailed, Scheduler
 from asyncsched.executors.handoff import EngineUnavailable, HandoffExecutor, TaskLost
 from asyncsched.executors.handoff import courier as courier_module
 from asyncsched.stores.sqlite import SqliteStore
+from tests.each_store import sqlite_file
 from tests.executors.handoff.elsewhere import Elsewhere
 from tests.waiting import soon
 
@@ -33,8 +34,10 @@ def engine() -> Elsewhere:
 def make(request: pytest.FixtureRequest, engine: Elsewhere, tmp_path: Path) -> Make:
     """Return what makes a scheduler over one and the same ledger, if that lasts, and the one engine."""
 
+    file = sqlite_file(tmp_path)
+
     def new(**options: Any) -> Scheduler:
-        store = None if request.param == "memory" else SqliteStore(tmp_path / "jobs.db", poll=0.05)
+        store = None if request.param == "memory" else SqliteStore(file, poll=0.05)
         executor = HandoffExecutor(engine, **options)
         scheduler = Scheduler(store, executors={"elsewhere": executor}, shutdown_timeout=0)
         scheduler.job(executor="elsewhere", retry=Retry(2, delay=0, on=OSError))(divide)

@@ -38,9 +38,9 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 async def on_sqlite(
-    statements: list[str], tmp_path: Path, virtual_clock: VirtualClock
+    statements: list[str], jobs_file: Path, virtual_clock: VirtualClock
 ) -> AsyncIterator[Stage]:
-    async with Stage(lambda: SqliteStore(tmp_path / "ledger.db"), virtual_clock) as stage:
+    async with Stage(lambda: SqliteStore(jobs_file), virtual_clock) as stage:
         yield stage
 
 
