@@ -2,6 +2,10 @@
 
 This folder may import ``_core``, ``abc`` and ``_backends``; worker processes load ``child`` and little else.
 Begin reading at ``executor``.
+
+``anyio.open_process`` has no part in it. An idle worker's messages, output and death have to be noticed too, so each of
+its streams would need a task outside of every run; and the closing of a pipe, unlike the shutdown of a socket, tells a
+worker nothing where the app has forked a process that has the pipe open as well.
 """
 
 from __future__ import annotations

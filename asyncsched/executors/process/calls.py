@@ -83,10 +83,8 @@ def pack_call(*call: Any) -> tuple[bool, bytes]:
     except Exception:
         # cloudpickle pickles functions and classes of the main file by value.
         return False, dumps(call)
-    return (
-        b"\x8c\x08__main__" in packed or b"\x8c\x0b__mp_main__" in packed,
-        packed,
-    )  # as pickle names a module
+    as_pickled = (b"\x8c\x08__main__", b"\x8c\x0b__mp_main__")
+    return any(name in packed for name in as_pickled), packed
 
 
 def pack_items(

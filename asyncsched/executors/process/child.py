@@ -115,7 +115,7 @@ def _serve(pipe: Pipe, given: dict[str, Any]) -> None:
                 raise
             what = f"job {job!r} could not be loaded in a worker process: {type(error).__name__}: {error}"
             remedy = 'its module must be importable there, and a script guards its start with if __name__ == "__main__":'
-            kind, answer = _refused(f"{what}; {remedy}", error)
+            kind, answer = _refused(what if "__main__" in what else f"{what}; {remedy}", error)
         else:
             del call
             if not warm:

@@ -6,6 +6,7 @@ import copyreg
 import io
 import pickle
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -71,14 +72,16 @@ def cloud() -> Any:
     return None
 
 
-def dumps(value: Any) -> bytes:
+def dumps(
+    value: Any, write: Callable[[Any, Any], bytes] = lambda module, value: module.dumps(value, 5)
+) -> bytes:
     """Pickle ``value``; with cloudpickle where it is installed and plain pickle fails."""
     try:
-        return pickle.dumps(value, 5)
+        return write(pickle, value)
     except Exception:
         if (by_value := cloud()) is None:
             raise
-    return bytes(by_value.dumps(value, 5))
+    return write(by_value, value)
 
 
 def describe(error: BaseException) -> bytes:
@@ -94,7 +97,7 @@ def describe(error: BaseException) -> bytes:
         text = trace = f"{kind.__qualname__}, whose text cannot be made"
     bases = []
     try:
-        whole = _dumps(error)
+        whole = dumps(error, _written)
         if type(pickle.loads(whole)) is not kind:
             raise TypeError
     except BaseException:
@@ -129,23 +132,14 @@ def _stand_in(bases: list[bytes], module: str, qualname: str, text: str, trace: 
     return RemoteError(name, text, trace)
 
 
-def _dumps(error: BaseException) -> bytes:
-    try:
-        return _written(pickle.Pickler, error)
-    except Exception:
-        if (by_value := cloud()) is None:
-            raise
-    return _written(by_value.Pickler, error)
-
-
-def _written(pickler: Any, error: BaseException) -> bytes:
-    class Pickler(pickler):  # type: ignore[misc]
+def _written(module: Any, error: BaseException) -> bytes:
+    class Pickler(module.Pickler):  # type: ignore[misc]
         def reducer_override(self, value: Any) -> Any:
             kind: Any = type(value)
             if isinstance(value, BaseException) and kind.__reduce_ex__ is object.__reduce_ex__:
                 if kind.__reduce__ is _builtin(kind).__reduce__:
                     return _reduced(value)
-            return super().reducer_override(value) if pickler is not pickle.Pickler else NotImplemented
+            return NotImplemented if module is pickle else super().reducer_override(value)
 
     Pickler(written := io.BytesIO(), 5).dump(error)
     return written.getvalue()
