@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -45,12 +46,12 @@ async def test_a_future_whose_task_was_cancelled_is_done_before_the_task_has_run
 
 
 async def test_a_worker_is_not_handed_to_a_waiter_that_was_cancelled_in_the_same_turn(
-    executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch
+    executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    release = ProcessExecutor._release
+    release, over = ProcessExecutor._release, tmp_path / "over"
 
     async with attempts() as start:
-        working = start(call(executor, jobs.nap, 0.05))
+        working = start(call(executor, jobs.tells_and_waits, str(over)))
         await soon(lambda: executor.busy == 1)
         cancelled = start(call(executor, jobs.noop))
         await soon(lambda: executor._places.statistics().tasks_waiting == 1)
@@ -63,6 +64,7 @@ async def test_a_worker_is_not_handed_to_a_waiter_that_was_cancelled_in_the_same
             release(self, worker)
 
         monkeypatch.setattr(ProcessExecutor, "_release", cancel_and_release)
+        over.touch()
         with anyio.fail_after(10):
             await working.ended()
             assert (await next_one.ended()).value == 3

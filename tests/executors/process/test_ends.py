@@ -115,18 +115,21 @@ async def test_a_signal_from_anybody_else_does_not_end_a_worker(tmp_path: Path) 
 
 @pytest.mark.anyio
 async def test_a_run_cancelled_while_it_waits_costs_no_worker(tmp_path: Path) -> None:
-    marker = tmp_path / "pid"
+    over = tmp_path / "over"
     async with ProcessExecutor(1) as executor:
+        worker = await call(executor, jobs.pid)
         async with attempts() as start:
-            first = start(call(executor, jobs.nap, 0.3, str(marker)))
-            await soon(lambda: marker.exists() and bool(marker.read_text()))
+            first = start(call(executor, jobs.tells_and_waits, str(over)))
+            await soon(lambda: executor.busy == 1)
             second = start(call(executor, jobs.pid))
             third = start(call(executor, jobs.pid))
             await soon(lambda: executor.busy == 3)
             second.cancel()
             await second.ended()
             assert isinstance(second.error, anyio.get_cancelled_exc_class())
-            assert (await third.ended()).value == (await first.ended()).value
+            over.touch()
+            assert (await first.ended()).error is None
+            assert (await third.ended()).value == worker
 
 
 @on_every_loop
