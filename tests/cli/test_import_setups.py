@@ -319,6 +319,8 @@ def test_a_known_moment_is_a_schedule_of_its_own(date: str, at: str) -> None:
          "await scheduler.add_schedule(work, Interval(minutes=5), args=(user,), id=f'p-{user}', replace=True)"),
         ('work, "interval", minutes=user.minutes, id="mine"',
          "await scheduler.add_schedule(work, Interval(minutes=user.minutes), id='mine')"),
+        ('work, "cron", hour=user.hour, minute="*/5"',
+         "hour=user.hour is computed at run time: write await scheduler.add_schedule(work, Cron(f\"*/5 {user.hour} * * *\""),
         ('work, "cron", hour=7, id=str(user.id)',
          "await scheduler.add_schedule(work, Cron(\"0 7 * * *\", timezone=\"Europe/Berlin\"), id=str(user.id))"),
     ],
@@ -358,6 +360,19 @@ def test_a_period_of_a_module_is_read_from_there() -> None:
     assert "import os\nimport time\n" in code and "from settings import ZONE\n" in code
     assert "from datetime" not in code
     assert [name in code for name in ("name='y'", "name='work'", "name='work_2'")] == [True, False, True]
+
+
+def test_fields_of_a_module_are_read_from_there() -> None:
+    found = _read(
+        "sched = AsyncIOScheduler()\nsched.add_job(work, 'cron', hour=ZONE.hour, second=int(os.environ['S']))\n"
+        "sched.add_job(work, 'cron', day_of_week=ZONE.day)\nsched.add_job(work, OrTrigger([CronTrigger(hour=ZONE.hour)]))"
+    )
+    assert (
+        found.schedules[0].trigger == 'Cron(f"{int(os.environ[\'S\'])} * {ZONE.hour} * * *", timezone="UTC")'
+    )
+    assert "day_of_week=ZONE.day is computed at run time" in found.schedules[1].fault
+    assert found.schedules[2].needs == {"settings:ZONE"}
+    assert "import os\n" in _code(found) and "from settings import ZONE" in _code(found)
 
 
 def test_functions_of_one_name_in_two_modules_are_told_apart(tmp_path: Path) -> None:
@@ -406,6 +421,11 @@ def change(user, when):
     sched.resume_job("tick")
     sched.reschedule_job("tick", trigger="cron", hour=6)
     sched.modify_job("tick", max_instances=3)
+    sched.modify_job("tick", next_run_time=datetime.now())
+    try:
+        print(sched.state)
+    except (JobLookupError, base.ConflictingIdError):
+        pass
     sched.get_jobs()
     sched.remove_all_jobs()
     sched.pause()
@@ -414,6 +434,7 @@ def change(user, when):
         sched.shutdown()
     sched.add_listener(on_error, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
     sched.add_listener(on_all)
+    sched.add_listener(print, events.EVENT_ALL)
 """
 
 
@@ -424,7 +445,7 @@ def test_each_call_that_changes_jobs_is_reported_with_what_to_write() -> None:
         ("job.next_run_time", "write (await scheduler.schedule(id)).next_due"),
         ("job.remove()", "await scheduler.cancel_many(key=…)"),
         ('remove_job(f"r-{user}")', "write await scheduler.cancel_many(key=f'r-{user}'), which returns how many waited"),
-        ("remove_job(user)", "write await scheduler.remove(user)"),
+        ("remove_job(user)", "write await scheduler.remove(id) for a schedule"),
         ('remove_job("tick")', "the code declares it: take it out there, or write await scheduler.pause('tick')"),
         ("remove_job(other)", "write await scheduler.remove(id) for a schedule"),
         ('pause_job("tick")', "write await scheduler.pause('tick')"),
@@ -432,12 +453,17 @@ def test_each_call_that_changes_jobs_is_reported_with_what_to_write() -> None:
         ('reschedule_job("tick", trigger="cron", hour=6)',
          "write await scheduler.reschedule('tick', Cron(\"0 6 * * *\", timezone=\"Europe/Berlin\"))"),
         ('modify_job("tick", max_instances=3)', "await scheduler.reschedule(id, trigger)"),
+        ('modify_job("tick", next_run_time=datetime.now())', "write await scheduler.run_now('tick') for a run at once"),
+        ("state", "write scheduler.ready()"),
+        ("JobLookupError", "catch UnknownSchedule"),
+        ("base.ConflictingIdError", "catch ScheduleExists"),
         ("get_jobs()", "write await scheduler.schedules()"),
         ("remove_all_jobs()", "for each of await scheduler.schedules()"),
         ("pause()", "await scheduler.pause_many(tag=…)"),
         ("running", "write scheduler.ready()"),
         ("add_listener(on_error, EVENT_JOB_ERROR | EVENT_JOB_MISSED)", "for EVENT_JOB_ERROR, write @scheduler.on_failure on on_error"),
         ("add_listener(on_all)", "on_all hears of every event there"),
+        ("add_listener(print, events.EVENT_ALL)", "print hears of every event there"),
     ]  # fmt: skip
     assert [source for source, _ in told] == [source for source, _ in expected]
     assert [said for (_, said), (_, part) in zip(told, expected, strict=True) if part not in said] == []
@@ -449,7 +475,7 @@ def test_calls_are_in_the_report_with_their_lines(tmp_path: Path) -> None:
     line = (HEAD + CALLS).splitlines().index("    sched.pause()") + 1
     assert f"! line {line}: sched.pause()\n" in answer.err
     listed = piped("import", "apscheduler", "old.py", "--json", cwd=tmp_path).json
-    assert {"line": line, "source": "sched.pause()"}.items() <= listed["calls"][-4].items()
+    assert {"line": line, "source": "sched.pause()"}.items() <= listed["calls"][-5].items()
 
 
 # ── modules ──────────────────────────────────────────────────────────────────────────────────

@@ -29,7 +29,7 @@ from asyncsched.cli.imports.python import (
 )
 from asyncsched.cli.imports.settings import Settings, read_settings
 from asyncsched.cli.imports.times import at_or_delay
-from asyncsched.cli.imports.triggers import due_at, needs_zone, said, trigger_code
+from asyncsched.cli.imports.triggers import CRON_FIELDS, due_at, needs_zone, said, trigger_code
 
 Words = dict[str, ast.expr]
 
@@ -159,8 +159,10 @@ class _Reader:
         try:
             if kind != "date":
                 when = trigger_code(kind, given, settings)
+                fields = [name for name in CRON_FIELDS if isinstance(given.get(name), Code)]
+                why = "; ".join(f"{name}={given[name].text} is computed at run time" for name in fields)
                 one.fault = (
-                    f"it is added while the program runs, by {', '.join(local)}: write await "
+                    f"{why or 'it is added while the program runs, by ' + ', '.join(local)}: write await "
                     f"scheduler.add_schedule({func}, {when}{_more(given, 'id')})"
                 )
             elif due_at(given, settings) is None or local:

@@ -22,6 +22,13 @@ _OF_A_JOB = {
 }  # fmt: skip
 """The methods of a job, as those of the scheduler that do the same."""
 
+_ERRORS = {
+    "JobLookupError": "catch UnknownSchedule; cancel_many raises nothing, and returns how many runs it cancelled",
+    "ConflictingIdError": "catch ScheduleExists; schedule_once returns the handle of the run that has the key, with "
+    "created=False, and raises KeyConflict if that run has other arguments",
+}
+"""What to catch in place of an error of APScheduler's."""
+
 _LISTENERS = {
     "EVENT_JOB_ERROR": "write @scheduler.on_failure on {f}, which then takes a Failure (its run and its text)",
     "EVENT_JOB_EXECUTED": "write Scheduler(observers=[{f}]) and {f}.wants = RunSucceeded",
@@ -56,11 +63,20 @@ def report_calls(
                 _keep(found, text, node, _told(_OF_A_JOB[name], node, settings, kinds))
             elif name in CALLS and name not in _CARRIED and (_is_long(name) or is_scheduler(owner, names)):
                 _keep(found, text, node, _told(name, node, settings, kinds))
+        elif isinstance(node, ast.ExceptHandler) and node.type is not None:
+            for one in ast.walk(node.type):
+                if isinstance(one, ast.Name | ast.Attribute) and (told := _ERRORS.get(called(one))):
+                    _keep(found, text, one, told)
         elif isinstance(node, ast.Attribute):
-            if node.attr == "running" and is_scheduler(node.value, names):
+            if node.attr in ("running", "state") and is_scheduler(node.value, names):
                 _keep(found, text, node, CALLS["running"])
             elif node.attr == "next_run_time" and ast.unparse(node.value) in jobs:
-                _keep(found, text, node, "write (await scheduler.schedule(id)).next_due")
+                _keep(
+                    found,
+                    text,
+                    node,
+                    "write (await scheduler.schedule(id)).next_due; of a one-off, (await run.status()).due",
+                )
     found.calls.sort(key=lambda one: one.line)
 
 
@@ -69,7 +85,7 @@ def _is_long(name: str) -> bool:
     return "_job" in name or name in ("add_listener", "remove_listener", "remove_jobstore", "remove_executor")
 
 
-def _keep(found: Imported, text: str, node: ast.Call | ast.Attribute, told: str) -> None:
+def _keep(found: Imported, text: str, node: ast.expr, told: str) -> None:
     found.calls.append(CallFound(node.lineno, source_of(text, node), told))
 
 
@@ -92,7 +108,11 @@ def _told(name: str, node: ast.Call, settings: Settings, kinds: Mapping[str, str
     id = _id_of(node)
     if name == "reschedule_job" and id and (trigger := _trigger(node, settings)):
         return f"write await scheduler.reschedule({id}, {trigger})"
-    if id in kinds and name in _BY_KIND[kinds[id]]:
+    if name == "modify_job" and "next_run_time" in keywords(node):
+        return f"write await scheduler.run_now({id or 'id'}) for a run at once; for None, await scheduler.pause({id or 'id'})"
+    if (
+        id in kinds and not id.isidentifier() and name in _BY_KIND[kinds[id]]
+    ):  # a variable may be another job's
         return _BY_KIND[kinds[id]][name].format(id=id)
     return CALLS[name]
 
@@ -148,6 +168,8 @@ def _listeners(node: ast.Call) -> Iterator[str]:
         ast.unparse(one).rpartition(".")[2] for one in ast.walk(mask) if isinstance(one, ast.Name | ast.Attribute)
         and ast.unparse(one).rpartition(".")[2].startswith("EVENT_")
     ]  # fmt: skip
+    if "EVENT_ALL" in events:
+        events = []
     for event in dict.fromkeys(events):
         rule = _LISTENERS.get(
             event, "there is no such event; the record of what people did is scheduler.activity()"

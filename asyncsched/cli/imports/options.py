@@ -14,7 +14,7 @@ from asyncsched.cli.imports.found import Found
 from asyncsched.cli.imports.python import Code, as_code
 from asyncsched.cli.imports.settings import Settings
 from asyncsched.cli.imports.times import at_or_delay
-from asyncsched.cli.imports.triggers import SPANS, jitter_of
+from asyncsched.cli.imports.triggers import CRON_FIELDS, SPANS, jitter_of
 
 ORDER = (
     "func", "trigger", "args", "kwargs", "id", "name", "misfire_grace_time", "coalesce", "max_instances", "next_run_time",
@@ -65,9 +65,10 @@ def _names(value: Any) -> set[str]:
 
 
 def code_values(kind: str, given: Mapping[str, Any]) -> list[Any]:
-    """Return the values of which the output has the code: options, and the parts of an interval's period."""
-    names = (*_OF_CALLS, *SPANS) if kind == "interval" else _OF_CALLS
-    return [given[name] for name in names if name in given]
+    """Return the values of which the output has the code: options, and the parts of a trigger."""
+    names = (*_OF_CALLS, *{"interval": SPANS, "cron": CRON_FIELDS}.get(kind, ()))
+    parts = [value for part in given.get("triggers", ()) for value in code_values(*part)]
+    return [given[name] for name in names if name in given] + parts
 
 
 def options_of(one: Found, given: Mapping[str, Any], settings: Settings) -> dict[str, str]:

@@ -26,6 +26,9 @@ _KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """The classes, each with its kind and the order of its arguments."""
 
+_PLACES = {"second": -6, "minute": -5, "hour": -4, "day": -3, "month": -2}
+"""The places of fields in a cron expression; the weekdays are left out, since their numbers differ."""
+
 _YEARS = re.compile(r"(\d{4})(?:-(\d{4}))?")
 
 Said = tuple[str, dict[str, Any]]
@@ -106,14 +109,33 @@ def _cron(given: Mapping[str, Any], settings: Settings) -> str:
         first, last = years[1], years[2] or years[1]
         given = {**given, "start_date": f"{first}-01-01", "end_date": f"{last}-12-31 23:59:59"}
         fields["year"] = "*"
-    return times_of(fields).code(zone, _edges(given, zone))
+    code = times_of(fields).code(zone, _edges(given, zone))
+    return _filled_in(code, {name: given[name].text for name in fields if isinstance(given.get(name), Code)})
+
+
+def _filled_in(code: str, computed: Mapping[str, str]) -> str:
+    """Return the code of a cron trigger with what the program computes in the places of its fields."""
+    if not computed:
+        return code
+    before, expression, after = code.split('"', 2)
+    words = expression.split()
+    for name, text in computed.items():
+        words[_PLACES[name]] = f"{{{text}}}"
+    return f'{before}f"{" ".join(words)}"{after}'
 
 
 def _fields(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields as texts: 1 in place of what the program computes."""
     for name in CRON_FIELDS:
-        if isinstance(given.get(name), Code):
-            raise Untold(f"{name}={given[name].text} is computed at run time")
-    return {name: str(given[name]) for name in CRON_FIELDS if given.get(name) is not None}
+        if isinstance(one := given.get(name), Code) and (
+            name not in _PLACES or '"' in one.text or "\\" in one.text
+        ):
+            raise Untold(f"{name}={one.text} is computed at run time")
+    return {
+        name: "1" if isinstance(given[name], Code) else str(given[name])
+        for name in CRON_FIELDS
+        if given.get(name) is not None
+    }
 
 
 def _crontab(given: Mapping[str, Any], settings: Settings) -> str:
@@ -196,6 +218,8 @@ def _and(given: Mapping[str, Any], settings: Settings) -> str:
     fields: dict[str, str] | None = None
     edges: dict[str, Any] = {}
     for kind, more in parts:
+        if computed := [name for name in (*CRON_FIELDS, "expression") if isinstance(more.get(name), Code)]:
+            raise Untold(f"{computed[0]}={more[computed[0]].text} is computed at run time")
         one = fields_of(str(more.get("expression"))) if kind == "crontab" else _fields(more)
         fields = one if fields is None else overlapping(fields, one)
         for name in ("start_date", "end_date"):
