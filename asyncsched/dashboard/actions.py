@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from asyncsched.dashboard.access import Access
-from asyncsched.dashboard.bodies import BackfillBody, Note, RequeueBody, RescheduleBody, RunBody, RunJobBody
+from asyncsched.dashboard.bodies import (
+    BODY_LIMIT,
+    BackfillBody,
+    Note,
+    RequeueBody,
+    RescheduleBody,
+    RunBody,
+    RunJobBody,
+)
 from asyncsched.dashboard.problems import Problem
 from asyncsched.dashboard.site import Site
 from asyncsched.dashboard.words import plural
@@ -41,13 +49,14 @@ Done = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An action: the right that it needs, its body, the operation, and the status of the answer."""
+    """An action: the right that it needs, its body, the operation, the status of the answer, and the most bytes of a body."""
 
     role: str
     body: type[BaseModel]
     do: Callable[[Asked], Awaitable[Done]]
     summary: str
     status: int = 200
+    limit: int = BODY_LIMIT
 
 
 # ── schedules ────────────────────────────────────────────────────────────────────────────────────
@@ -97,6 +106,7 @@ async def _backfill(asked: Asked) -> Done:
 
 async def _reschedule(asked: Asked) -> Done:
     body: RescheduleBody = asked.body
+    await asked.site.scheduler.schedule(asked.subject)
     if (body.cron is None) == (body.every_seconds is None):
         raise Problem(422, "Wrong body", "give cron, or every_seconds")
     trigger = (

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -105,6 +106,10 @@ def _moment(name: str, text: str) -> datetime:
 # ── cursors ──────────────────────────────────────────────────────────────────────────────────────
 
 
+CURSOR = "^[A-Za-z0-9_-]+$"
+"""What a cursor looks like."""
+
+
 def _mark(kind: str, filters: Mapping[str, Any]) -> str:
     told = json.dumps([kind, sorted((name, str(value)) for name, value in filters.items() if value)])
     return hashlib.sha256(told.encode()).hexdigest()[:12]
@@ -119,18 +124,20 @@ def place_of(kind: str, filters: Mapping[str, Any], cursor: str | None) -> str |
     """Return the place that a cursor leads on after.
 
     Raises:
-        Problem: it is no cursor, or one of another list.
+        Problem: 422 if it is no cursor, 404 if it is one of another list.
 
     """
-    if not cursor:
+    if cursor is None:
         return None
+    if not re.fullmatch(CURSOR, cursor):
+        raise Problem(422, "Wrong cursor", "this is no cursor")
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise Problem(422, "Wrong cursor", "this is no cursor") from None
+        text = ""
     mark, _, place = text.partition(":")
     if mark != _mark(kind, filters) or not place:
-        raise Problem(422, "Wrong cursor", "this cursor is of another list, or of other filters")
+        raise Problem(404, "Wrong cursor", "this cursor is of another list, or of other filters")
     return place
 
 

@@ -24,7 +24,7 @@ from asyncsched._scheduler.scheduler import Scheduler
 from asyncsched.dashboard.access import Access, Auth, access_of, foreign_write, local_only
 from asyncsched.dashboard.actions import JOB_ACTIONS, RUN_ACTIONS, SCHEDULE_ACTIONS, Action, Asked
 from asyncsched.dashboard.api import READS, Read, query_of
-from asyncsched.dashboard.bodies import BODY_LIMIT, checked
+from asyncsched.dashboard.bodies import checked
 from asyncsched.dashboard.bulk import BULK, EVERYTHING, BatchStream, batch_of
 from asyncsched.dashboard.headers import ProtectingHeaders
 from asyncsched.dashboard.links import checked_links
@@ -236,7 +236,7 @@ class Dashboard(Starlette):
             access = await self._enter(request, action.role)
             if refused := foreign_write(request, access):
                 raise Problem(403, "Cross-site request", refused)
-            body = checked(action.body, await _json(request))
+            body = checked(action.body, await _json(request, action.limit))
             asked = Asked(self.site, request.path_params.get("id", ""), body, access)
             said = request.headers.get("x-asyncsched-via")
             way = said if said in ("page", "cli") else "api"
@@ -315,23 +315,23 @@ def _key(request: Request) -> str:
     return below + (f"?{request.url.query}" if request.url.query else "")
 
 
-async def _json(request: Request) -> Any:
+async def _json(request: Request, limit: int) -> Any:
     """Return the body as JSON; an empty one is an empty object.
 
     Raises:
         Problem: it is too long, or no JSON.
 
     """
-    too_long = Problem(413, "Body too long", f"at most {BODY_LIMIT} bytes are read")
+    too_long = Problem(413, "Body too long", f"at most {limit} bytes are read")
     said = request.headers.get("content-length", "")
-    if said.isdecimal() and int(said[:12]) > BODY_LIMIT:
+    if said.isdecimal() and int(said[:12]) > limit:
         raise too_long
     content = bytearray()
     try:
         async with aclosing(request.stream()) as parts:
             async for part in parts:
                 content += part
-                if len(content) > BODY_LIMIT:
+                if len(content) > limit:
                     raise too_long
     except ClientDisconnect:
         raise Problem(400, "Incomplete", "the client went away") from None

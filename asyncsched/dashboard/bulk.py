@@ -19,7 +19,15 @@ from asyncsched._core.instants import to_instant
 from asyncsched._engine.server import current_server
 from asyncsched._scheduler.audit import via
 from asyncsched.dashboard.actions import Action, Asked, Done
-from asyncsched.dashboard.bodies import BulkBody, Filter, Note
+from asyncsched.dashboard.bodies import (
+    BULK_LIMIT,
+    BulkBody,
+    LetterBulk,
+    LetterFilter,
+    Note,
+    ScheduleBulk,
+    ScheduleFilter,
+)
 from asyncsched.dashboard.choosing import matching
 from asyncsched.dashboard.pages.failures import error_of, place_of
 from asyncsched.dashboard.problems import Problem
@@ -118,19 +126,21 @@ async def batch_of(asked: Asked) -> Batch:
     """Return what a request is for, as it matches now.
 
     Raises:
-        Problem: 409 if more than a tenth more match than the person saw, 422 if there are too many.
+        Problem: 409 if more than a tenth more match than the person saw, or too many.
 
     """
-    body: BulkBody = asked.body
-    runs = body.action in ("requeue", "dismiss")
-    ids = await (_letters(asked, body.filter) if runs else _schedules(asked, body.filter))
+    body: ScheduleBulk | LetterBulk = asked.body
+    runs = isinstance(body, LetterBulk)
+    ids = await (
+        _letters(asked, body.filter) if isinstance(body, LetterBulk) else _schedules(asked, body.filter)
+    )
     if len(ids) > body.expected * 1.1:
         raise Problem(
             409, "More than you saw", f"{len(ids)} match now, and {body.expected} were shown; look again",
             matching=len(ids), expected=body.expected,
         )  # fmt: skip
     if len(ids) > CAP:
-        raise Problem(422, "Too many", f"{len(ids)} match; one operation takes at most {CAP}")
+        raise Problem(409, "Too many", f"{len(ids)} match; one operation takes at most {CAP}")
     return Batch(ids, _step(asked), "run" if runs else "schedule", body.action)
 
 
@@ -150,18 +160,19 @@ def _step(asked: Asked) -> Step:
     return steps[action]
 
 
-async def _schedules(asked: Asked, wanted: Filter) -> list[str]:
+async def _schedules(asked: Asked, wanted: ScheduleFilter) -> list[str]:
     if wanted.ids is not None:
         return wanted.ids
-    if not (wanted.state or wanted.q or wanted.all):
+    if not (wanted.state.strip() or wanted.q.strip() or wanted.all):
         raise Problem(422, "Wrong body", "give ids, state or q; for all schedules, give all=true")
     return [row.id for row in matching(await asked.site.watch.snapshot(), wanted.state, wanted.q)]
 
 
-async def _letters(asked: Asked, wanted: Filter) -> list[str]:
+async def _letters(asked: Asked, wanted: LetterFilter) -> list[str]:
     if wanted.ids is not None:
         return wanted.ids
-    if not (wanted.job or wanted.schedule or wanted.error_type or wanted.since or wanted.all):
+    texts = (wanted.job, wanted.schedule, wanted.error_type)
+    if not (any(text.strip() for text in texts) or wanted.since or wanted.all):
         raise Problem(
             422, "Wrong body", "give ids, job, schedule, error_type or since; for all failures, give all=true"
         )
@@ -196,5 +207,5 @@ async def _everything(asked: Asked) -> Done:
     return await Batch(ids, lambda one: scheduler.resume(one, **asked.said), "schedule", "resume").run()
 
 
-BULK = Action("operate", BulkBody, _bulk, "Do something with many schedules or failed runs")
+BULK = Action("operate", BulkBody, _bulk, "Do something with many schedules or failed runs", limit=BULK_LIMIT)
 EVERYTHING = Action("admin", Note, _everything, "Pause or resume all schedules")

@@ -9,7 +9,7 @@ from typing import Any
 
 from asyncsched._core.version import VERSION
 from asyncsched.dashboard.actions import JOB_ACTIONS, RUN_ACTIONS, SCHEDULE_ACTIONS, Action
-from asyncsched.dashboard.api import READS, Parameter
+from asyncsched.dashboard.api import CURSOR, READS, Parameter
 from asyncsched.dashboard.bulk import BULK, EVERYTHING
 
 _ERRORS = {
@@ -76,7 +76,7 @@ def _action(path: str, action: Action) -> dict[str, Any]:
     return {
         "summary": action.summary, "description": f"Needs the right `{action.role}`.", "operationId": _name("post", path),
         "parameters": [*_path_parameters(path), header],
-        "requestBody": {"required": bool(schema.get("required")), "content": {"application/json": {"schema": schema}}},
+        "requestBody": {"required": bool({"required", "oneOf"} & set(schema)), "content": {"application/json": {"schema": schema}}},
         "responses": {str(action.status): _answer("what was done"), **_problems(tuple(_ERRORS))},
     }  # fmt: skip
 
@@ -85,6 +85,7 @@ def _inline(schema: Any, parts: dict[str, Any]) -> None:
     """Put the parts of a schema in the place of the references to them."""
     if isinstance(schema, dict):
         reference = schema.pop("$ref", None)
+        schema.pop("discriminator", None)  # it names references, and each variant says its actions itself
         if isinstance(reference, str):
             schema.update(parts[reference.rpartition("/")[2]])
         for value in list(schema.values()):
@@ -95,8 +96,11 @@ def _inline(schema: Any, parts: dict[str, Any]) -> None:
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
+    schema = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": _ONE_LINE}
+    if path.startswith("/everything/"):
+        schema = {"type": "string", "enum": ["pause", "resume"]}
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 500, "pattern": _ONE_LINE}}
+        {"name": name, "in": "path", "required": True, "schema": schema}
         for name in re.findall(r"\{(\w+)\}", path)
     ]  # fmt: skip
 
@@ -109,6 +113,8 @@ def _parameter(one: Parameter) -> dict[str, Any]:
         schema = {"type": "string", "format": "date-time"}
     elif one.choices:
         schema["enum"] = list(one.choices)
+    elif one.name == "cursor":
+        schema |= {"maxLength": 500, "pattern": CURSOR}
     else:
         schema |= {"maxLength": 500, "pattern": _NO_ZERO}
     return {

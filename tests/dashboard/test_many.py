@@ -113,6 +113,13 @@ async def test_all_that_match_a_filter_are_paused_with_their_number(scheduler: S
         assert len(await scheduler.schedules(paused=True)) == 10
         nothing = await client.post("/api/v1/bulk", json={**body, "filter": {}})
         assert nothing.status_code == 422
+        # A filter that the operation does not know is refused, and not left out: more would be paused than was meant.
+        for filter in ({"all": True, "job": "other"}, {"q": "m1", "error_type": "KeyError"}, {"q": "  "}):
+            refused = await client.post("/api/v1/bulk", json={**body, "filter": filter})
+            assert refused.status_code == 422, filter
+        ids = [f"m{number:0199}" for number in range(1000)]
+        long = await client.post("/api/v1/bulk", json={**body, "filter": {"ids": ids}, "expected": 1000})
+        assert (long.status_code, long.json()["of"], long.json()["done"]) == (200, 1000, 0)
 
 
 async def test_the_progress_of_an_operation_on_many_is_told(
