@@ -110,6 +110,9 @@ CURSOR = "^[A-Za-z0-9_-]+$"
 """What a cursor looks like."""
 
 
+_LAST = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
+
+
 def _mark(kind: str, filters: Mapping[str, Any]) -> str:
     told = json.dumps([kind, sorted((name, str(value)) for name, value in filters.items() if value)])
     return hashlib.sha256(told.encode()).hexdigest()[:12]
@@ -249,7 +252,8 @@ async def _letters(site: Site, c: Context, query: dict[str, Any]) -> JSON:
 
 async def _timeline(site: Site, c: Context, query: dict[str, Any]) -> JSON:
     start = query["start"] or c.snapshot.at
-    end = start + timedelta(hours=query["hours"])
+    ahead = timedelta(hours=query["hours"])
+    end = start + max(timedelta(), min(ahead, _LAST - start))
     found = await site.scheduler.timeline(start, end, limit=query["limit"])
     return {"slots": [views.coming(one) for one in found]}
 

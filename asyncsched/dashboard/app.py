@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -27,6 +26,7 @@ from asyncsched.dashboard.api import READS, Read, query_of
 from asyncsched.dashboard.bodies import checked
 from asyncsched.dashboard.bulk import BULK, EVERYTHING, BatchStream, batch_of
 from asyncsched.dashboard.headers import ProtectingHeaders
+from asyncsched.dashboard.jsons import Answer, loads
 from asyncsched.dashboard.links import checked_links
 from asyncsched.dashboard.live import EventStream, Streams, View, Views
 from asyncsched.dashboard.openapi import document
@@ -218,7 +218,7 @@ class Dashboard(Starlette):
                 answer = await read.answer(self.site, context, query)
         except (Problem, AsyncSchedError) as error:
             return _as_problem(error).response(_challenge(error))
-        return JSONResponse(answer)
+        return Answer(answer)
 
     async def _openapi(self, request: Request) -> Response:
         try:
@@ -227,7 +227,7 @@ class Dashboard(Starlette):
             return refused.response(_challenge(refused))
         # From the host's root: tools that were given the document as a file resolve no "." in it.
         servers = [{"url": f"{_root(request)}/api/v1"}]
-        return JSONResponse({**document(self.site.title), "servers": servers})
+        return Answer({**document(self.site.title), "servers": servers})
 
     # ── acting ───────────────────────────────────────────────────────────────────────────────
 
@@ -247,7 +247,7 @@ class Dashboard(Starlette):
         except (Problem, AsyncSchedError) as error:
             return _as_problem(error).response(_challenge(error))
         self._changed()
-        return JSONResponse(_plain(done), action.status)
+        return Answer(_plain(done), action.status)
 
     def _changed(self) -> None:
         """Look anew at the next request: something was done."""
@@ -338,8 +338,8 @@ async def _json(request: Request, limit: int) -> Any:
     if not content.strip():
         return {}
     try:
-        return json.loads(bytes(content))
-    except (ValueError, RecursionError) as error:
+        return loads(bytes(content))
+    except ValueError as error:
         raise Problem(400, "No JSON", f"the body is no JSON: {str(error)[:200]}") from None
 
 

@@ -5,7 +5,6 @@ If more than a tenth more match by now than the person saw, nothing is done: the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,6 +28,7 @@ from asyncsched.dashboard.bodies import (
     ScheduleFilter,
 )
 from asyncsched.dashboard.choosing import matching
+from asyncsched.dashboard.jsons import dumps
 from asyncsched.dashboard.pages.failures import error_of, place_of
 from asyncsched.dashboard.problems import Problem
 from asyncsched.dashboard.words import plural
@@ -110,7 +110,7 @@ class BatchStream:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
         async def tell(line: dict[str, Any]) -> None:
-            content = json.dumps(line).encode() + b"\n"
+            content = dumps(line).encode() + b"\n"
             await send({"type": "http.response.body", "body": content, "more_body": True})
 
         try:

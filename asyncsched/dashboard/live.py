@@ -11,7 +11,6 @@ of 30 s, whether the client reads it or not. The browser comes back by itself.
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from asyncsched._core.errors import AsyncSchedError, NotFound
 from asyncsched._engine.server import current_server
+from asyncsched.dashboard.jsons import dumps
 from asyncsched.dashboard.problems import Problem
 from asyncsched.dashboard.site import Page
 
@@ -213,7 +213,7 @@ class EventStream:
 def event(data: object, id: str = "", name: str = "") -> bytes:
     """Return one event as bytes."""
     head = (f"id: {id}\n" if id else "") + (f"event: {name}\n" if name else "")
-    return f"{head}data: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+    return f"{head}data: {dumps(data)}\n\n".encode()
 
 
 async def serve_events(

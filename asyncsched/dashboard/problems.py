@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
-from starlette.responses import JSONResponse
 
 from asyncsched._core.errors import (
     ArgumentError,
@@ -20,6 +19,7 @@ from asyncsched._core.errors import (
     SchedulerStateError,
     StoreError,
 )
+from asyncsched.dashboard.jsons import Answer
 
 _STATUS: tuple[tuple[type[AsyncSchedError], int, str], ...] = (
     (NotFound, 404, "Not found"),
@@ -47,7 +47,7 @@ class Problem(Exception):
         self.detail = detail
         self.more = more
 
-    def response(self, headers: dict[str, str] | None = None) -> JSONResponse:
+    def response(self, headers: dict[str, str] | None = None) -> Answer:
         """Return the answer."""
         body = {
             "type": "about:blank",
@@ -56,7 +56,7 @@ class Problem(Exception):
             "detail": self.detail,
             **self.more,
         }
-        return JSONResponse(body, self.status, headers, media_type="application/problem+json")
+        return Answer(body, self.status, headers, media_type="application/problem+json")
 
 
 @contextmanager

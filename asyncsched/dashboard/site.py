@@ -34,7 +34,9 @@ _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=ut
 REDACTED = re.compile(r"password|passwd|secret|token|api_?key|authorization", re.IGNORECASE)
 """The names of arguments whose values are not shown, unless the app says otherwise."""
 
-_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 """Characters of users' texts that would not be seen, or turn round what stands beside them: they are shown as ``\\u202e``."""
 
 NAV = (
