@@ -7,7 +7,7 @@ a trigger       ``Trigger``        ``TwoWayTrigger``, ``DescribedTrigger``; or `
                                    speaks the engine's own words
 a clock         ``Clock``          ``DrivenClock``
 an executor     ``Executor``       its ``traits``; a ``TaskEngine`` runs functions elsewhere
-an observer     ``Observer``       ``SelectiveObserver``, ``AttachedObserver``,
+an observer     ``Observer``       ``SelectiveObserver``, ``AttachedObserver``, ``RecordObserver``,
                                    ``CarryingObserver``, ``QueuedObserver``
 a policy        ``Policy``         ``RetryRule``, ``PermitRule`` and ``Provider`` have options of their own
 a store         ``Store``          ``ImmediateStore``; or ``ClusterStore``, ``TransactionalStore``; ``ReportingStore``
@@ -39,6 +39,7 @@ from asyncsched._core.execution import (
     Observer,
     Policy,
     QueuedObserver,
+    RecordObserver,
     SelectiveObserver,
     TaskEngine,
 )
@@ -83,7 +84,7 @@ __all__ = (
     "CurrentRun", "DescribedTrigger", "DrivenClock", "Ending", "Entry", "ErrorInfo", "Event", "Executor",
     "ExecutorTraits", "FAILURES", "Fenced", "Figures", "Firing", "ImmediateStore", "InstanceRecord", "Instant",
     "InstantTrigger", "JobPause", "Now", "Observer", "Opening", "Permit", "PermitRule", "Policy", "Progress",
-    "Provider", "QueuedObserver", "ReadTrigger", "ReportingStore", "RetryRule", "RunQuery", "RunRecord",
+    "Provider", "QueuedObserver", "ReadTrigger", "RecordObserver", "ReportingStore", "RetryRule", "RunQuery", "RunRecord",
     "ScheduleRecord", "SelectiveObserver", "Slots", "Store", "Stretch", "TaskEngine", "TransactionalStore",
     "Trigger", "TwoWayTrigger", "Verdict", "Watch", "admit", "ending", "gcra", "goes_on_elsewhere", "heeding",
     "keep_reference", "lengthened", "letters", "reference_of", "retention", "tell_began", "to_datetime",

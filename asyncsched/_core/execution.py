@@ -9,11 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from random import Random
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from asyncsched._core.context import CurrentRun
 from asyncsched._core.events import Event
 from asyncsched._core.instants import Instant
+
+if TYPE_CHECKING:
+    from asyncsched._core.records import RunRecord
 
 
 @runtime_checkable
@@ -77,6 +80,21 @@ class SelectiveObserver(Observer, Protocol):
     """An observer of some kinds of events. An event that no observer wants is not even made."""
 
     wants: type[Event] | tuple[type[Event], ...]
+
+
+@runtime_checkable
+class RecordObserver(Observer, Protocol):
+    """An observer that hears events of runs in the engine's own words, so that no view of the run is made for it.
+
+    All other events come by its plain call, as ``wants`` says.
+    """
+
+    def hear(self, kind: type[Event], run: RunRecord, at: Instant, /) -> object:
+        """Receive what an event of this ``kind`` would say. A plain call, which must not block.
+
+        The record is the ledger's, and goes on changing: it is read within the call, and never changed.
+        """
+        ...
 
 
 @runtime_checkable

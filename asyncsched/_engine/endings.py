@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from asyncsched._core.events import RunFenced, RunSucceeded, RunUnsuccessful, RunWaits, SchedulePaused
 from asyncsched._core.instants import SECOND, Now, to_datetime
 from asyncsched._core.jobs import Job
-from asyncsched._core.mapping import run_view
 from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import Verdict
 from asyncsched._core.rules.outcome import UNFIT
@@ -86,11 +85,11 @@ class Endings:
             self._agenda.leave(run.job, now.steady + LEFT_FOR)
         self._waiters.notify(run.id)  # a run that waits again has changed, too
         if self._bus.wants(RunWaits):
-            self._bus.emit(RunWaits(to_datetime(now.wall), run_view(run, job)))
+            self._bus.emit_run(RunWaits, run, job, now.wall)
 
     def _fenced(self, run: RunRecord, job: Job | None) -> None:
         if self._bus.wants(RunFenced):
-            self._bus.emit(RunFenced(to_datetime(self._timeline.now().wall), run_view(run, job)))
+            self._bus.emit_run(RunFenced, run, job, self._timeline.now().wall)
 
     def run_ended(self, run: RunRecord, job: Job | None) -> None:
         """Tell handles and observers that a run has its outcome."""
@@ -99,12 +98,11 @@ class Endings:
         self._waiters.notify(run.id)
         if run.state == "succeeded":
             if self._bus.wants(RunSucceeded):
-                self._bus.emit(RunSucceeded(to_datetime(self._timeline.now().wall), run_view(run, job)))
+                self._bus.emit_run(RunSucceeded, run, job, self._timeline.now().wall)
             return
         error = self._waiters.error_of(run.id)
         if self._bus.wants(RunUnsuccessful):
-            at = to_datetime(self._timeline.now().wall)
-            self._bus.emit(RunUnsuccessful(at, run_view(run, job), error))
+            self._bus.emit_run(RunUnsuccessful, run, job, self._timeline.now().wall, error)
         self._waiters.drop_frames(error)
 
     def close(self) -> None:

@@ -11,11 +11,22 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from asyncsched._core.events import Event
+from asyncsched._core.instants import Instant, to_datetime
 from asyncsched._core.interrupts import interrupt_in
-from asyncsched.abc import AttachedObserver, Figures, Observer, QueuedObserver, SelectiveObserver
+from asyncsched._core.mapping import run_view
+from asyncsched.abc import (
+    AttachedObserver,
+    Figures,
+    Observer,
+    QueuedObserver,
+    RecordObserver,
+    SelectiveObserver,
+)
 
 if TYPE_CHECKING:
     from asyncsched._backends.base import Backend
+    from asyncsched._core.jobs import Job
+    from asyncsched._core.records import RunRecord
 
 logger = logging.getLogger("asyncsched.observer")
 
@@ -40,7 +51,7 @@ class EventBus:
     def attach(self, figures: Figures) -> None:
         """Give the scheduler's figures to the observers that take them; the log names an observer that raises."""
         for observer in self._observers:
-            asked = observer.observer if isinstance(observer, _Queued) else observer
+            asked = observer.observer if isinstance(observer, _Queued | _ByRecord) else observer
             if isinstance(asked, AttachedObserver):
                 try:
                     asked.attach(figures)
@@ -80,19 +91,40 @@ class EventBus:
     def emit_here(self, event: Event) -> None:
         """Call them in the present context: the begin of an attempt is heard in the context of the attempt."""
         for observer in self._by_kind[type(event)]:
-            began = self._monotonic()
-            try:
-                observer(event)
-            except BaseException as error:  # SystemExit, too: an observer must not end the program
-                if interrupt_in(error) is not None:
-                    raise
-                logger.exception("observer %r failed at %s; it is kept", observer, type(event).__name__)
-            took = self._monotonic() - began
-            if took > SLOW:
-                logger.warning(
-                    "observer %r blocked the event loop for %.0f ms at %s; make it faster, or an async function",
-                    observer, took * 1000, type(event).__name__,
-                )  # fmt: skip
+            self._tell(observer, type(event), observer, event)
+
+    def emit_run(self, kind: type[Event], run: RunRecord, job: Job | None, at: Instant, *more: Any) -> None:
+        """Emit an event of a run; its view is made for the first observer that takes one."""
+        self._context.copy().run(self.emit_run_here, kind, run, job, at, *more)
+
+    def emit_run_here(
+        self, kind: type[Event], run: RunRecord, job: Job | None, at: Instant, *more: Any
+    ) -> None:
+        """Do the same in the present context."""
+        make: Callable[..., Event] = kind
+        event: Event | None = None
+        for observer in self._by_kind[kind]:
+            if isinstance(observer, _ByRecord):
+                self._tell(observer, kind, observer.hear, kind, run, at)
+            else:
+                if event is None:
+                    event = make(to_datetime(at), run_view(run, job), *more)
+                self._tell(observer, kind, observer, event)
+
+    def _tell(self, observer: Any, kind: type[Event], call: Callable[..., object], *what: Any) -> None:
+        began = self._monotonic()
+        try:
+            call(*what)
+        except BaseException as error:  # SystemExit, too: an observer must not end the program
+            if interrupt_in(error) is not None:
+                raise
+            logger.exception("observer %r failed at %s; it is kept", observer, kind.__name__)
+        took = self._monotonic() - began
+        if took > SLOW:
+            logger.warning(
+                "observer %r blocked the event loop for %.0f ms at %s; make it faster, or an async function",
+                observer, took * 1000, kind.__name__,
+            )  # fmt: skip
 
 
 class _ByKind(dict[type[Event], list[Any]]):
@@ -110,11 +142,29 @@ class _ByKind(dict[type[Event], list[Any]]):
 def _plain(observer: Any) -> Any:
     if inspect.iscoroutinefunction(observer) or inspect.iscoroutinefunction(type(observer).__call__):
         return _Queued(observer)
-    return observer
+    return _ByRecord(observer) if isinstance(observer, RecordObserver) else observer
 
 
 def _wants(observer: Observer) -> type[Event] | tuple[type[Event], ...]:
     return observer.wants if isinstance(observer, SelectiveObserver) else Event
+
+
+class _ByRecord:
+    """An observer that takes a run's record in place of its view."""
+
+    def __init__(self, observer: RecordObserver) -> None:
+        self.observer = observer
+        self.hear = observer.hear
+
+    @property
+    def wants(self) -> type[Event] | tuple[type[Event], ...]:
+        return _wants(self.observer)
+
+    def __call__(self, event: Event) -> None:
+        self.observer(event)
+
+    def __repr__(self) -> str:
+        return repr(self.observer)
 
 
 class _Queued:

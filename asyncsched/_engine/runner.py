@@ -19,9 +19,7 @@ import anyio
 from asyncsched._core.context import CurrentRun, _current
 from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.events import RunStarted
-from asyncsched._core.instants import to_datetime
 from asyncsched._core.interrupts import interrupt_in
-from asyncsched._core.mapping import run_view
 from asyncsched._core.records import RunRecord
 from asyncsched._core.rules.outcome import NeverBegan, judge, leaf, let_go_of_locals
 from asyncsched._core.text import safe_repr
@@ -167,7 +165,7 @@ class Runner:
         )
         _current.set(current)
         if self._bus.wants(RunStarted):
-            self._bus.emit_here(RunStarted(to_datetime(run.started_at or 0), run_view(run, job)))
+            self._bus.emit_run_here(RunStarted, run, job, run.started_at or 0)
         call = attempt.runnable.call(current)
         if job.policies and not inspect.isawaitable(call):
             raise ConfigurationError(

@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from asyncsched import ConfigurationError, RateLimit, Retry, Run, RunFailed, Scheduler, current_run
+from asyncsched.abc import Instant, RunRecord
 from asyncsched.events import (
     Event,
     RunFinished,
@@ -51,6 +52,48 @@ class Ear:
 
 
 _where: ContextVar[str] = ContextVar("where", default="nowhere")
+
+
+class Counter(Ear):
+    """Hears of runs by their records, and of all else by events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[tuple[str, str, str, int]] = []
+
+    def hear(self, kind: type[Event], run: RunRecord, at: Instant) -> None:
+        self.records.append((kind.__name__, run.job, run.state, at - run.due))
+        if kind is RunWaits:
+            raise LookupError("an observer that fails")
+
+
+async def test_an_observer_may_hear_of_runs_by_their_records(
+    make_scheduler: Make, virtual_clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    counter, ear = Counter(), Ear()
+    scheduler = make_scheduler(observers=[counter, ear])
+
+    @scheduler.job(retry=Retry(attempts=2, delay=1, jitter="none"))
+    async def flaky() -> str:
+        if current_run().attempt == 1:
+            raise ConnectionError
+        return "done"
+
+    async with scheduler:
+        handle = await scheduler.schedule_once(flaky, delay=1)
+        await virtual_clock.advance(3)
+        assert await handle.result() == "done"
+
+    assert counter.records == [
+        ("RunStarted", "flaky", "running", 0),
+        ("RunWaits", "flaky", "pending", 0),
+        ("RunStarted", "flaky", "running", 1_000_000),
+        ("RunSucceeded", "flaky", "succeeded", 1_000_000),
+    ]
+    assert counter.kinds() == [SchedulerStarted, SchedulerStopped]
+    assert ear.kinds() == [SchedulerStarted, RunStarted, RunWaits, RunStarted, RunSucceeded, SchedulerStopped]
+    assert [run.result for run in ear.finished()] == ["done"]
+    assert caplog.text.count("failed at RunWaits; it is kept") == 1
 
 
 async def test_events_are_heard_in_the_context_of_the_scheduler(make_scheduler: Make) -> None:

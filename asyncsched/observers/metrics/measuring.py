@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from asyncsched._core.checks import check_choice, check_int
 from asyncsched._core.events import (
     Event,
@@ -14,7 +12,8 @@ from asyncsched._core.events import (
     SlotsSkipped,
     StoreFailed,
 )
-from asyncsched._core.models import Run
+from asyncsched._core.instants import SECOND, Instant
+from asyncsched._core.records import RunRecord
 
 Labels = tuple[str, ...]
 """The values of the labels that every metric of a job has: the job, and the schedule where it is asked for."""
@@ -39,7 +38,7 @@ class Measuring:
         self.by_schedule = by == "schedule"
         self._most = check_int(most, "most", 1, 100_000)
         self._known: dict[Labels, Labels] = {}
-        self._running: dict[str, tuple[Labels, str]] = {}  # runs whose attempt has begun here
+        self._running: dict[int, tuple[Labels, str]] = {}  # runs whose attempt has begun here
 
     # ── a sink has these ─────────────────────────────────────────────────────────────────────
 
@@ -54,8 +53,8 @@ class Measuring:
         """Add a value to a histogram."""
         raise NotImplementedError
 
-    def stamp(self, name: str, labels: Labels, at: datetime) -> None:
-        """Set a gauge to a moment."""
+    def stamp(self, name: str, labels: Labels, at: float) -> None:
+        """Set a gauge to a moment, in seconds since the epoch."""
         raise NotImplementedError
 
     # ── label sets ───────────────────────────────────────────────────────────────────────────
@@ -79,38 +78,38 @@ class Measuring:
 
     # ── events ───────────────────────────────────────────────────────────────────────────────
 
+    def hear(self, kind: type[Event], run: RunRecord, at: Instant) -> None:
+        """Count an event of a run."""
+        if kind is RunStarted:
+            self._started(run, at)
+            return
+        self._left(run)
+        if issubclass(kind, RunFinished):
+            self._finished(run, at)
+        elif kind is RunWaits and run.why == "retry":
+            self.add("asyncsched_retries_total", self.labels_of(run.job, run.schedule))
+
     def __call__(self, event: Event) -> None:
-        """Count one event."""
-        if isinstance(event, RunStarted):
-            self._started(event.run, event.at)
-        elif isinstance(event, RunFinished):
-            self._left(event.run)
-            self._finished(event.run, event.at)
-        elif isinstance(event, RunWaits):
-            self._left(event.run)
-            if event.run.why == "retry":
-                self.add("asyncsched_retries_total", self.labels_of(event.run.job, event.run.schedule))
-        elif isinstance(event, RunFenced):
-            self._left(event.run)
-        elif isinstance(event, SlotsSkipped):
+        """Count an event that is none of a run."""
+        if isinstance(event, SlotsSkipped):
             labels = self.labels_of(event.job, event.schedule)
             self.add("asyncsched_due_total", labels, event.count)
             self.add("asyncsched_missed_total", labels, event.count, reason=event.reason)
         elif isinstance(event, StoreFailed):
             self.add("asyncsched_store_errors_total", ())
 
-    def _started(self, run: Run, at: datetime) -> None:
+    def _started(self, run: RunRecord, at: Instant) -> None:
         labels = self.labels_of(run.job, run.schedule)
         if run.late is not None and not run.attempts:  # a later attempt is as late as the first one was
-            self.record("asyncsched_start_lateness_seconds", labels, run.late.total_seconds())
+            self.record("asyncsched_start_lateness_seconds", labels, max(0, run.late) / SECOND)
             if run.origin == "schedule":
                 self.add("asyncsched_due_total", labels)
         self.add("asyncsched_attempts_total", labels)
-        self.stamp("asyncsched_last_start_timestamp_seconds", labels, at)
+        self.stamp("asyncsched_last_start_timestamp_seconds", labels, at / SECOND)
         self._running[run.id] = (labels, run.executor)
         self._count_running(labels, run.executor, 1)
 
-    def _finished(self, run: Run, at: datetime) -> None:
+    def _finished(self, run: RunRecord, at: Instant) -> None:
         labels = self.labels_of(run.job, run.schedule)
         self.add("asyncsched_runs_total", labels, outcome=run.state)
         if run.started_at is None:
@@ -118,9 +117,9 @@ class Measuring:
                 self.add("asyncsched_due_total", labels)
             return
         took = (run.finished_at or at) - run.started_at
-        self.record("asyncsched_run_duration_seconds", labels, max(0.0, took.total_seconds()))
+        self.record("asyncsched_run_duration_seconds", labels, max(0, took) / SECOND)
 
-    def _left(self, run: Run) -> None:
+    def _left(self, run: RunRecord) -> None:
         """Count an attempt less, if it had begun here."""
         left = self._running.pop(run.id, None)
         if left is not None:

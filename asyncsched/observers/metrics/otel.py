@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from asyncsched._core.extras import needed
@@ -65,7 +64,7 @@ class OpenTelemetryMetrics(Measuring):
         """Add a value to a histogram."""
         self._histograms[name].record(seconds, _attributes(labels))
 
-    def stamp(self, name: str, labels: Labels, at: datetime) -> None:
+    def stamp(self, name: str, labels: Labels, at: float) -> None:
         """Do nothing: no gauge is told here."""
 
 

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -109,9 +108,9 @@ class PrometheusMetrics(Measuring):
         """Add a value to a histogram."""
         self._child(name, labels, {}).observe(seconds)
 
-    def stamp(self, name: str, labels: Labels, at: datetime) -> None:
+    def stamp(self, name: str, labels: Labels, at: float) -> None:
         """Set a gauge to a moment."""
-        self._child(name, labels, {}).set(at.timestamp())
+        self._child(name, labels, {}).set(at)
 
     # ── the schedulers ───────────────────────────────────────────────────────────────────────
 
