@@ -17,11 +17,13 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -80,8 +82,11 @@ class Popen(subprocess.Popen[Any]):
                 os.close(devnull)
 
     def _internal_poll(self, *_: Any, **__: Any) -> int | None:  # type: ignore[override]
-        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
-            self._try_wait(0)
+        if self.returncode is None and self._waitpid_lock.acquire(False):  # type: ignore[attr-defined]
+            try:  # unless another thread waits for it just now
+                self._try_wait(os.WNOHANG)
+            finally:
+                self._waitpid_lock.release()  # type: ignore[attr-defined]
         return self.returncode
 
     def _try_wait(self, wait_flags: int) -> tuple[int, int]:
@@ -112,7 +117,7 @@ def run(args: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]
 @functools.cache
 def _address() -> str:
     """Start the process that has the packages, and return its address."""
-    address = f"\0asyncsched-tests-{os.getpid()}"
+    address = os.path.join(tempfile.mkdtemp(prefix="aspy", dir="/tmp"), "socket")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(64)
@@ -229,11 +234,14 @@ def _become(asked: dict[str, Any]) -> None:
 
 def main() -> None:
     """Serve on the socket whose number is the argument."""
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    folder = os.path.dirname(listener.getsockname())
     try:
-        _serve(socket.socket(fileno=int(sys.argv[1])))
+        _serve(listener)
     except _Command as command:
         asked = command.asked
     else:
+        shutil.rmtree(folder)
         return
     code: object = None
     try:

@@ -31,6 +31,9 @@ from tests.executors.conftest import on_every_loop
 from tests.executors.helpers import Attempt, Holding, Link, attempts, call, new_run
 from tests.waiting import soon
 
+on_one = pytest.mark.only_on("asyncio")
+"""What a call carries is the affair of the worker, which knows of no event loop."""
+
 pytestmark = pytest.mark.real_time  # processes work in real time
 
 
@@ -78,6 +81,7 @@ async def test_large_arguments_and_values_travel_whole() -> None:
         assert await call(executor, jobs.echo, b"small") == b"small"
 
 
+@on_one
 @pytest.mark.anyio
 async def test_a_worker_sees_the_directory_the_path_and_the_arguments_of_the_parent(
     executor: ProcessExecutor,
@@ -85,6 +89,7 @@ async def test_a_worker_sees_the_directory_the_path_and_the_arguments_of_the_par
     assert await call(executor, jobs.where) == (os.getcwd(), [p or os.getcwd() for p in sys.path], sys.argv)
 
 
+@on_one
 @pytest.mark.anyio
 async def test_whatever_can_be_pickled_can_be_called(executor: ProcessExecutor) -> None:
     calls: list[tuple[Any, int, int]] = [
@@ -99,6 +104,7 @@ async def test_whatever_can_be_pickled_can_be_called(executor: ProcessExecutor) 
         assert await call(executor, func, argument) == value
 
 
+@on_one
 @pytest.mark.anyio
 async def test_the_initializer_runs_once_in_each_worker() -> None:
     async with ProcessExecutor(1, initializer=jobs.initialize, initargs=("blue",)) as prepared:
@@ -106,6 +112,7 @@ async def test_the_initializer_runs_once_in_each_worker() -> None:
         assert await call(prepared, jobs.what_started) == [("blue", worker)]
 
 
+@on_one
 @pytest.mark.anyio
 async def test_a_failing_initializer_fails_the_run_with_its_reason() -> None:
     async with ProcessExecutor(1, initializer=jobs.fail_to_initialize, name="reports") as broken:
@@ -125,6 +132,7 @@ async def test_a_failing_initializer_of_a_warm_worker_is_logged_before_any_run(
         await soon(lambda: "'reports' failed: ValueError: no licence" in caplog.text)
 
 
+@on_one
 @pytest.mark.anyio
 async def test_an_initializer_that_cannot_be_sent_is_refused_at_the_start() -> None:
     with pytest.raises(ConfigurationError, match="initializer of process executor 'process' cannot be sent"):
@@ -150,6 +158,7 @@ async def test_a_worker_is_replaced_after_its_tasks() -> None:
 # Errors.
 
 
+@on_one
 @pytest.mark.anyio
 async def test_an_exception_comes_back_as_itself_with_the_remote_traceback() -> None:
     async with ProcessExecutor(1) as executor:
@@ -162,6 +171,7 @@ async def test_an_exception_comes_back_as_itself_with_the_remote_traceback() -> 
         assert raised_too.value.__notes__ == ["look at the log"]
 
 
+@on_one
 @pytest.mark.anyio
 async def test_an_exception_that_makes_its_own_text_keeps_it(executor: ProcessExecutor) -> None:
     with pytest.raises(jobs.Rebuilt) as raised:
@@ -172,6 +182,7 @@ async def test_an_exception_that_makes_its_own_text_keeps_it(executor: ProcessEx
     assert (snoozed.value.delay, str(snoozed.value)) == (5, "the queue is closed")
 
 
+@on_one
 @pytest.mark.anyio
 async def test_an_exception_that_cannot_travel_is_replaced_by_its_text(executor: ProcessExecutor) -> None:
     with pytest.raises(RemoteError) as raised:
@@ -203,6 +214,7 @@ async def test_sys_exit_in_a_job_reaches_its_run_and_keeps_the_worker(executor: 
 # Refusals.
 
 
+@on_one
 @pytest.mark.anyio
 async def test_an_argument_that_cannot_be_sent_is_named(executor: ProcessExecutor) -> None:
     lock = threading.Lock()
@@ -220,6 +232,7 @@ async def test_an_argument_that_cannot_be_sent_is_named(executor: ProcessExecuto
     assert executor.workers == []
 
 
+@on_one
 @pytest.mark.anyio
 async def test_a_value_that_cannot_be_sent_or_read_is_refused_in_words(executor: ProcessExecutor) -> None:
     with pytest.raises(ConfigurationError, match=r"job 'job' returned a lock that cannot be sent back"):
@@ -233,6 +246,7 @@ async def test_a_value_that_cannot_be_sent_or_read_is_refused_in_words(executor:
     assert await call(executor, jobs.noop) is None
 
 
+@on_one
 @pytest.mark.anyio
 async def test_a_function_whose_module_a_worker_cannot_import_is_refused_in_words(
     executor: ProcessExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -327,6 +341,7 @@ async def test_what_a_job_prints_becomes_log_lines_of_its_run(caplog: pytest.Log
         assert (record.__dict__["job"], record.__dict__["run_id"]) == ("printer", run.id)
 
 
+@on_one
 @pytest.mark.anyio
 async def test_a_line_without_end_is_cut(executor: ProcessExecutor, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
@@ -343,6 +358,7 @@ async def test_much_output_arrives_whole_and_before_the_value(
     assert lines(caplog) == [f"line {n}" for n in range(2000)]
 
 
+@on_one
 @pytest.mark.anyio
 async def test_where_nobody_set_up_logging_a_print_stays_a_print(
     executor: ProcessExecutor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -370,6 +386,7 @@ async def test_what_a_job_logs_is_logged_here(caplog: pytest.LogCaptureFixture) 
     assert "ZeroDivisionError" in second.exc_text
 
 
+@on_one
 @pytest.mark.anyio
 async def test_a_warning_in_a_job_is_not_lost(
     executor: ProcessExecutor, caplog: pytest.LogCaptureFixture

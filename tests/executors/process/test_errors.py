@@ -14,7 +14,11 @@ from asyncsched.executors.process import RemoteError
 from tests.executors import failures, jobs
 from tests.executors.helpers import call
 
-pytestmark = [pytest.mark.real_time, pytest.mark.anyio]  # processes work in real time
+pytestmark = [
+    pytest.mark.real_time,  # processes work in real time
+    pytest.mark.anyio,
+    pytest.mark.only_on("asyncio"),  # what becomes of an exception on its way is the worker's affair
+]
 
 
 @pytest.fixture
