@@ -617,10 +617,12 @@ def computed() -> None: ...
 
 
 def test_repeat_every_becomes_an_interval() -> None:
-    first, second, third = read_repeat_every(REPEATED, "app").schedules
+    found = read_repeat_every(REPEATED, "app")
+    first, second, third = found.schedules
     assert first.trigger == "Interval(seconds=3600, immediate=True)"
     assert (second.trigger, second.options) == ("Interval(seconds=30)", {"pause_after": "1"})
     assert "settings.period" in third.fault
+    assert any(note.startswith("the code imports remove_expired, poll from app: ") for note in found.notes)
 
 
 # ── the command ──────────────────────────────────────────────────────────────────────────────

@@ -29,7 +29,7 @@ from asyncsched.cli.imports.python import (
 )
 from asyncsched.cli.imports.settings import Settings, read_settings
 from asyncsched.cli.imports.times import at_or_delay
-from asyncsched.cli.imports.triggers import CRON_FIELDS, due_at, needs_zone, said, trigger_code
+from asyncsched.cli.imports.triggers import CRON_FIELDS, Said, due_at, needs_zone, said, trigger_code
 
 Words = dict[str, ast.expr]
 
@@ -143,7 +143,7 @@ class _Reader:
     def _with_zone_of_host(self, one: Found, kind: str, more: Mapping[str, Any]) -> Settings:
         """Return the settings for a trigger object, which takes the host's zone where it has none."""
         settings = self._settings
-        parts = more["triggers"] if kind in ("or", "and") else [(kind, more)]
+        parts: list[Said] = more["triggers"] if kind in ("or", "and") else [(kind, dict(more))]
         if settings.host != settings.zone and any(needs_zone(*part) for part in parts):
             one.notes.append(
                 f"its trigger object has no timezone, so APScheduler takes the host's: {settings.host}"
@@ -274,9 +274,7 @@ def tell(found: Imported, settings: Settings) -> None:
 
 def _tell_imports(found: Imported, module: str) -> None:
     """Note that the old module, with its scheduler, is imported for its functions."""
-    places = [place for one in found.schedules if one.trigger for place in (one.call, *sorted(one.needs))]
-    names = dict.fromkeys(place.partition(":")[2] for place in places if place.startswith(f"{module}:"))
-    if names:
+    if names := found.names_from(module):
         found.note(
             f"the code imports {', '.join(names)} from {module}, where APScheduler's scheduler is: move them to a module "
             "without it, or importing them makes the old scheduler, and starts it if the module does"

@@ -65,6 +65,14 @@ class Imported:
     """Notes on the old store, for a program that is not given another one."""
     calls: list[CallFound] = field(default_factory=list)
 
+    def names_from(self, module: str) -> list[str]:
+        """Return what the code imports from a module: functions, and what options name."""
+        good = [one for one in self.schedules if one.trigger]
+        places = [place for one in good for place in (one.call, *sorted(one.needs))]
+        return list(
+            dict.fromkeys(place.partition(":")[2] for place in places if place.startswith(f"{module}:"))
+        )
+
     def notes_on_store(self) -> list[str]:
         """Return the notes on the old store, and what becomes of the jobs where none could be taken over."""
         if not self.store_notes or self.store:

@@ -35,6 +35,11 @@ def read_repeat_every(text: str, module: str) -> Imported:
     found.note(
         "with several workers repeat_every runs in each; with a database here one of them runs each due time"
     )
+    if moved := found.names_from(module):
+        found.note(
+            f"the code imports {', '.join(moved)} from {module}: if that module makes the app, whose lifespan needs the "
+            "scheduler, move them to one of their own, since two modules cannot import each other"
+        )
     return found
 
 

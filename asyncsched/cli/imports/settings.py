@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from asyncsched.cli.imports.flask import configured
 from asyncsched.cli.imports.found import Imported
@@ -131,9 +131,14 @@ def _apply(config: Config, settings: Settings, found: Imported) -> None:
         _store(alias, value, {}, found)
 
 
+def _listed(value: Any) -> Mapping[str, Any] | None:
+    """Return the entries of a configuration or of a mapping in the code; ``None`` if it is neither."""
+    return cast("Config", value) if isinstance(value, dict) else entries(value)
+
+
 def _mapping(config: Config, name: str, found: Imported) -> Mapping[str, Any]:
-    value = config.get(name, {})
-    listed: Mapping[str, Any] | None = value if isinstance(value, dict) else entries(value)
+    value: Any = config.get(name, {})
+    listed = _listed(value)
     if listed is None:
         found.note(
             f"{name}={ast.unparse(value)} could not be read"
@@ -146,7 +151,7 @@ def _defaults(value: Any, found: Imported) -> dict[str, Any]:
     """Return the defaults of jobs; a configuration may have them as texts."""
     if value is None:
         return {}
-    listed: Mapping[str, Any] | None = value if isinstance(value, dict) else entries(value)
+    listed = _listed(value)
     if listed is None:
         found.note(f"job_defaults={ast.unparse(value)} could not be read, and is left out")
     read = {name: _typed(value_of(one)) for name, one in (listed or {}).items()}
@@ -185,7 +190,7 @@ def _add(node: ast.Call, name: str, settings: Settings, found: Imported) -> None
 
 def _made(value: Any, suffix: str) -> tuple[str, dict[str, ast.expr]]:
     """Return the kind of a job store or executor, such as ``sqlalchemy``, with its arguments."""
-    listed: Mapping[str, Any] | None = value if isinstance(value, dict) else entries(value)
+    listed = _listed(value)
     if listed is not None:
         kind = str(value_of(listed.get("type", listed.get("class"))))
         words = {name: one for name, one in listed.items() if name not in ("type", "class")}
