@@ -49,6 +49,7 @@ class Read:
 
 
 _LIMIT = Parameter("limit", "the most items of one answer", "integer", default=100)
+_MANY = Parameter("limit", "the most items of one answer", "integer", default=1000)
 _CURSOR = Parameter("cursor", "next_cursor of the answer before, with the same other parameters")
 _HOURS = Parameter("hours", "how many hours back", "integer", default=24, most=720)
 
@@ -203,7 +204,11 @@ def _job_view(c: Context, name: str) -> JSON:
 
 
 async def _jobs(site: Site, c: Context, query: dict[str, Any]) -> JSON:
-    return {"jobs": [_job_view(c, name) for name in c.snapshot.jobs]}
+    after = place_of("jobs", {}, query["cursor"]) or ""
+    found = [name for name in sorted(c.snapshot.jobs) if name > after]
+    shown = found[: query["limit"]]
+    cursor = cursor_for("jobs", {}, shown[-1]) if len(found) > len(shown) else None
+    return _page("jobs", [_job_view(c, name) for name in shown], cursor)
 
 
 async def _job(site: Site, c: Context, query: dict[str, Any]) -> JSON:
@@ -280,7 +285,7 @@ READS = (
     Read("/schedules/{id}/explain", "What became of a slot, and why", _explain, (Parameter("at", "the slot", "date-time", required=True),)),
     Read("/schedules/{id}/skipped", "The slots that got no run, and why", _skipped, (_HOURS,)),
     Read("/schedules/{id}", "One schedule with its figures", _schedule),
-    Read("/jobs", "The jobs of the code", _jobs),
+    Read("/jobs", "The jobs of the code, in order of name", _jobs, (_MANY, _CURSOR)),
     Read("/jobs/{id}", "One job", _job),
     Read("/runs", "The runs, newest due first", _runs, (
         Parameter("job", "the name of their job"), Parameter("schedule", "the id of their schedule"),

@@ -166,6 +166,36 @@ def test_the_keys_move_and_open(server: Server, page: Any, console: Console) -> 
     assert console.complaints == []
 
 
+def test_a_page_without_a_stream_is_loaded_again_after_an_operation_on_many(
+    server: Server, page: Any
+) -> None:
+    page.add_init_script("delete window.EventSource")
+    page.goto(f"{server.page}/?q=monitor")
+    page.get_by_text("Not live").wait_for()
+    page.get_by_label("Choose all on this page").check()
+    bar = page.get_by_role("region", name="Chosen schedules")
+    for action, state in (("Pause", "Paused"), ("Resume", "On time")):
+        page.get_by_label("Choose all on this page").check()
+        bar.get_by_role("button", name=action).click()
+        page.get_by_role("dialog").get_by_role("button", name=action).click()
+        page.locator("#j-monitor-59", has_text=state).wait_for()
+        page.get_by_text(f"{action}: 60 schedules").wait_for()
+
+
+def test_the_keys_are_for_the_subject_of_the_page(server: Server, page: Any, console: Console) -> None:
+    page.goto(f"{server.page}/schedules/monitor-01")
+    page.locator("header[data-live=on]").wait_for()
+    page.keyboard.press("p")
+    dialog = page.get_by_role("dialog", name="Pause monitor-01?")
+    dialog.get_by_role("button", name="Cancel").click()
+    page.keyboard.press("r")
+    page.get_by_text("monitor-01 will run now").wait_for()
+    page.goto(f"{server.page}/")
+    page.locator("#j-heartbeat").get_by_label("Pause heartbeat?").click()
+    page.get_by_text("More than 100 due times an hour will be skipped").wait_for()
+    assert console.complaints == []
+
+
 def test_a_person_signs_in(server: Server, chromium: Any) -> None:
     context = chromium.new_context(http_credentials={"username": "anna", "password": "s3cret"})
     try:

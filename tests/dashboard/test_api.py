@@ -36,18 +36,21 @@ async def test_lists_are_paged_by_cursors_of_their_own(scheduler: Scheduler, loo
     @scheduler.job()
     async def job() -> None: ...
 
+    for number in range(6):
+        scheduler.job(name=f"j{number}")(job)
+
     async with scheduler, look(scheduler) as client:
         for number in range(7):
             await scheduler.add_schedule(job, Interval(hours=1), id=f"s{number}")
             await scheduler.run_now(f"s{number}")
         await anyio.sleep(1)
-        for name in ("schedules", "runs", "activity"):
+        for name in ("schedules", "runs", "activity", "jobs"):
             seen: list[str] = []
             cursor = None
             while True:
                 params: dict[str, Any] = {"limit": 3, **({"cursor": cursor} if cursor else {})}
                 page = (await client.get(f"/api/v1/{name}", params=params)).json()
-                seen += [one["id"] for one in page[name]]
+                seen += [one["name" if name == "jobs" else "id"] for one in page[name]]
                 cursor = page["next_cursor"]
                 if cursor is None:
                     break
