@@ -503,6 +503,8 @@ def test_a_job_store_is_read_without_executing_its_pickles(tmp_path: Path) -> No
         assert _due(by_id[id].trigger) == _fired(triggers[id]), id
     assert by_id["every"].trigger == "Interval(seconds=600)"
     assert by_id["every"].options["args"] == "('y',)"
+    begin = triggers["every"].start_date.isoformat()
+    assert f"start=datetime.fromisoformat('{begin}')" in by_id["every"].notes[0]
     assert by_id["weekdays"].options["max_running"] == 'Limit(2, full="skip")'
     assert by_id["weekdays"].call == f"{__name__}:_job"
     assert "2099-01-01" in by_id["once"].trigger

@@ -98,6 +98,12 @@ def read_job_store(url: str) -> Imported:
             continue
         one.source = f"{id}: {state.get('func')} {state.get('trigger').__class__.__name__}"
         complete(one, str(state.get("func") or ""), kind, given, Settings("UTC"))
+        begin = state["trigger"].state.get("start_date")
+        if one.trigger.startswith("Interval(") and begin is not None:
+            one.notes.append(
+                f"its grid there began at {begin.isoformat()}, and here begins at the first start; "
+                f"Interval(…, start=datetime.fromisoformat({begin.isoformat()!r})) goes on with the old one"
+            )
         if state.get("next_run_time") is None:
             one.notes.append("it is paused there: await scheduler.pause(id) where the app starts")
     if (kept := store_url(url)) not in ("", "memory://"):
