@@ -37,7 +37,9 @@ async def test_lists_are_paged_by_cursors_of_their_own(scheduler: Scheduler, loo
     async def job() -> None: ...
 
     for number in range(6):
-        scheduler.job(name=f"j{number}")(job)
+
+        @scheduler.job(name=f"j{number}")
+        async def other() -> None: ...
 
     async with scheduler, look(scheduler) as client:
         for number in range(7):
