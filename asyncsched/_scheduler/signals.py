@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.reports import Probe
@@ -11,9 +11,11 @@ from asyncsched._core.text import safe_repr
 from asyncsched._engine.probes import live, ready
 from asyncsched._engine.runtime import Runtime
 from asyncsched.abc import Carried, CarryingObserver
-from asyncsched.observers.alerts.failures import Hook, OnFailure
 
-H = TypeVar("H", bound=Hook)
+if TYPE_CHECKING:
+    from asyncsched.observers.alerts.failures import Hook
+
+H = TypeVar("H", bound="Hook")
 
 
 class Signals:
@@ -42,6 +44,8 @@ class Signals:
             raise SchedulerStateError(
                 "on_failure() was called while the scheduler runs; call it before the start"
             )
+        from asyncsched.observers.alerts.failures import OnFailure  # with the services for check-ins
+
         self._observers = (*self._observers, OnFailure(hook))
         return hook
 
