@@ -30,7 +30,7 @@ def prepare(session: Session, timeout: float, migrates: bool) -> None:
             return
         except Exception as error:
             session.rollback()
-            if session.judge(error) != "again" or time.monotonic() > deadline:
+            if session.judge(error) not in ("again", "locked") or time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE)
 

@@ -112,6 +112,28 @@ async def test_ten_callers_for_a_key_in_an_open_transaction_hold_up_nobody(
         assert {(handle.id, handle.created) for handle in found} == {(first.id, False)}
 
 
+async def test_a_start_waits_for_a_lock_on_the_tables_as_long_as_for_an_unreachable_store(
+    make: Callable[..., Scheduler], shared_dsn: str
+) -> None:
+    async with make():
+        pass  # there are tables
+
+    async def start(scheduler: Scheduler) -> None:
+        async with scheduler:
+            assert await (await scheduler.schedule_once("greet", "ann")).result(PATIENCE) == "hello ann"
+
+    table = "lock table asyncsched_schema in access exclusive mode"  # as another instance that migrates does
+    with (
+        stranger(shared_dsn, table),
+        pytest.raises(StoreUnavailable, match="another transaction holds a lock"),
+    ):
+        await start(make(timeout=0.5))
+    async with anyio.create_task_group() as group:
+        with stranger(shared_dsn, table):
+            group.start_soon(start, make())
+            await anyio.sleep(1)  # for longer than a statement waits for a lock
+
+
 async def test_a_caller_whose_time_is_up_hears_what_was_in_the_way(
     make: Callable[..., Scheduler], shared_dsn: str
 ) -> None:
