@@ -11,6 +11,8 @@ Points = Sequence[Sequence[float]]
 _WIDTH, _HEIGHT = 760, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 560, 40, 262
 _COLOURS = (("#1f5fbf", "#7fb2ff"), ("#b0102a", "#ff8f9f"), ("#1b7a3d", "#6fd694"), ("#8a5a00", "#f0bf5f"))
+_FEW = 20
+"""Points of a line that are marked one by one, if there are no more."""
 _STYLE = """\
 .ground{fill:#ffffff}.grid{stroke:#dddddd}.said{fill:#51545b}.title{fill:#1a1b1e}
 @media (prefers-color-scheme: dark){.ground{fill:#16181d}.grid{stroke:#3a3d45}.said{fill:#b4b8c2}.title{fill:#f1f2f4}}
@@ -28,7 +30,7 @@ def chart(title: str, along: str, unit: str, lines: Mapping[str, Points], logari
     """
     xs = [x for points in lines.values() for x, _ in points]
     top = _nice(max(y for points in lines.values() for _, y in points))
-    low, high = (log10(min(xs)), log10(max(xs))) if logarithmic else (min(xs), max(xs))
+    low, high = (log10(min(xs)), log10(max(xs))) if logarithmic else (0.0, max(xs))
 
     def across(x: float) -> float:
         return _LEFT + ((log10(x) if logarithmic else x) - low) / ((high - low) or 1) * (_RIGHT - _LEFT)
@@ -47,10 +49,10 @@ def chart(title: str, along: str, unit: str, lines: Mapping[str, Points], logari
         y = top * i / 4
         parts.append(f'<path class="grid" d="M{_LEFT} {up(y):.1f}H{_RIGHT}"/>')
         parts.append(
-            f'<text class="said" x="{_LEFT - 6}" y="{up(y) + 4:.1f}" text-anchor="end">{y:,.6g}</text>'
+            f'<text class="said" x="{_LEFT - 6}" y="{up(y) + 4:.1f}" text-anchor="end">{_said(y)}</text>'
         )
     for x in _marks(low, high, logarithmic):
-        parts.append(f'<text class="said" x="{across(x):.1f}" y="280" text-anchor="middle">{x:,.6g}</text>')
+        parts.append(f'<text class="said" x="{across(x):.1f}" y="280" text-anchor="middle">{_said(x)}</text>')
     parts.append(f'<text class="said" x="{_LEFT}" y="302">{escape(along)}; {escape(unit)} upwards</text>')
     for number, (name, points) in enumerate(lines.items()):
         y = 52 + number * 20
@@ -58,7 +60,7 @@ def chart(title: str, along: str, unit: str, lines: Mapping[str, Points], logari
         parts.append(f'<text class="title" x="{_RIGHT + 38}" y="{y}">{escape(name)}</text>')
         path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
         parts.append(f'<polyline class="line{number} drawn" points="{path}"/>')
-        if len(points) < 20:
+        if len(points) < _FEW:
             parts += [
                 f'<circle class="line{number} fill" cx="{across(x):.1f}" cy="{up(y):.1f}" r="3"/>'
                 for x, y in points
@@ -77,6 +79,10 @@ def _nice(value: float) -> float:
     """Return the next number above that four lines divide well."""
     step = 10 ** floor(log10(value / 4)) if value > 0 else 1.0
     return next(step * one for one in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if step * one * 4 >= value) * 4
+
+
+def _said(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.3g}"
 
 
 def _marks(low: float, high: float, logarithmic: bool) -> list[float]:

@@ -225,7 +225,7 @@ def _child(*arguments: str) -> Any:
 TITLES = {
     "pending": ("CPU per firing over one-offs that wait", "waiting one-offs", "µs of CPU"),
     "schedules": ("CPU per firing over schedules, at the same rate of firings", "schedules", "µs of CPU"),
-    "history": ("An SQLite file over a week of history", "days", "megabytes, and thousand runs kept,"),
+    "history": ("An SQLite file over a week of history", "days", "megabytes, and thousand runs"),
     "memory": ("Memory at 500 runs a second", "minutes", "megabytes"),
 }
 
