@@ -54,9 +54,9 @@ async def test_a_worker_is_not_handed_to_a_waiter_that_was_cancelled_in_the_same
         working = start(call(executor, jobs.tells_and_waits, str(over)))
         await soon(lambda: executor.busy == 1)
         cancelled = start(call(executor, jobs.noop))
-        await soon(lambda: executor._places.statistics().tasks_waiting == 1)
+        await soon(lambda: len(executor._waiting) == 1)
         next_one = start(call(executor, jobs.add, 1, b=2))
-        await soon(lambda: executor._places.statistics().tasks_waiting == 2)
+        await soon(lambda: len(executor._waiting) == 2)
 
         def cancel_and_release(self: ProcessExecutor, worker: WorkerProcess) -> None:
             if not cancelled.over:
@@ -88,7 +88,7 @@ async def test_a_worker_that_dies_while_it_is_handed_over_is_not_given_the_run(
         working = start(call(executor, jobs.pid))
         await soon(lambda: executor.busy == 1)
         waiting = start(call(executor, jobs.pid))
-        await soon(lambda: executor._places.statistics().tasks_waiting == 1)
+        await soon(lambda: len(executor._waiting) == 1)
         with anyio.fail_after(10):
             first, second = (await working.ended()).value, (await waiting.ended()).value
     assert waiting.error is None

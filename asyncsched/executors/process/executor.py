@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import anyio
-
-from asyncsched._backends.base import Port
+from asyncsched._backends.base import Future, Port
 from asyncsched._backends.clock import SystemClock
 from asyncsched._backends.current import current_port
 from asyncsched._core.errors import ConfigurationError, SchedulerClosed, SchedulerStateError
@@ -86,8 +85,8 @@ class ProcessExecutor(Executor):
         self._port: Port | None = None
         self._workers, self._dying = set[WorkerProcess](), set[WorkerProcess]()
         self._idle: list[WorkerProcess] = []
-        self._places = anyio.Semaphore(capacity, fast_acquire=True)
-        self._busy = 0
+        self._waiting: deque[Future] = deque()
+        self._busy = self._places_taken = 0
 
     def use_clock(self, clock: Clock) -> None:
         """Hold ``clock`` from now on while work goes on in processes."""
@@ -130,7 +129,6 @@ class ProcessExecutor(Executor):
         # Instances of the main file's classes come back under the module name that a worker gives them.
         sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
         self._port = current_port()
-        self._places = anyio.Semaphore(self.capacity, fast_acquire=True)  # of this event loop
         for _ in range(min(self._warm, self.capacity)):
             self._idle.append(self._start())
         return self
@@ -206,8 +204,14 @@ class ProcessExecutor(Executor):
         self._busy += 1
         try:
             with self._clock.hold():
-                async with self._places:
+                if self._places_taken < self.capacity:
+                    self._places_taken += 1
+                else:
+                    await self._wait_for_place()
+                try:
                     return await self._attempt(run, message, on_item)
+                finally:
+                    self._give_place()
         finally:
             self._busy -= 1
 
@@ -235,6 +239,27 @@ class ProcessExecutor(Executor):
         else:
             self._release(worker)
         return answer
+
+    async def _wait_for_place(self) -> None:
+        """Wait until another run gives its place."""
+        # anyio's semaphore would do, and cost a tenth of a call more.
+        waiter = self._opened().future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():
+                self._give_place()
+            raise
+
+    def _give_place(self) -> None:
+        """Give the place of a run that has ended to the first that waits."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._places_taken -= 1
 
     def _start(self) -> WorkerProcess:
         known = list(logging.root.manager.loggerDict.items())
