@@ -16,7 +16,7 @@ from tests.benchmarks._bench import DSN, Figure, Measure, Metrics, Scenario, Siz
 from tests.benchmarks._measure import Cpu
 from tests.benchmarks._queues import Queue
 
-_SLOW = {"aps3": 10, "aps4": 20, "procrastinate": 10, "huey": 10, "raw": 2, "saq": 4, "docket": 10}
+_SLOW = {"aps3": 10, "aps4": 20, "procrastinate": 10, "huey": 10, "raw": 2, "saq": 10, "docket": 20}
 """By how much less the slow ones do, whose rate is the same."""
 
 
