@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -53,7 +53,12 @@ def running(*arguments: str, serves: bool = True, **variables: str) -> Iterator[
     with (
         TemporaryFile() as file,
         preloaded.Popen(
-            [sys.executable, "-m", *arguments], cwd=ROOT, env=env, stdout=file, stderr=subprocess.STDOUT
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env=env,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         ) as process,
         httpx.Client(
             timeout=PATIENCE, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
@@ -65,8 +70,8 @@ def running(*arguments: str, serves: bool = True, **variables: str) -> Iterator[
                 client.base_url = until(lambda: _address(program))
             yield program
         finally:
-            if process.poll() is None:
-                process.kill()
+            with suppress(ProcessLookupError):  # its workers, too, which would go on without it
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _address(program: Program) -> str | None:
