@@ -19,7 +19,7 @@ import pytest
 from structlog.contextvars import bind_contextvars, bound_contextvars, get_contextvars
 
 from asyncsched import ConfigurationError, RunIdFilter, Scheduler, current_run
-from asyncsched.executors import ThreadExecutor
+from asyncsched.executors import ProcessExecutor, ThreadExecutor
 from asyncsched.observers.log import structlog_context
 from tests.waiting import PATIENCE
 
@@ -157,15 +157,15 @@ async def test_a_context_variable_that_no_process_could_find_is_refused_at_the_s
 
 
 async def test_a_process_is_killed_at_its_timeout(tmp_path: Path) -> None:
-    scheduler = Scheduler()
+    scheduler = Scheduler(executors={"process": ProcessExecutor(1)})
     scheduler.job(executor="process", timeout=1)(sleeps_for_ever)
     scheduler.job(executor="process")(os.getpid)
-    path = tmp_path / "pid"
     async with scheduler:
-        await (await scheduler.schedule_once(os.getpid)).result()  # its worker has started
-        run = await (await scheduler.schedule_once(sleeps_for_ever, str(path))).wait(timeout=PATIENCE)
+        pid = await (await scheduler.schedule_once(os.getpid)).result(PATIENCE)  # its only worker has started
+        run = await (await scheduler.schedule_once(sleeps_for_ever, str(tmp_path / "pid"))).wait(
+            timeout=PATIENCE
+        )
         assert (run.state, run.error_type) == ("timed_out", "TimeoutError")
-        pid = int(path.read_text())
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 
