@@ -30,9 +30,9 @@ def make(request: pytest.FixtureRequest, virtual_clock: VirtualClock, tmp_path: 
     place = sqlite_file(tmp_path) if sqlite else request.getfixturevalue("shared_dsn")
 
     def store() -> Any:
-        """Open the same ledger again; each minute of virtual time has a round trip for each poll."""
+        """Open the same ledger again."""
         if sqlite:
-            return SqliteStore(place, poll=1)
+            return SqliteStore(place)
         return asyncsched.stores.postgres.PostgresStore(place, poll=1)
 
     return lambda **options: Scheduler(store(), **{"clock": virtual_clock, **options})
