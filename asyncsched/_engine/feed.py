@@ -37,11 +37,19 @@ class Feed:
         """Return the poll for the changes since the last one that was taken in."""
         return Watch(holder, self._work_version, self._version, runs, fully or self.behind, self._after)
 
-    def take_in(self, changes: Changes) -> None:
-        """Follow the changes of schedules, and hear when the first pending run is ready."""
-        agenda = self._agenda
+    def take_in(self, changes: Changes) -> set[int]:
+        """Follow the changes of schedules, and hear when the first pending run is ready.
+
+        Returns:
+            The instances that have declared a schedule since the last poll, by their incarnations.
+
+        """
+        agenda, declarers = self._agenda, set[int]()
         if (changes.version, changes.after) != (self._version, self._after):
             known = agenda.schedules
+            for one in changes.schedules:
+                if one.declared and (one.id not in known or known[one.id].declared_by != one.declared_by):
+                    declarers.add(one.declared_by)
             agenda.follow(
                 one
                 for one in changes.schedules
@@ -55,3 +63,4 @@ class Feed:
         if changes.work_version != self._work_version:
             agenda.expect(changes.earliest)
             self._work_version = changes.work_version
+        return declarers

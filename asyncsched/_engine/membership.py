@@ -225,8 +225,9 @@ class Membership:
         changes = await self._store.poll(self._feed.watch(self.me.incarnation, waited_for, self._blind))
         before = (self._feed.seen, self._tokens)
         if changes is not None:
-            self._take_in(changes)
             self._watch(changes.beats)
+            if not self._take_in(changes) <= self._beats.keys():
+                self._members_known = False  # one that came and went between two polls has declared schedules
             if self._feed.behind:
                 self._poller.wake()
         if not self._members_known:
@@ -244,15 +245,16 @@ class Membership:
             if changes is not None:
                 self._take_in(changes)
 
-    def _take_in(self, changes: Changes) -> None:
-        """Follow the changes that other instances made."""
+    def _take_in(self, changes: Changes) -> set[int]:
+        """Follow the changes that other instances made; return those that have declared a schedule."""
         for run_id, why in changes.cancel_requests:
             self._runner.cancel(run_id, why)
-        self._feed.take_in(changes)
+        declarers = self._feed.take_in(changes)
         for run_id, token in changes.runs.items():
             if self._tokens.get(run_id) != token:
                 self._waiters.notify(run_id)
         self._tokens = changes.runs
+        return declarers
 
     # ── the other instances ──────────────────────────────────────────────────────────────────
 

@@ -13,6 +13,7 @@ import pytest
 
 from asyncsched import Cron, Interval, Retry, RunCancelled, RunLost, Scheduler, current_run
 from asyncsched._core.errors import ConfigurationError
+from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 from tests.each_store import POSTGRES, SQLITE, sqlite_file
 
@@ -151,6 +152,31 @@ async def test_the_newest_living_instance_has_the_word(make: Make, virtual_clock
             async with _ticking(make, 60):
                 assert await describe(new) == "every 1 minute"
             assert await describe(new) == "every 30 seconds"
+
+
+async def nothing() -> None:
+    """Do nothing."""
+
+
+@pytest.mark.only_on("trio")
+async def test_an_instance_that_comes_and_goes_between_two_polls_leaves_no_declaration_of_its_own(
+    virtual_clock: VirtualClock, tmp_path: Path
+) -> None:
+    def make(seconds: float, extra: bool = False) -> Scheduler:
+        scheduler = Scheduler(SqliteStore(place, poll=10), clock=virtual_clock)
+        ticking(scheduler, seconds)
+        if extra:
+            scheduler.interval(hours=1, name="extra")(nothing)
+        return scheduler
+
+    place = sqlite_file(tmp_path)
+    async with make(60) as stays:
+        await virtual_clock.advance(1)
+        async with make(30, extra=True):
+            pass
+        await virtual_clock.advance(15)
+        found = {one.id: (one.describe, one.orphaned) for one in await stays.schedules()}
+        assert found == {"tick": ("every 1 minute", False), "extra": ("every 1 hour", True)}
 
 
 async def test_a_schedule_that_left_the_code_is_orphaned_and_not_fired(
