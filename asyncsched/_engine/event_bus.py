@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -101,7 +101,7 @@ class EventBus:
         self, kind: type[Event], run: RunRecord, job: Job | None, at: Instant, *more: Any
     ) -> None:
         """Do the same in the present context."""
-        make: Callable[..., Event] = kind
+        make = cast("Callable[..., Event]", kind)
         event: Event | None = None
         for observer in self._by_kind[kind]:
             if isinstance(observer, _ByRecord):

@@ -197,7 +197,8 @@ async def test_what_is_read_only_is_named_at_start(
 
 @pytest.mark.real_time  # the file is opened again in the machine's time
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
-async def test_a_file_that_was_read_only_for_a_while_is_written_to_again(folder: Path) -> None:
+@pytest.mark.parametrize("beside", [False, True], ids=["the file", "the files beside it, too"])
+async def test_a_file_that_was_read_only_for_a_while_is_written_to_again(folder: Path, beside: bool) -> None:
     file, ticks = folder / "ledger.db", []
     store = SqliteStore(file, beat=0.2, poll=0.05, timeout=1)
     scheduler = Scheduler(store, stall_threshold=None)
@@ -214,6 +215,8 @@ async def test_a_file_that_was_read_only_for_a_while_is_written_to_again(folder:
         backup.chmod(0o444)
         for left in ("-wal", "-shm"):
             Path(f"{file}{left}").unlink(missing_ok=True)
+            if beside:  # as the first process leaves them that opens the file
+                Path(f"{file}{left}").touch(0o444)
         backup.replace(file)  # as one who restores it, and forgets its permissions
         await soon(lambda: "read-only" in scheduler.health().trouble)
         file.chmod(0o644)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from asyncsched._core.errors import ConfigurationError, StoreError, StoreUnavailable
@@ -108,6 +108,31 @@ def opening(path: Path, timeout: float) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+class Rights:
+    """The rights of the files that SQLite has beside a file, once that may be written to again.
+
+    SQLite makes its log and its index with the rights that the file has at that moment, and what one connection of a
+    process has opened read-only, all share until the last of them is closed.
+
+    Attributes:
+        restored: how often the rights were given; a connection from before is to be closed.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.restored = 0
+
+    def restore(self) -> None:
+        """Give the log and the index the rights of the file, if that can be written to."""
+        if not os.access(self._path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            return
+        for beside in ("-wal", "-shm"):
+            with suppress(OSError):  # it is not there, or another user's
+                os.chmod(f"{self._path}{beside}", self._path.stat().st_mode & 0o777)
+        self.restored += 1
 
 
 # ── the holder of the write lock ─────────────────────────────────────────────────────────────────

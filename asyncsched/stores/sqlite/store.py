@@ -27,7 +27,7 @@ from asyncsched.stores.sql.rows import Quarantine
 from asyncsched.stores.sql.session import Params, Ruling, Session
 from asyncsched.stores.sql.statements import load
 from asyncsched.stores.sql.store import SqlStore
-from asyncsched.stores.sqlite.file import check_place, lock_holder, lock_is_ours, opening
+from asyncsched.stores.sqlite.file import Rights, check_place, lock_holder, lock_is_ours, opening
 from asyncsched.stores.sqlite.file import path_of as path_of
 
 if TYPE_CHECKING:
@@ -61,10 +61,11 @@ class SqliteStore(SqlStore):
         holds = "no instance can write to the file: nothing begins, and no outcome is recorded"
         self._transactions = OpenTransactions(self.lease / 3, holds, self._is_locked_here)
         self.path = Path(path).absolute()  # the working directory may change later
+        self._rights = Rights(self.path)
         self._seen: tuple[Any, ...] | None = None
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
-        return SqliteSession(self.path, writes, self.namespace, self._triggers, quarantine)
+        return SqliteSession(self.path, writes, self.namespace, self._triggers, quarantine, self._rights)
 
     def _prepare(self, session: Session) -> None:
         self._seen = None
@@ -114,23 +115,33 @@ class SqliteSession(Session):
     most_at_once = MOST
 
     def __init__(
-        self, path: Path, writes: bool, namespace: str, triggers: ReadTrigger, quarantine: Quarantine
+        self,
+        path: Path,
+        writes: bool,
+        namespace: str,
+        triggers: ReadTrigger,
+        quarantine: Quarantine,
+        rights: Rights,
     ) -> None:
         super().__init__(namespace, {}, triggers, quarantine)
         self.path = path
         self.place = str(path)
         self.example = f"sqlite:///{path}"
         self._writes = writes
+        self._rights, self._restored = rights, rights.restored
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None  # device and inode of the open file
         self.opened = 0
         """The number of times that the file was opened."""
 
     def connect(self) -> None:
+        if self._connection is not None and not self._writes:
+            self._check_file()
+            if self._restored != self._rights.restored:
+                self.close()
         if self._connection is not None:
-            if not self._writes:
-                self._check_file()
             return
+        self._restored = self._rights.restored
         self.queries = load("sqlite")  # in the thread, because it reads files
         # Only the session that prepares the store makes the file, and never again: it would be another ledger.
         makes = self._writes and not self.opened and not self.path.exists()
@@ -222,6 +233,7 @@ class SqliteSession(Session):
                 return "again"
             if code == sqlite3.SQLITE_READONLY:
                 self.close()  # a connection that was opened while the file was read-only stays so
+                self._rights.restore()
             if code != sqlite3.SQLITE_ERROR:  # an error of the SQL: a bug, or tables of another program
                 return "unavailable"
         elif isinstance(error, sqlite3.DatabaseError) and _code(error) in _WRONG_FILE:
