@@ -169,7 +169,7 @@ async def test_an_instance_that_comes_and_goes_between_two_polls_leaves_no_decla
             scheduler.interval(hours=1, name="extra")(nothing)
         return scheduler
 
-    place = sqlite_file(tmp_path)
+    place = tmp_path / "jobs.db"
     async with make(60) as stays:
         await virtual_clock.advance(1)
         async with make(30, extra=True):
