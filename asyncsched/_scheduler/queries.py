@@ -144,7 +144,12 @@ class Queries(Face):
 
     @property
     def durable(self) -> bool:
-        """Whether schedules and runs are kept in a database, and not in the memory of this process."""
+        """Whether schedules and runs are kept in a database, and not in the memory of this process.
+
+        Raises:
+            SchedulerStateError: the scheduler is not running.
+
+        """
         return self._here().main.store.durable
 
     def health(self) -> Health:
