@@ -43,6 +43,7 @@ IMPORTED = (
 )  # fmt: skip
 """Imported before the first command, as far as they are installed."""
 
+PIPE = subprocess.PIPE
 TimeoutExpired = subprocess.TimeoutExpired
 
 _LENGTH = struct.Struct("I")

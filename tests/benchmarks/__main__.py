@@ -1,7 +1,8 @@
 """Run the benchmarks and print their tables: ``python -m tests.benchmarks [--quick] [scenario ...]``.
 
-Without names all of them are run, W1 to W8, in some twenty minutes on two cores. The short form for CI, which finds
-gross losses only: ``--quick --installed --loss 5 noop suspend``.
+Without names all of them are run, W1 to W8, in some twenty minutes on two cores. A system that fails or hangs is named
+and passed over. What was measured is kept after every workload: a run that was ended goes on with ``--resume``. The
+short form for CI, which finds gross losses only: ``--quick --installed --loss 5 noop suspend``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from tests.benchmarks import _page, _peers
 from tests.benchmarks._all import SCENARIOS
 from tests.benchmarks._report import evaluate, gross_losses, heading, merged, promises, report, table
 from tests.benchmarks._run import Result, run
+from tests.benchmarks._unfinished import Unfinished
 
+UNFINISHED = _peers.FOLDER / "unfinished.json"
 _LONG = [name for name, scenario in SCENARIOS.items() if scenario.long]
 
 
@@ -26,7 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.installed:
         _peers.install(system for scenario in scenarios for system in scenario.systems)
     mode = options.mode or "full"
-    results, servers = run(scenarios, mode, options.rounds, options.minutes if mode == "full" else None)
+    unfinished = Unfinished(UNFINISHED, options.resume)
+    minutes = options.minutes if mode == "full" else None
+    results, servers = run(scenarios, mode, options.rounds, minutes, unfinished)
     if not results:
         return 0
     found = report(results, servers)
@@ -43,9 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _judge(results: list[Result], factor: float | None) -> int:
     """Return 1 if this library or a floor failed in a workload, or if a goal was missed by more than a factor."""
     failed = [
-        f"{one.scenario.name}: {system} {why}"
+        f"{one.scenario.name}: {system} {one.missing[system]}"
         for one in results
-        for system, why in one.missing.items()
+        for system in one.failures
         if _peers.peer_of(system) is None
     ]
     lines = [line for one in results for line in evaluate(one.scenario, one.rounds)]
@@ -69,7 +74,13 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, help="how often each system is run")
     parser.add_argument(
-        "--minutes", type=float, default=19, help="begin no round after this (19); each workload gets one"
+        "--minutes",
+        type=float,
+        default=21,
+        help="begin no round that would end after this (21); each workload gets one",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a run that was ended; what it has measured stays"
     )
     parser.add_argument(
         "--installed", action="store_true", help="install nothing: measure the peers that are there"

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import venv
+from collections import ChainMap
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,12 +51,25 @@ PEERS = {
     "saq": Peer("saq", "0.26.4", "[redis,hiredis]", ("typing-extensions",)),
 }
 _HERE = {"aps3": "apscheduler"}
+
+_OWN = ("anyio", "starlette", "croniter", "pydantic", "cloudpickle", "psutil", "pytest", "trio")
+"""What the child itself needs in an environment where this library is measured."""
+
+ENGINES = {
+    "celery": Peer("celery", "5.7.0", "[redis]", _OWN),
+    "rq": Peer("rq", "3.0.0", beside=_OWN),
+    "dask": Peer("distributed", "2026.8.0", beside=_OWN),
+}
+"""The engines of the hand-off, whose systems are both sides in one process. Their requirements conflict, too."""
+_DISTRIBUTIONS = {"celery": ("celery", "redis"), "rq": ("rq",), "dask": ("distributed",)}
+"""What there must be for an engine to be measured without an environment of its own."""
+_ENVIRONMENTS = ChainMap(PEERS, ENGINES)
 _VARIANTS = {"pgqueuer-100": "pgqueuer"}
 """Systems that are a peer with other settings."""
 
 HOW = "python -m tests.benchmarks makes its environment, without --installed"
 
-_FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asyncsched-benchmarks"
+FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asyncsched-benchmarks"
 
 
 def peer_of(system: str) -> str | None:
@@ -67,7 +81,9 @@ def peer_of(system: str) -> str | None:
 def interpreter(system: str) -> str | None:
     """Return the interpreter that has a system; ``None`` if none has."""
     name = _VARIANTS.get(system, system)
-    if name in PEERS:
+    if name in ENGINES and all(map(_version, _DISTRIBUTIONS[name])):
+        return sys.executable
+    if name in _ENVIRONMENTS:
         return str(_python(_folder(name))) if _is_whole(name) else None
     if name in _HERE and not _version(_HERE[name]):
         return None
@@ -75,23 +91,24 @@ def interpreter(system: str) -> str | None:
 
 
 def versions(systems: Iterable[str]) -> dict[str, str]:
-    """Return the name and version of each peer among these systems that is installed."""
+    """Return the name and version of each peer and engine among these systems that is installed."""
     found = {}
     for system in systems:
-        name = peer_of(system)
+        name = system if system in ENGINES else peer_of(system)
         if name is not None and interpreter(name) is not None:
-            peer = PEERS.get(name)
+            peer = _ENVIRONMENTS.get(name)
             found[name] = f"{peer.name} {peer.version}" if peer else f"{_HERE[name]} {_version(_HERE[name])}"
     return found
 
 
 def install(systems: Iterable[str]) -> None:
     """Make the environments that are missing; one that cannot be made is named, and its peer not measured."""
-    for name in sorted({_VARIANTS.get(system, system) for system in systems} & PEERS.keys()):
+    for name in sorted({_VARIANTS.get(system, system) for system in systems} & _ENVIRONMENTS.keys()):
         if interpreter(name) is None:
-            print(f"installing {' '.join(PEERS[name].requirements)} into {_folder(name)}", flush=True)
+            wanted = _ENVIRONMENTS[name]
+            print(f"installing {' '.join(wanted.requirements)} into {_folder(name)}", flush=True)
             try:
-                _install(PEERS[name], _folder(name))
+                _install(wanted, _folder(name))
             except (OSError, subprocess.CalledProcessError) as error:
                 print(f"{name} could not be installed: {getattr(error, 'stderr', '') or error}", flush=True)
 
@@ -104,8 +121,8 @@ def _install(peer: Peer, folder: Path) -> None:
 
 
 def _folder(name: str) -> Path:
-    peer = PEERS[name]
-    return _FOLDER / f"{sys.version_info.major}.{sys.version_info.minor}" / f"{peer.name}-{peer.version}"
+    peer = _ENVIRONMENTS[name]
+    return FOLDER / f"{sys.version_info.major}.{sys.version_info.minor}" / f"{peer.name}-{peer.version}"
 
 
 def _python(folder: Path) -> Path:
@@ -114,7 +131,7 @@ def _python(folder: Path) -> Path:
 
 def _is_whole(name: str) -> bool:
     mark = _mark(_folder(name))
-    return mark.exists() and mark.read_text("utf-8").splitlines() == PEERS[name].requirements
+    return mark.exists() and mark.read_text("utf-8").splitlines() == _ENVIRONMENTS[name].requirements
 
 
 def _mark(folder: Path) -> Path:

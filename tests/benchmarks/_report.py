@@ -97,7 +97,8 @@ def _plain(result: Result) -> dict[str, Any]:
         "rounds": len(rounds),
         "rows": [_row(scenario, measure, rounds) for measure in scenario.measures],
         "promises": [cells(line) for line in evaluate(scenario, rounds)],
-        "missing": result.missing,
+        "seconds": round(result.seconds, 1),
+        "missing": {name: why for name, why in result.missing.items() if not any(name in one for one in rounds)},
         "measured": rounds,
     }  # fmt: skip
 

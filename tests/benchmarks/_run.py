@@ -1,23 +1,34 @@
-"""How benchmarks are run: every system in a fresh process, by turns, round after round until the time is up."""
+"""How benchmarks are run: every system in a fresh process, by turns, round after round until the time is up.
+
+A system that fails or hangs is named and passed over; the others go on. All that was measured is kept in a file
+after every workload, from which a run that was ended can be taken up again.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from statistics import median
 
 from tests.benchmarks import _peers
 from tests.benchmarks._bench import ROOT, Metrics, Scenario
 from tests.benchmarks._servers import Servers, redis_server
+from tests.benchmarks._unfinished import Unfinished
 
 Rounds = list[dict[str, Metrics]]
 """What the systems measured, round by round."""
+
+_TRIED = 2
+"""How often a system may fail in a workload before it is left out; one that hangs is left out at once."""
 
 
 @dataclass
@@ -31,18 +42,27 @@ class Result:
     rounds: Rounds = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     """The systems that were not measured, and why not."""
-    seconds: float = 0.0
-    """How long the last round took."""
+    failures: dict[str, int] = field(default_factory=dict)
+    """How often each system failed."""
+    took: list[float] = field(default_factory=list)
+    """How many seconds each round took."""
+
+    @property
+    def seconds(self) -> float:
+        """How long a round takes."""
+        return median(self.took) if self.took else 0.0
 
 
 def run(
-    scenarios: Sequence[Scenario], mode: str, rounds: int | None = None, minutes: float | None = None
-) -> tuple[list[Result], dict[str, str]]:
+    scenarios: Sequence[Scenario], mode: str, rounds: int | None = None, minutes: float | None = None,
+    unfinished: Unfinished | None = None,
+) -> tuple[list[Result], dict[str, str]]:  # fmt: skip
     """Run scenarios round after round; return the results, and what the servers promised.
 
     Args:
         rounds: instead of each scenario's own number.
         minutes: begin no further round of a scenario that would end later, unless it is its first.
+        unfinished: where all that was measured is kept after each round; what it has already is not measured again.
 
     """
     for one in scenarios:
@@ -53,32 +73,59 @@ def run(
     wanted = {one.name: rounds or (one.rounds if mode == "full" else 1) for one in scenarios}
     began = time.monotonic()
     with Servers() as servers:
-        for number in range(max(wanted.values(), default=0)):
-            for result in results:
-                passed = time.monotonic() - began
-                late = minutes is not None and number > 0 and passed + result.seconds > minutes * 60
-                if number < wanted[result.scenario.name] and not late:
-                    result.rounds.append(_round(result, number, servers))
-                    said = (
-                        f"{passed:5.0f} s  {result.scenario.name}, round {number + 1}: {result.seconds:.1f} s"
-                    )
-                    print(said, file=sys.stderr, flush=True)
-    return results, servers.said
+        if unfinished is not None:
+            unfinished.restore(results, servers.said)
+        try:
+            for number in range(max(wanted.values(), default=0)):
+                for result in results:
+                    passed = time.monotonic() - began
+                    late = minutes is not None and number > 0 and passed + result.seconds > minutes * 60
+                    if len(result.rounds) <= number < wanted[result.scenario.name] and not late:
+                        _one(result, number, servers, passed)
+                        if unfinished is not None:
+                            unfinished.keep(results, servers.said)
+                if not number and len(results) > 1:
+                    _tell_plan(results, wanted, time.monotonic() - began, minutes)
+        except KeyboardInterrupt:
+            print("ended; what was measured is told, and --resume goes on", file=sys.stderr, flush=True)
+    return [one for one in results if one.rounds or one.missing], servers.said
+
+
+def _one(result: Result, number: int, servers: Servers, passed: float) -> None:
+    result.rounds.append(_round(result, number, servers))
+    said = f"{passed:5.0f} s  {result.scenario.name}, round {number + 1}: {result.took[-1]:.1f} s"
+    print(said, file=sys.stderr, flush=True)
+
+
+def _tell_plan(
+    results: Sequence[Result], wanted: Mapping[str, int], passed: float, minutes: float | None
+) -> None:
+    """Say after the first round how long all of them would take, and how long they may."""
+    left = sum(one.seconds * max(0, wanted[one.scenario.name] - len(one.rounds)) for one in results)
+    for one in sorted(results, key=lambda one: -one.seconds * wanted[one.scenario.name]):
+        times = wanted[one.scenario.name]
+        said = f"{one.seconds * times:6.0f} s  {one.scenario.name}: {times} rounds of {one.seconds:.1f} s"
+        print(said, file=sys.stderr, flush=True)
+    may = "" if minutes is None else f"; what does not fit into {minutes:g} min is left out"
+    print(f"all of it: {(passed + left) / 60:.1f} min{may}", file=sys.stderr, flush=True)
 
 
 def _round(result: Result, number: int, servers: Servers) -> dict[str, Metrics]:
     scenario, began = result.scenario, time.monotonic()
     names = [name for name in scenario.systems if _is_here(result, name)]
     turn = number % max(1, len(names))
-    order = [name for name in names[turn:] + names[:turn] if scenario.often(name) or number % 2 == 0]
+    order = [name for name in names[turn:] + names[:turn] if scenario.often(name) or number % 3 == 0]
 
     def measure(name: str) -> Metrics | None:
-        with servers.child(scenario) as environment:
-            return _in_child(result, name, environment)
+        try:
+            with servers.child(scenario) as environment:
+                return _in_child(result, name, environment)
+        except Exception as error:
+            return _failed(result, name, f"{type(error).__name__}: {error}")
 
     with ThreadPoolExecutor(max(1, len(order)) if scenario.together else 1) as pool:
         measured = dict(zip(order, pool.map(measure, order), strict=True))
-    result.seconds = time.monotonic() - began
+    result.took.append(time.monotonic() - began)
     return {name: metrics for name, metrics in measured.items() if metrics is not None}
 
 
@@ -88,7 +135,7 @@ def _is_here(result: Result, system: str) -> bool:
     elif result.scenario.redis and redis_server() is None:
         why = "needs a redis-server, which is not here"
     else:
-        return system not in result.missing
+        return result.failures.get(system, 0) < _TRIED
     if system not in result.missing:
         result.missing[system] = why
         print(f"{system} {why}", flush=True)
@@ -96,23 +143,30 @@ def _is_here(result: Result, system: str) -> bool:
 
 
 def _in_child(result: Result, system: str, environment: Mapping[str, str]) -> Metrics | None:
-    """Return what a system measured; one that fails is named, and not run again: the others go on."""
+    """Return what a system measured in a process of its own, which is ended with all its children if it hangs."""
     scenario = result.scenario
     python = _peers.interpreter(system) or sys.executable
     command = [python, "-m", "tests.benchmarks.child", scenario.name, system, result.mode]
-    try:
-        child = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True,
-            timeout=scenario.timeout,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        why, error = f"gave no answer in {scenario.timeout:g} s", ""
-    else:
-        if not child.returncode:
-            metrics: Metrics = json.loads(child.stdout.splitlines()[-1])
-            return metrics
-        error = child.stderr[-2000:]
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    ) as child:  # fmt: skip
+        try:
+            said, error = child.communicate(timeout=scenario.timeout)
+        except subprocess.TimeoutExpired:
+            result.failures[system] = _TRIED
+            return _failed(result, system, f"gave no answer in {scenario.timeout:g} s")
+        finally:
+            with suppress(ProcessLookupError):  # what it has started ends with it
+                os.killpg(child.pid, signal.SIGKILL)
+    if child.returncode:
         why = (error.strip().splitlines() or [f"ended with {child.returncode}"])[-1]
+        return _failed(result, system, why, error[-2000:])
+    metrics: Metrics = json.loads(said.splitlines()[-1])
+    return metrics
+
+
+def _failed(result: Result, system: str, why: str, error: str = "") -> None:
+    result.failures[system] = result.failures.get(system, 0) + 1
     result.missing[system] = f"failed: {why[:200]}"
-    print(f"{scenario.name}: {system} failed: {why}\n{error}", file=sys.stderr, flush=True)
-    return None
+    print(f"{result.scenario.name}: {system} failed: {why}\n{error}", file=sys.stderr, flush=True)

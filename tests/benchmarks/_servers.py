@@ -47,13 +47,22 @@ class Servers:
 
     @contextmanager
     def _database(self) -> Iterator[str]:
-        if self._postgres is None:
-            self._postgres = self._open()
-        name = self._postgres.create_database()
+        name = self._new_database()
+        assert self._postgres is not None
         try:
             yield self._postgres.dsn(name)
         finally:
             self._postgres.drop_database(name)
+
+    def _new_database(self) -> str:
+        if self._postgres is not None:
+            try:
+                return self._postgres.create_database()
+            except Exception as error:  # it has ended: the workloads to come get another
+                print(f"PostgreSQL is started again: {error}", flush=True)
+                self._postgres.close()
+        self._postgres = self._open()
+        return self._postgres.create_database()
 
     def _open(self) -> Server:
         from tests.postgres import open_server

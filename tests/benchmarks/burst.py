@@ -102,7 +102,7 @@ SCENARIOS = (
             Figure("2a", "100k burst: longest hold of the loop", "hold_ms", 10, 5, unit="ms"),
             Figure("2a", "the same less what Python's garbage collector took", "own_hold_ms", 10, 5, unit="ms"),
         ),
-        Size(100_000), Size(50_000), Size(500), rounds=3, floor="heap",
+        Size(100_000), Size(50_000), Size(500), floor="heap",
         measures=(
             Measure("last start after the moment", "last_ms", "ms"), Measure("CPU per run", "cpu_us", "µs"),
             Measure("not run after 60 s", "lost"),

@@ -134,7 +134,7 @@ SCENARIOS = (
             Figure("6a", "4 processes: duplicates", "duplicates", 0),
             Figure("6a", "4 processes: lost", "lost", 0),
         ),
-        Size(20_000), Size(5_000), Size(200), rounds=3, postgres=True,
+        Size(20_000), Size(5_000), Size(200), postgres=True,
         measures=(
             Measure("4 processes, jobs/s", "rate"), Measure("CPU per job of all four", "cpu_us", "µs"),
             Measure("duplicates", "duplicates"), Measure("lost within 120 s", "lost"),

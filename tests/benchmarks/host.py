@@ -21,7 +21,7 @@ from tests.benchmarks._bench import ROOT, Figure, Metrics, Scenario, Size
 from tests.benchmarks._measure import aps3, moment
 
 SPIN = 0.2
-_SETTLED = 3.0
+_SETTLED = 1.6
 """Seconds until everything is set up and the first jobs have run; fewer where less is measured."""
 
 Beside = AbstractAsyncContextManager[Any]
@@ -143,7 +143,7 @@ def _p99(row: str, what: str, system: str, over: str, goal: float | None = None,
 SCENARIOS = (
     Scenario(
         "host-jobs",
-        "200 requests a second to an app beside 1,000 intervals of 1 s, all due in the same moment or each apart",
+        "400 requests a second to an app beside 1,000 intervals of 1 s, all due in the same moment or each apart",
         {
             "none": _serving(_alone),
             "asyncsched": _serving(_ours(1000, nothing)),
@@ -155,11 +155,11 @@ SCENARIOS = (
             _p99("7a", "with them spread over the second, over none", "spread", "none", 1.3, 1.1),
             _p99("", "the same, APScheduler 3", "aps3", "none"),
         ),
-        Size(200, 10), Size(200, 6), Size(100, 0.1),
+        Size(400, 4), Size(400, 3), Size(100, 0.1),
     ),
     Scenario(
         "host-cpu",
-        "200 requests a second to an app beside a job of 200 ms CPU each second",
+        "400 requests a second to an app beside a job of 200 ms CPU each second",
         {
             "none": _serving(_alone),
             "process": _serving(_ours(1, spin, "process")),
@@ -171,6 +171,6 @@ SCENARIOS = (
             _p99("7b", "with it in a thread over a plain thread", "thread", "plain-thread", 0.3),
             _p99("", "a plain thread over none", "plain-thread", "none"),
         ),
-        Size(200, 10), Size(200, 6), Size(100, 0.1),
+        Size(400, 4), Size(400, 3), Size(100, 0.1),
     ),
 )  # fmt: skip

@@ -14,8 +14,9 @@ from tests.benchmarks import _page, _peers, growth
 from tests.benchmarks.__main__ import main
 from tests.benchmarks._all import SCENARIOS
 from tests.benchmarks._bench import Figure, Measure, Metrics, Scenario, Size
-from tests.benchmarks._report import cells, evaluate, gross_losses, merged, promises, verdict
+from tests.benchmarks._report import cells, evaluate, gross_losses, merged, promises, report, verdict
 from tests.benchmarks._run import Result, run
+from tests.benchmarks._unfinished import Unfinished
 from tests.postgres import Server
 
 
@@ -45,8 +46,8 @@ def test_a_smoke_run_measures_every_system_and_prints_every_figure(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _without_peers(monkeypatch)
-    if SCENARIOS[name].missing:
-        pytest.skip(f"{name}: {SCENARIOS[name].missing}")
+    if not any(map(_peers.interpreter, SCENARIOS[name].systems)):
+        pytest.skip(f"{name}: no engine is installed here")
     assert main(["--smoke", "--installed", name]) == 0
     _check_printed(name, capsys.readouterr().out)
 
@@ -86,9 +87,15 @@ def test_a_scenario_whose_engine_is_not_here_says_how_to_install_it(
     assert "it is left out: pip install it" in capsys.readouterr().out
 
 
+@pytest.fixture(autouse=True)
+def unfinished(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep what a test measures apart from what people measure."""
+    monkeypatch.setattr("tests.benchmarks.__main__.UNFINISHED", tmp_path / "unfinished.json")
+
+
 def _without_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     # Whether they are installed is the machine's affair; the test is the same everywhere.
-    monkeypatch.setattr(_peers, "_FOLDER", Path("nowhere"))
+    monkeypatch.setattr(_peers, "FOLDER", Path("nowhere"))
     monkeypatch.setattr("tests.benchmarks._run.subprocess", preloaded)
 
 
@@ -220,18 +227,56 @@ def test_no_round_begins_that_would_end_after_the_time_is_up(monkeypatch: pytest
     assert ran == {"asyncsched": 1, "aps3": 1}
 
 
-def test_a_system_of_which_nothing_is_promised_is_run_in_every_second_round(
+def test_a_system_that_no_goal_is_set_for_is_run_in_every_third_round(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ran = _counted(monkeypatch, {"asyncsched": 0, "heap": 0, "aps3": 0})
-    run([replace(_scenario(), systems=ran, rounds=5, floor="heap")], "full")  # type: ignore[arg-type]
-    assert ran == {"asyncsched": 5, "heap": 5, "aps3": 3}
+    beyond = Figure("1b", "it", "cost", beyond=1.0, over=("heap", "cost"))
+    run([replace(_scenario(beyond), systems=ran, rounds=5)], "full")  # type: ignore[arg-type]
+    assert ran == {"asyncsched": 5, "heap": 5, "aps3": 2}
 
 
-def _counted(monkeypatch: pytest.MonkeyPatch, ran: dict[str, int]) -> dict[str, int]:
+def test_a_system_that_failed_is_tried_once_more_and_what_it_measured_before_stays(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = _counted(monkeypatch, {"asyncsched": 0, "saq": 0, "aps3": 0}, fails={"saq": {0}, "aps3": {1, 2}})
+    monkeypatch.setattr(_peers, "interpreter", lambda system: "python")
+    goals = tuple(Figure("1b", "it", "cost", 1.0, over=(name, "cost")) for name in ("saq", "aps3"))
+    scenario = replace(_scenario(*goals), systems=ran, rounds=5)
+    results, _ = run([scenario], "full")  # type: ignore[arg-type]
+    assert ran == {"asyncsched": 5, "saq": 5, "aps3": 3}
+    assert [len(one) for one in results[0].rounds] == [2, 2, 2, 2, 2]
+    assert report(results, {})["scenarios"]["it"]["missing"] == {}
+    assert "it: saq failed: OSError: gone" in capsys.readouterr().err
+
+
+def test_a_run_that_was_ended_is_taken_up_again_and_measures_nothing_twice(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran = _counted(monkeypatch, {"asyncsched": 0}, ends=3)
+    scenario = replace(_scenario(), systems=ran, rounds=5)
+    file = tmp_path / "unfinished.json"
+    (first,), _ = run([scenario], "full", unfinished=Unfinished(file))  # type: ignore[arg-type]
+    assert len(first.rounds) == 3
+    (again,), _ = run([scenario], "full", unfinished=Unfinished(file, resume=True))  # type: ignore[arg-type]
+    assert len(again.rounds) == 5
+    assert (again.at, again.load) == (first.at, first.load)
+    assert ran["asyncsched"] == 6  # the fourth was ended, and begun again
+
+
+def _counted(
+    monkeypatch: pytest.MonkeyPatch,
+    ran: dict[str, int],
+    fails: dict[str, set[int]] | None = None,
+    ends: int = -1,
+) -> dict[str, int]:
     def in_child(result: Result, system: str, environment: object) -> Metrics:
         ran[system] += 1
-        return {}
+        if ran[system] - 1 in (fails or {}).get(system, ()):
+            raise OSError("gone")
+        if sum(ran.values()) - 1 == ends:
+            raise KeyboardInterrupt
+        return {"cost": 1.0}
 
     monkeypatch.setattr("tests.benchmarks._run._in_child", in_child)
     return ran
@@ -240,7 +285,7 @@ def _counted(monkeypatch: pytest.MonkeyPatch, ran: dict[str, int]) -> dict[str, 
 def test_an_environment_of_other_versions_is_made_anew(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(_peers, "_FOLDER", tmp_path)
+    monkeypatch.setattr(_peers, "FOLDER", tmp_path)
     made: list[list[str]] = []
 
     def install(peer: _peers.Peer, folder: Path) -> None:
