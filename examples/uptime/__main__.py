@@ -46,6 +46,7 @@ def main() -> None:
     os.environ.setdefault("UPTIME_URL", url)  # the app watches itself, so that there is something to see
 
     listener.close()
+    print(f"Starting {options.workers} workers…", flush=True)
     threading.Thread(
         target=say_when_open, args=(options.host, port, url, options.workers), daemon=True
     ).start()

@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -40,19 +41,38 @@ TLS = ssl.create_default_context()
 
 async def tell(event: Event) -> None:
     """Note what the buttons of the page show: a blocked loop, and a run that is begun again."""
+    me, now = f"process {os.getpid()}", time.time()
     if isinstance(event, LoopStalled):
         name = event.job or "code of no job"
-        await database.add_news(
-            f"process {os.getpid()}: {name} blocked the event loop for {event.milliseconds:.0f} ms"
-        )
+        blocked = f"{me}: {name} blocked the event loop for {event.milliseconds:.0f} ms"
+        await database.add_news(f"{blocked}; {await punctuality(now - 5)}")
     elif isinstance(event, RunStarted) and event.run.job == "audit" and event.run.attempt > 1:
-        await database.add_news(
-            f"process {os.getpid()} has begun the run of audit again: attempt {event.run.attempt}"
+        kills = await database.query(
+            "select at from news where text like '%kill -9%' order by id desc limit 1"
         )
+        killed = kills[0]["at"] if kills else now
+        await database.add_news(
+            f"{me} has begun the run of audit again: attempt {event.run.attempt}, {now - killed:.1f} s after the kill; "
+            f"{await punctuality(killed)}"
+        )
+
+
+async def punctuality(since: float) -> str:
+    """Return what became of the due times since a moment: none is run twice, and how late the latest began."""
+    start = datetime.fromtimestamp(since, UTC)
+    runs = await scheduler.runs(origin="schedule", start=start, limit=1000)
+    twice = len(runs) - len({(run.schedule, run.scheduled_for) for run in runs})
+    late = max((run.late.total_seconds() for run in runs if run.late is not None), default=0)
+    return (
+        f"{len(runs)} due times in the last {time.time() - since:.0f} s, {twice or 'none'} run twice, "
+        f"the latest began {late * 1000:.0f} ms late"
+    )
 
 
 # One file for all workers. A worker that was killed is noticed after 3 s here; the default is 15 s.
-scheduler = Scheduler(SqliteStore(Path(PATH).with_suffix(".jobs.db"), lease=3, beat=1), observers=[tell])
+scheduler = Scheduler(
+    SqliteStore(Path(PATH).with_suffix(".jobs.db"), lease=3, beat=1), observers=[tell], shutdown_timeout=1
+)
 database = Database(PATH)
 sink = MailSink(database.add_mail)
 
@@ -111,13 +131,13 @@ def smtp_server() -> tuple[str, int]:
     return (host, int(port)) if host else sink.address
 
 
-@scheduler.interval(seconds=12, immediate=True, retry=Retry(attempts=5))
+@scheduler.interval(minutes=1, immediate=True, retry=Retry(attempts=5))
 async def audit() -> str:
-    """Work for 10 s, so that there is something to kill: the run is begun again by another worker."""
+    """Work nearly all the time, so that there is a run to kill: another worker begins it again."""
     run = current_run()
-    for step in range(20):
-        run.progress(step + 1, 20, f"by process {os.getpid()}")
-        await sleep(0.5)
+    for step in range(100):
+        run.progress(step + 1, 100, f"by process {os.getpid()}")
+        await sleep(0.585)
     return f"attempt {run.attempt}, by process {os.getpid()}"
 
 
@@ -217,21 +237,51 @@ async def chart() -> Response:
 @app.get("/", response_class=HTMLResponse, include_in_schema=False)
 async def page() -> str:
     happened = await database.query("select at, text from news order by id desc limit 6")
-    workers = [one.pid for one in await scheduler.instances()]
-    return render_page(await database.monitors(), await newest_chart(), await mails(), workers, happened)
+    return render_page(
+        await database.monitors(), await newest_chart(), await mails(), await workers(), happened
+    )
+
+
+async def workers() -> list[dict[str, Any]]:
+    """Return the workers: the process, for how long nothing was heard of it, and the runs that it holds."""
+    held: dict[str | None, list[str]] = {}
+    for run in await scheduler.live_runs():
+        if run.state == "running":
+            done = run.progress and f": step {run.progress.done:.0f} of {run.progress.total:.0f}"
+            again = f", attempt {run.attempt}" if run.attempt > 1 else ""
+            held.setdefault(run.instance, []).append(f"{run.job}{again}{done or ''}")
+    found = sorted(await scheduler.instances(), key=lambda one: one.started_at)
+    found.sort(key=lambda one: "audit" not in str(held.get(one.id)))  # the one to kill stands first
+    return [
+        {"process": one.pid, "silent": time.time() - one.beat_at.timestamp(), "runs": sorted(held.get(one.id, []))}
+        for one in found
+    ]  # fmt: skip
 
 
 # ── the buttons that show what the library is for ────────────────────────────────────────────
 
 
 @app.post("/kill", status_code=202)
-async def kill() -> dict[str, int]:
-    """End this worker as a crash would: at once, with nothing written down. Uvicorn starts another."""
-    await database.add_news(
-        f"process {os.getpid()} was killed by kill -9; its runs are taken over in about 4 s"
+async def kill(process: int | None = None) -> dict[str, int]:
+    """End a worker as a crash would, the one that runs ``audit`` if none is named. Uvicorn starts another."""
+    holds = {one["process"]: one["runs"] for one in await workers()}
+    if process is None:
+        process = next((one for one, runs in holds.items() if "audit" in str(runs)), os.getpid())
+    if process not in holds:
+        raise HTTPException(404, f"no worker is process {process}")
+    held = (
+        f"while it ran {' and '.join(holds[process])}"
+        if holds[process]
+        else "while it ran nothing, so no run is begun again"
     )
-    asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGKILL)
-    return {"process": os.getpid()}
+    await database.add_news(f"process {process} was killed by kill -9 {held}; it is missed after 3 s")
+    asyncio.get_running_loop().call_later(0.1, end_at_once, process)
+    return {"process": process}
+
+
+def end_at_once(process: int) -> None:
+    with suppress(ProcessLookupError):  # it was killed by somebody else meanwhile
+        os.kill(process, signal.SIGKILL)
 
 
 @app.post("/block", status_code=202)

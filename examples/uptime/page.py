@@ -15,7 +15,7 @@ def render_page(
     monitors: list[dict[str, Any]],
     chart: str | None,
     mails: list[dict[str, Any]],
-    workers: list[int],
+    workers: list[dict[str, Any]],
     news: list[dict[str, Any]],
 ) -> str:
     """Return the page as HTML."""
@@ -25,7 +25,7 @@ def render_page(
         tone="bad" if down else "good",
         monitors="".join(map(_monitor, monitors)) or "<p class=none>Nothing is watched yet.</p>",
         chart=chart or "<p class=none>The first chart is being drawn…</p>",
-        workers=", ".join(map(str, workers)) or "–",
+        workers="".join(map(_worker, workers)) or "<p class=none>Starting…</p>",
         news="".join(map(_news, news)) or "<p class=none>Press a button, and see what happens.</p>",
         mails="".join(map(_mail, mails[:8])) or "<p class=none>No mail yet: subscribe above.</p>",
     )
@@ -46,6 +46,20 @@ def _monitor(one: dict[str, Any]) -> str:
         f"<small>{escape(words)} · every {one['every']:g} s{age}</small></div>"
         f'<b><i class="swatch" style="background:{colour_of(one["id"])}"></i>{latency}</b><button class="quiet" data-remove="{one["id"]}" '
         f'title="watch it no longer" aria-label="remove {escape(one["url"])}">×</button></div>'
+    )
+
+
+def _worker(one: dict[str, Any]) -> str:
+    silent = one["silent"] > 2
+    words = (
+        f"no heartbeat for {one['silent']:.0f} s" if silent else ", ".join(one["runs"]) or "waits for work"
+    )
+    kind = "main" if "audit" in str(one["runs"]) and not silent else ""
+    tone = "bad" if silent else "busy" if one["runs"] else "good"
+    return (
+        f'<div class="monitor"><span class="dot {tone}"></span><div class="what">'
+        f"<span>process {one['process']}</span><small>{escape(words)}</small></div>"
+        f'<button class="{kind}" data-act="/kill?process={one["process"]}">kill -9 this worker</button></div>'
     )
 
 

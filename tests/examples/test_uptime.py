@@ -127,7 +127,9 @@ def test_the_monitors_are_watched_again_after_a_restart(tmp_path: Path) -> None:
         until(lambda: _monitor(program, id)["checks"] > before)
 
 
-def test_a_worker_that_is_killed_is_replaced_and_no_due_time_is_run_twice(uptime: Program) -> None:
+def test_a_worker_that_is_killed_is_replaced_its_run_begun_again_and_no_due_time_is_run_twice(
+    uptime: Program,
+) -> None:
     def news() -> str:
         return uptime.client.get("/").text
 
@@ -136,9 +138,13 @@ def test_a_worker_that_is_killed_is_replaced_and_no_due_time_is_run_twice(uptime
         return {one["pid"] for one in page["instances"]}
 
     until(lambda: len(alive()) == 2)
+    assert uptime.client.post("/kill", params={"process": 1}).status_code == 404
+    until(lambda: "audit: step" in uptime.client.get("/").text)  # somebody works on it: that one is killed
     killed = uptime.client.post("/kill").json()["process"]
     until(lambda: _quiet(lambda: killed not in alive() and len(alive()) == 2))
-    assert f"process {killed} was killed" in news()
+    assert f"process {killed} was killed by kill -9 while it ran audit" in news()
+    until(lambda: _quiet(lambda: "has begun the run of audit again: attempt 2" in news()))
+    assert "none run twice" in news()
     slots = [
         (run["schedule"], run["scheduled_for"])
         for run in uptime.client.get("/scheduler/api/v1/runs?limit=1000&origin=schedule").json()["runs"]
