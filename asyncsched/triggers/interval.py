@@ -167,7 +167,7 @@ class Interval(BaseTrigger):
         return max(0, self._upto(anchor, upto) - self._after(anchor, after) + 1)
 
     def describe(self) -> str:
-        """Return the interval in plain English, such as ``every 1 hour 30 minutes``."""
+        """Return the interval in plain English, such as ``every hour`` or ``every 1 hour 30 minutes``."""
         rest, parts = self._nanos, []
         for unit, seconds in _UNITS.items():
             value: float
@@ -177,7 +177,8 @@ class Interval(BaseTrigger):
                 value, rest = divmod(rest, seconds * 1_000_000_000)
             if value:
                 parts.append(f"{value:.12g} {unit[:-1] if value == 1 else unit}")
-        text = "every " + " ".join(parts)
+        one = len(parts) == 1 and parts[0].startswith("1 ")
+        text = "every " + (parts[0][2:] if one else " ".join(parts))
         if self._first is not None:
             text += f" from {to_datetime(self._first).isoformat(' ', 'seconds')}"
         if self._last is not None:

@@ -147,10 +147,10 @@ async def test_the_newest_living_instance_has_the_word(make: Make, virtual_clock
     async with _ticking(make, 60) as old:
         async with _ticking(make, 30) as new:
             assert await describe(old) == await describe(new) == "every 30 seconds"
-        assert await describe(old) == "every 1 minute"  # the newer one is gone: rolled back
+        assert await describe(old) == "every minute"  # the newer one is gone: rolled back
         async with _ticking(make, 30) as new:
             async with _ticking(make, 60):
-                assert await describe(new) == "every 1 minute"
+                assert await describe(new) == "every minute"
             assert await describe(new) == "every 30 seconds"
 
 
@@ -176,7 +176,7 @@ async def test_an_instance_that_comes_and_goes_between_two_polls_leaves_no_decla
             pass
         await virtual_clock.advance(15)
         found = {one.id: (one.describe, one.orphaned) for one in await stays.schedules()}
-        assert found == {"tick": ("every 1 minute", False), "extra": ("every 1 hour", True)}
+        assert found == {"tick": ("every minute", False), "extra": ("every hour", True)}
 
 
 async def test_a_schedule_that_left_the_code_is_orphaned_and_not_fired(

@@ -374,7 +374,7 @@ async def test_who_lives_is_asked_again_until_there_is_an_answer(
             assert (await old.schedule("tick")).describe == "every 30 seconds"
         monkeypatch.setattr(SqlStore, "instances", fail_twice)
         await virtual_clock.advance(5)
-        assert (await old.schedule("tick")).describe == "every 1 minute"
+        assert (await old.schedule("tick")).describe == "every minute"
 
 
 async def test_a_poll_that_could_not_be_taken_in_is_taken_in_next_time(

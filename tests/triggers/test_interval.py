@@ -111,11 +111,11 @@ def test_it_is_a_value() -> None:
 @pytest.mark.parametrize(
     "every, text",
     [
-        (Interval(seconds=1), "every 1 second"),
+        (Interval(seconds=1), "every second"),
         (Interval(seconds=0.1), "every 0.1 seconds"),
         (Interval(hours=25, minutes=30), "every 1 day 1 hour 30 minutes"),
         (Interval(weeks=2, start=T0), "every 2 weeks from 2026-01-01 00:00:00+00:00"),
-        (Interval(days=1, end=T0), "every 1 day until 2026-01-01 00:00:00+00:00"),
+        (Interval(days=1, end=T0), "every day until 2026-01-01 00:00:00+00:00"),
     ],
 )
 def test_it_says_what_it_is(every: Interval, text: str) -> None:
