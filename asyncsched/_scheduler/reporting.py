@@ -16,6 +16,7 @@ from asyncsched._core.models import Run
 from asyncsched._core.reporting import ActivityQuery, ActivityRecord
 from asyncsched._core.reports import Activity, JobInfo, Skipped, Statistics
 from asyncsched._core.requests import RunQuery
+from asyncsched._core.text import safe_repr
 from asyncsched._scheduler.audit import audited
 from asyncsched._scheduler.face import Face
 from asyncsched._scheduler.handle import run_number
@@ -167,4 +168,14 @@ def _parameters(function: Any) -> dict[str, str]:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError, ConfigurationError):
         return {}
-    return {one.name: str(one) for one in parameters}
+    return {one.name: _parameter(one) for one in parameters}
+
+
+def _parameter(one: inspect.Parameter) -> str:
+    """Return a parameter as it stands in the code: an annotation that is text is not quoted."""
+    stars = "*" if one.kind is one.VAR_POSITIONAL else "**" if one.kind is one.VAR_KEYWORD else ""
+    annotation = one.annotation
+    text = f"{stars}{one.name}"
+    if annotation is not one.empty:
+        text += f": {annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)}"
+    return text if one.default is one.empty else f"{text} = {safe_repr(one.default, 200)}"

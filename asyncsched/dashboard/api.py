@@ -198,9 +198,14 @@ async def _skipped(site: Site, c: Context, query: dict[str, Any]) -> JSON:
     return {"skipped": [views.skipped(one) for one in found[-1000:]]}
 
 
-def _job_view(c: Context, name: str) -> JSON:
+def _job_view(site: Site, c: Context, name: str) -> JSON:
     scheduled = [row.id for row in c.snapshot.rows if row.schedule.job == name]
-    return views.job(c.snapshot.jobs[name], scheduled, name in c.snapshot.paused_jobs)
+    return views.job(
+        c.snapshot.jobs[name],
+        site.parameters(c.snapshot.jobs[name]),
+        scheduled,
+        name in c.snapshot.paused_jobs,
+    )
 
 
 async def _jobs(site: Site, c: Context, query: dict[str, Any]) -> JSON:
@@ -208,13 +213,13 @@ async def _jobs(site: Site, c: Context, query: dict[str, Any]) -> JSON:
     found = [name for name in sorted(c.snapshot.jobs) if name > after]
     shown = found[: query["limit"]]
     cursor = cursor_for("jobs", {}, shown[-1]) if len(found) > len(shown) else None
-    return _page("jobs", [_job_view(c, name) for name in shown], cursor)
+    return _page("jobs", [_job_view(site, c, name) for name in shown], cursor)
 
 
 async def _job(site: Site, c: Context, query: dict[str, Any]) -> JSON:
     if c.path["id"] not in c.snapshot.jobs:
         raise UnknownJob(c.path["id"])
-    return _job_view(c, c.path["id"])
+    return _job_view(site, c, c.path["id"])
 
 
 _RUN_FILTERS = ("job", "schedule", "state", "tag", "origin", "key")

@@ -147,6 +147,8 @@ def sparkline(tally: Tally, count: int = 24) -> Markup:
 
 def durations(recent: Sequence[RecentRun], names: dict[str, str], count: int = 24) -> Markup:
     """Return the last runs as large bars, each with its title."""
+    if not recent:
+        return Markup('<p class="none">No runs yet</p>')
     recent = recent[-count:]
     base, width = 140.0, 100 / count
     most = max((one.took or 0 for one in recent if one.state == "succeeded"), default=0) or 1
@@ -171,7 +173,9 @@ def durations(recent: Sequence[RecentRun], names: dict[str, str], count: int = 2
 
 def lateness(counts: Sequence[int], grace: float) -> Markup:
     """Return the histogram of lateness; the colour turns at the grace."""
-    most = max(counts, default=0) or 1
+    if not any(counts):
+        return Markup('<p class="none">No starts yet</p>')
+    most = max(counts)
     parts = []
     width = 100 / len(counts)
     uppers = (*LATENESS_EDGES, float("inf"))

@@ -141,7 +141,19 @@ class Context:
             link = f"runs/{one.subject}"
         else:
             return Markup("{}").format(one.subject)
-        return Markup('<a href="{}/{}">{}</a>').format(self.root, link, one.subject)
+        return Markup('<a href="{}/{}" title="{}"{}>{}</a>').format(
+            self.root,
+            link,
+            one.subject,
+            Markup(' class="mono"') if link.startswith("runs/") else "",
+            one.subject,
+        )
+
+    def result(self, one: Activity) -> Markup:
+        """Return what an action came to: a link to the run, where it made one."""
+        if re.fullmatch("run [0-9a-f]{32}", one.result):
+            return Markup('<a href="{}/runs/{}">its run</a>').format(self.root, one.result[4:])
+        return Markup("{}").format(words.cut(one.result, 120) or "done")
 
     def pause_text(self, id: str) -> str:
         """Return what a pause does, in numbers."""
@@ -234,9 +246,16 @@ class Site:
         """Return the HTML of an error; with the ways to the other pages, unless the caller may not see them."""
         inside = status not in (401, 403)
         return self.templates.get_template("refused.html").render(
-            root=root, status=status, heading=heading, text=text, css=self.names["style.css"], js=self.names["page.js"],
+            root=root, status=status, heading=heading, text=words.sentence(text), css=self.names["style.css"], js=self.names["page.js"],
             app=self.title, nav=NAV if inside else (), theme=theme if theme in ("dark", "light") else "",
         )  # fmt: skip
+
+    def parameters(self, job: JobInfo) -> dict[str, str]:
+        """Return a job's parameters as text, the defaults of secret names left out."""
+        return {
+            name: f"{text.partition(' = ')[0]} = •••" if " = " in text and self.redact.search(name) else text
+            for name, text in job.parameters.items()
+        }
 
     def shown(self, arguments: Any) -> str:
         """Return arguments as JSON for people: secrets left out, and cut if it is very long."""
@@ -293,7 +312,7 @@ def _templates() -> Environment:
     environment.filters["segment"] = lambda text: quote(str(text), safe="")
     environment.globals.update(
         glyph=words.glyph, tone=words.tone, word=words.word, when=words.when, elapsed=words.elapsed,
-        duration=words.duration, clock=words.clock, number=words.number, at=to_datetime, plural=words.plural,
+        duration=words.duration, lateness=words.lateness, clock=words.clock, number=words.number, at=to_datetime, plural=words.plural,
         micros=lambda micros: words.duration(micros / 1_000_000), date_and_time=words.date_and_time, cut=words.cut,
         tojson_text=json.dumps,
     )  # fmt: skip

@@ -128,13 +128,13 @@ def run(site: Site, one: Run, full: bool = False) -> JSON:
     return found
 
 
-def job(info: JobInfo, schedules: list[str], paused: bool) -> JSON:
+def job(info: JobInfo, parameters: dict[str, str], schedules: list[str], paused: bool) -> JSON:
     """Return a job with its options."""
     return {
         "name": info.name, "callable": info.callable, "doc": info.doc, "executor": info.executor,
         "timeout_seconds": info.timeout, "attempts": info.attempts, "overlap": info.overlap, "catch_up": info.catch_up,
         "grace_seconds": info.grace, "limits": list(info.limits), "priority": info.priority, "tags": list(info.tags),
-        "each_instance": info.each_instance, "parameters": dict(info.parameters), "schedules": schedules, "paused": paused,
+        "each_instance": info.each_instance, "parameters": parameters, "schedules": schedules, "paused": paused,
     }  # fmt: skip
 
 

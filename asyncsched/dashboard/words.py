@@ -60,6 +60,8 @@ def duration(time: timedelta | float | None) -> str:
         return "–"
     seconds = time.total_seconds() if isinstance(time, timedelta) else float(time)
     seconds = max(0.0, seconds)
+    if seconds == 0:
+        return f"0{SPACE}s"
     if seconds < 0.0005:
         return f"{round(seconds * 1e6)}{SPACE}µs"
     if seconds < 0.9995:
@@ -87,6 +89,11 @@ def whole(seconds: float) -> str:
     """Return a duration in whole seconds, as it ticks on the page."""
     rounded = int(seconds)
     return f"{rounded}{SPACE}s" if rounded < 60 else _long(rounded)
+
+
+def lateness(late: timedelta) -> str:
+    """Return how late something began: ``on time`` below a millisecond, else ``2 ms late``."""
+    return "on time" if late < timedelta(milliseconds=1) else f"{duration(late)} late"
 
 
 def relative(at: datetime, now: datetime) -> str:
@@ -148,6 +155,11 @@ def number(value: float) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """Return a number with its noun."""
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def sentence(text: str) -> str:
+    """Return a text as a sentence of its own: with a capital, and a full stop."""
+    return text and f"{text[0].upper()}{text[1:]}{'' if text[-1] in '.?!' else '.'}"
 
 
 def cut(text: str, most: int = 160) -> str:

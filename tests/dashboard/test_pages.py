@@ -59,6 +59,62 @@ async def test_a_schedule_tells_what_became_of_each_slot_and_why(scheduler: Sche
         assert "p95" in page
 
 
+async def test_slots_that_failed_alike_are_one_row_and_what_is_skipped_ahead_lies_ahead(
+    scheduler: Scheduler, look: Look
+) -> None:
+    @scheduler.cron("*/10 * * * *")
+    async def report() -> None:
+        if not well:
+            raise ValueError("no paper")
+
+    well = False
+    async with scheduler, look(scheduler) as client:
+        await anyio.sleep(31 * 60)
+        well = True
+        await anyio.sleep(10 * 60)
+        well = False
+        await anyio.sleep(10 * 60)
+        await scheduler.skip_next("report", by="anna")
+        page = (await client.get("/schedules/report")).text
+        line, _, rows = page.partition('<table class="cards why">')
+        rows = rows.partition("</table>")[0]
+        assert rows.count("<tr>") - 1 == 3
+        assert "4 slots: ValueError: no paper" in rows
+        assert "to 2026-01-01 00:30:00 UTC" in rows
+        assert "somebody skipped it" in rows
+        # The line of now lies before the slot that will be skipped, and after those that were.
+        marks = re.findall(r'<rect x="([\d.]+)%"', line.partition('class="chart slots"')[2])
+        now = float(re.findall(r'<line x1="([\d.]+)%"', line)[-1])
+        assert float(marks[5]) < now < float(marks[6])
+
+
+async def test_a_line_tells_the_day_of_slots_of_another_day_and_why_none_is_to_come(
+    scheduler: Scheduler, look: Look
+) -> None:
+    @scheduler.cron("30 2 * * *")
+    async def nightly() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        await anyio.sleep(26 * 3600)
+        assert ">2026-01-25 02:30 UTC</text>" in (await client.get("/schedules/nightly")).text
+        await scheduler.pause("nightly")
+        await anyio.sleep(2)
+        assert ">paused</text>" in (await client.get("/schedules/nightly")).text
+
+
+async def test_the_default_of_a_secret_parameter_is_not_shown(scheduler: Scheduler, look: Look) -> None:
+    @scheduler.job()
+    async def push(account: str = "all", api_key: str = "s3cret") -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        page = (await client.get("/jobs/push")).text
+        assert "str = &#39;all&#39;" in page  # as in the code, without quotes around the annotation
+        assert "str = •••" in page
+        answer = (await client.get("/api/v1/jobs/push")).json()
+        assert answer["parameters"] == {"account": "account: str = 'all'", "api_key": "api_key: str = •••"}
+        assert "s3cret" not in page + str(answer)
+
+
 async def test_a_schedule_with_max_runs_tells_how_many_it_had_and_that_it_has_ended(
     scheduler: Scheduler, look: Look
 ) -> None:

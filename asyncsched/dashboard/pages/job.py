@@ -29,7 +29,7 @@ async def job(site: Site, c: Context) -> Page:
         "top": draw("job_top", c, found, name, s.paused_jobs.get(name), c.root, where),
         "body": draw(
             "job_body", c, name, rows[:100], runs, settings_of(found) if found else [],
-            _parameters(found.parameters) if found else {}, s.at, c.root,
+            _parameters(site.parameters(found)) if found else {}, s.at, c.root,
         ),
     }  # fmt: skip
     return Page(f"{name} · asyncsched", "Overview", s.at, fragments)

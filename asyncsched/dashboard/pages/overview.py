@@ -66,7 +66,7 @@ def _table(site: Site, c: Context) -> tuple[dict[str, Markup], Markup]:
     rows = {f"j-{row.id}": _row(site, c, row) for row in shown}
     query = {name: value for name, value in (("state", state), ("q", q), ("sort", sort)) if value}
     following = _link(c, {**query, "from": str(first + PAGE)}) if first + PAGE < len(found) else ""
-    text = f"{first + 1}–{first + len(shown)} of {len(found)}" if len(found) > PAGE else ""
+    text = f"{first + 1}–{first + len(shown)} of {number(len(found))}" if len(found) > PAGE else ""
     empty = Markup()
     if not s.rows:
         empty = site.draw("overview", "empty_all")
@@ -133,7 +133,7 @@ def _figures(s: Snapshot) -> list[tuple[str, str, str]]:
         ("Runs, 24 h", number(day.runs), _change(day.runs, before.runs)),
         ("Success, 24 h", _share(day.states, day.runs), f"{_share(before.states, before.runs)} before" if before.runs else ""),
         ("Lateness p95, 1 h", duration(late.percentile(0.95)), f"p99 {duration(p99)}" if p99 is not None else ""),
-        ("Running now", number(running), f"of {number(s.capacity * max(1, len(s.instances)))} slots"),
+        ("Running now", number(running), f"of {number(s.capacity * max(1, len(s.instances)))} places"),
         ("Missed, 24 h", number(day.skipped["missed"]), _who_missed(s) if day.skipped["missed"] else ""),
     ]  # fmt: skip
 

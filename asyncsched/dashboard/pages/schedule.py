@@ -14,7 +14,7 @@ from asyncsched._core.models import Run
 from asyncsched._core.reports import Coming, JobInfo, Skipped
 from asyncsched.dashboard import charts
 from asyncsched.dashboard.pages.overview import segment
-from asyncsched.dashboard.pages.slots import Slot, slots_of, strip_of
+from asyncsched.dashboard.pages.slots import reasons_of, slots_of, strip_of
 from asyncsched.dashboard.site import Context, Page, Site
 from asyncsched.dashboard.snapshot import Row
 from asyncsched.dashboard.words import duration, plural
@@ -58,7 +58,7 @@ async def schedule(site: Site, c: Context) -> Page:
     fragments = {
         "top": draw("top", c, row, c.root, _where(row.job), _kept(facts.runs)),
         "needs": draw("needs", row, failed, now),
-        "line": draw("line", strip_of(slots, now, c.root, id), _reasons(slots), now),
+        "line": draw("line", strip_of(slots, now, c.root, id, _quiet(row)), reasons_of(slots, now), now),
         "explain": draw("explain", c, id, c.query.get("at", ""), *await _explained(site, id, c.query.get("at", ""))),
         "charts": draw(
             "charts", charts.durations([*row.tally.recent], links), charts.lateness(numbers.late.counts(*charts.LATENESS_EDGES), row.grace),
@@ -100,9 +100,15 @@ def _percentiles(of: Callable[[float], Any]) -> str:
     return " · ".join(f"p{share} {duration(time)}" for share, time in found if time is not None)
 
 
-def _reasons(slots: list[Slot]) -> list[Slot]:
-    """Return the past slots that did not simply run, newest first."""
-    return [slot for slot in reversed(slots) if slot.state not in ("succeeded", "due")][:8]
+def _quiet(row: Row) -> str:
+    """Return why a schedule has no slots to come."""
+    return (
+        "paused"
+        if row.state == "paused"
+        else "no instance has the job"
+        if row.state == "orphaned"
+        else "ended"
+    )
 
 
 async def _explained(site: Site, id: str, at: str) -> tuple[str, str, str]:
@@ -117,7 +123,9 @@ async def _explained(site: Site, id: str, at: str) -> tuple[str, str, str]:
         return "not_a_slot", f"“{at[:60]}” is no moment; write it as 2026-11-29 20:53:00", ""
     except AsyncSchedError as error:
         return "not_a_slot", str(error), ""
-    return found.verdict, found.text, found.run.id if found.run else ""
+    if found.run is None:
+        return found.verdict, found.text, ""
+    return found.run.state if found.verdict == "ran" else found.verdict, found.text, found.run.id
 
 
 def _settings(site: Site, row: Row) -> list[tuple[str, str | Markup]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import quote
 
@@ -12,10 +12,16 @@ from markupsafe import Markup
 from asyncsched._core.models import Run
 from asyncsched._core.reports import Coming, Skipped
 from asyncsched.dashboard.charts import line, text
-from asyncsched.dashboard.words import clock, cut, date_and_time, duration, plural, tone, word
+from asyncsched.dashboard.words import cut, date_and_time, duration, plural, short_moment, tone, word
 
 PAST = 40
 """The past slots that the line shows."""
+
+REASONS = 8
+"""The rows that tell what became of slots that did not simply run."""
+
+_WIDEST = 28
+"""The marks of a full line: those of a schedule with fewer slots are as wide."""
 
 _REASONS = {
     "missed": "not met in time: the scheduler was down, blocked or too busy",
@@ -33,6 +39,7 @@ class Slot:
     at: datetime
     state: str
     reason: str
+    error: str = ""
     last: datetime | None = None
     count: int = 1
     run: str = ""
@@ -52,7 +59,7 @@ def slots_of(
             reason = _REASONS.get(one.reason, one.reason)
             if one.count > 1:
                 reason = f"{least}{plural(one.count, 'slot')}: {reason}"
-            past.append(Slot(one.first, one.reason, reason, one.last, one.count))
+            past.append(Slot(one.first, one.reason, reason, last=one.last, count=one.count))
     past.sort(key=lambda slot: slot.at)
     known = {slot.at for slot in past}
     ahead = [
@@ -60,7 +67,25 @@ def slots_of(
         for one in coming
         if one.at not in known
     ]
-    return past[-PAST:] + ahead
+    return sorted(past[-PAST:] + ahead, key=lambda slot: slot.at)
+
+
+def reasons_of(slots: Sequence[Slot], now: datetime) -> list[Slot]:
+    """Return the slots that did not simply run, newest first; those alike and next to one another are one row."""
+    rows: list[Slot] = []
+    for slot in slots:
+        before = rows[-1] if rows else None
+        if before is not None and before.error and (before.state, before.error) == (slot.state, slot.error):
+            count = before.count + slot.count
+            rows[-1] = replace(
+                before,
+                last=slot.last or slot.at,
+                count=count,
+                reason=f"{plural(count, 'slot')}: {slot.error}",
+            )
+        else:
+            rows.append(slot)
+    return [slot for slot in reversed(rows) if slot.state not in ("succeeded", "due")][:REASONS]
 
 
 def _of_run(run: Run, grace: float) -> Slot:
@@ -71,22 +96,34 @@ def _of_run(run: Run, grace: float) -> Slot:
         parts.append(f"waits for {run.waiting_for}" if run.waiting_for else "about to begin")
         state_word = "retrying" if run.attempt else "pending"
         return Slot(run.scheduled_for, state_word, ", ".join(parts), run=run.id)
+    if run.attempt > 1:
+        parts.append(f"attempt {run.attempt} of {run.max_attempts}")
     if run.why:
         parts.append(run.why.replace("_", " "))
-    if run.error_type:
-        parts.append(f"{run.error_type}: {cut(run.message, 120)}")
+    error = f"{run.error_type}: {cut(run.message, 120)}" if run.error_type else ""
+    if error:
+        parts.append(error)
     if run.started_at and run.finished_at:
         parts.append(f"took {duration(run.finished_at - run.started_at)}")
     late = state == "succeeded" and run.late is not None and run.late.total_seconds() > grace
-    return Slot(run.scheduled_for, "late" if late else state, ", ".join(parts), run=run.id)
+    return Slot(run.scheduled_for, "late" if late else state, ", ".join(parts), error, run=run.id)
 
 
-def strip_of(slots: Sequence[Slot], now: datetime, root: str, id: str) -> Markup:
-    """Return the line: one mark a slot in order, each with its reason at a touch; a click explains it."""
+def strip_of(slots: Sequence[Slot], now: datetime, root: str, id: str, quiet: str = "") -> Markup:
+    """Return the line: one mark a slot in order, each with its reason at a touch; a click explains it.
+
+    Args:
+        slots: in order of time.
+        now: the moment of the line.
+        root: the page's root.
+        id: the schedule.
+        quiet: why no slot is to come, for a schedule that has none.
+
+    """
     if not slots:
-        return Markup('<p class="none">No slot yet, and none to come.</p>')
-    width = 100 / max(len(slots), 48)
-    edge = sum(slot.at <= now or slot.state not in ("due",) for slot in slots)
+        return Markup('<p class="none">No slot yet, and none to come: {}.</p>').format(quiet or "ended")
+    edge = sum(slot.at <= now for slot in slots)
+    width = 100 / max(len(slots) + (edge == len(slots)) * 4, _WIDEST)
     parts = []
     for place, slot in enumerate(slots):
         x, name = place * width, tone(slot.state)
@@ -108,13 +145,14 @@ def strip_of(slots: Sequence[Slot], now: datetime, root: str, id: str) -> Markup
         parts.append(
             Markup('<a href="{}" aria-label="{}"><title>{}</title>{}</a>').format(link, title, title, mark)
         )
-    if edge < len(slots):
-        parts.append(line(edge * width, 6, 66, "now"))
-        parts.append(text(edge * width, 84, "now", "now", "start" if edge < 3 else "middle"))
-    if edge > 6:
-        parts.append(text(0, 84, clock(slots[0].at), "", "start"))
-    if len(slots) - edge > 6:
-        parts.append(text(min(100, len(slots) * width), 84, clock(slots[-1].at), "", "end"))
+    parts.append(line(edge * width, 6, 66, "now"))
+    parts.append(text(edge * width, 84, "now", "now", "start" if edge < 3 else "middle"))
+    if edge == len(slots):
+        parts.append(text(edge * width + 1, 41, quiet, "strong", "start"))
+    if edge > 8:
+        parts.append(text(0, 84, short_moment(slots[0].at, now), "", "start"))
+    if len(slots) - edge > 8:
+        parts.append(text(min(100, len(slots) * width), 84, short_moment(slots[-1].at, now), "", "end"))
     bad = sum(tone(slot.state) in ("failed", "late") for slot in slots)
     said = f"The last {plural(edge, 'slot')} and the next {len(slots) - edge}: {bad} failed, late or missed"
     return Markup(
