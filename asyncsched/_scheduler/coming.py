@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import accumulate
 from math import inf
 
 from asyncsched._core.instants import Instant, to_datetime
@@ -67,7 +68,9 @@ class DueCounts:
     def __init__(self, first: Instant, last: Instant, step: int, schedules: int) -> None:
         self._first, self._last, self._step = first, last, step
         self._most = max(8, SEARCHED // max(1, schedules))
-        self._counts = [0.0] * (-(-(last - first) // step))
+        steps = -(-(last - first) // step)
+        self._counts = [0.0] * steps
+        self._rates = [0.0] * (steps + 1)  # from each step on, so many slots more follow in every step
 
     def add(self, record: ScheduleRecord, now: Instant) -> None:
         """Count the slots of one schedule; a trigger that raises has those before."""
@@ -93,9 +96,10 @@ class DueCounts:
         """Take the slots from a moment on to follow at a rate."""
         place = (at - self._first) // self._step
         self._counts[place] += rate * (self._first + (place + 1) * self._step - at)
-        for later in range(place + 1, len(self._counts)):
-            self._counts[later] += rate * self._step
+        self._rates[place + 1] += rate * self._step
 
     def counts(self) -> list[int]:
         """Return the number of slots of each step."""
-        return [round(count) for count in self._counts]
+        return [
+            round(count + rate) for count, rate in zip(self._counts, accumulate(self._rates), strict=False)
+        ]

@@ -63,6 +63,7 @@ async def select(
     entries: Mapping[str, ScheduleEntry],
     labels: Labels,
     letters: Mapping[int, RunRecord],
+    begun: Mapping[int, RunRecord],
 ) -> list[RunRecord]:
     """Return the runs that match, newest due first.
 
@@ -72,6 +73,7 @@ async def select(
         entries: the schedules by their ids.
         labels: the runs by key and tag.
         letters: the dead letters by their ids.
+        begun: the running runs that are none of a schedule's own.
 
     """
     if query.ids is not None:
@@ -80,6 +82,8 @@ async def select(
             return known
         return query.select({run.id: run for run in known}.values())
     found = _candidates(query, entries, labels)
+    if query.live and found is None:
+        found = [*begun.values(), *(run for entry in entries.values() for run in entry.live.values())]
     if query.dead_letters and (found is None or len(found) > len(letters)):
         found = letters.values()
     if found is None:

@@ -47,6 +47,7 @@ class MemoryStore:
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._runs: dict[int, RunRecord] = {}
         self._entries: dict[str, ScheduleEntry] = {}  # by schedule id
+        self._begun: dict[int, RunRecord] = {}  # running runs that are none of a schedule's own
         self._waiting = Waiting()
         self._keys = Keys()
         self._labels = Labels()
@@ -166,9 +167,10 @@ class MemoryStore:
             while free > 0 and room > 0 and (run := queue.pop()) is not None:
                 if self._may_begin(run, jobs, claimed, now):
                     begin(run, holder, now)
+                    if run.origin != "schedule":
+                        self._begun[run.id] = run
                     claimed.runs.append(run)
-                    free -= 1
-                    room -= 1
+                    free, room = free - 1, room - 1
             if free > 0 and queue.peek() is not None:
                 claimed.more = True
         claimed.next_wall, claimed.next_steady = self._waiting.next_times()
@@ -233,16 +235,12 @@ class MemoryStore:
             kind, name = "unknown", run.job
         elif run.job in self._paused_jobs:
             kind, name = "job", run.job
-        elif run.schedule is not None and run.origin == "schedule" and self._is_paused(run.schedule):
-            kind, name = "schedule", run.schedule
+        elif run.origin == "schedule" and (own := self._record(run.schedule)) is not None and own.paused:
+            kind, name = "schedule", own.id
         else:
             return run.rare is None or not run.permits or self._permitted(run, claimed, now)
         self._waiting.park(kind, name, run, now)  # the run gives up its turn, not its rank
         return False
-
-    def _is_paused(self, schedule: str) -> bool:
-        entry = self._entries.get(schedule)
-        return entry is not None and entry.record is not None and entry.record.paused
 
     def _permitted(self, run: RunRecord, claimed: Claimed, now: Now) -> bool:
         answer = self._waiting.limiter.take(run, now.steady)
@@ -266,6 +264,8 @@ class MemoryStore:
             if run.permits:
                 self._waiting.limiter.give_back(run, now.steady)
         end(run, verdict, now)
+        if run.origin != "schedule":
+            self._begun.pop(run.id, None)
         if run.state == "pending":
             self._waiting.until_ready(run)
             self._waiting.notify()
@@ -327,7 +327,9 @@ class MemoryStore:
     # ── queries ──────────────────────────────────────────────────────────────────────────────
 
     async def runs(self, query: RunQuery) -> list[RunRecord]:
-        return await select(query, self._runs, self._entries, self._labels, self._history.letters)
+        return await select(
+            query, self._runs, self._entries, self._labels, self._history.letters, self._begun
+        )
 
     async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
         kept = self._entries[schedule].stretches if schedule in self._entries else ()
