@@ -4,8 +4,8 @@ A :class:`View` is one page as one kind of caller sees it. It is drawn at most o
 looks; each fragment keeps the number of the drawing in which it changed last. A client names the last drawing that it
 has, and gets what changed since, so nothing is queued for a slow one.
 
-A stream must never hold up the server: it ends when the server goes down (uvicorn says so, and each second the stream
-asks), when the scheduler was closed, when the client is gone, and in any case after 25 s, below Kubernetes' grace
+A stream must never hold up the server: it ends when the server goes down (uvicorn and hypercorn can be asked, and the
+stream does so a few times a second), when the scheduler was closed, when the client is gone, and in any case after 25 s, below Kubernetes' grace
 of 30 s, whether the client reads it or not. The browser comes back by itself.
 """
 
@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from asyncsched._core.errors import AsyncSchedError, NotFound
 from asyncsched._engine.server import current_server
 from asyncsched.dashboard.jsons import dumps
+from asyncsched.dashboard.packing import Packed
 from asyncsched.dashboard.problems import Problem
 from asyncsched.dashboard.site import Page
 
@@ -34,6 +35,9 @@ LINGERS = 2.0
 
 EVERY = 1.0
 """Seconds between two looks at a page."""
+
+LOOKS = 4
+"""How often a stream asks between two steps whether the server goes down."""
 
 STREAMS = 500
 """The most streams that are open at once."""
@@ -231,14 +235,15 @@ async def serve_events(
         every: seconds between two steps.
 
     """
-    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    packed = Packed(scope)
+    await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *packed.headers]})
     if scope["method"] == "HEAD":
         await send({"type": "http.response.body", "body": b""})
         return
     server, end, goes_on = current_server(), anyio.current_time() + LONGEST, True
 
     async def write(data: bytes) -> None:
-        await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": packed.pack(data), "more_body": True})
 
     async with anyio.create_task_group() as group:
 
@@ -251,11 +256,13 @@ async def serve_events(
         group.start_soon(until_gone)
         try:
             await write(b"retry: 1500\n\n")
-            while not server.leaving() and anyio.current_time() < end and (goes_on := await step(write)):  # noqa: ASYNC110
-                await anyio.sleep(every)  # the server's flag can only be polled
+            while not server.leaving() and anyio.current_time() < end and (goes_on := await step(write)):
+                for _ in range(LOOKS):  # the server's flag can only be polled
+                    if not server.leaving():
+                        await anyio.sleep(every / LOOKS)
             if goes_on:
                 await write(event({}, name="bye"))
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await send({"type": "http.response.body", "body": packed.end(), "more_body": False})
             group.cancel_scope.cancel()

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.real_time
 SAID = "this is one of {} worker processes, and each keeps its schedules and runs in its own memory"
 
 
-@pytest.mark.parametrize("kind", ["uvicorn-asyncio", "gunicorn-uvicorn", "gunicorn-asgi"])
+@pytest.mark.parametrize("kind", ["uvicorn-asyncio", "gunicorn-uvicorn", "gunicorn-asgi", "hypercorn-trio"])
 def test_worker_processes_without_a_store_are_warned_of(kind: str, start: Callable[..., Server]) -> None:
     server = start(kind, "--workers", "2")
     until(lambda: SAID.format(2) in server.output(), server.output)
