@@ -34,11 +34,13 @@ def _svg(name: str, height: int, label: str, parts: Sequence[Markup], role: str 
     )
 
 
-def rect(x: float, y: float, width: float, height: float, name: str, title: str = "") -> Markup:
+def rect(x: float, y: float, width: float, height: float, name: str = "", title: str = "") -> Markup:
     """Return a bar: x and width in per cent, y and height in pixels."""
-    begin = Markup('<rect x="{:.2f}%" y="{:g}" width="{:.2f}%" height="{:g}" class="{}"').format(
-        x, round(y, 1), width, round(height, 1), name
+    begin = Markup(
+        f'<rect x="{x:.2f}%" y="{round(y, 1):g}" width="{width:.2f}%" height="{round(height, 1):g}"'
     )
+    if name:
+        begin += Markup(' class="{}"').format(name)
     return begin + (Markup("><title>{}</title></rect>").format(title) if title else Markup("/>"))
 
 
@@ -79,17 +81,14 @@ def strip(now: datetime, past: Sequence[tuple[datetime, int, int]], due: Sequenc
     most = max(5, *good, *coming)
     parts = [line(x, 20, 70, "grid") for x in (0.0, 40.0, 60.0, 80.0, 100.0)]
     parts.append(Markup('<line x1="0" x2="100%" y1="{0}" y2="{0}" class="grid"/>').format(base + 0.5))
-    for place in range(BARS):
-        x = place * width + width * 0.1
-        if good[place]:
-            high = _high(good[place], most, base - top)
-            parts.append(rect(x, base - high, width * 0.8, high, "ok soft"))
-        if bad[place]:
-            high = min(12, 4 + 2 * bad[place])
-            parts.append(rect(x, base + 2, width * 0.8, high, "failed"))
-        if coming[place]:
-            high = _high(coming[place], most, base - top)
-            parts.append(rect(x, base - high, width * 0.8, high, "due"))
+    for counts, name in ((good, "ok soft"), (bad, "failed"), (coming, "due")):
+        bars = []
+        for place, count in enumerate(counts):
+            if count:
+                high = min(12, 4 + 2 * count) if name == "failed" else _high(count, most, base - top)
+                y = base + 2 if name == "failed" else base - high
+                bars.append(rect(place * width + width * 0.1, y, width * 0.8, high))
+        parts.append(Markup('<g class="{}">{}</g>').format(name, Markup("").join(bars)))
     x = 100 * BACK / (BACK + AHEAD)
     parts.append(line(x, 8, 66, "now"))
     for minutes, anchor in ((-BACK, "start"), (15, "middle"), (30, "middle"), (45, "middle"), (AHEAD, "end")):
@@ -121,16 +120,18 @@ def sparkline(tally: Tally, count: int = 24) -> Markup:
     if not recent:
         return Markup('<span class="none">no runs yet</span>')
     most = max((one.took or 0 for one in recent if one.state == "succeeded"), default=0) or 1
-    step = 132 / count
+    # Steps of one digit, which the style sheet scales: the sparklines are a fifth of the page.
     paths: dict[str, list[str]] = {}
+    ends: dict[str, tuple[int, int]] = {}
     for place, one in enumerate(recent):
-        x = f"{2 + place * step:g}"
         if one.state == "succeeded":
-            high = round(3 + 15 * (one.took or 0) / most)
-            paths.setdefault("ok", []).append(f"M{x} 20v-{high}")
+            name, up = "ok", round(1 + 8 * (one.took or 0) / most)
         else:
-            name = "failed" if tone(one.state) == "failed" else "paused"
-            paths.setdefault(name, []).append(f"M{x} 20v8")
+            name, up = "failed" if tone(one.state) == "failed" else "paused", -4
+        before, high = ends.get(name, (0, 0))
+        begin = f"m{5 * (place - before)} {high}" if name in ends else f"M{2 + 5 * place} 10"
+        paths.setdefault(name, []).append(f"{begin}v{-up}")
+        ends[name] = place, up
     failed = sum(tone(one.state) == "failed" for one in recent)
     label = (
         f"Last {plural(len(recent), 'run')}: {failed} failed"
@@ -140,9 +141,7 @@ def sparkline(tally: Tally, count: int = 24) -> Markup:
     drawn = Markup("").join(
         Markup('<path d="{}" class="{}"/>').format("".join(parts), name) for name, parts in paths.items()
     )
-    return Markup('<svg class="spark" width="132" height="28" role="img" aria-label="{}">{}</svg>').format(
-        label, drawn
-    )
+    return Markup('<svg class="spark" role="img" aria-label="{}">{}</svg>').format(label, drawn)
 
 
 def durations(recent: Sequence[RecentRun], names: dict[str, str], count: int = 24) -> Markup:

@@ -7,7 +7,7 @@ from typing import Any
 
 from asyncsched.dashboard.snapshot import ORDER, Row, Snapshot
 
-PAGE = 80
+PAGE = 100
 """The most rows of one page."""
 
 _RANK = {name: place for place, name in enumerate(ORDER)}

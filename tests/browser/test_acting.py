@@ -166,6 +166,55 @@ def test_the_keys_move_and_open(server: Server, page: Any, console: Console) -> 
     assert console.complaints == []
 
 
+def test_all_actions_of_a_row_are_in_its_menu(server: Server, page: Any, console: Console) -> None:
+    page.goto(f"{server.page}/?q=monitor-04")
+    page.locator("header[data-live=on]").wait_for()
+    opener = page.get_by_role("button", name="More actions of monitor-04")
+    opener.focus()
+    page.keyboard.press("Enter")
+    menu = page.get_by_role("menu", name="More actions of monitor-04")
+    page.locator(":focus", has_text="Run now").wait_for()
+    assert menu.get_by_role("menuitem").all_inner_texts() == [
+        "Run now", "Run with arguments…", "Pause", "Skip next", "Backfill…", "Reschedule…", "Forget history…",
+    ]  # fmt: skip
+    for key, name in (
+        ("ArrowUp", "Forget history…"),
+        ("Home", "Run now"),
+        ("ArrowDown", "Run with arguments…"),
+    ):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.textContent") == name
+    page.keyboard.press("Escape")
+    menu.wait_for(state="detached")
+    page.locator("[data-more]:focus").wait_for()
+    page.keyboard.press(" ")
+    menu.get_by_role("menuitem", name="Skip next").click()
+    dialog = page.get_by_role("dialog", name="Skip the next slot of monitor-04?")
+    dialog.get_by_role("button", name="Cancel").click()
+    page.locator("[data-more]:focus").wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("m")
+    menu.get_by_role("menuitem", name="Skip next").click()
+    dialog.get_by_role("button", name="Skip").click()
+    page.get_by_text("monitor-04 skips").wait_for()
+    assert menu.count() == 0
+    assert console.complaints == []
+
+
+def test_the_actions_of_a_row_are_reached_without_a_script(server: Server, chromium: Any) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    try:
+        page = context.new_page()
+        page.goto(f"{server.page}/?q=monitor-05")
+        page.get_by_role("link", name="More actions of monitor-05").press("Enter")
+        page.wait_for_url("**/schedules/monitor-05")
+        page.get_by_role("button", name="Pause").wait_for()
+        page.get_by_label("More actions").press("Enter")
+        page.get_by_role("button", name="Skip next").wait_for()
+    finally:
+        context.close()
+
+
 def test_a_page_without_a_stream_is_loaded_again_after_an_operation_on_many(
     server: Server, page: Any
 ) -> None:

@@ -68,12 +68,12 @@ async def test_the_table_is_filtered_and_cut_into_pages_on_the_server(
         for number in range(230):
             await scheduler.add_schedule(check, Interval(hours=5), id=f"monitor-{number:03}", args=(number,))
         page = (await client.get("/")).text
-        assert len(re.findall(r"<tr id=", page)) == 80
-        assert "1–80 of 230" in page
-        following = re.search(r'href="/scheduler(/\?from=80)"', page)
+        assert len(re.findall(r"<tr id=", page)) == 100
+        assert "1–100 of 230" in page
+        following = re.search(r'href="/scheduler(/\?from=100)"', page)
         assert following is not None
         page = (await client.get(following[1])).text
-        assert "81–160 of 230" in page
+        assert "101–200 of 230" in page
         page = (await client.get("/", params={"q": "monitor-22"})).text
         assert len(re.findall(r"<tr id=", page)) == 10
         page = (await client.get("/", params={"q": "nonsense"})).text

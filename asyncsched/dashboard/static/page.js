@@ -50,7 +50,7 @@
     holder.innerHTML = policy.createHTML(html);
     return holder.content.firstElementChild;
   };
-  const kept = new Set(["open", "value", "checked"]);
+  const kept = new Set(["open", "value", "checked", "role", "aria-haspopup", "aria-expanded"]);
   const morph = (old, fresh) => {
     if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return; }
     if (old.nodeType === 3) { if (old.data !== fresh.data) old.data = fresh.data; return; }
@@ -91,6 +91,7 @@
       const body = document.getElementById(id);
       if (body) order(body, ids);
     }
+    buttons();
     tick();
   };
 
@@ -236,7 +237,7 @@
         heading: data.heading || label, text, verb: data.verb || (pauses ? "Pause" : label),
         note: pauses || "note" in data, fields: data.fields ? JSON.parse(data.fields) : [], type: data.type,
       });
-      if (!given) { button.focus(); return; }
+      if (!given) { (button.isConnected ? button : button.parentNode.opener || document.body).focus(); return; }
       body = { ...body, ...given };
     }
     button.disabled = true;
@@ -322,13 +323,59 @@
     if (el.matches && el.matches("select[data-go]")) el.form.submit();
   });
 
-  // ── the menu of further actions ──────────────────────────────────────────────────────────
+  // ── menus of further actions ─────────────────────────────────────────────────────────────
   const menus = (but) => all("details.menu[open]").forEach((el) => { if (!el.contains(but)) el.open = false; });
   document.addEventListener("click", (event) => menus(event.target.closest("summary")));
   document.addEventListener("keydown", (event) => {
     const open = event.key === "Escape" && $("details.menu[open]");
     if (open) { open.open = false; $("summary", open).focus(); }
   });
+  // A row has a link to the page of its subject. Here it is a button, and its menu has the actions of that page.
+  const actions = async (link) => {
+    let found = [];
+    try {
+      const answer = await fetch(link.href);
+      const page = new DOMParser().parseFromString(policy.createHTML(await answer.text()), "text/html");
+      if (answer.ok) found = all(".titlebar [data-post]", page);
+    } catch { /* then the page itself says what is wrong */ }
+    if (!found.length || !link.isConnected) { location.assign(link.href); return; }
+    const menu = make("div", "", { class: "card actions", popover: "auto", role: "menu", "aria-label": link.getAttribute("aria-label") });
+    for (const el of found) { el.setAttribute("role", "menuitem"); menu.append(document.adoptNode(el)); }
+    $("#main").append(menu);
+    menu.showPopover();
+    link.setAttribute("aria-expanded", "true");
+    const box = link.getBoundingClientRect(), own = menu.getBoundingClientRect(), room = innerHeight - box.bottom - 8;
+    menu.style.left = `${Math.max(8, box.right - own.width)}px`;
+    menu.style.top = `${own.height <= room ? box.bottom + 4 : Math.max(8, box.top - own.height - 4)}px`;
+    menu.opener = link;
+    menu.addEventListener("click", (event) => { if (event.target.closest("[data-post]")) menu.hidePopover(); });
+    menu.addEventListener("keydown", (event) => {
+      const by = { ArrowDown: 1, ArrowUp: -1 }[event.key], end = { Home: 0, End: found.length - 1 }[event.key];
+      if (by === undefined && end === undefined) return;
+      event.preventDefault();
+      found[end ?? (found.indexOf(document.activeElement) + by + found.length) % found.length].focus();
+    });
+    menu.addEventListener("toggle", (event) => {
+      if (event.newState !== "closed") return;
+      link.removeAttribute("aria-expanded");
+      menu.remove();
+      if (document.activeElement === document.body) link.focus();
+    });
+    found[0].focus();
+  };
+  const buttons = () => "showPopover" in HTMLElement.prototype && all("a[data-more]:not([role])").forEach((el) => { el.setAttribute("role", "button"); el.setAttribute("aria-haspopup", "menu"); });
+  if ("showPopover" in HTMLElement.prototype) {
+    buttons();
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest("a[data-more][role]");
+      if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      actions(link);
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.key === " " && event.target.matches("a[data-more][role]")) { event.preventDefault(); event.target.click(); }
+    });
+  }
   const present = $(".top nav [aria-current]");
   if (present) present.scrollIntoView({ block: "nearest", inline: "nearest" });
 
@@ -342,7 +389,7 @@
   };
   document.addEventListener("click", (event) => { if (event.target.closest("[data-theme-button]")) theme(); });
   const KEYS = [["j k", "next, previous row"], ["Enter", "open the row"], ["r", "run it now"], ["p", "pause or resume it"],
-    ["x", "choose it"], ["/", "filter"], ["g o r f t i a", "go to Overview, Runs, Failures, Timeline, Instances, Activity"],
+    ["x", "choose it"], ["m", "its other actions"], ["/", "filter"], ["g o r f t i a", "go to Overview, Runs, Failures, Timeline, Instances, Activity"],
     ["t", "theme"], ["?", "this list"], ["Esc", "close"]];
   const sheet = () => {
     const dialog = make("dialog", "", { class: "sheet", "aria-label": "Keys" }), list = make("dl");
@@ -370,7 +417,7 @@
   const PLACES = { o: "/", r: "/runs", f: "/failures", t: "/timeline", i: "/instances", a: "/activity" };
   let going = false;
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || $("dialog[open], [popover]")) return;
     if (event.target.matches("input, textarea, select")) { if (event.key === "Escape") event.target.blur(); return; }
     const key = event.key, row = at();
     if (going) { going = false; if (PLACES[key]) location.assign(root + PLACES[key]); return; }
@@ -383,6 +430,7 @@
     else if (key === "r") press("[data-do=run], [data-post$='/run']");
     else if (key === "p") press("[data-do=pause], [data-do=resume], [data-post$='/pause'], [data-post$='/resume']");
     else if (key === "x") press("[data-tick]");
+    else if (key === "m") press("[data-more], details.menu summary");
     else if (key === "t") theme();
     else if (key === "?") sheet();
     else if (key === "/" && $("[data-filter]")) { event.preventDefault(); $("[data-filter]").focus(); }
