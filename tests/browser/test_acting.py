@@ -37,6 +37,12 @@ def test_a_group_of_failures_is_run_again_with_a_note(server: Server, page: Any,
                 or page.wait_for_timeout(50)
             )
         )
+    row = page.locator("#body tbody tr", has_text="Failed").first
+    row.get_by_role("button", name=re.compile("More actions of the run of push_to_crm at")).click()
+    menu = page.get_by_role("menu", name="More actions")
+    menu.get_by_role("menuitem", name="Dismiss…").wait_for()
+    assert menu.get_by_role("menuitem").all_inner_texts() == ["Run again", "Dismiss…"]
+    page.keyboard.press("Escape")
     page.goto(f"{server.page}/failures")
     page.get_by_role("button", name=re.compile("Retry all 2")).click()
     dialog = page.get_by_role("dialog")
