@@ -24,9 +24,10 @@ _ONE_TURN = 2000
 
 
 class Labels:
-    """The runs by key and by tag; a run with neither costs nothing."""
+    """The runs by key and by tag, a run with neither costs nothing; and the running runs that are none of a schedule's own."""
 
     def __init__(self) -> None:
+        self.begun: dict[int, RunRecord] = {}
         self._by: dict[tuple[str, str], dict[int, RunRecord]] = {}
 
     def __len__(self) -> int:
@@ -63,7 +64,6 @@ async def select(
     entries: Mapping[str, ScheduleEntry],
     labels: Labels,
     letters: Mapping[int, RunRecord],
-    begun: Mapping[int, RunRecord],
 ) -> list[RunRecord]:
     """Return the runs that match, newest due first.
 
@@ -73,7 +73,6 @@ async def select(
         entries: the schedules by their ids.
         labels: the runs by key and tag.
         letters: the dead letters by their ids.
-        begun: the running runs that are none of a schedule's own.
 
     """
     if query.ids is not None:
@@ -83,7 +82,7 @@ async def select(
         return query.select({run.id: run for run in known}.values())
     found = _candidates(query, entries, labels)
     if query.live and found is None:
-        found = [*begun.values(), *(run for entry in entries.values() for run in entry.live.values())]
+        found = [*labels.begun.values(), *(run for entry in entries.values() for run in entry.live.values())]
     if query.dead_letters and (found is None or len(found) > len(letters)):
         found = letters.values()
     if found is None:

@@ -47,7 +47,6 @@ class MemoryStore:
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._runs: dict[int, RunRecord] = {}
         self._entries: dict[str, ScheduleEntry] = {}  # by schedule id
-        self._begun: dict[int, RunRecord] = {}  # running runs that are none of a schedule's own
         self._waiting = Waiting()
         self._keys = Keys()
         self._labels = Labels()
@@ -168,7 +167,7 @@ class MemoryStore:
                 if self._may_begin(run, jobs, claimed, now):
                     begin(run, holder, now)
                     if run.origin != "schedule":
-                        self._begun[run.id] = run
+                        self._labels.begun[run.id] = run
                     claimed.runs.append(run)
                     free, room = free - 1, room - 1
             if free > 0 and queue.peek() is not None:
@@ -265,7 +264,7 @@ class MemoryStore:
                 self._waiting.limiter.give_back(run, now.steady)
         end(run, verdict, now)
         if run.origin != "schedule":
-            self._begun.pop(run.id, None)
+            self._labels.begun.pop(run.id, None)
         if run.state == "pending":
             self._waiting.until_ready(run)
             self._waiting.notify()
@@ -327,9 +326,7 @@ class MemoryStore:
     # ── queries ──────────────────────────────────────────────────────────────────────────────
 
     async def runs(self, query: RunQuery) -> list[RunRecord]:
-        return await select(
-            query, self._runs, self._entries, self._labels, self._history.letters, self._begun
-        )
+        return await select(query, self._runs, self._entries, self._labels, self._history.letters)
 
     async def stretches(self, schedule: str, start: Instant, end: Instant) -> list[Stretch]:
         kept = self._entries[schedule].stretches if schedule in self._entries else ()
