@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any, cast
+
+import anyio
 
 _LOOKS = 0.1
 """Seconds between two looks at what hypercorn's processes share: as often as hypercorn's own."""
@@ -68,7 +69,7 @@ class HypercornServer(Server):
 
     def leaving(self) -> bool:
         """Whether SIGTERM, SIGINT or a reload has come."""
-        now = time.monotonic()
+        now = anyio.current_time()
         if not self._leaving and now >= self._look_at:
             self._look_at = now + _LOOKS
             self._leaving = bool(self._event.is_set())
