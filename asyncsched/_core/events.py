@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from asyncsched._core.models import Run
+from asyncsched._core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """Base of all events."""
 
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunStarted(Event):
     """An attempt begins."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunFinished(Event):
     """A run ended; the event is one of the two below."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunSucceeded(RunFinished):
     """A run ended as ``succeeded``."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunUnsuccessful(RunFinished):
     """A run ended without success: ``failed``, ``timed_out``, ``cancelled`` or ``lost``.
 
@@ -45,21 +46,21 @@ class RunUnsuccessful(RunFinished):
     exception: BaseException | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunWaits(Event):
     """An attempt ended and the run is pending again: for a retry, a snooze, or another instance."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunFenced(Event):
     """An attempt ended and its end was not recorded, because this instance no longer held the run."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SlotsSkipped(Event):
     """Slots got no run; ``reason`` says why. ``exact`` is False where ``count`` is a lower bound."""
 
@@ -72,7 +73,7 @@ class SlotsSkipped(Event):
     job: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class JobUnknown(Event):
     """No living instance knows a job of which ``schedules`` and pending ``runs`` wait; both are counted at its time."""
 
@@ -81,7 +82,7 @@ class JobUnknown(Event):
     runs: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SchedulePaused(Event):
     """A schedule was paused, by a person or after failures in a row."""
 
@@ -90,7 +91,7 @@ class SchedulePaused(Event):
     by: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ScheduleEnded(Event):
     """A schedule has ended, and is kept: its trigger has no further due time, or it has had its ``max_runs``.
 
@@ -102,7 +103,7 @@ class ScheduleEnded(Event):
     why: str = "trigger"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClockStepped(Event):
     """The wall clock moved against the monotonic one by ``by``; schedules were planned again."""
 
@@ -110,7 +111,7 @@ class ClockStepped(Event):
     replanned: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LoopStalled(Event):
     """Something blocked the event loop; ``job`` is ``None`` where the blocking code belongs to no job."""
 
@@ -120,21 +121,21 @@ class LoopStalled(Event):
     stack: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoreFailed(Event):
     """A claim, a heartbeat or a poll was not accepted by the store; it is tried again."""
 
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SchedulerStarted(Event):
     """The scheduler begins its work."""
 
     schedules: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SchedulerStopped(Event):
     """The scheduler has stopped, and none of its tasks, threads or processes is left."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from asyncsched._core.shown import AnyValue, SerializerOf
+from asyncsched._core.shown import AnyValue, SafeRepr
 from asyncsched._core.states import FINAL_STATES, Origin, Outcome, State
-from asyncsched._core.text import safe_repr
+from asyncsched._core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Progress:
     """The progress that a run reported last."""
 
@@ -21,7 +21,7 @@ class Progress:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Attempt:
     """One attempt of a run that has ended."""
 
@@ -35,19 +35,8 @@ class Attempt:
     traceback: str = ""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _SafeRepr:
-    """Has a short ``repr`` that never raises: that of a job's arguments or result may be long, or raise."""
-
-    __pydantic_serializer__ = SerializerOf()
-
-    def __repr__(self) -> str:
-        named = (f"{one.name}={safe_repr(getattr(self, one.name), 200)}" for one in fields(self))
-        return f"{type(self).__name__}({', '.join(named)})"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Run(_SafeRepr):
+@value
+class Run(SafeRepr):
     """One execution of a job, from pending to its outcome, all attempts included.
 
     Times are aware UTC datetimes. ``scheduled_for`` is the due time before jitter, ``due`` the due
@@ -91,6 +80,8 @@ class Run(_SafeRepr):
     requeued_as: str | None = None
     dismissed: str | None = None
 
+    __repr__ = SafeRepr.__repr__
+
     @property
     def outcome(self) -> Outcome | None:
         """How the run ended, or ``None`` while it is pending or running."""
@@ -102,8 +93,8 @@ class Run(_SafeRepr):
         return self.state in FINAL_STATES
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Schedule(_SafeRepr):
+@value
+class Schedule(SafeRepr):
     """A trigger bound to a job by a stable id, as it stands in the store.
 
     ``orphaned`` is True for a declared schedule that left the code, and for one whose job no living instance knows:
@@ -134,8 +125,10 @@ class Schedule(_SafeRepr):
     max_runs: int | None = None
     runs_made: int = 0
 
+    __repr__ = SafeRepr.__repr__
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class ErrorInfo:
     """An exception as text, the form in which it is kept, shown and sent."""
 

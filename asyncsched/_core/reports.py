@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from asyncsched._core.book import Book, subject_of
 from asyncsched._core.instants import HOUR, to_instant
 from asyncsched._core.models import Run
 from asyncsched._core.tallies import Bins, Hour, Tally, add_bins, counts_between, percentile
+from asyncsched._core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pause:
     """A pause of a job, with its note, author and time: while it lasts, no run of the job is begun."""
 
@@ -21,7 +22,7 @@ class Pause:
     since: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Instance:
     """One running scheduler, as the store records it.
 
@@ -46,7 +47,7 @@ class Instance:
     loop_lag: timedelta = timedelta()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Health:
     """The health of a scheduler and its store, as far as this process knows.
 
@@ -70,7 +71,7 @@ class Health:
         return not self.trouble
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Probe:
     """The answer of a probe, which is true if it passes.
 
@@ -92,7 +93,7 @@ class Probe:
         return self.ok
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Explanation:
     """How one due time ended, and why: the answer of ``explain``.
 
@@ -112,7 +113,7 @@ class Explanation:
     run: Run | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Coming:
     """One slot on the timeline.
 
@@ -130,7 +131,7 @@ class Coming:
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class JobInfo:
     """A job as the code declares it: the function and its options, for people to read.
 
@@ -160,7 +161,7 @@ class JobInfo:
     parameters: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Activity:
     """One operation of a person or a program, from ``activity``.
 
@@ -182,7 +183,7 @@ class Activity:
     ok: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Skipped:
     """Slots of a schedule that got no run, in a row: the first, the last, their number, and the reason.
 
@@ -199,7 +200,7 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Spread:
     """A distribution of durations: its percentiles, to about an eighth, and the counts between given edges."""
 
@@ -220,7 +221,7 @@ class Spread:
         return counts_between(self.bins, [round(edge * 1_000_000) for edge in edges])
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunStatistics:
     """The figures of the runs that ended in some hours.
 
@@ -243,7 +244,7 @@ class RunStatistics:
         return sum(self.states.values())
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Statistics:
     """The figures of a scheduler at one moment, from ``statistics``."""
 

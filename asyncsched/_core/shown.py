@@ -6,9 +6,11 @@ pydantic finds these methods by their names, and is imported only by an app that
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import fields
 from typing import Any, Protocol, runtime_checkable
 
 from asyncsched._core.text import safe_repr
+from asyncsched._core.values import value
 
 _LONGEST = 1000
 """Characters of an object that JSON does not have, written as its ``repr``."""
@@ -100,3 +102,14 @@ class ShownAsData:
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
         """Return the schema for OpenAPI documents."""
         return {"type": "object", "title": cls.__name__}
+
+
+@value
+class SafeRepr:
+    """Has a short ``repr`` that never raises: that of a job's arguments or result may be long, or raise."""
+
+    __pydantic_serializer__ = SerializerOf()
+
+    def __repr__(self) -> str:
+        named = (f"{one.name}={safe_repr(getattr(self, one.name), 200)}" for one in fields(self))
+        return f"{type(self).__name__}({', '.join(named)})"

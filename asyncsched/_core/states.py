@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+from asyncsched._core.values import value
 
 State = Literal["pending", "running", "succeeded", "failed", "timed_out", "cancelled", "lost"]
 
@@ -24,7 +25,7 @@ QUEUE_ALL_LIMIT = 100
 """How many runs of one schedule wait at most under ``overlap="queue_all"``."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """How a run ended, and why.
 

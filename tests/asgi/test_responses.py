@@ -103,7 +103,7 @@ NO_ANSWERS = {
 
 
 def test_no_public_value_is_forgotten() -> None:
-    named = [*vars(asyncsched).values(), *vars(asyncsched.views).values()]
+    named = [getattr(asyncsched, name) for name in asyncsched.__all__] + [*vars(asyncsched.views).values()]
     public = {value for value in named if inspect.isclass(value)}
     values = {one.__name__ for one in public if not issubclass(one, BaseException)} - NO_ANSWERS
     assert values - {type(value).__name__ for value in VALUES} == set()

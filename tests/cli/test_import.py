@@ -37,13 +37,14 @@ from asyncsched.triggers import Every
 from tests.cli.terminal import piped
 
 BERLIN = "Europe/Berlin"
+PUBLIC = {name: getattr(asyncsched, name) for name in asyncsched.__all__}
 START = datetime(2026, 3, 1, tzinfo=UTC)
 END = START + timedelta(days=31)  # the clocks go forward on the 29th
 
 
 def _due(trigger: str) -> list[datetime]:
     """Return the due times of a trigger's code in March 2026."""
-    names = {**vars(asyncsched), "datetime": datetime, "date": date, "time": time, "Every": Every}
+    names = {**PUBLIC, "datetime": datetime, "date": date, "time": time, "Every": Every}
     found = eval(trigger, names)
     return [
         at for at, _ in slots_between(found, START - timedelta(seconds=1), END - timedelta(seconds=1), 50_000)
@@ -438,7 +439,7 @@ def test_a_set_up_is_due_as_by_apscheduler_itself(kind: str, monkeypatch: pytest
         exec(STARTS[kind], names)
     assert added
     for call, trigger in carried.items():
-        ours = eval(trigger, {**vars(asyncsched), "datetime": datetime})
+        ours = eval(trigger, {**PUBLIC, "datetime": datetime})
         original = added[call.partition(":")[2]][0]
         if isinstance(original, IntervalTrigger):
             assert ours.period == original.interval

@@ -58,7 +58,7 @@ async def test_what_a_table_names_is_there(code: str, virtual_clock: VirtualCloc
     scheduler = Scheduler(clock=virtual_clock)
     scheduler.job()(work)
     names = {
-        **vars(asyncsched), **vars(asyncsched.events), "Every": Every, "date": date, "scheduler": scheduler, "f": work, "task": work, "args": (), "id": "another", "Session": object,
+        **{name: getattr(asyncsched, name) for name in asyncsched.__all__}, **vars(asyncsched.events), "Every": Every, "date": date, "scheduler": scheduler, "f": work, "task": work, "args": (), "id": "another", "Session": object,
         "later": datetime(2100, 1, 1, tzinfo=UTC), "open_session": open_session, "Annotated": Annotated,
     }  # fmt: skip
     code = _whole(code)

@@ -15,8 +15,7 @@ import pytest
 
 import asyncsched
 
-NAMES = [name for name in vars(asyncsched) if not name.startswith("_")]
-PUBLIC = [name for name in NAMES if not inspect.ismodule(getattr(asyncsched, name))]
+PUBLIC = [name for name in asyncsched.__all__ if not name.startswith("_")]
 
 CONTRACT = """
 AnyOf At Cron Discard Interval Limit Misfire Provide RateLimit Retry Run RunCancelled RunFailed RunHandle
@@ -35,8 +34,8 @@ def test_every_name_of_the_contract_is_there() -> None:
 def test_every_error_and_event_has_its_public_name(module: str, public: str) -> None:
     where = importlib.import_module(f"asyncsched.{module}")
     made = {name for name, value in vars(where).items() if getattr(value, "__module__", "") == where.__name__}
-    known = vars(importlib.import_module(public))
-    assert {name for name in made if inspect.isclass(getattr(where, name))} <= known.keys()
+    known = set(dir(importlib.import_module(public)))
+    assert {name for name in made if inspect.isclass(getattr(where, name))} <= known
 
 
 def test_the_public_names_are_few() -> None:
@@ -45,13 +44,22 @@ def test_the_public_names_are_few() -> None:
 
 def test_names_are_exported_as_themselves_and_sorted() -> None:
     tree = ast.parse(Path(asyncsched.__file__).read_text())
-    lines = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    (typed,) = [node for node in tree.body if isinstance(node, ast.If)]
+    lines = [node for node in typed.body if isinstance(node, ast.ImportFrom)]
     exported = [(alias.name, alias.asname) for node in lines for alias in node.names]
-    assert all(name == asname for name, asname in exported if asname != "__version__")
-    assert sorted(asname or "" for _, asname in exported) == sorted([*PUBLIC, "__version__"])
+    assert all(name == asname for name, asname in exported)
+    assert sorted(name for name, _ in exported) == sorted(PUBLIC)
     assert list(asyncsched.__all__) == sorted([*PUBLIC, "__version__"])
     modules = [node.module or "" for node in lines]
     assert modules == sorted(modules)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_name_is_found_where_type_checkers_see_it(name: str) -> None:
+    tree = ast.parse(Path(asyncsched.__file__).read_text())
+    lines = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    (module,) = [node.module for node in lines if name in {alias.name for alias in node.names}]
+    assert getattr(asyncsched, name) is getattr(importlib.import_module(module or ""), name)
 
 
 def test_a_star_import_gives_the_public_names() -> None:
@@ -122,16 +130,46 @@ HEAVY = {
 def test_importing_it_brings_nothing_heavy_along() -> None:
     # asyncio itself imports subprocess; only what comes on top of it counts.
     code = (
-        "import asyncio, anyio, sys; before = set(sys.modules); import asyncsched; "
+        "import asyncio, anyio, sys; before = set(sys.modules); from asyncsched import *; Scheduler(); "
         f"print(*sorted(({set(HEAVY)!r} & set(sys.modules)) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
 
+FIRST_USE = """
+import sys, threading
+
+import asyncsched
+
+loaded = {name for name in sys.modules if name.startswith("asyncsched.")}
+assert loaded <= {"asyncsched._core", "asyncsched._core.version"}, loaded
+assert {"Scheduler", "events", "__version__"} <= set(dir(asyncsched))
+
+found, ready = [], threading.Barrier(4)
+
+def use():
+    ready.wait()
+    found.append([getattr(asyncsched, name) for name in asyncsched.__all__])
+
+threads = [threading.Thread(target=use) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(found) == 4 and found[0] == found[1] == found[2] == found[3]
+assert asyncsched.triggers.Cron is asyncsched.Cron
+"""
+
+
+def test_names_are_imported_when_first_used_by_several_threads_at_once() -> None:
+    subprocess.run([sys.executable, "-c", FIRST_USE], check=True)
+
+
 @pytest.mark.parametrize("name", ["nonsense", "currentscheduler"])
 def test_an_unknown_name_is_an_attribute_error(name: str) -> None:
     from asyncsched import asgi
 
-    with pytest.raises(AttributeError, match=name):
-        getattr(asgi, name)
+    for module in (asyncsched, asgi):
+        with pytest.raises(AttributeError, match=name):
+            getattr(module, name)

@@ -27,7 +27,7 @@ from tests.structure.small_store import SmallStore
 
 T0 = datetime(2026, 3, 2, 9, tzinfo=UTC)
 PUBLIC = {
-    "asyncsched": {name for name in vars(asyncsched) if name[0] != "_"},
+    "asyncsched": {name for name in asyncsched.__all__ if name[0] != "_"},
     "asyncsched.abc": {*asyncsched.abc.__all__},
     "asyncsched.events": {name for name in vars(asyncsched.events) if name[0] != "_"},
 }

@@ -14,10 +14,10 @@ Instants are whole seconds here, and so are offsets.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Generic, TypeVar
 
+from asyncsched._core.values import value
 from asyncsched.triggers.cron.search import Wall, WallClock
 
 W = TypeVar("W", bound=WallClock)
@@ -37,7 +37,7 @@ _BELIEVED = 3 * 3600
 _UNNOTICED = 5 * 60
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Jump:
     """A change of a zone's offset.
 

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from asyncsched._core.errors import TriggerError
 from asyncsched._core.text import safe_repr, shorten
+from asyncsched._core.values import value
 
 _LONGEST = 256
 
@@ -70,7 +71,7 @@ LAST_DAY = 0
 """Stands for ``L`` among the days of ``CronFields.nearest``: ``LW`` is the workday nearest to it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CronFields:
     """The values that the fields of one expression allow."""
 
