@@ -433,3 +433,34 @@ def check(sql: str, plan: dict[str, Any]) -> None:
         assert touched <= (100 if node["Node Type"] == "Seq Scan" else most), (sql, node)
     blocks = 40 * MOST_ROWS + (5 * million.TAGGED if "asyncsched_run_tags" in sql else 0)
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] <= blocks, (sql, plan)
+
+
+@pytest.mark.parametrize("rows", [0, 128])
+async def test_a_batch_that_is_planned_while_the_table_is_small_probes_the_key(
+    pg_server: Server, pg_database: str, anyio_backend: Any, rows: int
+) -> None:
+    pytest.importorskip("psycopg")
+    from asyncsched.stores.postgres.connection import Line
+
+    pg_server.run(script(migrations("postgres")), database=pg_database)
+    if rows:  # as many as there are when the server looks at a new table for the first time
+        pg_server.run(
+            "INSERT INTO asyncsched_runs (id, namespace, job, due, executor, origin, ready_at, rank, priority, arguments, "
+            "key_ttl, max_attempts, state) SELECT md5(n::text)::uuid, 'n', 'j', n, 'loop', 'once', n, n, 0, '[]', 0, 1, "
+            f"'pending' FROM generate_series(1, {rows}) AS n",
+            "ANALYZE asyncsched_runs", database=pg_database,
+        )  # fmt: skip
+    with Line(pg_server.dsn(pg_database), "plans", 5).connect() as connection:
+        connection.prepare_threshold = None
+        for name in ("succeed", "record_all", "states"):
+            places = re.findall(r"\?|(?<!:):[a-z_]\w*", load("postgres")[name])
+            sql = load("postgres")[name]
+            for number, place in enumerate(places, 1):
+                sql = sql.replace(place, f"${number}", 1 if place == "?" else -1)
+            connection.execute(f"PREPARE {name} AS {sql}".encode())
+            nulls = ", ".join(["NULL"] * len(places))
+            found = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE {name}({nulls})".encode()).fetchone()
+            scans = [
+                one for one in nodes(found[0][0]["Plan"]) if one.get("Relation Name") == "asyncsched_runs"
+            ]
+            assert all("Index Cond" in one for one in scans if "Scan" in one["Node Type"]), (name, scans)

@@ -134,13 +134,15 @@ SET state = t.state, why = t.why, error = t.error, result = t.result, attempts =
     held_key = CASE WHEN t.keeps THEN r.held_key END, cancel_requested = NULL
 FROM unnest(
     ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[],
-    ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::boolean[], ?::uuid[], ?::bigint[], ?::bigint[], ?::bigint[]
+    ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::boolean[], ?::text[], ?::bigint[], ?::bigint[], ?::bigint[]
 ) AS t(
     state, why, error, result, attempts, progress, reference, spent, ready_at, "rank", started_at, late, finished_at, keeps,
     id, holder, attempt, began
 )
--- By the primary key alone: the index of held runs is full of runs that were held, until a vacuum.
-WHERE r.id = t.id
+-- By the primary key alone: the index of held runs is full of runs that were held, until a vacuum. And by a probe for
+-- each id: the planner takes a condition on an expression for one that few rows meet. Without it, a plan made while the
+-- table is small reads all of the key, and stays when the table grows.
+WHERE length(t.id) = 32 AND r.id = t.id::uuid
     AND (r.holder, r.attempt, r.started_at, r.state) IS NOT DISTINCT FROM (t.holder, t.attempt, t.began, 'running');
 
 -- name: succeed
@@ -149,7 +151,8 @@ UPDATE asyncsched_runs AS r
 SET state = 'succeeded', why = '', finished_at = t.at::bigint, cancel_requested = NULL,
     held_key = CASE WHEN r.key_ttl > 0 THEN r.held_key END
 FROM json_each_text(:ended) AS t(id, at)
-WHERE r.id = t.id::uuid
+-- A probe of the key for each id, as in record_all.
+WHERE length(t.id) = 32 AND r.id = t.id::uuid
     AND (r.holder, r.attempt, r.started_at, r.state) IS NOT DISTINCT FROM (:holder, :attempt, :began, 'running');
 
 -- name: note
@@ -161,9 +164,9 @@ UPDATE asyncsched_runs SET progress = ? WHERE id = (
 );
 
 -- name: states
--- The states of the runs that callers wait for.
+-- The states of the runs that callers wait for, each by a probe of the key, as in record_all.
 SELECT r.id, r.state, r.attempt, r.progress FROM json_array_elements_text(:ids) AS one(id)
-JOIN asyncsched_runs AS r ON r.id = one.id::uuid;
+JOIN asyncsched_runs AS r ON length(one.id) = 32 AND r.id = one.id::uuid;
 
 -- name: limits
 -- The rows of some limits, inserted if they are missing, and locked in the order of their keys.
