@@ -3,7 +3,7 @@
 All of it is in virtual time, so that no slot is late, and what is measured is CPU time, bytes and counts: other load
 on the machine hardly shows. ``pending`` and ``schedules`` measure the CPU time of the whole process per firing at a
 steady rate, each point in three fresh processes by turns, of which the median counts; in one where the filling takes
-more than a minute. ``history`` is a week of an SQLite file, ``memory`` an hour at 500 runs a second.
+more than a minute. With PostgreSQL the CPU time of the server is in it, whose files are in memory, too. ``history`` is a week of an SQLite file, ``memory`` an hour at 500 runs a second.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -31,8 +32,10 @@ from tests.benchmarks._report import machine
 KEPT = Path(__file__).parent / "kept" / "growth.json"
 PENDING = (10, 1_000, 100_000, 1_000_000)
 SCHEDULES = (1, 10, 1_000, 10_000, 50_000)
-_RATE = {"memory": 500, "sqlite": 100}
+_RATE = {"memory": 500, "sqlite": 100, "postgres": 100}
 """Firings a second."""
+_MOST = {("pending", "postgres"): 100_000, ("schedules", "postgres"): 10_000}
+"""The last point of a store whose filling takes longer."""
 _SECONDS = 10.0
 _TIMES = 3
 _LONG = 60.0
@@ -50,9 +53,24 @@ async def _per_firing(clock: Any, seconds: float, fired: Callable[[], int]) -> f
     """Return the CPU microseconds per firing over some seconds of virtual time, from a second after the start on."""
     await clock.advance(1)
     gc.collect()
-    before, cpu = fired(), Cpu()
+    before, cpu, server = fired(), Cpu(), _of_server()
     await clock.advance(seconds)
-    return cpu.spent() / (fired() - before) * 1e6
+    return (cpu.spent() + _of_server() - server) / (fired() - before) * 1e6
+
+
+_server: Any = None
+
+
+def _of_server() -> float:
+    """Return the CPU seconds of the PostgreSQL server, if there is one: of all its processes that live."""
+    if _server is None:
+        return 0.0
+    import psutil
+
+    ((folder,),) = _server.run("SHOW data_directory")
+    postmaster = int(Path(str(folder), "postmaster.pid").read_text().split()[0])
+    pids = [postmaster, *(one.pid for one in psutil.Process(postmaster).children())]
+    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids) / 1e9
 
 
 def over_pending(store: str, count: int, seconds: float = _SECONDS) -> float:
@@ -126,9 +144,28 @@ def _virtual(main: Callable[[Any, str | None], Awaitable[float]], store: str) ->
     from asyncsched.testing import VirtualClock
 
     clock = VirtualClock()
-    with _in_memory() as folder:
-        spent: float = clock.run(main, clock, None if store == "memory" else f"sqlite:///{folder}/jobs.db")
+    with _opened(store) as url:
+        spent: float = clock.run(main, clock, url)
         return spent
+
+
+@contextmanager
+def _opened(store: str) -> Iterator[str | None]:
+    """Yield the URL of a store that is empty."""
+    global _server
+    if store == "postgres":
+        from tests.postgres import open_server
+
+        _server = open_server()
+        try:
+            yield _server.dsn(_server.create_database())
+        finally:
+            _server.close()
+    elif store == "sqlite":
+        with _in_memory() as folder:
+            yield f"sqlite:///{folder}/jobs.db"
+    else:
+        yield None
 
 
 def _in_memory() -> tempfile.TemporaryDirectory[str]:
@@ -194,13 +231,17 @@ _COURSES: dict[str, Callable[..., dict[str, Points]]] = {"history": history, "me
 PARTS = (*_POINTS, *_COURSES)
 
 
-def measure(part: str) -> dict[str, Points]:
+def measure(part: str, stores: Sequence[str] = tuple(_RATE)) -> dict[str, Points]:
     """Return the lines of one part, measured in fresh processes."""
     if part in _COURSES:
         course: dict[str, Points] = _child(part)
         return course
-    counts = _POINTS[part][1]
-    found: dict[tuple[str, int], list[float]] = {(store, count): [] for store in _RATE for count in counts}
+    counts = {
+        store: [one for one in _POINTS[part][1] if one <= _MOST.get((part, store), one)] for store in stores
+    }
+    found: dict[tuple[str, int], list[float]] = {
+        (store, count): [] for store in stores for count in counts[store]
+    }
     long: set[tuple[str, int]] = set()
     for _ in range(_TIMES):
         for (store, count), values in found.items():
@@ -210,8 +251,10 @@ def measure(part: str) -> dict[str, Points]:
                 print(f"{part}: {store}, {count:,}: {values[-1]:.1f} µs", file=sys.stderr, flush=True)
                 if time.monotonic() - began > _LONG:
                     long.add((store, count))
-    named = {"memory": "memory", "sqlite": "SQLite"}
-    return {named[store]: [(count, median(found[store, count])) for count in counts] for store in _RATE}
+    named = {"memory": "memory", "sqlite": "SQLite", "postgres": "PostgreSQL"}
+    return {
+        named[store]: [(count, median(found[store, count])) for count in counts[store]] for store in stores
+    }
 
 
 def _child(*arguments: str) -> Any:
@@ -249,6 +292,7 @@ def main() -> None:
     """Measure, keep, and draw."""
     parser = argparse.ArgumentParser("python -m tests.benchmarks.growth", description=__doc__)
     parser.add_argument("part", nargs="*", help=f"any of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--store", choices=_RATE, help="measure the costs with this store; the others stay")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -259,7 +303,9 @@ def main() -> None:
     found = kept()
     for part in options.part or PARTS:
         began = time.perf_counter()
-        lines = measure(part)
+        lines = measure(part, (options.store,) if options.store else tuple(_RATE))
+        if options.store and part in _POINTS:
+            lines = found.get(part, {"lines": {}})["lines"] | lines
         found[part] = {"at": datetime.now(UTC).strftime("%Y-%m-%d"), "machine": machine(), "lines": lines}
         print(f"{part}: {time.perf_counter() - began:.0f} s: {lines}", flush=True)
         KEPT.parent.mkdir(exist_ok=True)

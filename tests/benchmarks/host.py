@@ -96,6 +96,7 @@ async def _plain_thread() -> AsyncIterator[None]:
         task = asyncio.create_task(each_second())
         yield
         task.cancel()
+        threads.shutdown(cancel_futures=True)  # on a busy machine more may wait than will ever run
 
 
 def _serving(beside: Callable[[], Beside]) -> Callable[[Size], Metrics]:

@@ -1,7 +1,7 @@
 """The ledger in PostgreSQL: for instances on any number of hosts; it loses nothing at ``kill -9``.
 
-One thread writes, with group commit; one reads; one beats, so that nothing else makes a beat late; one receives
-and sends notifications (``LISTEN`` and ``NOTIFY``). Polling finds every change, a notification only makes it quicker.
+One thread writes, with group commit, and another adds runs while the first is in a transaction; one reads; one beats, so
+that nothing else makes a beat late; one receives and sends notifications (``LISTEN`` and ``NOTIFY``). Polling finds every change, a notification only makes it quicker.
 """
 
 from __future__ import annotations
@@ -60,9 +60,15 @@ class PostgresStore(SqlStore):
         self._time = (0, float("-inf"))  # the server's time, and the monotonic time of its answer
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
+        return self._session("writer" if writes else "reader", quarantine)
+
+    def _make_adding_session(self, quarantine: Quarantine) -> Session:
+        return self._session("adder", quarantine)
+
+    def _session(self, name: str, quarantine: Quarantine) -> Session:
         return PostgresSession(
-            Line(self._dsn, "writer" if writes else "reader", self.timeout), self.namespace, self._triggers,
-            quarantine, self._committed, self._beaten, self._ghosts,
+            Line(self._dsn, name, self.timeout), self.namespace, self._triggers, quarantine, self._committed,
+            self._beaten, self._ghosts,
         )  # fmt: skip
 
     def _make_beating_session(self) -> Session | None:

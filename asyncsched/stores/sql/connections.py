@@ -1,4 +1,4 @@
-"""The base of every store in a database: two connections, each in a separate thread."""
+"""The base of every store in a database: two connections or more, each in a separate thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Connected:
-    """One connection that writes and one that reads, opened together.
+    """One connection that writes and one that reads, opened together; more of them, where the database gains by it.
 
     Args:
         timeout: seconds that a call waits for an answer.
@@ -41,6 +41,8 @@ class Connected:
         self._polls: Reader | None = None
         self._beats: Reader | None = None
         self._beater: DatabaseThread | None = None
+        self._adds: GroupCommit | None = None
+        self._adder: DatabaseThread | None = None
 
     def prepare(self, clock: Clock, triggers: ReadTrigger) -> None:
         """Set the clock, and the function that makes a trigger from a schedule's row. Called before ``open``."""
@@ -66,6 +68,10 @@ class Connected:
         """Return a session for beats alone, so that no other request makes them late; ``None`` for the writer's."""
         return None
 
+    def _make_adding_session(self, quarantine: Quarantine) -> Session | None:
+        """Return a session that adds runs beside the writer's; ``None`` where one connection writes at a time."""
+        return None
+
     # ── open and close ───────────────────────────────────────────────────────────────────────
 
     async def open(self, notify: Callable[[], None]) -> None:
@@ -87,6 +93,9 @@ class Connected:
         if (beating := self._make_beating_session()) is not None:
             self._beats = Reader(beating)
             self._beater = self._beats.thread = self._begin("beats", self._beats, beating)
+        if (adding := self._make_adding_session(quarantine)) is not None:
+            self._adds = GroupCommit(adding, self._operations, quiet=True)
+            self._adder = self._adds.thread = self._begin("adder", self._adds, adding)
 
     def _begin(self, name: str, server: GroupCommit | Reader, session: Session) -> DatabaseThread:
         return DatabaseThread(
@@ -107,15 +116,15 @@ class Connected:
 
     def hurry(self, seconds: float) -> None:
         """Have all calls answered, or fail, within ``seconds``, and :meth:`close` take no longer: the process ends."""
-        for thread in (self._writer, self._reader, self._beater):
+        for thread in (self._writer, self._reader, self._beater, self._adder):
             if thread is not None:
                 thread.hurry(seconds)
 
     async def close(self) -> None:
-        threads = (self._beater, self._writer, self._reader)
-        self._beater = self._writer = self._reader = None
+        threads = (self._beater, self._writer, self._adder, self._reader)
+        self._beater = self._writer = self._adder = self._reader = None
         self._notify = _nothing
-        for waiting in (self._group, self._polls, self._beats):
+        for waiting in (self._group, self._adds, self._polls, self._beats):
             if waiting is not None:
                 waiting.wake()
         async with anyio.create_task_group() as group:
@@ -129,6 +138,17 @@ class Connected:
         if self._writer is None:
             raise StoreUnavailable("the store is not open")
         return self._writer.submit(kind, payload, weight, urgent, about)
+
+    def _insert(self, payload: Any) -> Awaitable[Any]:
+        """Have the thread that is free write a run that needs nothing else in its transaction.
+
+        While one transaction waits for the disk, the next one is written: to wait in one line of transactions would
+        take twice as long.
+        """
+        adder = self._adder
+        if adder is None or adder.busy or self._writer is None or not self._writer.busy:
+            return self._write("add", payload)
+        return adder.submit("add", payload)
 
     async def _call(self, operation: Callable[..., Any], *args: Any, about: Hashable = None) -> Any:
         return await self._write("call", payload_of(operation, args), about=about)

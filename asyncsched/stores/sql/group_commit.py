@@ -47,14 +47,16 @@ class GroupCommit:
     Args:
         session: the writer's connection; used in the writer's thread alone.
         operations: the operations by kind of request, in the order in which a transaction does them.
+        quiet: whether another one logs that the database cannot be written to.
 
     """
 
-    def __init__(self, session: Session, operations: Mapping[str, Operation]) -> None:
+    def __init__(self, session: Session, operations: Mapping[str, Operation], quiet: bool = False) -> None:
         self._session = session
         self._operations = operations
         self._order = {kind: number for number, kind in enumerate(operations)}
         self._stopping = threading.Event()
+        self._quiet = quiet
         self._reported = False
         self._locks_met = 0  # by the present batch
         self.lost_answers = 0
@@ -178,7 +180,7 @@ class GroupCommit:
 
     def _report_trouble(self, error: Exception) -> None:
         self.thread.trouble = str(error)
-        if not self._reported:
+        if not (self._reported or self._quiet):
             self._reported = True
             logger.error("the store cannot be written to: %s", error)
 

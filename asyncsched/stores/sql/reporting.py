@@ -36,6 +36,8 @@ class Reporting(Connected):
     def _add(self, request: Adding, weight: int = 1, about: Hashable = None) -> Awaitable[list[Added]]:
         """Put runs into the ledger, with a record if one is carried."""
         if carried() is None:
+            if weight == 1 and about is None:
+                return self._insert(request)
             return self._write("add", request, weight, about=about)
         return self._write("call", payload_of(add_carrying, (request,)), weight, about=about)
 

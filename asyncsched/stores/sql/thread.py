@@ -92,6 +92,11 @@ class DatabaseThread:
 
     # ── in the loop ──────────────────────────────────────────────────────────────────────────
 
+    @property
+    def busy(self) -> bool:
+        """Whether callers wait for an answer whose requests came before this turn of the loop."""
+        return len(self._under_way) > len(self._next)
+
     async def submit(
         self, kind: str, payload: Any, weight: int = 1, urgent: bool = False, about: Hashable = None
     ) -> Any:

@@ -649,3 +649,33 @@ async def test_two_batches_that_want_the_same_limits_do_not_block_one_another(
         for run in runs:
             await stage.end(run)
     assert {run.state for run in await stage.store.runs(RunQuery())} == {"succeeded"}
+
+
+async def test_calls_that_add_runs_do_not_wait_for_one_another_s_transaction(
+    shared_dsn: str, edit: Edit, virtual_clock: VirtualClock
+) -> None:
+    scheduler = Scheduler(shared_dsn, role="submit", clock=virtual_clock)
+    done: list[str] = []
+
+    @scheduler.job()
+    async def job() -> None: ...
+
+    async def add() -> None:
+        done.append((await scheduler.schedule_once(job)).id)
+
+    async def used() -> bool:
+        return bool(edit("SELECT 1 FROM pg_stat_activity WHERE application_name = 'asyncsched adder'"))
+
+    async with scheduler, anyio.create_task_group() as group:
+        for _ in range(
+            50
+        ):  # whether the first transaction is over when the second call comes is up to the machine
+            for _ in range(4):
+                group.start_soon(add)
+                for _ in range(3):
+                    await anyio.sleep(0)
+            if await used():
+                break
+        assert await used()
+    async with Scheduler(shared_dsn, role="submit", clock=virtual_clock) as other:
+        assert {run.id for run in await other.runs(limit=1000)} == set(done)
