@@ -127,7 +127,7 @@ class Scenario:
         return next(filter(_is_floor, compared), "")
 
     def often(self, system: str) -> bool:
-        """Whether a system is run in every round: ours, and what a goal is set for. The others are run in every third."""
+        """Whether a system is run in every round: ours, and what a goal is set for. The others are run in the first."""
         promised = [figure for figure in self.figures if figure.goal is not None or figure.beyond is not None]
         named = {figure.system for figure in promised} | {
             figure.over[0] for figure in promised if figure.over

@@ -26,7 +26,7 @@ hours. What counts is CPU time, and the ratio of two systems in one round.
 ## All workloads
 
 Medians. "Floor" is the least that the work can cost: a heap and a bare task, the driver alone, the standard library's
-pool. A dash is a peer that was not measured. A peer for which no goal is set is measured in every third round. Of the
+pool. A dash is a peer that was not measured. A peer for which no goal is set is measured in the first round. Of the
 queues over Redis, saq and docket are here; arq, which is of the same kind as saq, is not.
 
 {table}

@@ -114,7 +114,7 @@ def _round(result: Result, number: int, servers: Servers) -> dict[str, Metrics]:
     scenario, began = result.scenario, time.monotonic()
     names = [name for name in scenario.systems if _is_here(result, name)]
     turn = number % max(1, len(names))
-    order = [name for name in names[turn:] + names[:turn] if scenario.often(name) or number % 3 == 0]
+    order = [name for name in names[turn:] + names[:turn] if scenario.often(name) or number == 0]
 
     def measure(name: str) -> Metrics | None:
         try:

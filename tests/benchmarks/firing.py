@@ -57,6 +57,6 @@ SCENARIOS = (
                 Figure("", f"{store}: transactions a firing (its claim and its record)", "transactions", 2, system=name),
             )
         ),
-        Size(20), Size(10), Size(1), rounds=1, postgres=True, together=True,
+        Size(15), Size(10), Size(1), rounds=1, postgres=True, together=True,
     ),
 )  # fmt: skip

@@ -156,7 +156,7 @@ SCENARIOS = (
             _p99("7a", "with them spread over the second, over none", "spread", "none", 1.3, 1.1),
             _p99("", "the same, APScheduler 3", "aps3", "none"),
         ),
-        Size(400, 4), Size(400, 3), Size(100, 0.1),
+        Size(400, 3), Size(400, 3), Size(100, 0.1),
     ),
     Scenario(
         "host-cpu",
@@ -172,6 +172,6 @@ SCENARIOS = (
             _p99("7b", "with it in a thread over a plain thread", "thread", "plain-thread", 0.3),
             _p99("", "a plain thread over none", "plain-thread", "none"),
         ),
-        Size(400, 4), Size(400, 3), Size(100, 0.1),
+        Size(400, 3), Size(400, 3), Size(100, 0.1),
     ),
 )  # fmt: skip
