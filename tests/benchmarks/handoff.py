@@ -108,7 +108,7 @@ def _scenario(
 ) -> Scenario:
     return Scenario(
         f"handoff-{name}", f"tasks of {name} through schedule_once, beside the engine's own client",
-        {name: _measured(name, client)}, _figures(name), Size(n), Size(n), Size(50), rounds=2,
+        {name: _measured(name, client)}, _figures(name), Size(n), Size(n), Size(50), rounds=1,
         missing=_NO_REDIS if redis and not shutil.which("redis-server") else None, group="W4",
     )  # fmt: skip
 

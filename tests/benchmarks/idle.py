@@ -88,7 +88,7 @@ _STORES = {
 SCENARIOS = (
     Scenario(
         "idle",
-        "one schedule that is not due for long, half a minute, all at the same time: voluntary context switches of all "
+        "one schedule that is not due for long, a minute, all at the same time: voluntary context switches of all "
         "threads, and what the store is asked (PRAGMA data_version not counted)",
         {
             "asyncsched": ours, "aps3": apscheduler, "aps4": aps4.idle, "aiocron": aiocron.idle, "taskiq": taskiq.idle,
@@ -99,7 +99,7 @@ SCENARIOS = (
             Figure("8b", "SQLite, idle: statements per minute", "statements", 75, system="sqlite-asked"),
             Figure("8b", "PostgreSQL, idle: statements per minute", "statements", 75, system="postgres-asked"),
         ),
-        Size(0, 31), Size(0, 31), Size(0, 0.5), rounds=1, redis="memory", postgres=True, together=True,
+        Size(0, 60), Size(0, 31), Size(0, 0.5), rounds=1, redis="memory", postgres=True, together=True,
         measures=(
             Measure("memory, wake-ups per minute", "wakeups"), Measure("memory, CPU per minute", "cpu_ms", "ms"),
             *(

@@ -219,13 +219,13 @@ SCENARIOS = (
     ),
     Scenario(
         "single",
-        "one job every 10 ms, 300 ticks",
+        "one job every 10 ms, 250 ticks",
         {"asyncsched": one_ours, "call_at": call_at, "aps3": one_apscheduler},
         (
             Figure("1d", "10 ms job: p50 lateness over call_at", "p50_ms", 1.1, 0.25, ("call_at", "p50_ms"), unit="ms"),
             Figure("", "10 ms job: p50 lateness over aps3", "p50_ms", over=("aps3", "p50_ms"), unit="ms"),
         ),
-        Size(300), Size(300), Size(20),
+        Size(250), Size(250), Size(20),
         measures=(
             Measure("lateness p50", "p50_ms", "ms"), Measure("lateness p99", "p99_ms", "ms"),
             Measure("CPU per firing", "cpu_us", "µs"),

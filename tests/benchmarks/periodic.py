@@ -230,7 +230,7 @@ SCENARIOS = (
             Figure("6b", "four processes: share of what was due", "fired", 1, at_least=True),
             Figure("6b", "four processes: p50 after the tick", "p50_ms", 10, unit="ms"),
         ),
-        Size(0, 4), Size(0, 4), Size(0, 1), postgres=True,
+        Size(0, 3), Size(0, 3), Size(0, 1), postgres=True,
         measures=(
             Measure("fired of what was due", "fired"), Measure("duplicates", "duplicates"),
             Measure("p50 after the tick", "p50_ms", "ms"), Measure("p99 after the tick", "p99_ms", "ms"),
