@@ -49,6 +49,8 @@ async def test_a_thread_that_outlives_its_timeout_frees_its_place_and_is_counted
         return "has the place"
 
     async with scheduler:
+        while not threads.abandoned:  # on a busy machine a timeout may come before the thread begins
+            await anyio.sleep(0.02)
         while not await scheduler.runs(job="hangs", state="timed_out"):
             await anyio.sleep(0.02)
         assert threads.abandoned == 1
@@ -71,9 +73,10 @@ async def test_a_thread_is_asked_to_end_and_can_look(stop: threading.Event) -> N
         stop.set()
 
     async with scheduler:
-        assert (await (await scheduler.schedule_once(polite)).wait()).state == "timed_out"
-        await anyio.to_thread.run_sync(stop.wait, PATIENCE)
-    assert seen == [True]
+        while not seen:  # on a busy machine a timeout may come before the thread begins
+            assert (await (await scheduler.schedule_once(polite)).wait()).state == "timed_out"
+            await anyio.to_thread.run_sync(stop.wait, 1)
+    assert set(seen) == {True}
 
 
 async def test_a_thread_can_extend_its_timeout_and_report_progress() -> None:
