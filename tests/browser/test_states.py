@@ -42,6 +42,25 @@ THIN = """
 """Texts whose letters stand below one another."""
 
 
+SMALL = """
+() => [...document.querySelectorAll('button, select, summary, input:not(.tick, [type=hidden])')].filter((el) => {
+  const box = el.getBoundingClientRect();
+  return box.height > 0 && (box.height < 36 || box.width < 24);
+}).map((el) => el.outerHTML.slice(0, 80))
+"""
+"""What a finger cannot hit."""
+
+OPENED = """
+() => [...document.querySelectorAll('details.menu')].slice(0, 3).flatMap((menu) => {
+  menu.open = true;
+  const box = menu.querySelector('.card').getBoundingClientRect();
+  menu.open = false;
+  return box.left < 0 || box.right > innerWidth ? [`${menu.outerHTML.slice(0, 60)} ${box.left} ${box.right}`] : [];
+})
+"""
+"""Menus that stand outside of the window when they are open."""
+
+
 WITH_AXE = {"overview", "activity", "instances", "runs", "schedule0", "job0", "run0", "missing"}
 
 
@@ -64,6 +83,9 @@ def test_no_text_is_cut_or_covered_in_any_window(chromium: Any, drawn: Drawn) ->
                 wrong.append((name, width, "a table is cut off"))
             wrong += [(name, width, f"covered: {one}") for one in tab.evaluate(OVERLAPS.strip())[:2]]
             wrong += [(name, width, f"thin: {one}") for one in tab.evaluate(THIN.strip())[:2]]
+            wrong += [(name, width, f"menu: {one}") for one in tab.evaluate(OPENED.strip())]
+            if width == 390:
+                wrong += [(name, width, f"small: {one}") for one in tab.evaluate(SMALL.strip())[:2]]
         tab.context.close()
     assert wrong == [], "\n".join(map(str, wrong))
 

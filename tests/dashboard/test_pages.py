@@ -258,7 +258,7 @@ async def test_the_timeline_has_a_lane_for_each_schedule(scheduler: Scheduler, l
         await anyio.sleep(2 * 3600)
         page = (await client.get("/timeline")).text
         assert "often: 360 runs" in page
-        assert "1 schedule with many due times drawn as density" in page
+        assert "1 schedule with many due times is drawn as density" in page
         assert "02:30" in page
 
 
@@ -416,6 +416,7 @@ async def test_while_the_store_is_away_the_last_state_is_shown_and_said_to_be(
         assert "Store unreachable – shown is the state of 00:01:00 UTC: the store gave no answer" in page
         assert "<title>✕ asyncsched</title>" in page
         assert due in page
+        assert "shown is the state of 00:01:00 UTC" in (await client.get("/instances")).text
         for path in ("/runs", "/failures"):
             answer = await client.get(path)
             assert answer.status_code == 503

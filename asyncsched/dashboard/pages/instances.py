@@ -26,4 +26,9 @@ async def instances(site: Site, c: Context) -> Page:
         c.root,
         site.scheduler.durable,
     )
-    return Page("Instances · asyncsched", "Instances", s.at, {"instances": drawn})
+    return Page(
+        "Instances · asyncsched",
+        "Instances",
+        s.at,
+        {"banner": site.draw("overview", "banner", s), "instances": drawn},
+    )

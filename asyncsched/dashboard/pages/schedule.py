@@ -102,13 +102,7 @@ def _percentiles(of: Callable[[float], Any]) -> str:
 
 def _quiet(row: Row) -> str:
     """Return why a schedule has no slots to come."""
-    return (
-        "paused"
-        if row.state == "paused"
-        else "no instance has the job"
-        if row.state == "orphaned"
-        else "ended"
-    )
+    return {"paused": "paused", "orphaned": "not in code"}.get(row.state, "ended")
 
 
 async def _explained(site: Site, id: str, at: str) -> tuple[str, str, str]:

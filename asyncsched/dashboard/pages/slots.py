@@ -32,6 +32,10 @@ _REASONS = {
 }
 
 
+_ROOM = 78
+"""The per cent of the line that past slots take where none is to come: beside them stands why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """One slot, or several in a row without a run: its state and the reason in a sentence."""
@@ -85,7 +89,8 @@ def reasons_of(slots: Sequence[Slot], now: datetime) -> list[Slot]:
             )
         else:
             rows.append(slot)
-    return [slot for slot in reversed(rows) if slot.state not in ("succeeded", "due")][:REASONS]
+    told = [slot for slot in reversed(rows) if slot.reason and slot.state not in ("succeeded", "due")]
+    return told[:REASONS]
 
 
 def _of_run(run: Run, grace: float) -> Slot:
@@ -123,7 +128,7 @@ def strip_of(slots: Sequence[Slot], now: datetime, root: str, id: str, quiet: st
     if not slots:
         return Markup('<p class="none">No slot yet, and none to come: {}.</p>').format(quiet or "ended")
     edge = sum(slot.at <= now for slot in slots)
-    width = 100 / max(len(slots) + (edge == len(slots)) * 4, _WIDEST)
+    width = (100 if edge < len(slots) else _ROOM) / max(len(slots), _WIDEST)
     parts = []
     for place, slot in enumerate(slots):
         x, name = place * width, tone(slot.state)

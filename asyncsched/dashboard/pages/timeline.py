@@ -72,10 +72,12 @@ def _said(coming: list[Coming], dense: int) -> str:
     minutes = Counter(one.at.replace(second=0, microsecond=0) for one in coming)
     parts = []
     if dense:
-        parts.append(f"{plural(dense, 'schedule')} with many due times drawn as density.")
+        parts.append(
+            f"{plural(dense, 'schedule')} with many due times {'is' if dense == 1 else 'are'} drawn as density."
+        )
     if minutes:
         at, count = max(minutes.items(), key=lambda one: (one[1], -one[0].timestamp()))
-        parts.append(f"Busiest minute ahead{' beside them' if dense else ''}: {at:%H:%M} UTC, {count} due.")
+        parts.append(f"Busiest minute ahead{' of the others' if dense else ''}: {at:%H:%M} UTC, {count} due.")
     notes = [one for one in coming if one.note]
     if notes:
         parts.append(f"The clock changes: {notes[0].note}.")
