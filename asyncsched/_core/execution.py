@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from asyncsched._core.context import CurrentRun
-from asyncsched._core.events import Event
 from asyncsched._core.instants import Instant
 
 if TYPE_CHECKING:
+    from random import Random
+
+    from asyncsched._core.events import Event
     from asyncsched._core.records import RunRecord
 
 

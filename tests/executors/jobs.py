@@ -210,11 +210,12 @@ def tells_and_waits(marker: str) -> None:
         time.sleep(0.01)
 
 
-def until_cancelled(marker: str) -> str:
-    Path(marker).write_text("")
-    while not current_run().cancelled:
-        time.sleep(0.01)
-    return "asked to end"
+def until_cancelled(marker: str, seen: str) -> None:
+    before = current_run().cancelled
+    try:
+        nap(60, marker)
+    finally:
+        Path(seen).write_text(f"{before} {current_run().cancelled}")
 
 
 def completes() -> None:

@@ -48,7 +48,7 @@ async def test_a_future_whose_task_was_cancelled_is_done_before_the_task_has_run
 async def test_a_worker_is_not_handed_to_a_waiter_that_was_cancelled_in_the_same_turn(
     executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    release, over = ProcessExecutor._release, tmp_path / "over"
+    release, over = ProcessExecutor._give_place, tmp_path / "over"
 
     async with attempts() as start:
         working = start(call(executor, jobs.tells_and_waits, str(over)))
@@ -63,27 +63,27 @@ async def test_a_worker_is_not_handed_to_a_waiter_that_was_cancelled_in_the_same
                 cancelled.cancel()
             release(self, worker)
 
-        monkeypatch.setattr(ProcessExecutor, "_release", cancel_and_release)
+        monkeypatch.setattr(ProcessExecutor, "_give_place", cancel_and_release)
         over.touch()
         with anyio.fail_after(10):
             await working.ended()
             assert (await next_one.ended()).value == 3
         assert isinstance((await cancelled.ended()).error, anyio.get_cancelled_exc_class())
-    assert len(executor._idle) == 1
+    assert [worker.alive for worker in executor._workers] == [True]
     assert executor.busy == 0
 
 
 async def test_a_worker_that_dies_while_it_is_handed_over_is_not_given_the_run(
     executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release = ProcessExecutor._release
+    release = ProcessExecutor._give_place
 
     def release_and_die(self: ProcessExecutor, worker: WorkerProcess) -> None:
         release(self, worker)
-        monkeypatch.setattr(ProcessExecutor, "_release", release)
-        worker.kill()
+        monkeypatch.setattr(ProcessExecutor, "_give_place", release)
+        worker.end()
 
-    monkeypatch.setattr(ProcessExecutor, "_release", release_and_die)
+    monkeypatch.setattr(ProcessExecutor, "_give_place", release_and_die)
     async with attempts() as start:
         working = start(call(executor, jobs.pid))
         await soon(lambda: executor.busy == 1)
@@ -99,7 +99,7 @@ async def test_of_a_worker_that_was_replaced_nothing_is_kept() -> None:
     async with ProcessExecutor(1, max_tasks_per_worker=1) as executor:
         for _ in range(4):
             await call(executor, jobs.noop)
-        await soon(lambda: not executor._dying)
+        await soon(lambda: not executor._workers)
 
 
 async def test_a_call_that_ended_while_its_executor_was_closed_is_answered(

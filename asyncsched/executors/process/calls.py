@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from asyncsched._core.arguments.functions import refuse_unless_sync, unpartial
 from asyncsched._core.errors import ArgumentError, ConfigurationError
 from asyncsched._core.text import shorten
-from asyncsched.abc import Answer
 from asyncsched.executors.process.errors import cloud, dumps, error_of
-from asyncsched.executors.process.link import ERROR, VALUE
+from asyncsched.executors.process.link import VALUE
 
 if TYPE_CHECKING:
     from asyncsched._core.context import CurrentRun
@@ -32,16 +31,17 @@ def check(func: Callable[..., Any], job: str, main_is_a_file: bool) -> None:
         return
     inner = unpartial(func)
     name = getattr(inner, "__qualname__", "")
-    if "<lambda>" in name or "<locals>" in name:
-        what = "a lambda" if "<lambda>" in name else f"defined inside another function ({shorten(name, 80)})"
+    what = ""
+    if "<lambda>" in name:
+        what = "a lambda"
+    elif "<locals>" in name:
+        what = f"defined inside another function ({shorten(name, 80)})"
+    elif getattr(inner, "__module__", None) == "__main__" and not main_is_a_file:
+        what = "defined at a prompt"
+    if what:
         raise ConfigurationError(
             f"job {job!r} is {what}, which a worker process cannot import; "
             f"move it to the top level of a module, or {INSTALL}"
-        )
-    if getattr(inner, "__module__", None) == "__main__" and not main_is_a_file:
-        raise ConfigurationError(
-            f"job {job!r} is defined at a prompt, which a worker process cannot import; "
-            f"put it into a file, or {INSTALL}"
         )
     # A function being decorated has no name in its module yet, so only other callables are tried out.
     if not isinstance(func, (FunctionType, BuiltinFunctionType, type)):
@@ -129,25 +129,14 @@ def _unsendable(job: str, arguments: Mapping[str, Any], error: Exception) -> Exc
     )
 
 
-def answer_of(job: str, kind: int, body: bytes) -> Answer:
-    """Return the value or the error that an answer carries."""
-    try:
-        return Answer(unpack(job, kind, body))
-    except BaseException as error:  # whatever the function has raised
-        return Answer(error=error)
-
-
 def unpack(job: str, kind: int, body: bytes) -> Any:
     """Return the value that a worker's answer carries, or raise its error."""
-    if kind == VALUE:
-        try:
-            return pickle.loads(body) if body else None
-        except Exception as error:
-            raise ConfigurationError(
-                f"job {job!r} returned a value that cannot be read in this process "
-                f"({type(error).__name__}: {error}); return plain data"
-            ) from error
-    if kind == ERROR:
+    if kind != VALUE:
         raise error_of(body)
-    text, reason = pickle.loads(body)
-    raise ConfigurationError(text) from (reason and error_of(reason))
+    try:
+        return pickle.loads(body) if body else None
+    except Exception as error:
+        raise ConfigurationError(
+            f"job {job!r} returned a value that cannot be read in this process "
+            f"({type(error).__name__}: {error}); return plain data"
+        ) from error

@@ -17,19 +17,16 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from asyncsched._core.arguments.functions import returned_awaitable
 from asyncsched._core.context import CurrentRun, _current
+from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.text import shorten
 from asyncsched.executors.batches import is_awaitable, one_by_one
-from asyncsched.executors.process import link as protocol
 from asyncsched.executors.process.errors import describe, dumps
-from asyncsched.executors.process.link import Pipe, ProcessLink, RelayHandler
-
-loading_main = False
-"""Whether the main file of the scheduler's process is being run again in this one."""
+from asyncsched.executors.process.link import ERROR, ITEM, NOT_STARTED, VALUE, Pipe, ProcessLink, RelayHandler
 
 
 def serve(messages: int, lifeline: int) -> None:
@@ -38,7 +35,7 @@ def serve(messages: int, lifeline: int) -> None:
         os.set_inheritable(fd, False)
     end_with(lifeline)
     pipe = Pipe(socket.socket(fileno=messages))
-    _obey_signals(pipe)
+    pipe.obey_signals()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     logging.getLogger().addHandler(RelayHandler(pipe))
@@ -71,110 +68,84 @@ def end_with(lifeline: int) -> None:
         end_after(0)  # it may have closed before
 
 
-def _obey_signals(pipe: Pipe) -> None:
-    """Obey the executor's SIGTERM; leave a process that a job forks neither the pipe nor this handler."""
-
-    def terminate(signum: int, frame: FrameType | None) -> None:
-        # The executor closes its end before it sends the signal. A signal from elsewhere is ignored: a service
-        # manager sends one to every process of the service, and the scheduler is to end the jobs in order.
-        if pipe.closed():
-            pipe.ended = True
-            raise SystemExit(128 + signum)  # the job's "finally" blocks run, for as long as the grace lasts
-
-    masks = threading.local()
-
-    def hold_back() -> None:
-        # A signal that comes before the new process has its own handler is not to be lost.
-        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-
-    def release() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
-
-    def forked() -> None:
-        pipe.leave()
-        if signal.getsignal(signal.SIGTERM) is terminate:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        release()
-
-    signal.signal(signal.SIGTERM, terminate)
-    os.register_at_fork(before=hold_back, after_in_parent=release, after_in_child=forked)
-
-
 def _serve(pipe: Pipe, given: dict[str, Any]) -> None:
-    refusal = _take_over(pipe, given)
-    warm = False
-    while True:
-        (id, job, due, attempt, key), call = pipe.receive()
-        if refusal is not None:
-            pipe.send(protocol.NOT_STARTED, refusal)
-            return
-        try:
-            func, args, kwargs = _load(call, given["main"])
-        except BaseException as error:
-            if pipe.ended:
-                raise
-            what = f"job {job!r} could not be loaded in a worker process: {type(error).__name__}: {error}"
-            remedy = 'its module must be importable there, and a script guards its start with if __name__ == "__main__":'
-            kind, answer = _refused(what if "__main__" in what else f"{what}; {remedy}", error)
-        else:
-            del call
-            if not warm:
-                pipe.send(protocol.BEGAN)
-                warm = True
-            link = ProcessLink(pipe)
-            kind, answer = _call(CurrentRun(id, job, due, attempt, key, link), pipe, func, *args, **kwargs)
-            link.close()
-            del func, args, kwargs, link
-        _flush()
-        pipe.send(kind, answer)
-        del answer  # an idle worker keeps nothing alive
-
-
-def _take_over(pipe: Pipe, given: dict[str, Any]) -> bytes | None:
-    """Take over what the executor has sent, and call its initializer; return why that failed, if it did."""
     sys.argv[:] = given["argv"]
     for name, level in given["levels"].items():
         logging.getLogger(name or None).setLevel(level)
     logging.disable(given["disabled"])
     try:
         if given["initializer"] is not None:
-            initializer, initargs = _load(given["initializer"], given["main"])
-            initializer(*initargs)
+            func, initargs = _load(given["initializer"], given["main"])
+            func(*initargs)
     except BaseException as error:
         if pipe.ended:
             raise
-        what = f"the initializer of process executor {given['name']!r} failed"
-        text = f"{what}: {type(error).__name__}: {error}"
-        logging.getLogger("asyncsched.executors").warning(text)
-        return _refused(text, error)[1]
-    return None
+        failed = _because(f"the initializer of process executor {given['name']!r} failed", error)
+        logging.getLogger("asyncsched.executors").warning("%s", failed)
+        pipe.receive()
+        pipe.send(NOT_STARTED, describe(failed))
+        return
+    _serve_run(pipe, given["main"], first=True)
+    while True:
+        _serve_run(pipe, given["main"])
 
 
-def _refused(text: str, reason: BaseException | None = None) -> tuple[int, bytes]:
-    return protocol.REFUSED, pickle.dumps((text, reason and describe(reason)))
+def _serve_run(pipe: Pipe, main: tuple[str, str] | None, *, first: bool = False) -> None:
+    # What the call brings is alive in here only: an idle worker keeps nothing of it.
+    (id, job, due, attempt, key), call = pipe.receive()
+    link = ProcessLink(pipe)
+    run = CurrentRun(id, job, due, attempt, key, link)
+    try:
+        func, args, kwargs = _load(call, main)
+    except BaseException as error:
+        if pipe.ended:
+            raise
+        refused = _because(f"job {run.job!r} could not be loaded in a worker process", error)
+        if "__main__" not in str(refused):
+            refused.args = (
+                f"{refused}; its module must be importable there, and a script guards its start with "
+                'if __name__ == "__main__":',
+            )
+        answer = ERROR, describe(refused)
+    else:
+        if first:
+            link.began()
+        answer = _call(run, pipe, func, *args, **kwargs)
+    link.close()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # the job has closed or replaced the stream, so no output of it is left
+            stream.flush()
+    pipe.send(*answer)
+
+
+def _because(what: str, error: BaseException) -> ConfigurationError:
+    refused = ConfigurationError(f"{what}: {type(error).__name__}: {error}")
+    refused.__cause__ = error
+    return refused
 
 
 def _load(call: tuple[bool, bytes], main: tuple[str, str] | None) -> Any:
     """Return what :func:`calls.pack_call` has packed."""
     needs_main, packed = call
     if needs_main and main is not None and "__mp_main__" not in sys.modules:
-        _load_main(*main)
-    return pickle.loads(packed)
-
-
-def _load_main(how: str, what: str) -> None:
-    """Run the main file under the name ``__mp_main__``, as multiprocessing's spawn does."""
-    global loading_main
-    loading_main = True
-    try:
+        # The main file is run under another name, as multiprocessing's spawn does.
+        how, what = main
         if how == "module":
             content = runpy.run_module(what, run_name="__mp_main__", alter_sys=True)
         else:
             content = runpy.run_path(what, run_name="__mp_main__")
-    finally:
-        loading_main = False
-    sys.modules["__main__"] = sys.modules["__mp_main__"] = module = ModuleType("__mp_main__")
-    module.__dict__.update(content)
+        sys.modules["__main__"] = sys.modules["__mp_main__"] = module = ModuleType("__mp_main__")
+        module.__dict__.update(content)
+    return pickle.loads(packed)
+
+
+def refuse_in_worker() -> None:
+    """Raise ``SchedulerStateError`` if this is a worker process that runs the main file."""
+    if sys.modules.get("__mp_main__", main := sys.modules["__main__"]) is not main:
+        raise SchedulerStateError(
+            "the main file was run again in a worker process and starts a scheduler there; "
+            'put the code that starts it under if __name__ == "__main__":'
+        )
 
 
 def _call(
@@ -186,21 +157,21 @@ def _call(
     except BaseException as error:
         if pipe.ended or pipe.forked:
             raise
-        return protocol.ERROR, describe(error)
+        return ERROR, describe(error)
     finally:
         _current.reset(token)
     if pipe.forked:
         raise SystemExit  # this process was forked by the function, and the answer is the parent's
-    if value is None:
-        return protocol.VALUE, b""
     if is_awaitable(value):
-        return _refused(str(returned_awaitable(run.job, value)))
+        return ERROR, describe(returned_awaitable(run.job, value))
     try:
-        return protocol.VALUE, dumps(value)
+        return VALUE, b"" if value is None else dumps(value)
     except Exception as error:
+        what = (
+            f"job {run.job!r} returned a {type(value).__qualname__} that cannot be sent back from its process"
+        )
         reason = shorten(f"{type(error).__name__}: {error}", 200)
-        what = f"job {run.job!r} returned a {type(value).__qualname__}"
-        return _refused(f"{what} that cannot be sent back from its process ({reason}); return plain data")
+        return ERROR, describe(ConfigurationError(f"{what} ({reason}); return plain data"))
 
 
 def call_each(func: Callable[..., Any], items: Sequence[bytes]) -> float:
@@ -210,14 +181,6 @@ def call_each(func: Callable[..., Any], items: Sequence[bytes]) -> float:
 
     def call(item: bytes) -> None:
         kind, answer = _call(run, pipe, lambda: func(pickle.loads(item)))
-        pipe.send(protocol.ITEM, bytes((kind,)) + answer)
+        pipe.send(ITEM, bytes((kind,)) + answer)
 
     return one_by_one(call, items)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:  # the job has closed or replaced the stream, so no output of it is left
-            continue

@@ -6,7 +6,6 @@ import copyreg
 import io
 import pickle
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -72,16 +71,15 @@ def cloud() -> Any:
     return None
 
 
-def dumps(
-    value: Any, write: Callable[[Any, Any], bytes] = lambda module, value: module.dumps(value, 5)
-) -> bytes:
+def dumps(value: Any) -> bytes:
     """Pickle ``value``; with cloudpickle where it is installed and plain pickle fails."""
     try:
-        return write(pickle, value)
+        return pickle.dumps(value, 5)
     except Exception:
         if (by_value := cloud()) is None:
             raise
-    return write(by_value, value)
+        written: bytes = by_value.dumps(value, 5)
+        return written
 
 
 def describe(error: BaseException) -> bytes:
@@ -91,16 +89,15 @@ def describe(error: BaseException) -> bytes:
         error.with_traceback(error.__traceback__.tb_next)
     kind = type(error)
     try:
-        text = str(error)
-        trace = "".join(traceback.format_exception(error))
+        text, trace = str(error), "".join(traceback.format_exception(error))
     except Exception:
         text = trace = f"{kind.__qualname__}, whose text cannot be made"
     bases = []
     try:
-        whole = dumps(error, _written)
+        whole = _written(error)
         if type(pickle.loads(whole)) is not kind:
             raise TypeError
-    except BaseException:
+    except BaseException:  # whatever the methods of its class raise
         whole = b""
         for base in kind.__mro__[:-1]:
             with suppress(Exception):
@@ -110,13 +107,12 @@ def describe(error: BaseException) -> bytes:
 
 def error_of(body: bytes) -> BaseException:
     """Return a worker's exception: the original if possible, else a ``RemoteError`` with its text."""
-    whole, bases, module, qualname, text, trace = pickle.loads(body)
-    error: BaseException
+    whole, *description = pickle.loads(body)
     try:
-        error = pickle.loads(whole)
+        error: BaseException = pickle.loads(whole)
     except Exception:  # none was sent, or it cannot be loaded here
-        error = _stand_in(bases, module, qualname, text, trace)
-    set_state(error, {"__cause__": RemoteTraceback(f'\n"""\n{trace.rstrip()}\n"""')})
+        error = _stand_in(*description)
+    _set(error, {"__cause__": RemoteTraceback(f'\n"""\n{description[-1].rstrip()}\n"""')})
     return error
 
 
@@ -132,44 +128,43 @@ def _stand_in(bases: list[bytes], module: str, qualname: str, text: str, trace: 
     return RemoteError(name, text, trace)
 
 
-def _written(module: Any, error: BaseException) -> bytes:
-    class Pickler(module.Pickler):  # type: ignore[misc]
+def _written(error: BaseException) -> bytes:
+    """Pickle an exception, and those that it holds, so that they are made without the ``__init__`` of their class.
+
+    pickle would call it with what the class hands to ``Exception``, which may be something else than it takes.
+    """
+    base: Any = getattr(cloud(), "Pickler", pickle.Pickler)
+
+    class Pickler(base):  # type: ignore[misc]
         def reducer_override(self, value: Any) -> Any:
             kind: Any = type(value)
             if isinstance(value, BaseException) and kind.__reduce_ex__ is object.__reduce_ex__:
-                if kind.__reduce__ is _builtin(kind).__reduce__:
-                    return _reduced(value)
-            return NotImplemented if module is pickle else super().reducer_override(value)
+                builtin = _builtin(kind)
+                if kind.__reduce__ is builtin.__reduce__:
+                    _, args, *state = builtin.__reduce__(value)
+                    names = copyreg._slotnames(kind)  # type: ignore[attr-defined]
+                    slots = {name: getattr(value, name) for name in names if hasattr(value, name)}
+                    return _make, (kind, args), dict(*state) | slots, None, None, _set
+            return NotImplemented if base is pickle.Pickler else super().reducer_override(value)
 
     Pickler(written := io.BytesIO(), 5).dump(error)
     return written.getvalue()
 
 
-def _reduced(error: BaseException) -> tuple[Any, ...]:
-    # pickle calls the class, whose __init__ may take other arguments than it hands to Exception.
-    kind: Any = type(error)
-    _, args, *state = _builtin(kind).__reduce__(error)
-    slots = {name: getattr(error, name) for name in copyreg._slotnames(kind) if hasattr(error, name)}  # type: ignore[attr-defined]
-    attributes = {**(state[0] if state and state[0] else {}), **slots}
-    own = kind.__setstate__ is not BaseException.__setstate__
-    return make, (kind, args), attributes or None, None, None, None if own else set_state
-
-
-def make(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
-    """Make an exception without the ``__init__`` of its class, by that of the built-in class it stems from."""
-    builtin: Any = _builtin(kind)
+def _make(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    builtin = _builtin(kind)
     error: BaseException = builtin.__new__(kind, *args)
     builtin.__init__(error, *args)
     return error
 
 
-def set_state(error: BaseException, attributes: dict[str, Any]) -> None:
-    """Set attributes of an exception, also of one whose class refuses that, as a frozen dataclass does."""
+def _set(error: BaseException, attributes: dict[str, Any]) -> None:
     for name, value in attributes.items():
-        object.__setattr__(error, name, value)
+        object.__setattr__(error, name, value)  # also where the class refuses it, as a frozen dataclass does
 
 
 def _builtin(kind: Any) -> Any:
+    """Return the built-in class that a class of exceptions stems from."""
     heap_type = 1 << 9  # the flag of a class that Python code has made
     while kind.__flags__ & heap_type:
         kind = kind.__base__

@@ -76,17 +76,20 @@ class ProcessExecutor(Executor):
                 raise ConfigurationError(f"{what} must be at least {least}, not {value}")
         self.capacity = capacity
         self.name = name
-        self._initializer = None if initializer is None else (initializer, initargs)
-        self._packed_initializer: tuple[bool, bytes] | None = None
-        self._warm = warm
+        try:
+            self._initializer = initializer and calls.pack_call(initializer, initargs)
+        except Exception as error:
+            what = f"the initializer of process executor {name!r} cannot be sent to a worker process"
+            raise ConfigurationError(f"{what}: {error}") from error
+        self._warm = min(warm, capacity)
         self._max_tasks = max_tasks_per_worker
         self._grace = kill_grace
         self._clock: Clock = SystemClock()
         self._port: Port | None = None
-        self._workers, self._dying = set[WorkerProcess](), set[WorkerProcess]()
-        self._idle: list[WorkerProcess] = []
-        self._waiting: deque[Future] = deque()
-        self._busy = self._places_taken = 0
+        self._workers = set[WorkerProcess]()  # dying ones included
+        # A place that is free has its last worker, if that is alive; those are at the right end.
+        self._places = deque[WorkerProcess | None]([None] * capacity)
+        self._waiting = deque[Future]()
 
     def use_clock(self, clock: Clock) -> None:
         """Hold ``clock`` from now on while work goes on in processes."""
@@ -95,12 +98,12 @@ class ProcessExecutor(Executor):
     @property
     def busy(self) -> int:
         """How many attempts are under way or waiting for a worker."""
-        return self._busy
+        return self.capacity - len(self._places) + len(self._waiting)
 
     @property
     def workers(self) -> list[int]:
         """The process ids of the workers, idle ones included and dying ones not."""
-        return sorted(worker.pid for worker in self._workers)
+        return sorted(worker.pid for worker in self._workers if worker.alive)
 
     def check(self, func: Callable[..., Any], job: str) -> None:
         """Refuse a function that no worker process could call.
@@ -114,23 +117,13 @@ class ProcessExecutor(Executor):
     async def __aenter__(self) -> Self:
         if self._port is not None:
             raise SchedulerStateError(f"process executor {self.name!r} has been started already")
-        if child.loading_main:
-            raise SchedulerStateError(
-                "the main file was run again in a worker process and starts a scheduler there; "
-                'put the code that starts it under if __name__ == "__main__":'
-            )
-        if self._initializer is not None:
-            try:
-                self._packed_initializer = calls.pack_call(*self._initializer)
-            except Exception as error:
-                raise ConfigurationError(
-                    f"the initializer of process executor {self.name!r} cannot be sent to a worker process: {error}"
-                ) from error
+        child.refuse_in_worker()
         # Instances of the main file's classes come back under the module name that a worker gives them.
         sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
         self._port = current_port()
-        for _ in range(min(self._warm, self.capacity)):
-            self._idle.append(self._start())
+        for _ in range(self._warm):
+            self._places.popleft()
+            self._places.append(self._start())
         return self
 
     async def __aexit__(
@@ -141,14 +134,12 @@ class ProcessExecutor(Executor):
         /,
     ) -> None:
         self._port = None
-        while self._idle:
-            self._idle[0].stop()
         for worker in list(self._workers):
-            worker.kill()  # none, unless a run has not ended yet; those that wait for its place follow it
+            worker.end()  # a run that has not ended yet fails, and those that wait for its place
         cancelled = None
         with self._clock.hold():
-            while self._dying:
-                cancelled = await next(iter(self._dying)).finished() or cancelled
+            while self._workers:
+                cancelled = await next(iter(self._workers)).finished() or cancelled
         if cancelled is not None:
             raise cancelled
 
@@ -164,8 +155,7 @@ class ProcessExecutor(Executor):
             WorkerDied: the process ended while the function ran.
 
         """
-        kind, answer = await self._run(run, calls.pack(run, func, args, kwargs))
-        return calls.unpack(run.job, kind, answer)
+        return await self._run(run, calls.pack(run, func, args, kwargs))
 
     async def run_each(
         self, run: CurrentRun, func: Callable[..., Any], items: Sequence[Any], take: Callable[[Answer], None]
@@ -180,86 +170,65 @@ class ProcessExecutor(Executor):
         def on_item(kind: int, body: bytes) -> None:
             nonlocal answered
             answered += 1
-            take(calls.answer_of(run.job, kind, body))
+            try:
+                answer = Answer(calls.unpack(run.job, kind, body))
+            except BaseException as error:  # whatever the function has raised
+                answer = Answer(error=error)
+            take(answer)
 
-        cost = Batch(0.0)
+        seconds = 0.0
         try:
             if packed:
-                kind, answer = await self._run(
-                    run, calls.pack(run, child.call_each, (func, packed), {}), on_item
-                )
-                cost = Batch(calls.unpack(run.job, kind, answer), max(map(len, packed)))
+                message = calls.pack(run, child.call_each, (func, packed), {})
+                seconds = await self._run(run, message, on_item)
         except WorkerDied as died:
             take(Answer(error=died))
         else:
             if unsendable is not None and answered == len(packed):
                 take(Answer(error=unsendable))
-        return cost
+        return Batch(seconds, max(map(len, packed), default=0))
 
     async def _run(
         self, run: CurrentRun, message: Any, on_item: Callable[[int, bytes], object] | None = None
-    ) -> tuple[int, bytes]:
-        """Give a call to a worker when there is a place; return the kind and the body of the answer."""
+    ) -> Any:
+        """Give a call to a worker when there is a place; return its value, or raise its error."""
         self._opened()
-        self._busy += 1
-        try:
-            with self._clock.hold():
-                if self._places_taken < self.capacity:
-                    self._places_taken += 1
-                else:
-                    await self._wait_for_place()
-                try:
-                    return await self._attempt(run, message, on_item)
-                finally:
-                    self._give_place()
-        finally:
-            self._busy -= 1
+        with self._clock.hold():
+            worker = self._places.pop() if self._places else await self._wait_for_place()
+            try:
+                if worker is None or not worker.alive:
+                    worker = self._start()
+                kind, body = await worker.call(run, message, on_item)
+                if kind == NOT_STARTED or worker.runs == self._max_tasks or self._port is None:
+                    worker.end()
+            finally:
+                self._give_place(worker)
+        return calls.unpack(run.job, kind, body)
 
-    async def _attempt(
-        self, run: CurrentRun, message: Any, on_item: Callable[[int, bytes], object] | None
-    ) -> tuple[int, bytes]:
-        worker = self._idle.pop() if self._idle else self._start()
-        reply = worker.begin(run, message, on_item)
-        try:
-            answer: tuple[int, bytes] | WorkerDied = await reply
-        except GeneratorExit:
-            worker.kill()  # the loop is being torn down: nothing can be awaited any more
-            raise
-        except BaseException:
-            if not reply.done() or reply.cancelled() or not worker.alive:
-                worker.kill()
-                await worker.finished()
-            else:
-                self._release(worker)  # the function had just returned
-            raise
-        if isinstance(answer, WorkerDied):
-            raise answer
-        if answer[0] == NOT_STARTED:
-            worker.stop()
-        else:
-            self._release(worker)
-        return answer
-
-    async def _wait_for_place(self) -> None:
-        """Wait until another run gives its place."""
-        # anyio's semaphore would do, and cost a tenth of a call more.
+    async def _wait_for_place(self) -> WorkerProcess | None:
+        # anyio's semaphore would do for counting, and cost a tenth of a call more.
         waiter = self._opened().future()
         self._waiting.append(waiter)
         try:
-            await waiter
+            worker: WorkerProcess | None = await waiter
         except BaseException:
-            if waiter.done() and not waiter.cancelled():
-                self._give_place()
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            elif not waiter.cancelled():  # it was given a place in the turn in which its task was cancelled
+                self._give_place(waiter.result())
             raise
+        return worker
 
-    def _give_place(self) -> None:
-        """Give the place of a run that has ended to the first that waits."""
+    def _give_place(self, worker: WorkerProcess | None) -> None:
+        """Give the place of a run that has ended, and its worker, to the first that waits."""
         while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+            if not (waiter := self._waiting.popleft()).done():
+                waiter.set_result(worker)
                 return
-        self._places_taken -= 1
+        if worker is not None and worker.alive:
+            self._places.append(worker)
+        else:
+            self._places.appendleft(None)
 
     def _start(self) -> WorkerProcess:
         known = list(logging.root.manager.loggerDict.items())
@@ -270,9 +239,9 @@ class ProcessExecutor(Executor):
             "levels": {"": logging.root.level, **levels},
             "disabled": logging.root.manager.disable,
             "main": calls.main_file(),
-            "initializer": self._packed_initializer,
+            "initializer": self._initializer,
         }
-        worker = WorkerProcess(self._opened(), self._grace, settings, self._changed)
+        worker = WorkerProcess(self._opened(), self._grace, settings, self._workers.discard)
         self._workers.add(worker)
         return worker
 
@@ -281,21 +250,8 @@ class ProcessExecutor(Executor):
             raise SchedulerClosed(f"process executor {self.name!r} is not open")
         return self._port
 
-    def _release(self, worker: WorkerProcess) -> None:
-        """Keep a worker that has done its run for another."""
-        if self._port is None or (self._max_tasks is not None and worker.runs >= self._max_tasks):
-            worker.stop()
-        elif worker.alive:
-            self._idle.append(worker)
-
-    def _changed(self, worker: WorkerProcess) -> None:
-        """Give a worker that begins to die no more runs, and forget one that has ended."""
-        self._workers.discard(worker)
-        self._idle[:] = [one for one in self._idle if one is not worker]
-        (self._dying.discard if worker.over.is_set() else self._dying.add)(worker)
-
     def __repr__(self) -> str:
         return (
             f"<ProcessExecutor {self.name!r} capacity {self.capacity}, "
-            f"{len(self._workers)} workers, {self._busy} busy>"
+            f"{len(self.workers)} workers, {self.busy} busy>"
         )

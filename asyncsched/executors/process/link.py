@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import select
+import signal
 import socket
 import struct
 import threading
 import time
+from types import FrameType
 from typing import Any
 
 from asyncsched._core.errors import SchedulerStateError
@@ -19,29 +22,21 @@ HEADER = struct.Struct(">BQ")
 waits for the rest of one. What the executor sends are pickles, which end by themselves."""
 
 VALUE = 1  # ends a run: the pickled value; an empty body is None
-ERROR = 2  # ends a run: the function's exception, by `errors.describe`
-REFUSED = (
-    3  # ends a run: the text of a ConfigurationError, and the error that led to it, by `errors.describe`
-)
-NOT_STARTED = 4  # the same, where the initializer has failed; the worker ends
-BEGAN = 5  # the function of a worker's first run is called now: set-up and imports are done
-ITEM = 6  # an answer of `child.call_each`, its kind in the first byte
-ASK = 7  # a question, which is answered: was the run's cancellation requested?
-PROGRESS, EXTEND = 8, 9
-LOG = 10  # a log record's fields
+ERROR = 2  # ends a run: an exception, by `errors.describe`
+NOT_STARTED = 3  # the same, where the initializer has failed; the worker ends
+ITEM = 4  # an answer of `child.call_each`, its kind in the first byte
+LINK = 5  # a call of the run's link in the scheduler's process: the method's name and the arguments
+LOG = 6  # a log record's fields
 
 PROGRESS_EVERY = 0.1
 """Seconds between two messages about a run's progress; the latest report is always sent."""
-
-ASK_EVERY = 0.05
-"""Seconds for which an answer to ``current_run().cancelled`` stays valid."""
 
 
 class Pipe:
     """The worker's end of the socket. Any thread may send.
 
     Attributes:
-        lock: held for every message, so that a question and its answer stay together.
+        lock: held for every message.
         ended: whether this worker was told to end while a job was running.
         forked: whether this process was forked from a worker, so that the pipe is not its own.
 
@@ -55,7 +50,7 @@ class Pipe:
         self.lock = threading.RLock()
         self.ended = self.forked = False
 
-    def send(self, kind: int, body: bytes = b"") -> None:
+    def send(self, kind: int, body: bytes) -> None:
         """Send a message; waits as long as the executor does not read."""
         with self.lock:
             self._sock.sendall(HEADER.pack(kind, len(body)) + body)
@@ -64,14 +59,35 @@ class Pipe:
         """Return the executor's next message. Raises ``EOFError`` when its end is closed."""
         return pickle.load(self._file)
 
-    def closed(self) -> bool:
-        """Return whether the executor has closed its end, or is gone."""
-        return bool(self._poll.poll(0))
+    def obey_signals(self) -> None:
+        """Obey the executor's SIGTERM; leave a process that a job forks neither this end nor the handler."""
 
-    def leave(self) -> None:
-        """Give up this end, in a process that was forked from the worker."""
-        self.forked = True
-        self._sock.close()  # and not the file: a thread that reads in the worker may have had its lock
+        def terminate(signum: int, frame: FrameType | None) -> None:
+            # The executor closes its end before it sends the signal. A signal from elsewhere is ignored: a service
+            # manager sends one to every process of the service, and the scheduler is to end the jobs in order.
+            if self._poll.poll(0):
+                self.ended = True
+                raise SystemExit(
+                    128 + signum
+                )  # the job's "finally" blocks run, for as long as the grace lasts
+
+        def forked() -> None:
+            self.forked = True
+            self._sock.close()  # and not the file: a thread that reads in the worker may have had its lock
+            if signal.getsignal(signal.SIGTERM) is terminate:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            mask(signal.SIG_UNBLOCK)
+
+        def mask(how: int) -> None:
+            # A signal that comes before the new process has its own handler is not to be lost.
+            signal.pthread_sigmask(how, {signal.SIGTERM})
+
+        signal.signal(signal.SIGTERM, terminate)
+        os.register_at_fork(
+            before=lambda: mask(signal.SIG_BLOCK),
+            after_in_parent=lambda: mask(signal.SIG_UNBLOCK),
+            after_in_child=forked,
+        )
 
 
 class ProcessLink:
@@ -81,8 +97,12 @@ class ProcessLink:
         self.pipe = pipe
         self._latest: tuple[float, float | None, str] | None = None
         self._timer: threading.Timer | None = None
-        self._sent_at = self._asked_at = 0.0
-        self._cancelled = self._over = False
+        self._sent_at = 0.0
+        self._over = False
+
+    def _send(self, *call: Any) -> None:
+        if not self._over:
+            self.pipe.send(LINK, pickle.dumps(call))
 
     def _own(self) -> threading.RLock:
         if self.pipe.forked:
@@ -92,9 +112,21 @@ class ProcessLink:
             )
         return self.pipe.lock
 
-    def progress(self, done: float, total: float | None, message: str) -> None:
+    def began(self) -> None:
+        self._send("began")
+
+    def extend(self, micros: int) -> None:
         with self._own():
-            self._latest = (done, total, message)
+            self._send("extend", micros)
+
+    def cancelled(self) -> bool:
+        # A run that is cancelled loses its worker at once, so all that can ask afterwards is its "finally".
+        with self._own():
+            return self.pipe.ended
+
+    def progress(self, *report: Any) -> None:
+        with self._own():
+            self._latest = report
             wait = self._sent_at + PROGRESS_EVERY - time.monotonic()
             if wait <= 0:
                 self._send_latest()
@@ -105,35 +137,18 @@ class ProcessLink:
 
     def _send_latest(self) -> None:
         with self.pipe.lock:
-            timer, self._timer = self._timer, None
-            latest, self._latest = self._latest, None
-            if timer is not None:
-                timer.cancel()
-            if latest is not None and not self._over:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._latest is not None:
                 self._sent_at = time.monotonic()
-                self.pipe.send(PROGRESS, pickle.dumps(latest))
+                self._send("progress", *self._latest)
+            self._timer = self._latest = None
 
     def close(self) -> None:
         """Send the progress that was held back; send nothing for this run afterwards."""
         with self.pipe.lock:
             self._send_latest()
             self._over = True
-
-    def began(self) -> None:
-        """Do nothing: the scheduler's own process was told before the function was called."""
-
-    def extend(self, micros: int) -> None:
-        with self._own():
-            if not self._over:
-                self.pipe.send(EXTEND, pickle.dumps(micros))
-
-    def cancelled(self) -> bool:
-        with self._own():
-            if not self._over and time.monotonic() - self._asked_at >= ASK_EVERY:
-                self.pipe.send(ASK)
-                self._cancelled = self.pipe.receive()
-                self._asked_at = time.monotonic()
-        return self._cancelled or self.pipe.ended
 
     def complete_in(self, connection: Any) -> Any:
         raise SchedulerStateError(

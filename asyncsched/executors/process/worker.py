@@ -6,7 +6,6 @@ import logging
 import os
 import pickle
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -29,10 +28,10 @@ logger = logging.getLogger("asyncsched.executors")
 job_logger = logging.getLogger("asyncsched.job")
 
 FAREWELL = 2.0
-"""Seconds that a worker gets to end by itself after its socket was closed."""
+"""Seconds that a worker without a run gets to end by itself."""
 
 CHUNK = 65_536
-"""Bytes asked for at once: much larger buffers cost more than all the rest of a call."""
+"""Bytes read at once: all that a pipe holds. Much larger buffers cost more than all the rest of a call."""
 
 _LINE = re.compile(rb"[^\n]{0,8192}\n|[^\n]{8192}")
 """A line of output; one that is longer is cut."""
@@ -49,42 +48,31 @@ if hasattr(os, "register_at_fork"):  # a process forked from this one must not k
 class WorkerProcess:
     """One worker process. All of it happens in the event loop's thread, but for the wait for the process's end.
 
-    Args:
-        port: the event loop.
-        grace: the seconds between SIGTERM and SIGKILL.
-        settings: the first message, for ``child``.
-        changed: called when the worker can be given no more runs, and when its process has ended.
-
-    Raises:
-        OSError: the system cannot start it.
+    It is started with the ``settings`` that ``child`` reads first, or ``OSError`` is raised; ``ended`` is called
+    when nothing is left of it.
 
     Attributes:
         alive: whether the worker can be given another run.
-        over: set when its process has ended, and nothing of it is left.
         runs: how many runs the worker was given.
 
     """
 
     def __init__(
-        self, port: Port, grace: float, settings: dict[str, Any], changed: Callable[[WorkerProcess], object]
+        self, port: Port, grace: float, settings: dict[str, Any], ended: Callable[[WorkerProcess], object]
     ) -> None:
-        self._port, self._grace, self._changed = port, grace, changed
+        self._port, self._grace, self._on_end = port, grace, ended
         self._run: CurrentRun | None = None
-        self._reply: Future | None = None
         self._on_item: Callable[[int, bytes], object] | None = None
-        self._warm = self._expected = False
+        self._reply: Future | None = None
         self._unread, self._unsent = bytearray(), bytearray()
         self._line, self._tail = b"", deque[str](maxlen=20)
         self.runs = 0
         self.alive = True
-        self.over = anyio.Event()
+        self._expected = False
+        self._over = anyio.Event()
         self._process, self._socket, self._lifeline, self._output = _spawn()
         self.pid = self._process.pid
-        self._socket.setblocking(False)
         port.watch(self._socket.fileno(), self._receive)
-        os.set_blocking(self._output.fileno(), False)
-        self._unread_output = select.poll()
-        self._unread_output.register(self._output, select.POLLIN)
         port.watch(self._output.fileno(), self._read_output)
         # A thread, because the loop's time may be virtual and its tasks may be cancelled. The end of the socket
         # tells of the process's end only if nothing else has it open.
@@ -92,33 +80,42 @@ class WorkerProcess:
         threading.Thread(target=_wait, args=(self._process, ref(self)), name=name, daemon=True).start()
         self._send(settings)
 
-    def begin(
+    async def call(
         self, run: CurrentRun, message: Any, on_item: Callable[[int, bytes], object] | None = None
-    ) -> Future:
-        """Give the worker a run; the future's result is the kind and the body of the answer, or ``WorkerDied``.
+    ) -> tuple[int, bytes]:
+        """Give the worker a run, and return the kind and the body of its answer; if cancelled, end the worker.
 
         ``on_item`` is called with the kind and the body of each answer that comes before, in a batch.
+
+        Raises:
+            WorkerDied: the process ended before it answered.
+
         """
-        self.runs += 1
         self._run, self._on_item = run, on_item
         self._reply = reply = self._port.future()
-        self._send(message)
-        if self._warm:
-            tell_began(run)
-        return reply
+        self.runs += 1
+        try:
+            if self.runs > 1:  # the first run begins when the worker has started and loaded the function
+                tell_began(run)
+            self._send(message)
+            answer: tuple[int, bytes] | WorkerDied = await reply
+        except BaseException as stop:
+            self.end()
+            if not isinstance(stop, GeneratorExit):  # the loop is torn down: nothing can be awaited any more
+                await self.finished()
+            raise
+        if isinstance(answer, WorkerDied):
+            raise answer
+        return answer
 
-    def stop(self) -> None:
-        """Let an idle worker end by itself."""
-        self._expected = True
-        self._close(FAREWELL)
-
-    def kill(self) -> None:
-        """Begin to end the worker now: SIGTERM at once, SIGKILL after the grace."""
+    def end(self) -> None:
+        """Begin to end the worker: an idle one ends by itself, another by SIGTERM, and later by SIGKILL."""
         if self.alive:
             self._expected = True
-            # The worker obeys the signal only after its socket was closed: see `terminate` in `child`.
-            self._close(self._grace)
-            self._signal(signal.SIGTERM)
+            # The worker obeys the signal only after its socket was closed: see `terminate` in `link`.
+            self._close(FAREWELL if self._run is None else self._grace)
+            if self._run is not None:
+                self._signal(signal.SIGTERM)
 
     async def finished(self) -> BaseException | None:
         """Wait until nothing is left of the process; return the cancellation that came meanwhile, if one did.
@@ -128,9 +125,9 @@ class WorkerProcess:
         """
         cancelled = None
         with anyio.CancelScope(shield=True):
-            while not self.over.is_set():
+            while not self._over.is_set():
                 try:
-                    await self.over.wait()
+                    await self._over.wait()
                 except anyio.get_cancelled_exc_class() as error:
                     cancelled = error
         return cancelled
@@ -139,9 +136,8 @@ class WorkerProcess:
 
     def _send(self, message: Any) -> None:
         """Send a message, now or as soon as the worker reads; one for a dead worker is dropped."""
-        waits = bool(self._unsent)
         self._unsent += pickle.dumps(message, 5)
-        if not waits and not self._write():
+        if not self._write():
             self._port.drain(self._socket.fileno(), self._write)
 
     def _write(self) -> bool:
@@ -174,76 +170,59 @@ class WorkerProcess:
                 break
             body = bytes(memoryview(unread)[link.HEADER.size : end])
             del unread[:end]
-            if kind <= link.NOT_STARTED:
-                self._answer(kind, body)
-            else:
-                self._side_message(kind, body)
+            try:
+                self._handle(kind, body)
+            except Exception:
+                logger.exception("could not handle a message of worker process %d", self.pid)
         return True
 
-    def _answer(self, kind: int, body: bytes) -> None:
-        if self._unread_output.poll(0) or self._line:
+    def _handle(self, kind: int, body: bytes) -> None:
+        if kind == link.LOG:
+            record = logging.makeLogRecord(self._extra() | pickle.loads(body))
+            target = logging.getLogger(record.name)
+            if target.isEnabledFor(record.levelno):
+                target.handle(record)
+        elif kind == link.LINK and self._run is not None:
+            name, *args = pickle.loads(body)
+            getattr(self._run._link, name)(*args)
+        elif kind == link.ITEM and self._on_item is not None:
+            self._on_item(body[0], body[1:])
+        elif self._reply is not None:
             self._read_output(last=True)  # the job's output is logged before its answer is handled
+            self._answer((kind, body))
+
+    def _answer(self, answer: tuple[int, bytes] | WorkerDied) -> None:
         reply, self._reply, self._run, self._on_item = self._reply, None, None, None
         if reply is not None and not reply.done():
-            reply.set_result((kind, body))
-
-    def _side_message(self, kind: int, body: bytes) -> None:
-        run = self._run
-        try:
-            if kind == link.LOG:
-                record = logging.makeLogRecord(self._extra() | pickle.loads(body))
-                target = logging.getLogger(record.name)
-                if target.isEnabledFor(record.levelno):
-                    target.handle(record)
-            elif run is None:
-                return
-            elif kind == link.ITEM:
-                if self._on_item is not None:
-                    self._on_item(body[0], body[1:])
-            elif kind == link.BEGAN:
-                self._warm = True
-                tell_began(run)
-            elif kind == link.PROGRESS:
-                run._link.progress(*pickle.loads(body))
-            elif kind == link.EXTEND:
-                run._link.extend(pickle.loads(body))
-            elif kind == link.ASK:
-                self._send(run._link.cancelled())
-        except Exception:
-            logger.exception("could not handle a message of worker process %d", self.pid)
+            reply.set_result(answer)
 
     # Output.
 
     def _read_output(self, *, last: bool = False) -> None:
         """Log the lines that have come; with ``last``, also one that has no end."""
-        try:
-            for _ in range(16):  # at most 1 MiB at a time: a job that prints without end blocks only itself
-                data = os.read(self._output.fileno(), CHUNK)
-                self._log(data)
-                if not data:
-                    self._port.unwatch(self._output.fileno())
-                if len(data) < CHUNK:
-                    break
-        except BlockingIOError:
-            pass
-        if last and self._line:
-            self._log(b"\n")
-
-    def _log(self, data: bytes) -> None:
-        unread, end = self._line + data, 0
+        data = self._output.read(CHUNK)  # None if nothing has come
+        if data == b"":
+            self._port.unwatch(self._output.fileno())
+        if not data and not (last and self._line):
+            return
+        unread, end = self._line + (data or b"\n"), 0
+        if last and not unread.endswith(b"\n"):
+            unread += b"\n"
         for line in _LINE.finditer(unread):
             end = line.end()
-            text = line[0].rstrip(b"\r\n").decode(errors="backslashreplace")
-            self._tail.append(text)
-            try:
-                if job_logger.isEnabledFor(logging.INFO) and job_logger.hasHandlers():
-                    job_logger.info("%s", text, extra=self._extra())
-                elif job_logger.level == logging.NOTSET:
-                    # Logging is neither set up to show the line nor told to drop it: a print stays a print.
-                    print(text, flush=True)
-            except Exception:
-                logger.exception("could not log the output of worker process %d", self.pid)
+            self._log(line[0].rstrip(b"\r\n").decode(errors="backslashreplace"))
         self._line = unread[end:]
+
+    def _log(self, text: str) -> None:
+        self._tail.append(text)
+        try:
+            if job_logger.isEnabledFor(logging.INFO) and job_logger.hasHandlers():
+                job_logger.info("%s", text, extra=self._extra())
+            elif job_logger.level == logging.NOTSET:
+                # Logging is neither set up to show the line nor told to drop it: a print stays a print.
+                print(text, flush=True)
+        except Exception:
+            logger.exception("could not log the output of worker process %d", self.pid)
 
     def _extra(self) -> dict[str, Any]:
         run = self._run
@@ -262,7 +241,6 @@ class WorkerProcess:
             # The worker is to read an end even where a process forked from this one has the socket open as well.
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        self._changed(self)
         self._kill_later = threading.Timer(grace, self._signal, [signal.SIGKILL])
         self._kill_later.daemon = True
         self._kill_later.start()
@@ -283,13 +261,12 @@ class WorkerProcess:
         self._port.unwatch(self._output.fileno())
         self._output.close()
         self._lifeline.close()
-        if self._reply is None:
-            if not self._expected:
-                logger.warning("%s", self._died())
-        elif not self._reply.done():
-            self._reply.set_result(self._died())
-        self.over.set()
-        self._changed(self)
+        died = self._died()
+        if self._reply is None and not self._expected:
+            logger.warning("%s", died)
+        self._answer(died)
+        self._over.set()
+        self._on_end(self)
 
     def _died(self) -> WorkerDied:
         """Return the error for the run that the worker had when it died."""
@@ -307,7 +284,7 @@ class WorkerProcess:
 
     def _signal(self, number: int) -> None:
         if self._process.returncode is None:
-            _signal_group(self.pid, number)
+            _kill_group(self.pid, number)
 
 
 def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket, Any]:
@@ -330,6 +307,8 @@ def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket, Any
             start_new_session=True,  # Ctrl-C reaches this process only; a kill reaches the worker's children
         )
         ours.pop_all()
+    messages.setblocking(False)
+    os.set_blocking(process.stdout.fileno(), False)  # type: ignore[union-attr]
     _lifelines.add(lifeline)
     return process, messages, lifeline, process.stdout
 
@@ -337,13 +316,13 @@ def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket, Any
 def _wait(process: subprocess.Popen[bytes], worker: ref[WorkerProcess]) -> None:
     """Wait for a worker's end. Nothing else keeps a worker whose loop has ended without closing it."""
     process.wait()
-    _signal_group(process.pid, signal.SIGKILL)  # the child processes of its jobs
+    _kill_group(process.pid, signal.SIGKILL)  # the child processes of its jobs
     if (known := worker()) is not None:
         known.tell_end()
     elif process.stdout is not None:
         process.stdout.close()
 
 
-def _signal_group(pid: int, number: int) -> None:
+def _kill_group(pid: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):  # the latter on macOS, for a group of zombies
         os.killpg(pid, number)
