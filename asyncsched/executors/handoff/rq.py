@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,8 @@ except ModuleNotFoundError as missing:  # pragma: no cover - the environment of 
 KEPT = 86_400
 """Seconds for which RQ keeps an outcome, unless it is deleted before."""
 
-_ENDED = (JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
+LOOK_EVERY = 1.0
+"""Seconds between two looks at jobs that have no result yet."""
 
 
 class RQEngine:
@@ -38,6 +40,8 @@ class RQEngine:
 
     def __init__(self, queue: Queue, options: Mapping[str, Any]) -> None:
         self._queue = queue
+        self._seen = set[str]()
+        self._look_again = 0.0
         self._options = {"timeout": -1, "result_ttl": KEPT, "failure_ttl": KEPT, **options}
 
     def open(self) -> None:
@@ -55,15 +59,32 @@ class RQEngine:
     ) -> None:
         path = import_path(func, id, "RQ")
         self._queue.enqueue_call(path, args, kwargs, job_id=id, **self._options)
+        self._seen.add(id)
 
     def poll(self, ids: Sequence[str]) -> Mapping[str, Answer]:
-        jobs = Job.fetch_many(ids, self._queue.connection, self._queue.serializer)
+        # One request finds the results of all. A job that was deleted or cancelled by hand gets none, so those
+        # without are looked at now and then, too.
+        connection, serializer = self._queue.connection, self._queue.serializer
         found = {}
-        for id, job in zip(ids, jobs, strict=True):
-            if job is None:
-                found[id] = Answer(unknown=True)
-            elif job.get_status(refresh=False) in _ENDED and (answer := _answer(job)) is not None:
-                found[id] = answer
+        keys = {Result.get_key(id): id for id in ids}
+        told = connection.xread(dict.fromkeys(keys, "0-0"), count=1)
+        for key, entries in told.items() if isinstance(told, dict) else told:
+            # Redis answers with a list, or in its newer protocol with a dict of lists of lists.
+            number, fields = entries[0][0] if isinstance(entries[0], list) else entries[0]
+            id = keys[key.decode()]
+            try:
+                found[id] = _answer(Result.restore(id, number.decode(), fields, connection, serializer))
+            except Exception as error:  # its value cannot be read in this process
+                found[id] = Answer(error=error)
+        if (now := _monotonic()) >= self._look_again:
+            self._look_again, self._seen = now + LOOK_EVERY, set()
+        if look_at := [id for id in ids if id not in found and id not in self._seen]:
+            for id, job in zip(look_at, Job.fetch_many(look_at, connection, serializer), strict=True):
+                if job is None:
+                    found[id] = Answer(unknown=True)
+                elif job.get_status(refresh=False) in (JobStatus.STOPPED, JobStatus.CANCELED):
+                    found[id] = Answer(error=RuntimeError("the job was stopped in RQ"))
+            self._seen.update(look_at)
         return found
 
     def cancel(self, id: str) -> None:
@@ -86,15 +107,16 @@ class RQEngine:
         return ""
 
 
+def _monotonic() -> float:
+    # Redis is in the real world: no virtual clock applies.
+    return time.monotonic()
+
+
 _NOT_IMPORTED = "Invalid attribute name: "
 """How RQ begins its own error for a function that a worker cannot import."""
 
 
-def _answer(job: Job) -> Answer | None:
-    result = job.latest_result()
-    if result is None:
-        ended_by_hand = job.get_status(refresh=False) in (JobStatus.STOPPED, JobStatus.CANCELED)
-        return Answer(error=RuntimeError("the job was stopped in RQ")) if ended_by_hand else None
+def _answer(result: Result) -> Answer:
     if result.type is Result.Type.SUCCESSFUL:
         return Answer(result.return_value)
     return Answer(error=_error(result.exc_string or ""))
