@@ -133,7 +133,7 @@ def _written(error: BaseException) -> bytes:
 
     pickle would call it with what the class hands to ``Exception``, which may be something else than it takes.
     """
-    base: Any = getattr(cloud(), "Pickler", pickle.Pickler)
+    base: Any = (cloud() or pickle).Pickler
 
     class Pickler(base):  # type: ignore[misc]
         def reducer_override(self, value: Any) -> Any:

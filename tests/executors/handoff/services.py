@@ -113,7 +113,7 @@ class Engine:
         self,
         name: str,
         functions: Any,
-        new_executor: Callable[[], Any],
+        new_executor: Callable[..., Any],
         where: str,
         brokers: list[Process],
         workers: list[Process],
@@ -225,7 +225,7 @@ def huey(folder: Path) -> Engine:
         "tests.executors.handoff.huey_app.app", "-w", "2", "-k", "process", HUEY_FILE=os.environ["HUEY_FILE"],
     )  # fmt: skip
     until(lambda: worker.said("Huey consumer started"))
-    engine = Engine("huey", app, lambda: HueyExecutor(app.app), "", [], [worker])
+    engine = Engine("huey", app, lambda **options: HueyExecutor(app.app, **options), "", [], [worker])
     engine.stops_what_runs = False
     return engine
 
