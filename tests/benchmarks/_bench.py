@@ -55,7 +55,8 @@ class Figure:
 class Measure:
     """One row of the table: a metric of every system that has it.
 
-    ``ours`` is the system in our column, ``floor`` the one in the floor's, if not that of the scenario.
+    ``ours`` is the system in our column, ``floor`` the one in the floor's, if not that of the scenario; ``of_floor`` the
+    floor's metric, if it has another.
     """
 
     what: str
@@ -63,6 +64,7 @@ class Measure:
     unit: str = ""
     ours: str = OURS
     floor: str = ""
+    of_floor: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,9 @@ class Scenario:
 
     def _measures_of_figures(self) -> tuple[Measure, ...]:
         found: dict[tuple[str, str], Measure] = {}
+        floors = {one.over[0] for one in self.figures if one.over} - {OURS}
         for one in self.figures:
-            if peer_of(one.system) is None:
+            if peer_of(one.system) is None and one.system not in floors:
                 floor = one.over[0] if one.over and _is_floor(one.over[0]) else ""
                 row = Measure(one.what, one.metric, one.unit, one.system, floor)
                 found.setdefault((one.metric, one.system), row)

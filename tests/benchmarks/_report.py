@@ -106,8 +106,8 @@ def _plain(result: Result) -> dict[str, Any]:
 def _row(scenario: Scenario, measure: Measure, rounds: Rounds) -> dict[str, Any]:
     """Return a row of the table: the median of each system that has the metric."""
 
-    def of(system: str) -> float | None:
-        values = [one[system][measure.metric] for one in rounds if measure.metric in one.get(system, {})]
+    def of(system: str, metric: str = measure.metric) -> float | None:
+        values = [one[system][metric] for one in rounds if metric in one.get(system, {})]
         return median(values) if values else None
 
     # Beside another system of ours the peers stand for what they do, which is told once.
@@ -118,7 +118,7 @@ def _row(scenario: Scenario, measure: Measure, rounds: Rounds) -> dict[str, Any]
         "what": measure.what,
         "unit": measure.unit,
         "ours": of(measure.ours),
-        "floor": of(floor) if floor else None,
+        "floor": of(floor, measure.of_floor or measure.metric) if floor else None,
         "floor_is": floor,
         "peers": {name: value for name, value in peers.items() if value is not None},
     }

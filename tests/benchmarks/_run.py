@@ -37,8 +37,10 @@ class Result:
 
     scenario: Scenario
     mode: str
-    at: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-    load: float = field(default_factory=lambda: os.getloadavg()[0])
+    at: str = ""
+    """When its first round began."""
+    load: float = 0.0
+    """How busy the machine was then."""
     rounds: Rounds = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     """The systems that were not measured, and why not."""
@@ -92,6 +94,8 @@ def run(
 
 
 def _one(result: Result, number: int, servers: Servers, passed: float) -> None:
+    if not number:
+        result.at, result.load = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), os.getloadavg()[0]
     result.rounds.append(_round(result, number, servers))
     said = f"{passed:5.0f} s  {result.scenario.name}, round {number + 1}: {result.took[-1]:.1f} s"
     print(said, file=sys.stderr, flush=True)

@@ -29,7 +29,7 @@ cores are free that takes less than 10 ms; beside other work it is the wait for 
 in the same rounds, has as well.""",
     "Transactions of a firing": """\
 Two are the claim, which fires the slot and begins the run, and the record of its end. The half beside them is the
-figures of schedules and of the whole, which are written for many firings at once, every two seconds at the most.""",
+figures of schedules and of the whole, which are written for all firings of a second at once.""",
     "Wake-ups of an idle store": """\
 SQLite is looked at four times a second, for other processes cannot tell of their writes: a timer of the loop, a hop to the
 reader's thread and the answer are three wake-ups each, 720 a minute; the beats are 36. PostgreSQL notifies, and is looked

@@ -3,7 +3,7 @@
 All of it is in virtual time, so that no slot is late, and what is measured is CPU time, bytes and counts: other load
 on the machine hardly shows. ``pending`` and ``schedules`` measure the CPU time of the whole process per firing at a
 steady rate, each point in three fresh processes by turns, of which the median counts; in one where the filling takes
-more than a minute. With PostgreSQL the CPU time of the server is in it, whose files are in memory, too. ``history`` is a week of an SQLite file, ``memory`` an hour at 500 runs a second.
+more than a minute. With PostgreSQL the CPU time of the server is in it, which runs without fsync: what a commit waits for is no CPU. ``history`` is a week of an SQLite file, ``memory`` an hour at 500 runs a second.
 """
 
 from __future__ import annotations

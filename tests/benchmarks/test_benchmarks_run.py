@@ -169,7 +169,7 @@ def test_the_short_form_ends_with_an_error_only_at_a_gross_loss(
 def _measuring(monkeypatch: pytest.MonkeyPatch, scenario: Scenario, *rounds: dict[str, Metrics]) -> None:
     """Let the one scenario ``it`` have these rounds."""
     monkeypatch.setitem(SCENARIOS, "it", scenario)
-    result = Result(scenario, "smoke", rounds=list(rounds))
+    result = Result(scenario, "smoke", "2026-11-30 12:00 UTC", rounds=list(rounds))
     monkeypatch.setattr("tests.benchmarks.__main__.run", lambda *_: ([result], {"Redis": "7"}))
 
 
