@@ -24,20 +24,20 @@ PERIODS_KEPT = 49 * HOUR // PERIOD
 class Period:
     """The figures of the whole scheduler for half a minute."""
 
-    __slots__ = ("cancelled", "failed", "late", "missed", "succeeded")
+    __slots__ = ("cancelled", "failed", "late", "skipped", "succeeded")
 
     def __init__(
         self,
         succeeded: int = 0,
         failed: int = 0,
         cancelled: int = 0,
-        missed: int = 0,
+        skipped: dict[str, int] | None = None,
         late: Bins | None = None,
     ) -> None:
         self.succeeded = succeeded
         self.failed = failed
         self.cancelled = cancelled
-        self.missed = missed
+        self.skipped = skipped or {}  # the slots without a run, by reason
         self.late = late or {}
 
     def merge(self, more: Period) -> None:
@@ -45,7 +45,8 @@ class Period:
         self.succeeded += more.succeeded
         self.failed += more.failed
         self.cancelled += more.cancelled
-        self.missed += more.missed
+        for reason, count in more.skipped.items():
+            self.skip(reason, count)
         add_bins(self.late, more.late)
 
     def ended(self, states: Mapping[str, int]) -> None:
@@ -57,6 +58,10 @@ class Period:
                 self.failed += count
             else:
                 self.cancelled += count
+
+    def skip(self, reason: str, count: int) -> None:
+        """Count slots that got no run."""
+        self.skipped[reason] = self.skipped.get(reason, 0) + count
 
     @property
     def runs(self) -> int:
@@ -106,8 +111,7 @@ class Book:
     def skipped(self, schedule: str, skip: LastSkip) -> None:
         """Count slots that got no run."""
         self.tally(subject_of(schedule, "")).skipped(skip)
-        if skip.reason == "missed":
-            self.period(skip.at).missed += skip.slots
+        self.period(skip.at).skip(skip.reason, skip.slots)
 
     def between(self, start: Instant, end: Instant) -> Period:
         """Return the sum of the periods that begin from ``start`` on and before ``end``."""

@@ -227,7 +227,7 @@ class RunStatistics:
 
     Attributes:
         states: the number of runs by outcome.
-        skipped: the number of slots without a run by reason: ``missed``, ``overlap``.
+        skipped: the number of slots without a run by reason: ``missed``, ``overlap``, ``paused`` ….
         late: from the due time to the beginning of the first attempt.
         took: the duration of the last attempt; empty for the whole scheduler.
 
@@ -264,7 +264,8 @@ class Statistics:
         end = to_instant(self.at) - round(ago * HOUR) + 1
         total = self.book.between(end - round(hours * HOUR), end)
         states = {"succeeded": total.succeeded, "failed": total.failed, "cancelled": total.cancelled}
-        return RunStatistics(states, {"missed": total.missed}, Spread(total.late), Spread({}))
+        skipped = {"missed": 0, "overlap": 0, **total.skipped}
+        return RunStatistics(states, skipped, Spread(total.late), Spread({}))
 
     def _of(self, subject: str, hours: int) -> RunStatistics:
         tally = self.book.tallies.get(subject) or Tally()

@@ -205,7 +205,7 @@ def past_periods(now: datetime, periods: Mapping[Instant, Period]) -> list[tuple
     """Return the half minutes of the strip: the beginning, and how many runs succeeded and did not."""
     first = to_instant(now) - BACK * MINUTE - BIN * SECOND
     return [
-        (to_datetime(start), one.succeeded, one.failed + one.missed)
+        (to_datetime(start), one.succeeded, one.failed + one.skipped.get("missed", 0))
         for start, one in periods.items()
         if start >= first
     ]

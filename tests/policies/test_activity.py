@@ -190,8 +190,14 @@ async def test_missed_slots_are_counted(make_scheduler: Make) -> None:
     async with scheduler:
         await scheduler.add_schedule(slow, Interval(hours=5), id="rare")
         await anyio.sleep(65)
-        skipped = (await scheduler.statistics()).schedule("slow").skipped
-        assert skipped == {"overlap": 4}
+        statistics = await scheduler.statistics()
+        assert statistics.schedule("slow").skipped == {"overlap": 4}
+        await scheduler.pause("slow")
+        await anyio.sleep(20)
+        await scheduler.resume("slow")
+        total = (await scheduler.statistics()).total(1).skipped
+        assert {**total, "paused": 0} == {"missed": 0, "overlap": 4, "paused": 0}
+        assert total == {"missed": 0, **(await scheduler.statistics()).schedule("slow").skipped}
 
 
 async def test_the_history_of_a_schedule_is_forgotten_and_nothing_else(make_scheduler: Make) -> None:

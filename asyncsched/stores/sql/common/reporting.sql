@@ -39,16 +39,16 @@ WHERE namespace = :namespace AND subject = :old AND NOT EXISTS (
 
 -- name: periods
 -- The periods from one on.
-SELECT start, succeeded, failed, cancelled, missed, late FROM asyncsched_periods
+SELECT start, succeeded, failed, cancelled, skipped, late FROM asyncsched_periods
 WHERE namespace = :namespace AND start >= :since;
 
 -- name: put_period
 -- Insert or replace a period.
-INSERT INTO asyncsched_periods (namespace, start, succeeded, failed, cancelled, missed, late)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO asyncsched_periods (namespace, start, succeeded, failed, cancelled, missed, late, skipped)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (namespace, start) DO UPDATE SET
     succeeded = excluded.succeeded, failed = excluded.failed, cancelled = excluded.cancelled,
-    missed = excluded.missed, late = excluded.late;
+    missed = excluded.missed, late = excluded.late, skipped = excluded.skipped;
 
 -- name: prune_periods
 -- Drop the periods that are too old.

@@ -60,7 +60,16 @@ def _add_periods(session: Session, counted: Book) -> None:
         one = stand.setdefault(start, Period())
         one.merge(newer)  # into the stored one: this request may be begun again after an error
         rows.append(
-            (session.namespace, start, one.succeeded, one.failed, one.cancelled, one.missed, _json(one.late))
+            (
+                session.namespace,
+                start,
+                one.succeeded,
+                one.failed,
+                one.cancelled,
+                one.skipped.get("missed", 0),
+                _json(one.late),
+                _json(one.skipped),
+            )
         )
     session.many("put_period", rows)
 
@@ -77,9 +86,13 @@ def tallies(session: Session, version: int, now: Instant) -> tuple[Book, int]:
 def _periods(session: Session, since: Instant) -> dict[Instant, Period]:
     return {
         start: Period(
-            succeeded, failed, cancelled, missed, {int(bin): n for bin, n in json.loads(late).items()}
+            succeeded,
+            failed,
+            cancelled,
+            json.loads(skipped),
+            {int(bin): n for bin, n in json.loads(late).items()},
         )
-        for start, succeeded, failed, cancelled, missed, late in session.all("periods", since=since)
+        for start, succeeded, failed, cancelled, skipped, late in session.all("periods", since=since)
     }
 
 
