@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import inspect
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,6 +20,16 @@ from starlette.authentication import AuthenticationBackend, AuthenticationError
 from starlette.requests import HTTPConnection, Request
 
 from asyncsched._core.errors import ConfigurationError
+
+logger = logging.getLogger("asyncsched.dashboard")
+
+SHORT = 12
+"""The characters that a password should have at least: the page answers every guess at once."""
+
+_FIRST_GUESSES = frozenset((
+    "admin", "administrator", "asyncsched", "changeme", "default", "demo", "guest", "letmein", "pass", "password",
+    "passw0rd", "root", "scheduler", "secret", "test", "user", "welcome",
+))  # fmt: skip
 
 Role = Literal["none", "read", "operate", "admin"]
 
@@ -94,12 +105,19 @@ def _same(given: str, expected: str) -> bool:
 def basic(user: str, password: str, role: Role = "admin") -> Auth:
     """Return an ``auth`` that asks for one name and password, which the browser then keeps.
 
+    The log warns of a password that is easily guessed: one that is short, common, or like the name.
+
     Raises:
         ConfigurationError: the name or the password is empty.
 
     """
     if not user or not password:
         raise ConfigurationError("basic: give a name and a password that are not empty")
+    if weakness := _weakness(user, password):
+        logger.warning(
+            "basic: the password of %r %s, and whoever guesses it has the right %r on the page; make one with "
+            "secrets.token_urlsafe(12)", user, weakness, role,
+        )  # fmt: skip
     refused = Access(
         "none",
         challenge='Basic realm="asyncsched", charset="UTF-8"',
@@ -119,6 +137,18 @@ def basic(user: str, password: str, role: Role = "admin") -> Auth:
         return Access(role, user=user) if right else refused
 
     return auth
+
+
+def _weakness(user: str, password: str) -> str:
+    """Return why a password is easily guessed, or ``""``."""
+    plain = password.casefold().rstrip("0123456789!.?-_")
+    if plain in _FIRST_GUESSES or not plain:
+        return "is among the first that are tried"
+    if plain == user.casefold():
+        return "is like the name"
+    if len(password) < SHORT:
+        return f"has less than {SHORT} characters"
+    return ""
 
 
 def bearer(token: str, role: Role = "operate", user: str = "token") -> Auth:

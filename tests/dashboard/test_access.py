@@ -188,3 +188,26 @@ def test_wrong_arguments_are_refused_at_the_mount() -> None:
         bearer("short")
     with pytest.raises(ConfigurationError, match="not empty"):
         basic("anna", "")
+
+
+@pytest.mark.parametrize(
+    "password, why",
+    [
+        ("admin", "among the first that are tried"), ("Password123!", "among the first that are tried"), ("123456789012", "first"),
+        ("anna-2026", "is like the name"), ("ANNA", "is like the name"), ("s3cret", "less than 12 characters"),
+    ],
+)  # fmt: skip
+def test_a_password_that_is_easily_guessed_is_warned_of(
+    password: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    basic("anna", password, "operate")
+    (record,) = caplog.records
+    assert why in record.getMessage()
+    assert "secrets.token_urlsafe(12)" in record.getMessage()
+    assert password not in record.getMessage()  # the log is no place for it
+
+
+def test_a_good_password_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    basic("anna", "a good password")
+    basic("ann", "joanna goes for a walk")
+    assert caplog.records == []
