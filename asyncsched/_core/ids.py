@@ -32,10 +32,19 @@ class RunIds:
     def next(self, now: Instant) -> int:
         """Return the next id at ``now``."""
         if now != self._now:
-            milli, micro = divmod(now, 1000)
-            self._now, self._base = now, (milli << 80) | (micro << 66) | self._fixed
+            self._now, self._base = now, _at(now) | self._fixed
         self._count = count = (self._count + 1) & 0x3FFFFFFF
         return self._base + count
+
+
+def id_at(now: Instant, unique: int) -> int:
+    """Return the id for something that is made once: at ``now``, with 32 bits that nothing else of that moment has."""
+    return _at(now) | _VERSION_7 | _VARIANT | (unique << 30)
+
+
+def _at(now: Instant) -> int:
+    milli, micro = divmod(now, 1000)
+    return (milli << 80) | (micro << 66)
 
 
 def moment_of(run_id: int) -> Instant:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from asyncsched._core.book import Book
-from asyncsched._core.instants import Instant
+from asyncsched._core.ids import id_at
+from asyncsched._core.instants import Instant, to_datetime
+
+if TYPE_CHECKING:
+    from asyncsched._core.records import InstanceRecord
 
 
 class ActivityRecord(NamedTuple):
@@ -26,6 +30,20 @@ class ActivityRecord(NamedTuple):
     via: str = "code"
     result: str = ""
     failed: bool = False
+
+
+DEAD = "declare_dead"
+"""The action of the record that an instance leaves which was declared dead."""
+
+
+def death_of(dead: InstanceRecord, fenced: Mapping[str, int], now: Instant) -> ActivityRecord:
+    """Return the record of an instance that was declared dead: when it was last heard of, and what became of its runs."""
+    runs = ", ".join(f"{count} {state}" for state, count in sorted(fenced.items()))
+    heard = to_datetime(dead.beat_at).strftime("%Y-%m-%d %H:%M:%S UTC")
+    result = f"last heard of {heard}; {f'of its runs {runs}' if runs else 'it held no runs'}"
+    return ActivityRecord(
+        id_at(now, dead.incarnation), now, DEAD, f"{dead.host}:{dead.pid}", via="cluster", result=result
+    )
 
 
 BEGUN = "begun"

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asyncsched._core.errors import UnknownJob, UnknownSchedule
+from asyncsched._core.reporting import DEAD
 from asyncsched.dashboard import views
 from asyncsched.dashboard.choosing import matching
 from asyncsched.dashboard.pages.failures import MOST, groups_of
@@ -270,7 +271,11 @@ async def _timeline(site: Site, c: Context, query: dict[str, Any]) -> JSON:
 
 async def _instances(site: Site, c: Context, query: dict[str, Any]) -> JSON:
     among = c.snapshot.instances
-    return {"instances": [views.instance(one, among) for one in among]}
+    dead = await site.scheduler.activity(action=DEAD, limit=100)
+    return {
+        "instances": [views.instance(one, among) for one in among],
+        "declared_dead": [{"name": one.subject, "at": views.at(one.at), "text": one.result} for one in dead],
+    }
 
 
 async def _activity(site: Site, c: Context, query: dict[str, Any]) -> JSON:
@@ -314,7 +319,7 @@ READS = (
         Parameter("hours", "how many hours ahead", "integer", default=24, most=8784),
         Parameter("limit", "the most slots of one answer", "integer", default=100, most=10_000),
     )),
-    Read("/instances", "The running instances, oldest first", _instances),
+    Read("/instances", "The running instances, oldest first, and those that were declared dead, newest first", _instances),
     Read("/activity", "Who did what, newest first", _activity, (
         Parameter("subject", "a schedule's id, a job's name or a run's id"), Parameter("action", "one action, such as pause"),
         Parameter("by", "the author"), _LIMIT, _CURSOR,

@@ -20,6 +20,13 @@ _ERRORS = {
 _ONE_LINE = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029/?#]+$"
 """An id in an address: routes end at a line's end, and many proxies decode a slash."""
 
+_LEADS = {
+    "/schedules": ("schedules", "/schedules/0/id"), "/schedules/{id}/run": ("runs", "/run_id"), "/jobs": ("jobs", "/jobs/0/name"),
+    "/jobs/{id}/run": ("runs", "/run_id"), "/runs": ("runs", "/runs/0/id"), "/runs/{id}/requeue": ("runs", "/run_id"),
+    "/failures/runs": ("runs", "/runs/0/id"),
+}  # fmt: skip
+"""Where an answer has the id of a schedule, a job or a run: for its page and for what can be done to it."""
+
 _NO_ZERO = r"^[^\u0000]*$"
 
 
@@ -43,6 +50,7 @@ def document(title: str) -> dict[str, Any]:
             paths[f"/{kind}/{{id}}/{name}"] = {"post": _action(f"/{kind}/{{id}}/{name}", action)}
     paths["/bulk"] = {"post": _action("/bulk", BULK)}
     paths["/everything/{id}"] = {"post": _action("/everything/{id}", EVERYTHING)}
+    _link(paths)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -64,6 +72,19 @@ def document(title: str) -> dict[str, Any]:
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}, "basic": {"type": "http", "scheme": "basic"}},
         },
     }  # fmt: skip
+
+
+def _link(paths: dict[str, Any]) -> None:
+    """Say of each answer with an id in it which operations take that id."""
+    for path, (kind, place) in _LEADS.items():
+        (operation,) = paths[path].values()
+        answer = next(one for status, one in operation["responses"].items() if status.startswith("2"))
+        answer["links"] = {
+            taker["operationId"]: {"operationId": taker["operationId"], "parameters": {"id": f"$response.body#{place}"}}
+            for other, methods in paths.items()
+            if other.startswith(f"/{kind}/{{id}}")
+            for taker in methods.values()
+        }  # fmt: skip
 
 
 def _action(path: str, action: Action) -> dict[str, Any]:

@@ -15,7 +15,8 @@ MOST = 8
 """The most items of the attention list; the others are counted."""
 
 _LONG_PAUSE = timedelta(hours=24)
-_SILENT = timedelta(seconds=15)
+SILENT = timedelta(seconds=10)
+"""The time without a heartbeat, one of which comes every 5 s, after which an instance may be dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,16 @@ def needs_of(snapshot: Snapshot) -> tuple[list[Need], int]:
         if need is not None:
             found.append(need)
     for one in snapshot.instances:
-        if snapshot.at - one.beat_at > _SILENT:
+        if snapshot.at - one.beat_at > SILENT:
             text = Markup("has not been heard of for {}").format(elapsed(one.beat_at, snapshot.at))
-            found.append(Need("late", f"{one.host}:{one.pid}", text, "its runs are taken over soon"))
+            found.append(
+                Need(
+                    "late",
+                    f"{one.host}:{one.pid}",
+                    text,
+                    "it has ended, or lost the store: soon the others take its runs over",
+                )
+            )
     return found[:MOST], max(0, len(found) - MOST)
 
 

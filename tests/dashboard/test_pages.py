@@ -12,7 +12,8 @@ import anyio
 import pytest
 
 from asyncsched import ConfigurationError, Interval, Misfire, Scheduler, StoreUnavailable
-from asyncsched.abc import RunQuery, RunRecord, ScheduleRecord
+from asyncsched._core.instants import to_datetime, to_instant
+from asyncsched.abc import InstanceRecord, Now, RunQuery, RunRecord, ScheduleRecord
 from asyncsched.dashboard import Access, Dashboard
 from asyncsched.stores.memory import MemoryStore
 from asyncsched.testing import VirtualClock
@@ -366,6 +367,34 @@ async def test_the_instances_and_a_late_schedule_tell_which_loop_was_blocked(
         page = (await client.get("/")).text
         assert "1 schedule late" in page
         assert f"was blocked for {shown}" in page
+
+
+async def test_an_instance_that_was_killed_is_told_of_before_and_after_it_is_declared_dead(
+    virtual_clock: VirtualClock, tmp_path: Path, look: Look
+) -> None:
+    scheduler = Scheduler(f"sqlite:///{tmp_path}/jobs.db", clock=virtual_clock)
+    async with scheduler, look(scheduler) as client:
+        store = scheduler._runtime.main.store  # type: ignore[union-attr]
+        wall = to_instant(virtual_clock.now())
+        killed = InstanceRecord(7, "web-2", 4711, "1", "both", frozenset(), frozenset())
+        await store.join(killed, Now(wall, wall))  # type: ignore[attr-defined]
+        await virtual_clock.advance(6)
+        assert "silent" not in (await client.get("/instances")).text
+        await virtual_clock.advance(6)
+        page = (await client.get("/instances")).text
+        assert page.count("silent") == 1
+        assert "web-2:4711</b> has not been heard of for" in (await client.get("/")).text
+        await virtual_clock.advance(15)
+        (me,) = await scheduler.instances()
+        assert me.pid != 4711
+        said = f"last heard of {to_datetime(wall):%Y-%m-%d %H:%M:%S} UTC; it held no runs"
+        page = (await client.get("/instances")).text
+        assert "Declared dead" in page
+        assert "<b>web-2:4711</b></td>" in page
+        assert said in page
+        (dead,) = (await client.get("/api/v1/instances")).json()["declared_dead"]
+        assert (dead["name"], dead["text"]) == ("web-2:4711", said)
+        assert "from the other instances" in (await client.get("/activity")).text
 
 
 async def test_the_timeline_of_a_new_scheduler_shows_an_hour(scheduler: Scheduler, look: Look) -> None:

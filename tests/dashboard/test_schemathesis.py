@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,10 +31,11 @@ def test_the_api_keeps_to_its_document(server: Server, tmp_path: Path) -> None:
         str(Path(sys.executable).with_name("schemathesis")),
         "--config-file", str(Path(__file__).with_name("schemathesis.toml")),
         "run", f"{server.url}/api/v1/openapi.json", "--max-examples", "5", "--seed", "1",
-        "--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all", "--request-timeout", "30",
+        "--phases", "examples,coverage,fuzzing,stateful", "--suppress-health-check", "all", "--request-timeout", "30",
         "-H", "X-Asyncsched: 1",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-1000:]
     assert "Tested: 31" in done.stdout
+    assert not re.search(r"API Links: +0 covered", done.stdout), done.stdout
     assert "Traceback" not in (tmp_path / "output").read_text()

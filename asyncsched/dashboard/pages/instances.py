@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from asyncsched._core.reporting import DEAD
 from asyncsched.dashboard.site import Context, Page, Site
 from asyncsched.dashboard.snapshot import name_of
+from asyncsched.dashboard.verdict import SILENT
+
+_LOST = 10
+"""The instances that were declared dead last, which the page lists."""
 
 
 async def instances(site: Site, c: Context) -> Page:
@@ -14,6 +19,7 @@ async def instances(site: Site, c: Context) -> Page:
     running = Counter(run.instance for run in s.live if run.state == "running")
     rows = [(one, name_of(one, s.instances), running.get(one.id, 0)) for one in s.instances]
     versions = {one.version for one in s.instances}
+    lost = await site.scheduler.activity(action=DEAD, limit=_LOST)
     drawn = site.draw(
         "instances",
         "page",
@@ -25,6 +31,8 @@ async def instances(site: Site, c: Context) -> Page:
         site.title,
         c.root,
         site.scheduler.durable,
+        SILENT,
+        lost,
     )
     return Page(
         "Instances · asyncsched",

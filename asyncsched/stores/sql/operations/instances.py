@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import InstanceRecord
+from asyncsched._core.reporting import death_of
 from asyncsched._core.requests import Changes, Watch
 from asyncsched.stores.sql.operations.claiming import cancel_requested
 from asyncsched.stores.sql.operations.recording import fence
+from asyncsched.stores.sql.operations.reporting import add_activity
 from asyncsched.stores.sql.operations.schedules import PAGE
 from asyncsched.stores.sql.session import Session
 
@@ -57,12 +59,19 @@ class DeclaringDead(NamedTuple):
 
 
 def declare_dead(session: Session, request: DeclaringDead) -> dict[str, int] | None:
-    """Declare an instance dead and fence its runs; return ``None`` if it lives or was declared dead before."""
+    """Declare an instance dead and fence its runs; return ``None`` if it lives or was declared dead before.
+
+    A record of it stays with those of what people did: the list of the living has it no more.
+    """
+    dead = next((one for one in instances(session) if one.incarnation == request.incarnation), None)
     if not session.do("declare_dead", incarnation=request.incarnation, beat=request.beat):
         return None
     runs = session.runs("held", holder=request.incarnation)
     session.announce()
-    return dict(fence(session, runs, "its instance died", request.now, True))
+    fenced = dict(fence(session, runs, "its instance died", request.now, True))
+    if dead is not None:
+        add_activity(session, death_of(dead, fenced, request.now.wall))
+    return fenced
 
 
 def sweep(session: Session, now: Now) -> dict[str, int]:
