@@ -65,7 +65,7 @@ async def punctuality(since: float) -> str:
     late = max((run.late.total_seconds() for run in runs if run.late is not None), default=0)
     return (
         f"{len(runs)} due times in the last {time.time() - since:.0f} s, {twice or 'none'} run twice, "
-        f"the latest began {late * 1000:.0f} ms late"
+        f"the latest of them {late * 1000:.0f} ms late"
     )
 
 
@@ -131,7 +131,7 @@ def smtp_server() -> tuple[str, int]:
     return (host, int(port)) if host else sink.address
 
 
-@scheduler.interval(minutes=1, immediate=True, retry=Retry(attempts=5))
+@scheduler.interval(minutes=1, immediate=True, retry=Retry(attempts=20))
 async def audit() -> str:
     """Work nearly all the time, so that there is a run to kill: another worker begins it again."""
     run = current_run()
