@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 from datetime import UTC, datetime
@@ -74,6 +75,9 @@ def made(clock: Clock | None = None) -> Scheduler:
     @scheduler.job()
     async def send_welcome(to: str) -> None: ...
 
+    for name, job in [*locals().items()]:  # as they would stand in an app
+        if inspect.isfunction(job):
+            job.__module__, job.__qualname__ = "app.jobs", name
     return scheduler
 
 

@@ -83,6 +83,7 @@ async def failing(scheduler: Scheduler) -> None:
     await scheduler.pause("nightly_report", note="until the audit", by="anna")
     await scheduler.run_now("push_to_crm", by="anna", note="is it back?")
     await scheduler.skip_next("push_to_crm", by="anna")
+    await scheduler.run_job("send_welcome", kwargs={"to": "ann@example.test"})
     await anyio.sleep(5)
 
 
@@ -126,6 +127,10 @@ def failing_jobs(scheduler: Scheduler) -> None:
     async def rebuild() -> None:
         current_run().progress(3, 10, "shard 3")
         await anyio.sleep(40)
+
+    @scheduler.job()
+    async def send_welcome(to: str) -> None:
+        await anyio.sleep(0.1)
 
 
 def many_jobs(scheduler: Scheduler) -> None:

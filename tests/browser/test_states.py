@@ -43,7 +43,7 @@ THIN = """
 
 
 SMALL = """
-() => [...document.querySelectorAll('button, select, summary, input:not(.tick, [type=hidden])')].filter((el) => {
+() => [...document.querySelectorAll('button, select, summary, input:not([type=checkbox], [type=hidden])')].filter((el) => {
   const box = el.getBoundingClientRect();
   return box.height > 0 && (box.height < 36 || box.width < 24);
 }).map((el) => el.outerHTML.slice(0, 80))
