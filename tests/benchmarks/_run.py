@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from statistics import median
 
 from tests.benchmarks import _peers
 from tests.benchmarks._bench import ROOT, Metrics, Scenario
@@ -46,13 +45,14 @@ class Result:
     """The systems that were not measured, and why not."""
     failures: dict[str, int] = field(default_factory=dict)
     """How often each system failed."""
-    took: list[float] = field(default_factory=list)
-    """How many seconds each round took."""
+    took: dict[str, float] = field(default_factory=dict)
+    """How many seconds each system took the last time."""
 
     @property
     def seconds(self) -> float:
-        """How long a round takes."""
-        return median(self.took) if self.took else 0.0
+        """How long a further round takes."""
+        again = [took for system, took in self.took.items() if self.scenario.often(system)]
+        return max(again, default=0.0) if self.scenario.together else sum(again)
 
 
 def run(
@@ -96,40 +96,49 @@ def run(
 def _one(result: Result, number: int, servers: Servers, passed: float) -> None:
     if not number:
         result.at, result.load = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), os.getloadavg()[0]
+    began = time.monotonic()
     result.rounds.append(_round(result, number, servers))
-    said = f"{passed:5.0f} s  {result.scenario.name}, round {number + 1}: {result.took[-1]:.1f} s"
-    print(said, file=sys.stderr, flush=True)
+    took = time.monotonic() - began
+    print(
+        f"{passed:5.0f} s  {result.scenario.name}, round {number + 1}: {took:.1f} s",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _tell_plan(
     results: Sequence[Result], wanted: Mapping[str, int], passed: float, minutes: float | None
 ) -> None:
     """Say after the first round how long all of them would take, and how long they may."""
-    left = sum(one.seconds * max(0, wanted[one.scenario.name] - len(one.rounds)) for one in results)
-    for one in sorted(results, key=lambda one: -one.seconds * wanted[one.scenario.name]):
-        times = wanted[one.scenario.name]
-        said = f"{one.seconds * times:6.0f} s  {one.scenario.name}: {times} rounds of {one.seconds:.1f} s"
-        print(said, file=sys.stderr, flush=True)
+    rest = {
+        one.scenario.name: one.seconds * max(0, wanted[one.scenario.name] - len(one.rounds))
+        for one in results
+    }
+    for name, seconds in sorted(rest.items(), key=lambda item: -item[1]):
+        if seconds:
+            print(f"{seconds:6.0f} s  {name}: the rounds up to {wanted[name]}", file=sys.stderr, flush=True)
     may = "" if minutes is None else f"; what does not fit into {minutes:g} min is left out"
-    print(f"all of it: {(passed + left) / 60:.1f} min{may}", file=sys.stderr, flush=True)
+    print(f"all of it: {(passed + sum(rest.values())) / 60:.1f} min{may}", file=sys.stderr, flush=True)
 
 
 def _round(result: Result, number: int, servers: Servers) -> dict[str, Metrics]:
-    scenario, began = result.scenario, time.monotonic()
+    scenario = result.scenario
     names = [name for name in scenario.systems if _is_here(result, name)]
     turn = number % max(1, len(names))
     order = [name for name in names[turn:] + names[:turn] if scenario.often(name) or number == 0]
 
     def measure(name: str) -> Metrics | None:
+        began = time.monotonic()
         try:
             with servers.child(scenario) as environment:
                 return _in_child(result, name, environment)
         except Exception as error:
             return _failed(result, name, f"{type(error).__name__}: {error}")
+        finally:
+            result.took[name] = time.monotonic() - began
 
     with ThreadPoolExecutor(max(1, len(order)) if scenario.together else 1) as pool:
         measured = dict(zip(order, pool.map(measure, order), strict=True))
-    result.took.append(time.monotonic() - began)
     return {name: metrics for name, metrics in measured.items() if metrics is not None}
 
 

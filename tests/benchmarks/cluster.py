@@ -110,16 +110,15 @@ async def _work(queue: Queue, url: str) -> list[Any]:
         pass  # all is imported, and connecting has been tried
     print("ready", flush=True)
     await told()
+    cpu = Cpu()
     async with queue.working(url):
         await told()
-    return queues.done
+    return [*queues.done, cpu.spent()]
 
 
 def main(system: str, url: str) -> None:
     """Be one of the processes."""
-    cpu = Cpu()
-    done = queues.loop_of(system)(_work(_QUEUES[system], url))
-    print(json.dumps([*done, cpu.spent()]), flush=True)
+    print(json.dumps(queues.loop_of(system)(_work(_QUEUES[system], url))), flush=True)
 
 
 SCENARIOS = (
