@@ -51,7 +51,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_wanted(item: pytest.Item) -> bool:
     mark, callspec = item.get_closest_marker("only_on"), getattr(item, "callspec", None)
-    return mark is None or callspec is None or callspec.params.get("anyio_backend", mark.args[0]) in mark.args
+    if mark is None or callspec is None:
+        return True
+    backend = callspec.params.get("anyio_backend", mark.args[0])  # its name, or the name with options
+    return (backend if isinstance(backend, str) else backend[0]) in mark.args
 
 
 def pytest_collection_finish() -> None:

@@ -218,6 +218,10 @@ def until_cancelled(marker: str, seen: str) -> None:
         Path(seen).write_text(f"{before} {current_run().cancelled}")
 
 
+def loaded() -> set[str]:
+    return set(sys.modules)
+
+
 def completes() -> None:
     current_run().complete_in(None)
 

@@ -81,7 +81,7 @@ class ProcessExecutor(Executor):
         except Exception as error:
             what = f"the initializer of process executor {name!r} cannot be sent to a worker process"
             raise ConfigurationError(f"{what}: {error}") from error
-        self._warm = min(warm, capacity)
+        self._warm = warm
         self._max_tasks = max_tasks_per_worker
         self._grace = kill_grace
         self._clock: Clock = SystemClock()
@@ -121,7 +121,7 @@ class ProcessExecutor(Executor):
         # Instances of the main file's classes come back under the module name that a worker gives them.
         sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
         self._port = current_port()
-        for _ in range(self._warm):
+        for _ in range(min(self._warm, len(self._places))):
             self._places.popleft()
             self._places.append(self._start())
         return self

@@ -91,6 +91,15 @@ async def test_a_worker_sees_the_directory_the_path_and_the_arguments_of_the_par
 
 @on_one
 @pytest.mark.anyio
+async def test_a_worker_imports_no_more_than_it_needs(executor: ProcessExecutor) -> None:
+    # Its start costs four times the CPU otherwise.
+    loaded = await call(executor, jobs.loaded)
+    scheduler = {f"asyncsched.{name}" for name in ("_scheduler", "_engine", "_backends", "abc", "stores")}
+    assert not loaded & {"asyncio", "anyio", "pydantic", "starlette", "croniter", *scheduler}
+
+
+@on_one
+@pytest.mark.anyio
 async def test_whatever_can_be_pickled_can_be_called(executor: ProcessExecutor) -> None:
     calls: list[tuple[Any, int, int]] = [
         (functools.partial(jobs.add, b=5), 1, 6),
