@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsched import Retry, RunFailed, Scheduler
+from asyncsched import ConfigurationError, Retry, RunFailed, Scheduler
 from asyncsched.executors.handoff import EngineUnavailable, HandoffExecutor, TaskLost
 from asyncsched.executors.handoff import courier as courier_module
 from asyncsched.stores.sqlite import SqliteStore
@@ -290,3 +292,16 @@ async def test_a_parallel_loop_gives_the_engine_a_task_for_each_item_and_cancels
     assert found == [0.0, 0.5, 1.0]
     assert len(set(engine.submitted)) == 6
     assert set(engine.cancelled) == set(engine.submitted[3:])
+
+
+@pytest.mark.parametrize(
+    "engine_name, package", [("celery", "celery"), ("dask", "distributed"), ("rq", "rq"), ("huey", "huey")]
+)
+def test_an_engine_whose_package_is_missing_says_which_extra_it_needs(
+    engine_name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"asyncsched.executors.handoff.{engine_name}"
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(ConfigurationError, match=rf"needs .*: pip install 'asyncsched\[{engine_name}\]'"):
+        importlib.import_module(module)
