@@ -12,6 +12,7 @@ from asyncsched.dashboard.access import bearer as bearer
 from asyncsched.dashboard.access import from_scope_user as from_scope_user
 from asyncsched.dashboard.access import local_only as local_only
 from asyncsched.dashboard.app import Dashboard as Dashboard
+from asyncsched.dashboard.dependency import dependency as dependency
 from asyncsched.dashboard.router import api_router as api_router
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "backend",
     "basic",
     "bearer",
+    "dependency",
     "from_scope_user",
     "local_only",
 ]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from asyncsched._core.errors import UnknownSchedule
 from asyncsched.dashboard.access import Access
 from asyncsched.dashboard.bodies import (
     BODY_LIMIT,
@@ -24,7 +25,7 @@ from asyncsched.dashboard.bodies import (
 )
 from asyncsched.dashboard.problems import Problem
 from asyncsched.dashboard.site import Site
-from asyncsched.dashboard.words import plural
+from asyncsched.dashboard.words import date_and_time, plural
 from asyncsched.triggers.cron.trigger import Cron
 from asyncsched.triggers.interval import Interval
 
@@ -57,6 +58,24 @@ class Action:
     summary: str
     status: int = 200
     limit: int = BODY_LIMIT
+
+
+async def done_or_gone(asked: Asked, action: Action) -> Done:
+    """Do an action; say of what was removed meanwhile who did that, and when.
+
+    Raises:
+        Problem: 409, the schedule was removed.
+
+    """
+    try:
+        return await action.do(asked)
+    except UnknownSchedule:
+        for one in await asked.site.scheduler.activity(subject=asked.subject, action="remove", limit=1):
+            if one.ok:
+                by = f" by {one.by}" if one.by else ""
+                text = f"{asked.subject} was removed at {date_and_time(one.at)}{by}"
+                raise Problem(409, "Gone meanwhile", text) from None
+        raise
 
 
 # ── schedules ────────────────────────────────────────────────────────────────────────────────────

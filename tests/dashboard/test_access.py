@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
 
 import pytest
+from fastapi import Depends, Header, HTTPException
+from fastapi.security import OAuth2PasswordBearer
+from httpx import ASGITransport, AsyncClient
+from starlette.applications import Starlette
 from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import HTTPConnection, Request
 
 from asyncsched import ConfigurationError, Scheduler
-from asyncsched.dashboard import Access, Dashboard, any_of, backend, basic, bearer
+from asyncsched.dashboard import (
+    Access,
+    Dashboard,
+    any_of,
+    backend,
+    basic,
+    bearer,
+    dependency,
+    from_scope_user,
+)
 from tests.dashboard.conftest import WRITES, Look
 
 pytestmark = pytest.mark.anyio
@@ -153,6 +169,63 @@ async def test_a_starlette_backend_gives_rights_by_scope(scheduler: Scheduler, l
         run = "/api/v1/schedules/hourly/run"
         assert (await client.post(run, headers={"x-user": "rita"})).status_code == 403
         assert (await client.post(run, headers={"x-user": "otto"})).status_code == 202
+
+
+async def test_the_users_of_starlettes_middleware_have_rights_by_scope(
+    scheduler: Scheduler, look: Look
+) -> None:
+    some_job(scheduler)
+    auth = from_scope_user(operate="ops", login="Sign in at /login")
+    app = Starlette(middleware=[Middleware(AuthenticationMiddleware, backend=Gate())])
+    app.mount("/scheduler", Dashboard(scheduler, auth=auth))
+    inside = AsyncClient(transport=ASGITransport(app), base_url="http://test/scheduler")
+    async with scheduler, look(scheduler, auth=auth) as outside, inside as client:
+        # Without the middleware there is no user, and nobody comes in.
+        assert "Sign in at /login" in (await outside.get("/")).text
+        for name, page, run in ((None, 403, 403), ("rita", 200, 403), ("otto", 200, 202)):
+            headers = {**WRITES, **({} if name is None else {"x-user": name})}
+            assert (await client.get("/", headers=headers)).status_code == page
+            answer = await client.post("/api/v1/schedules/hourly/run", headers=headers)
+            assert answer.status_code == run
+
+
+closed: list[str] = []
+
+
+async def session(x_tenant: Annotated[str, Header()]) -> AsyncIterator[str]:
+    yield x_tenant
+    closed.append(x_tenant)
+
+
+async def current_user(
+    tenant: Annotated[str, Depends(session)], token: Annotated[str, Depends(OAuth2PasswordBearer("token"))]
+) -> str:
+    if token == "expired":
+        raise HTTPException(403, "The session is over.")
+    return f"{token}@{tenant}"
+
+
+async def test_a_dependency_of_fastapi_gives_rights(scheduler: Scheduler, look: Look) -> None:
+    some_job(scheduler)
+    auth = dependency(current_user, lambda user: Access("operate" if user == "otto@one" else "read", user))
+    async with scheduler, look(scheduler, auth=auth) as client:
+        run = "/api/v1/schedules/hourly/run"
+
+        def by(name: str) -> dict[str, str]:
+            return {"x-tenant": "one", "authorization": f"Bearer {name}"}
+
+        refused = await client.get("/", headers={"x-tenant": "one"})
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        refused = await client.get("/api/v1/status", headers=by("expired"))
+        assert (refused.status_code, refused.json()["detail"]) == (403, "The session is over.")
+        refused = await client.get("/", headers={"authorization": "Bearer otto"})
+        assert (refused.status_code, "x-tenant is missing" in refused.text) == (403, True)
+        assert (await client.get("/", headers=by("rita"))).status_code == 200
+        assert (await client.post(run, headers=by("rita"))).status_code == 403
+        assert (await client.post(run, headers=by("otto"), json={"note": "now"})).status_code == 202
+        (done,) = await scheduler.activity(action="run_now", by="otto@one")
+        assert done.note == "now"
+    assert set(closed) == {"one"}
 
 
 async def test_every_answer_has_the_headers_that_protect_it(scheduler: Scheduler, look: Look) -> None:

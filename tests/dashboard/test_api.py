@@ -148,6 +148,24 @@ async def test_an_action_on_what_has_ended_says_what_it_is_now(scheduler: Schedu
         assert answer.status_code == 409
 
 
+async def test_an_action_on_a_schedule_that_was_removed_meanwhile_says_by_whom(
+    scheduler: Scheduler, look: Look
+) -> None:
+    @scheduler.job()
+    async def job() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        await scheduler.add_schedule(job, Interval(hours=1), id="added")
+        await scheduler.remove("added", by="anna")
+        for action in ("run", "pause", "skip"):
+            answer = await client.post(f"/api/v1/schedules/added/{action}")
+            assert answer.status_code == 409
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["detail"] == "added was removed at 2026-01-01 00:00:00 UTC by anna"
+        await scheduler.add_schedule(job, Interval(hours=1), id="added")
+        assert (await client.post("/api/v1/schedules/added/run")).status_code == 202
+
+
 async def test_a_history_is_forgotten_after_its_number_was_shown(scheduler: Scheduler, look: Look) -> None:
     @scheduler.interval(minutes=1)
     async def job() -> None: ...
