@@ -59,23 +59,22 @@ class Action:
     status: int = 200
     limit: int = BODY_LIMIT
 
+    async def perform(self, asked: Asked) -> Done:
+        """Do it; say of a schedule that was removed meanwhile who did that, and when.
 
-async def done_or_gone(asked: Asked, action: Action) -> Done:
-    """Do an action; say of what was removed meanwhile who did that, and when.
+        Raises:
+            Problem: 409, the schedule was removed.
 
-    Raises:
-        Problem: 409, the schedule was removed.
-
-    """
-    try:
-        return await action.do(asked)
-    except UnknownSchedule:
-        for one in await asked.site.scheduler.activity(subject=asked.subject, action="remove", limit=1):
-            if one.ok:
-                by = f" by {one.by}" if one.by else ""
-                text = f"{asked.subject} was removed at {date_and_time(one.at)}{by}"
-                raise Problem(409, "Gone meanwhile", text) from None
-        raise
+        """
+        try:
+            return await self.do(asked)
+        except UnknownSchedule:
+            for one in await asked.site.scheduler.activity(subject=asked.subject, action="remove", limit=1):
+                if one.ok:
+                    by = f" by {one.by}" if one.by else ""
+                    text = f"{asked.subject} was removed at {date_and_time(one.at)}{by}"
+                    raise Problem(409, "Gone meanwhile", text) from None
+            raise
 
 
 # ── schedules ────────────────────────────────────────────────────────────────────────────────────

@@ -21,14 +21,7 @@ from asyncsched._core.errors import AsyncSchedError, ConfigurationError
 from asyncsched._scheduler.audit import via
 from asyncsched._scheduler.scheduler import Scheduler
 from asyncsched.dashboard.access import Access, Auth, access_of, foreign_write, local_only
-from asyncsched.dashboard.actions import (
-    JOB_ACTIONS,
-    RUN_ACTIONS,
-    SCHEDULE_ACTIONS,
-    Action,
-    Asked,
-    done_or_gone,
-)
+from asyncsched.dashboard.actions import JOB_ACTIONS, RUN_ACTIONS, SCHEDULE_ACTIONS, Action, Asked
 from asyncsched.dashboard.api import READS, Read, query_of
 from asyncsched.dashboard.bodies import checked
 from asyncsched.dashboard.bulk import BULK, EVERYTHING, BatchStream, batch_of
@@ -250,7 +243,7 @@ class Dashboard(Starlette):
             if action is BULK and "application/x-ndjson" in request.headers.get("accept", ""):
                 return BatchStream(await batch_of(asked), way, self._changed)
             with via(way):
-                done = await done_or_gone(asked, action)
+                done = await action.perform(asked)
         except (Problem, AsyncSchedError) as error:
             return _as_problem(error).response(_challenge(error))
         self._changed()
