@@ -126,3 +126,21 @@ async def test_a_call_that_ended_while_its_executor_was_closed_is_answered(
         with anyio.fail_after(5):
             await late.ended()
     assert late.value == 7 or isinstance(late.error, SchedulerClosed)
+
+
+async def test_a_worker_whose_run_is_cancelled_as_it_answers_is_kept(
+    executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, worker = WorkerProcess._answer, await call(executor, jobs.pid)
+
+    async with attempts() as start:
+        late = start(call(executor, jobs.pid))
+
+        def answer_and_cancel(self: WorkerProcess, answered: Any) -> None:
+            monkeypatch.setattr(WorkerProcess, "_answer", answer)
+            answer(self, answered)
+            late.cancel()
+
+        monkeypatch.setattr(WorkerProcess, "_answer", answer_and_cancel)
+        await late.ended()
+    assert await call(executor, jobs.pid) == worker

@@ -67,9 +67,8 @@ class Pipe:
             # manager sends one to every process of the service, and the scheduler is to end the jobs in order.
             if self._poll.poll(0):
                 self.ended = True
-                raise SystemExit(
-                    128 + signum
-                )  # the job's "finally" blocks run, for as long as the grace lasts
+                # The job's "finally" blocks run, for as long as the grace lasts.
+                raise SystemExit(128 + signum)
 
         def forked() -> None:
             self.forked = True

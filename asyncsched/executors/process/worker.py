@@ -100,9 +100,12 @@ class WorkerProcess:
             self._send(message)
             answer: tuple[int, bytes] | WorkerDied = await reply
         except BaseException as stop:
-            self.end()
-            if not isinstance(stop, GeneratorExit):  # the loop is torn down: nothing can be awaited any more
-                await self.finished()
+            if self._reply is reply:  # and the function has not just returned
+                self.end()
+                if not isinstance(
+                    stop, GeneratorExit
+                ):  # the loop is torn down: nothing can be awaited any more
+                    await self.finished()
             raise
         if isinstance(answer, WorkerDied):
             raise answer
