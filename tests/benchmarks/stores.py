@@ -17,7 +17,7 @@ from tests.benchmarks._measure import Cpu
 from tests.benchmarks._queues import Queue
 
 _SLOW = {
-    "pgqueuer": 2, "pgqueuer-100": 2, "raw": 2, "aps3": 10, "huey": 10, "procrastinate": 10, "saq": 10, "aps4": 20,
+    "pgqueuer": 2, "pgqueuer-100": 2, "raw": 5, "aps3": 10, "huey": 10, "procrastinate": 10, "saq": 10, "aps4": 20,
     "docket": 20,
 }  # fmt: skip
 """By how much less the slow ones do, whose rate is the same."""
