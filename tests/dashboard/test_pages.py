@@ -369,6 +369,25 @@ async def test_the_instances_and_a_late_schedule_tell_which_loop_was_blocked(
         assert f"was blocked for {shown}" in page
 
 
+async def test_the_lateness_of_all_starts_is_told_with_its_distribution(
+    scheduler: Scheduler, look: Look, virtual_clock: VirtualClock
+) -> None:
+    @scheduler.interval(minutes=1)
+    async def first() -> None: ...
+
+    @scheduler.interval(minutes=1)
+    async def second() -> None: ...
+
+    async with scheduler, look(scheduler) as client:
+        assert "Lateness of all starts" not in (await client.get("/instances")).text
+        await anyio.sleep(9 * 60 + 30)
+        virtual_clock.block(32.5)
+        await anyio.sleep(1)
+        page = (await client.get("/instances")).text
+        assert "Lateness of 20 starts in 24 hours" in page
+        assert re.search("p50 [0-9]+\u202f.s · p95 2\\.[0-9]\u202fs · p99 3\\.[0-9]\u202fs", page)
+
+
 async def test_an_instance_that_was_killed_is_told_of_before_and_after_it_is_declared_dead(
     virtual_clock: VirtualClock, tmp_path: Path, look: Look
 ) -> None:

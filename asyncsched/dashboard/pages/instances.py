@@ -1,12 +1,14 @@
-"""The instances: which processes, their last heartbeat, what they run, their version and role."""
+"""The instances: which processes, their last heartbeat, what they run, their version and role, and how late all begin."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from asyncsched._core.reporting import DEAD
+from asyncsched.dashboard import charts
+from asyncsched.dashboard.pages.schedule import percentiles
 from asyncsched.dashboard.site import Context, Page, Site
-from asyncsched.dashboard.snapshot import name_of
+from asyncsched.dashboard.snapshot import GRACE, name_of
 from asyncsched.dashboard.verdict import SILENT
 
 _LOST = 10
@@ -19,6 +21,7 @@ async def instances(site: Site, c: Context) -> Page:
     running = Counter(run.instance for run in s.live if run.state == "running")
     rows = [(one, name_of(one, s.instances), running.get(one.id, 0)) for one in s.instances]
     versions = {one.version for one in s.instances}
+    late = s.statistics.total(24).late
     lost = await site.scheduler.activity(action=DEAD, limit=_LOST)
     drawn = site.draw(
         "instances",
@@ -33,6 +36,8 @@ async def instances(site: Site, c: Context) -> Page:
         site.scheduler.durable,
         SILENT,
         lost,
+        charts.lateness(late.counts(*charts.LATENESS_EDGES), GRACE) if late.count else "",
+        percentiles(late.percentile),
     )
     return Page(
         "Instances · asyncsched",

@@ -62,7 +62,7 @@ async def schedule(site: Site, c: Context) -> Page:
         "explain": draw("explain", c, id, c.query.get("at", ""), *await _explained(site, id, c.query.get("at", ""))),
         "charts": draw(
             "charts", charts.durations([*row.tally.recent], links), charts.lateness(numbers.late.counts(*charts.LATENESS_EDGES), row.grace),
-            _percentiles(numbers.took.percentile), _percentiles(numbers.late.percentile), row.grace,
+            percentiles(numbers.took.percentile), percentiles(numbers.late.percentile), row.grace,
         ),
         "body": draw("body", c, row, facts.runs[:RUNS], facts.coming[:DUE], _settings(site, row), now, c.root),
         "last": draw("last", failed, c.snapshot.instance_name(failed.instance) if failed and failed.instance else ""),
@@ -95,7 +95,8 @@ def _where(job: JobInfo | None) -> str:
     return "" if job is None else "/".join(job.defined_at.rsplit("/", 3)[-3:])
 
 
-def _percentiles(of: Callable[[float], Any]) -> str:
+def percentiles(of: Callable[[float], Any]) -> str:
+    """Return the median, the 95th and the 99th percentile in words."""
     found = [(share, of(share / 100)) for share in (50, 95, 99)]
     return " · ".join(f"p{share} {duration(time)}" for share, time in found if time is not None)
 
@@ -168,4 +169,4 @@ def settings_of(job: JobInfo) -> list[tuple[str, str | Markup]]:
     return found
 
 
-__all__ = ["schedule", "segment", "settings_of"]
+__all__ = ["percentiles", "schedule", "segment", "settings_of"]
