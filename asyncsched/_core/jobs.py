@@ -44,6 +44,9 @@ class PermitRule(Protocol):
         ...
 
 
+_USUAL = Misfire()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Job:
     """A function and its options; only the code has it, never the store."""
@@ -55,7 +58,7 @@ class Job:
     timeout: int | None = None  # microseconds, per attempt
     retry: RetryRule | None = None
     overlap: str = "skip"
-    misfire: Misfire = field(default_factory=Misfire)
+    misfire: Misfire = _USUAL
     limits: tuple[PermitRule, ...] = ()
     priority: int = 0
     tags: tuple[str, ...] = ()

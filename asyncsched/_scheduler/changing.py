@@ -88,6 +88,6 @@ class Changing(Face):
         bus = self._here().environment.bus
         if lost is not None and bus.wants(SlotsSkipped):
             bus.emit(skipped_event(lost, worker.timeline.now(), record.job))
-        if not had_ended:
+        if record.ended and not had_ended:
             tell_ended((record,), bus, worker.timeline.now())
         return record

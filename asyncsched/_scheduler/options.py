@@ -116,17 +116,8 @@ def job_of(
 
 
 def _checked(options: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Return the options that can be checked without the function, as the job has them."""
-    return {
-        "timeout": _timeout(options.get("timeout"), what),
-        "retry": _retry(options.get("retry"), what),
-        "misfire": _misfire(options.get("misfire", Misfire()), what),
-        "priority": check_int(options.get("priority", 0), f"{what}: priority", -1000, 1000),
-        "tags": tags_of(options.get("tags", ()), what),
-        "policies": _policies(options.get("policies", ()), what),
-        "pause_after": check_int(options.get("pause_after", 0), f"{what}: pause_after", 0, 1_000_000),
-        "carry": _context_variables(options.get("carry", ()), what),
-    }
+    """Return those of the given options that can be checked without the function, as the job has them."""
+    return {name: check(options[name], what) for name, check in _CHECKS.items() if name in options}
 
 
 def check_name(value: object, what: str) -> str:
@@ -275,3 +266,16 @@ def _context_variables(value: Any, what: str) -> dict[str, Carried]:
     if len(carried) != len(variables):
         raise ConfigurationError(f"{what}: carry: two of its context variables have one name; rename one")
     return carried
+
+
+_CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "timeout": _timeout,
+    "retry": _retry,
+    "misfire": _misfire,
+    "priority": lambda value, what: check_int(value, f"{what}: priority", -1000, 1000),
+    "tags": tags_of,
+    "policies": _policies,
+    "pause_after": lambda value, what: check_int(value, f"{what}: pause_after", 0, 1_000_000),
+    "carry": _context_variables,
+}
+"""The options that can be checked without the function, each with its check, which returns what the job has."""

@@ -207,7 +207,8 @@ def _period(given: dict[str, float]) -> int:
     """Return the period in nanoseconds."""
     total = 0
     for unit, value in given.items():
-        total += _nanos(unit, value)
+        if value or type(value) is not int:  # a unit that was not given is 0
+            total += _nanos(unit, value)
     if total == 0:
         raise TriggerError("Interval: the period is zero; give weeks, days, hours, minutes or seconds")
     if total < _SHORTEST:

@@ -35,7 +35,7 @@ class Signature:
         for provider in self.provided.values():
             provider.check(f"job {job!r}")
         kept = [p for p in self._whole.parameters.values() if p.name not in self.provided]
-        self.signature = self._whole.replace(parameters=kept)
+        self.signature = self._whole.replace(parameters=kept) if self.provided else self._whole
         self._least, self._most, self._plain = _arity(kept)
         self._codec: Codec | None = None
         self.differs_elsewhere = False

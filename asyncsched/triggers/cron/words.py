@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 from asyncsched.triggers.cron.text import LAST_DAY, CronFields
 
@@ -25,6 +26,7 @@ _ORDINALS = ("last", "first", "second", "third", "fourth", "fifth")
 _FEW = 6
 
 
+@lru_cache(maxsize=32_768)
 def in_words(fields: CronFields) -> str:
     """Return the expression's due times in words, such as "at 07:00 on Monday to Friday"."""
     times, days = _time_words(fields), _day_words(fields)
