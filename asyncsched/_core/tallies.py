@@ -6,8 +6,8 @@ outcomes and two distributions, and beside them the last runs. :mod:`asyncsched.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import deque
+from bisect import bisect_left, bisect_right
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,6 +53,19 @@ def counts_between(bins: Mapping[int, int], edges: Iterable[int]) -> list[int]:
     found = [0] * (len(numbers) + 1)
     for number, count in bins.items():
         found[bisect_right(numbers, number - 1) if number else 0] += count
+    return found
+
+
+def binned(values: list[int]) -> Bins:
+    """Return the distribution of microseconds: they are sorted, and each bin is one search for its end."""
+    values.sort()
+    found: Bins = {}
+    first = 0
+    while first < len(values):
+        number = bisect_right(EDGES, values[first])
+        last = bisect_left(values, EDGES[number], first) if number < len(EDGES) else len(values)
+        found[number] = last - first
+        first = last
     return found
 
 
@@ -185,26 +198,20 @@ class Tally:
 
         """
         hour = self.hour(at)
-        took = hour.took
-        states: dict[str, int] = {}
-        late: Bins = {}
-        for run in runs:
-            state, ended = run.state, run.finished_at or at
-            states[state] = states.get(state, 0) + 1
-            if run.started_at is not None:
-                bin = bisect_right(EDGES, ended - run.started_at)
-                took[bin] = took.get(bin, 0) + 1
-                if run.late is not None:
-                    bin = bisect_right(EDGES, run.late)
-                    late[bin] = late.get(bin, 0) + 1
-            if state == "succeeded":
+        begun = [run for run in runs if run.started_at is not None]
+        late = binned([run.late for run in begun if run.late is not None])
+        states = dict(Counter([run.state for run in runs]))
+        # Nearly all succeed, and of many successes the last one tells all.
+        for run in runs if len(states) > 1 or "succeeded" not in states else runs[-1:]:
+            ended = run.finished_at or at
+            if run.state == "succeeded":
                 self.succeeded_at = ended
-                if self.failed:
-                    self.failed, self.failing_since = 0, None
-            elif state in FAILURES:
+                self.failed, self.failing_since = 0, None
+            elif run.state in FAILURES:
                 self._count_failure(run, ended)
         for state, count in states.items():
             hour.states[state] = hour.states.get(state, 0) + count
+        add_bins(hour.took, binned([(run.finished_at or at) - (run.started_at or 0) for run in begun]))
         add_bins(hour.late, late)
         add_bins(lateness, late)
         self.recent.extend([_recent(run, at) for run in runs[-RECENT:]])
