@@ -46,7 +46,8 @@ goals were set before the code was written; what misses one says so.
 What misses its goal, and what costs more than one would expect, each with its profile.
 
 {why}
-{growth}"""
+
+{firing}{growth}"""
 
 GROWTH = """
 ## How costs grow
@@ -83,7 +84,7 @@ def page(found: Report, measured: growth.Kept) -> str:
     return OPENING.format(
         heading=heading(found), table=table(scenarios), workloads=_workloads(scenarios),
         promises=promises(scenarios), why="\n\n".join(fill(f"**{row}.** {text}", 118) for row, text in _why.ROWS.items()),
-        growth=_growth(measured),
+        firing=_why.FIRING, growth=_growth(measured),
     )  # fmt: skip
 
 
