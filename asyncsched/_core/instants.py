@@ -12,7 +12,6 @@ import math
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.text import safe_repr, shorten
@@ -124,6 +123,8 @@ def _zone_by_key(key: str) -> tzinfo:
         return UTC
     if len(key) > 100:
         raise ConfigurationError(f"timezone {shorten(key)!r} is not known: the name is too long")
+    from zoneinfo import ZoneInfo
+
     try:
         return ZoneInfo(key)
     except (KeyError, ValueError, OSError):
@@ -142,21 +143,27 @@ def to_zone(value: str | tzinfo, what: str = "timezone") -> tzinfo:
     """
     if isinstance(value, str):
         return _zone_by_key(value)
-    if isinstance(value, ZoneInfo) and value.key is not None:
-        return _zone_by_key(value.key)
     if isinstance(value, timezone):
         return value
+    if isinstance(value, tzinfo) and (key := _key_of(value)) is not None:
+        return _zone_by_key(key)
     raise ConfigurationError(
         f"{what} must be an IANA name, a ZoneInfo or a datetime.timezone, not {safe_repr(value)}"
     )
 
 
+def _key_of(zone: tzinfo) -> str | None:
+    from zoneinfo import ZoneInfo  # it imports sysconfig, and a program whose times are in UTC needs neither
+
+    return zone.key if isinstance(zone, ZoneInfo) else None
+
+
 def zone_name(zone: tzinfo) -> str:
     """Return the text by which :func:`to_zone` or :func:`zone_from_name` finds a zone again."""
-    if isinstance(zone, ZoneInfo):
-        return str(zone.key)
     if zone is UTC:
         return "UTC"
+    if (key := _key_of(zone)) is not None:
+        return key
     offset = zone.utcoffset(None) or timedelta()
     seconds = offset // timedelta(seconds=1)
     sign, seconds = ("-", -seconds) if seconds < 0 else ("+", seconds)

@@ -48,11 +48,20 @@ def _compiled(owner: Any) -> type:
 
 
 def _set(self: Any, name: str, given: object) -> None:
-    raise FrozenInstanceError(f"cannot assign to field {name!r}")
+    if _is_frozen(self, name):
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+    object.__setattr__(self, name, given)
 
 
 def _delete(self: Any, name: str) -> None:
-    raise FrozenInstanceError(f"cannot delete field {name!r}")
+    if _is_frozen(self, name):
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+    object.__delattr__(self, name)
+
+
+def _is_frozen(self: Any, name: str) -> bool:
+    """Whether an attribute is the class's own: a subclass that is no class of values may have others."""
+    return not hasattr(self, "__dict__") or any(one.name == name for one in fields(self))
 
 
 def _get_state(self: Any) -> list[Any]:

@@ -27,11 +27,11 @@ a run is such a task, too, for each needs a cancel scope and a task that no othe
 it is on asyncio, and a goal of half of trio's own task was out of reach.""",
     "8a, until a scheduler is made": """\
 `import asyncsched` alone imports nothing: the public names are imported when they are first used, so a worker process
-imports what it needs. An app pays when it makes its scheduler: 541 million instructions over a bare interpreter, where
+imports what it needs. An app pays when it makes its scheduler: 523 million instructions over a bare interpreter, where
 anyio with its backend takes 313. Some 200 million are asyncio, typing, inspect and logging, which anyio imports as well, and
 an app with FastAPI has already. Of the rest, some 100 million are the methods of 28 dataclasses and 25 million those of
 32 named tuples, which Python writes as text and compiles at each start (views and events compile theirs with
-their first value, which saved 120 million), and 60 million the reading of 166 modules. It is imported with the scheduler,
+their first value, which saved 120 million), and 60 million the reading of 160 modules. It is imported with the scheduler,
 and not at its first firing, where it would hold up requests.""",
     "Start with 50,000 schedules": """\
 In memory, where all of them are made anew: 2.4 s for `add_schedules`, 2.8 s for 50,000 declared functions. Of that 0.8 and

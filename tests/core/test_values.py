@@ -89,4 +89,9 @@ def test_a_method_of_the_class_itself_is_kept_and_subclasses_have_their_own() ->
 
     assert repr(Loud("a")) == "A"
     assert repr(Louder("a")).endswith("Louder(text='a', times=2)")
-    assert (Plain("a", 3).times, Plain("a", 3) == Plain("a", 3)) == (3, True)
+    plain = Plain("a", 3)
+    assert (plain.times, plain == Plain("a", 3)) == (3, True)
+    plain.note = "its own"  # type: ignore[attr-defined]
+    del plain.note  # type: ignore[attr-defined]
+    with pytest.raises(FrozenInstanceError, match="times"):
+        plain.times = 4  # type: ignore[misc]
