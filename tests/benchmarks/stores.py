@@ -112,7 +112,7 @@ SCENARIOS = (
             Figure("", "the same, bare thread hop", "hop", unit="µs"),
             Figure("5a", "one writer: what it takes more than raw, in hops", "hops", 1.5, 1.2),
         ),
-        Size(4_000), Size(1_000), Size(40),
+        Size(2_000), Size(1_000), Size(40),
         measures=(
             Measure("one writer that waits for each, time per call", "ours", "µs"),
             Measure("a bare insert with its commit", "raw", "µs"), Measure("a bare hop to a thread and back", "hop", "µs"),
