@@ -113,8 +113,10 @@ def _serve_run(pipe: Pipe, main: tuple[str, str] | None, *, first: bool = False)
         answer = _call(run, pipe, func, *args, **kwargs)
     link.close()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # the job has closed or replaced the stream, so no output of it is left
+        try:
             stream.flush()
+        except Exception:  # the job has closed or replaced the stream, so no output of it is left
+            continue
     pipe.send(*answer)
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -74,6 +75,8 @@ class WorkerProcess:
         self.pid = self._process.pid
         port.watch(self._socket.fileno(), self._receive)
         port.watch(self._output.fileno(), self._read_output)
+        self._unread_output = select.poll()
+        self._unread_output.register(self._output, select.POLLIN)
         # A thread, because the loop's time may be virtual and its tasks may be cancelled. The end of the socket
         # tells of the process's end only if nothing else has it open.
         name = f"asyncsched-worker-{self.pid}"
@@ -191,7 +194,8 @@ class WorkerProcess:
         elif kind == link.ITEM and self._on_item is not None:
             self._on_item(body[0], body[1:])
         elif self._reply is not None:
-            self._read_output(last=True)  # the job's output is logged before its answer is handled
+            if self._unread_output.poll(0) or self._line:
+                self._read_output(last=True)  # the job's output is logged before its answer is handled
             self._answer((kind, body))
 
     def _answer(self, answer: tuple[int, bytes] | WorkerDied) -> None:
