@@ -76,10 +76,12 @@ class EventBus:
                 backend.spawn(observer.serve(), copy_context())
 
     def stop(self) -> None:
-        """Accept no more events; the async observers finish those in their queues."""
+        """Tell no more events; the async observers finish those in their queues."""
         for observer in self._observers:
             if isinstance(observer, _Queued):
                 observer.close()
+        self._observers.clear()
+        self._by_kind.clear()
 
     def emit(self, event: Event) -> None:
         """Call every observer that hears this kind, in a copy of the context in which the scheduler was started.

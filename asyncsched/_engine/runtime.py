@@ -19,7 +19,9 @@ from asyncsched._core.errors import SchedulerClosed, SchedulerStateError
 from asyncsched._core.events import LoopStalled, SchedulerStarted, SchedulerStopped
 from asyncsched._core.instants import to_datetime
 from asyncsched._core.jobs import JobRegistry
+from asyncsched._core.models import Run, Schedule
 from asyncsched._core.requests import RunQuery
+from asyncsched._core.values import compile_methods
 from asyncsched._engine.capacity import Capacity
 from asyncsched._engine.environment import Environment, Settings
 from asyncsched._engine.event_bus import EventBus
@@ -146,6 +148,7 @@ class Runtime:
     async def open(self) -> None:
         """Open all parts in order; close them again if one of them fails."""
         environment = self.environment
+        compile_methods(Run, Schedule)  # not in the first request that asks for them
         await environment.backend.__aenter__()
         try:
             if self.works:

@@ -10,7 +10,7 @@ from dataclasses import FrozenInstanceError, field
 
 import pytest
 
-from asyncsched._core.values import value
+from asyncsched._core.values import compile_methods, value
 
 
 @value
@@ -95,3 +95,13 @@ def test_a_method_of_the_class_itself_is_kept_and_subclasses_have_their_own() ->
     del plain.note  # type: ignore[attr-defined]
     with pytest.raises(FrozenInstanceError, match="times"):
         plain.times = 4  # type: ignore[misc]
+
+
+def test_methods_are_compiled_beforehand_where_time_counts_later() -> None:
+    @value
+    class Early:
+        number: int = 0
+
+    compile_methods(Early)
+    assert inspect.isfunction(vars(Early)["__init__"])
+    assert repr(Early(1)).endswith("Early(number=1)")

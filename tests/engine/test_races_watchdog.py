@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import anyio
 import pytest
 
 from asyncsched._core.context import _current
 from asyncsched._engine.watchdog import StallWatcher
 from tests.executors.helpers import attempts, new_run
-from tests.waiting import soon
+from tests.waiting import PATIENCE, soon
 
 pytestmark = [
     pytest.mark.real_time,  # what is watched is how long the loop really stands still
@@ -28,19 +27,30 @@ class Watched:
         self.jobs: list[str | None] = []
         self.watcher = StallWatcher(0.05, on_stall=lambda job, *_: self.jobs.append(job))
         self.watcher.register(self.blocks, "crunch")
+        self.samples = 0
+        take = self.watcher._sample
 
-    async def blocks(self) -> None:
+        def sample(into: Any) -> None:
+            take(into)
+            self.samples += 1
+
+        self.watcher._sample = sample  # type: ignore[method-assign]
+
+    async def blocks(self, enough: Callable[[], bool]) -> None:
         _current.set(new_run("crunch"))
         self.watcher.busy()
+        end = time.monotonic() + PATIENCE
         try:
-            await anyio.sleep(0.06)  # until the watcher has seen that something runs
-            time.sleep(0.2)
+            while not enough() and time.monotonic() < end:
+                time.sleep(0.01)
         finally:
             self.watcher.idle()
 
-    async def block(self) -> None:
+    async def block(self, enough: Callable[[], bool] | None = None) -> None:
+        """Block the loop until it is enough: until it was sampled for longer than a stall's threshold."""
+        upto = self.samples + 8
         async with attempts() as start:
-            start(self.blocks())
+            start(self.blocks(enough or (lambda: self.samples >= upto)))
 
 
 @pytest.fixture
@@ -73,8 +83,7 @@ async def test_a_frame_that_ends_while_it_is_read_costs_no_later_stall_its_name(
 
     with monkeypatch.context() as patch:
         patch.setattr(sys, "_current_frames", vanished)
-        await watched.block()
-        await soon(lambda: looks > 1)  # the first of them was survived
+        await watched.block(lambda: looks > 1)  # the first of them was survived
     await watched.block()
     await soon(lambda: "crunch" in watched.jobs)
 

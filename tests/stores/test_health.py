@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,7 +77,10 @@ async def test_sqlite_says_what_is_wrong_and_since_when(
     store = SqliteStore(file, timeout=1, beat=0.2, poll=0.1)
     await goes_ill_and_well(Scheduler(store, stall_threshold=None), locked(file), "holds its lock", caplog)
     lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert any("cannot be written to" in line and "holds its lock" in line for line in lines)
+    # On a busy machine the wait for an answer may be over before the wait for the lock.
+    assert any(
+        re.search("cannot be written to|gave no answer", line) and "holds its lock" in line for line in lines
+    )
     assert "database is locked" not in caplog.text
     assert "again" in caplog.text
 
