@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from asyncsched._core.instants import Now
+from asyncsched._core.records import RunRecord
 from asyncsched._core.requests import RunQuery
 
 if TYPE_CHECKING:
@@ -28,5 +29,13 @@ async def tell_lost(store: Store, endings: Endings, fenced: Mapping[str, int], n
         return
     query = RunQuery(states=tuple(ended), finished_since=now.wall, limit=sum(ended.values()) + 100)
     for run in await store.runs(query):
-        if run.finished_at == now.wall:
+        if run.finished_at == now.wall and _by_fencing(run):
             endings.run_ended(run, None)
+
+
+def _by_fencing(run: RunRecord) -> bool:
+    """Whether a fencing ended a run: another one may have ended at the same moment, and was told of by its holder.
+
+    The attempt is lost then; only a success that the run's own transaction has written shows no attempt.
+    """
+    return run.state == "succeeded" or (run.attempts is not None and run.attempts[-1].state == "lost")

@@ -14,6 +14,7 @@ from pythonjsonlogger.json import JsonFormatter
 from asyncsched import Retry, RunFailed, Scheduler
 from asyncsched.events import RunUnsuccessful
 from asyncsched.testing import VirtualClock
+from tests.waiting import soon
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +43,8 @@ async def test_a_failures_log_record_has_the_exception_with_the_jobs_own_frames(
             handle = await scheduler.schedule_once(name)
             with pytest.raises(RunFailed) as caught:
                 await handle.result()
+            # The handle may have read the ledger before the log has been told.
+            await soon(lambda: any(one.levelno == logging.ERROR for one in caplog.records))
             (record,) = [one for one in caplog.records if one.levelno == logging.ERROR]
             assert record.exc_info is not None and record.exc_info[2] is not None
             assert record.exc_info[0] is ValueError
