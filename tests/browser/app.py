@@ -9,7 +9,7 @@ import anyio
 from fastapi import FastAPI, Request
 from starlette.types import Receive, Scope, Send
 
-from asyncsched import Scheduler
+from asyncsched import Scheduler, current_run
 from asyncsched.dashboard import Access, Dashboard, basic
 
 GATE = Path(os.environ["PAGE_DB"].removeprefix("sqlite:///")).parent / "gate"
@@ -32,6 +32,15 @@ async def report(pages: int = 3, api_key: str = "hidden") -> str:
 @scheduler.interval(minutes=20)
 async def push_to_crm() -> None:
     raise RuntimeError("503 Service Unavailable for https://crm.example.test/v2/contacts")
+
+
+@scheduler.job()
+async def rebuild() -> None:
+    """Tell how far it is, and wait at the half for the gate."""
+    for done in range(1, 5):
+        current_run().progress(done, 4, f"shard {done}")
+        while done == 2 and not GATE.exists():
+            await anyio.sleep(0.02)
 
 
 async def monitor() -> None: ...

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Console, Server
+from tests.docs import pages
 from tests.waiting import until
 
 PAGES = (
@@ -291,3 +292,27 @@ def test_every_page_fits_its_window_and_keeps_the_rules(server: Server, page: An
             assert not hidden, f"a table of {path} is cut off in a window of {width}"
     assert console.complaints == []
     assert all(url.startswith((server.url, "data:")) for url in console.requests)
+
+
+def test_the_readmes_lines_show_the_progress_of_a_run_on_a_page_of_ones_own(
+    server: Server, page: Any, console: Console
+) -> None:
+    (block,) = pages.blocks("js", pages.PAGES[0])
+    page.goto(f"{server.page}/jobs/rebuild")
+    run = page.request.post(f"{server.page}/api/v1/jobs/rebuild/run", data={}, headers={"X-Asyncsched": "1"})
+    page.evaluate(
+        f"""(id) => {{
+          document.body.innerHTML = "<progress id=bar></progress><p id=label></p>"
+          const [bar, label] = document.body.children
+          {block.text}
+        }}""",
+        run.json()["id"],
+    )
+    page.locator("#label", has_text="shard 2").wait_for()
+    assert page.locator("#bar").evaluate("bar => bar.value") == 0.5
+    gate = server.folder / "gate"
+    gate.touch()
+    page.locator("#label", has_text="shard 4").wait_for()
+    assert page.locator("#bar").evaluate("bar => bar.value") == 1
+    gate.unlink()
+    assert console.complaints == []
