@@ -302,11 +302,13 @@ def test_the_readmes_lines_show_the_progress_of_a_run_on_a_page_of_ones_own(
     run = page.request.post(f"{server.page}/api/v1/jobs/rebuild/run", data={}, headers={"X-Asyncsched": "1"})
     page.evaluate(
         f"""(id) => {{
-          document.body.innerHTML = "<progress id=bar></progress><p id=label></p>"
-          const [bar, label] = document.body.children
+          const [bar, label] = [document.createElement("progress"), document.createElement("p")]
+          bar.id = "bar"
+          label.id = "label"
+          document.body.replaceChildren(bar, label)
           {block.text}
         }}""",
-        run.json()["id"],
+        run.json()["run_id"],
     )
     page.locator("#label", has_text="shard 2").wait_for()
     assert page.locator("#bar").evaluate("bar => bar.value") == 0.5
