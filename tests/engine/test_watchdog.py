@@ -278,35 +278,6 @@ async def test_a_run_is_found_by_the_code_that_executes_its_attempt_whatever_tha
     assert watched.told[0][:2] == ("crunch", f"{7:032x}")
 
 
-@on_every_loop
-async def test_that_the_scheduler_has_stopped_is_the_last_that_observers_hear(
-    anyio_backend: object, caplog: pytest.LogCaptureFixture
-) -> None:
-    heard: list[str] = []
-    heard_later: list[str] = []
-
-    def observer(event: object) -> None:
-        heard.append(type(event).__name__)
-        if heard[-1] == "SchedulerStopped":
-            end, before = time.monotonic() + PATIENCE, len(samples)
-            while len(samples) - before < 8 and time.monotonic() < end:
-                time.sleep(0.01)
-
-    async def later(event: object) -> None:
-        heard_later.append(type(event).__name__)
-
-    scheduler = Scheduler(observers=[observer, later], stall_threshold=0.05)
-
-    @scheduler.job()
-    async def keeps_the_watcher_awake() -> None: ...
-
-    async with scheduler:
-        await (await scheduler.schedule_once(keeps_the_watcher_awake)).wait()
-    await soon(lambda: "blocked the event loop" in caplog.text or "the event loop was blocked" in caplog.text)
-    assert heard[-1] == heard_later[-1] == "SchedulerStopped"
-    assert "is kept" not in caplog.text
-
-
 STOPPED = """
 import logging, sys, time, anyio
 from asyncsched import Scheduler

@@ -63,7 +63,7 @@ async def test_silent_connections_are_given_up_and_made_again(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(notifications, "ASK", 0.2)
     ticks: list[float] = []
-    scheduler = ticking(proxy.dsn(pg_shared), ticks, timeout=3, beat=0.5, lease=PATIENCE)
+    scheduler = ticking(proxy.dsn(pg_shared), ticks, timeout=2, beat=0.5, lease=PATIENCE)
     processes = "select pid from pg_stat_activity where application_name = 'asyncsched notifications'"
     async with scheduler:
         await soon(lambda: len(ticks) > 5)
@@ -94,7 +94,7 @@ async def test_a_server_that_was_read_only_for_a_while_is_written_to_again(
     shared_dsn: str, pg_server: Server, pg_shared: str, attributes: str
 ) -> None:
     ticks: list[float] = []
-    scheduler = ticking(shared_dsn + attributes, ticks, timeout=3)
+    scheduler = ticking(shared_dsn + attributes, ticks, timeout=2)
     async with scheduler:
         await soon(lambda: ticks)
         with read_only(pg_server, pg_shared):
