@@ -265,18 +265,17 @@ async def workers() -> list[dict[str, Any]]:
 async def kill(process: int | None = None) -> dict[str, int]:
     """End a worker as a crash would, the one that runs ``audit`` if none is named. Uvicorn starts another."""
     holds = {one["process"]: one["runs"] for one in await workers()}
-    if process is None:
-        process = next((one for one, runs in holds.items() if "audit" in str(runs)), os.getpid())
-    if process not in holds:
-        raise HTTPException(404, f"no worker is process {process}")
+    chosen = process or next((one for one, runs in holds.items() if "audit" in str(runs)), os.getpid())
+    if chosen not in holds:
+        raise HTTPException(404, f"no worker is process {chosen}")
     held = (
-        f"while it ran {' and '.join(holds[process])}"
-        if holds[process]
+        f"while it ran {' and '.join(holds[chosen])}"
+        if holds[chosen]
         else "while it ran nothing, so no run is begun again"
     )
-    await database.add_news(f"process {process} was killed by kill -9 {held}; it is missed after 3 s")
-    asyncio.get_running_loop().call_later(0.1, end_at_once, process)
-    return {"process": process}
+    await database.add_news(f"process {chosen} was killed by kill -9 {held}; it is missed after 3 s")
+    asyncio.get_running_loop().call_later(0.1, end_at_once, chosen)
+    return {"process": chosen}
 
 
 def end_at_once(process: int) -> None:

@@ -123,9 +123,9 @@ class ProcessLink:
         with self._own():
             return self.pipe.ended
 
-    def progress(self, *report: Any) -> None:
+    def progress(self, done: float, total: float | None, message: str) -> None:
         with self._own():
-            self._latest = report
+            self._latest = (done, total, message)
             wait = self._sent_at + PROGRESS_EVERY - time.monotonic()
             if wait <= 0:
                 self._send_latest()
