@@ -155,7 +155,7 @@ def test_eight_processes_open_and_write_one_fresh_file(cluster: Cluster) -> None
     for process in cluster.processes:
         assert process.wait(2 * PATIENCE) == 0
         assert process.stderr is not None
-        assert b"locked" not in process.stderr.read()
+        assert b"database is locked" not in process.stderr.read()
     assert len(cluster.lines("left")) == 8
     done = "SELECT count(*) FROM asyncsched_runs WHERE job = 'once' AND state = 'succeeded'"
     assert cluster.query(done) == [(48,)]
