@@ -18,6 +18,7 @@ import pytest
 from asyncsched import Cron, Interval, RunHandle, Scheduler
 from asyncsched._core.instants import MINUTE
 from asyncsched._core.records import Stretch
+from asyncsched._core.reports import Activity
 from asyncsched._engine.clock_steps import Step, replan
 from asyncsched.stores.sql.group_commit import GroupCommit
 from asyncsched.stores.sqlite import SqliteStore
@@ -377,26 +378,33 @@ async def test_wherever_an_operation_is_cut_it_was_done_with_its_record_or_not_a
     @scheduler.interval(hours=1)
     async def other() -> None: ...
 
-    kept = []
+    kept: list[Activity] = []
+
+    async def attempt(number: int, id: str) -> None:
+        await scheduler.add_schedule("work", Cron("0 0 1 7 *"), id=id)
+        done = await prepare(scheduler, id)
+        known = {one.id for one in await scheduler.activity()}
+        with cut.after(number):
+            await done.act()
+        records = [one for one in await scheduler.activity(by="anna") if one.id not in known]
+        assert await done.shows() is bool(records)
+        assert len(records) <= 1
+        kept.extend(records)
+
     async with scheduler:
         for number in range(MOST_CUTS):
-            id = f"s{number}"
-            await scheduler.add_schedule("work", Cron("0 0 1 7 *"), id=id)
-            done = await prepare(scheduler, id)
-            known = {one.id for one in await scheduler.activity()}
-            with cut.after(number):
-                await done.act()
-            records = [one for one in await scheduler.activity(by="anna") if one.id not in known]
-            assert await done.shows() is bool(records)
-            assert len(records) <= 1
-            kept += records
+            await attempt(number, f"s{number}")
             if not cut.happened:
                 break
-    assert not cut.happened
-    assert number > 2
+        assert not cut.happened
+        assert number > 2
+        assert kept[-1].result != "begun"
+        for again in range(20):  # a statement of another thread's may have been the one that was cut
+            if "begun" in {one.result for one in kept} or len(kept) == 1:
+                break
+            await attempt(number - 1, f"again{again}")
     assert all(one.ok for one in kept)
-    assert "begun" in {one.result for one in kept[:-1]} or len(kept) == 1
-    assert kept[-1].result != "begun"
+    assert "begun" in {one.result for one in kept} or len(kept) == 1
 
 
 # ── what stands in the ledger ────────────────────────────────────────────────────────────────────
