@@ -115,7 +115,7 @@ def basic(user: str, password: str, role: Role = "admin") -> Auth:
         raise ConfigurationError("basic: give a name and a password that are not empty")
     if weakness := _weakness(user, password):
         logger.warning(
-            "basic: the password of %r %s, and whoever guesses it has the right %r on the page; make one with "
+            "basic: the password of %r %s, and it gives the right %r on the page; make one with "
             "secrets.token_urlsafe(12)", user, weakness, role,
         )  # fmt: skip
     refused = Access(

@@ -5,8 +5,8 @@ looks; each fragment keeps the number of the drawing in which it changed last. A
 has, and gets what changed since, so nothing is queued for a slow one.
 
 A stream must never hold up the server: it ends when the server goes down (uvicorn and hypercorn can be asked, and the
-stream does so a few times a second), when the scheduler was closed, when the client is gone, and in any case after 25 s, below Kubernetes' grace
-of 30 s, whether the client reads it or not. The browser comes back by itself.
+stream does so a few times a second), when the scheduler was closed, when the client is gone, and in any case after
+25 s, below Kubernetes' grace of 30 s, whether the client reads it or not. The browser comes back by itself.
 """
 
 from __future__ import annotations

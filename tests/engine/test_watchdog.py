@@ -283,7 +283,7 @@ import logging, sys, time, anyio
 from asyncsched import Scheduler
 
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-scheduler = Scheduler(stall_threshold=0.5)
+scheduler = Scheduler(stall_threshold=0.5, shutdown_timeout=0)
 
 @scheduler.job()
 async def work() -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import copy_context
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,6 +15,7 @@ import anyio.abc
 import anyio.lowlevel
 
 from asyncsched._core.context import CurrentRun, _current
+from tests.waiting import soon
 
 _ids = count(1)
 
@@ -43,6 +45,11 @@ class Link:
 
 def new_run(job: str = "job", key: str | None = None) -> CurrentRun:
     return CurrentRun(next(_ids), job, 1_700_000_000_000_000, 2, key, Link())
+
+
+async def begun(marker: Path) -> None:
+    """Wait until a job has written something into its marker."""
+    await soon(lambda: marker.exists() and bool(marker.read_text()))
 
 
 async def call(executor: Any, func: Callable[..., Any], *args: Any, job: str = "job", **kwargs: Any) -> Any:

@@ -31,8 +31,8 @@ CLOSING = 5.0
 """Seconds that the last cancels and the disconnect may take."""
 
 
-def _monotonic() -> float:
-    # The engine is in the real world, and so is this thread: no virtual clock applies.
+def engine_time() -> float:
+    """Return the machine's monotonic time in seconds: engines are in the real world, so no virtual clock applies."""
     return time.monotonic()
 
 
@@ -120,7 +120,7 @@ class Courier:
     # ── the orders, in the thread ────────────────────────────────────────────────────────────
 
     def _take(self, task: Task) -> None:
-        task.until = _monotonic() + self._patience
+        task.until = engine_time() + self._patience
         self._to_give.append(task)
 
     def _drop(self, task: Task, cancel: bool) -> None:
@@ -186,7 +186,7 @@ class Courier:
             for id, answer in self._engine.poll(list(self._waiting)).items():
                 self._end(id, answer)
                 moved = True
-        while self._ended and self._ended[0][0] <= _monotonic():
+        while self._ended and self._ended[0][0] <= engine_time():
             self._engine.forget(self._ended[0][1])
             self._ended.popleft()
         return moved
@@ -208,7 +208,7 @@ class Courier:
 
     def _end(self, id: str, answer: Answer) -> None:
         if not answer.unknown:
-            self._ended.append((_monotonic() + FORGET_AFTER, id))
+            self._ended.append((engine_time() + FORGET_AFTER, id))
         self._answer(self._waiting.pop(id), answer)
 
     def _answer(self, task: Task, answer: Answer | None) -> None:
@@ -225,6 +225,6 @@ class Courier:
                 "handed over when it is back: %s", self._name, error,
             )  # fmt: skip
         self.trouble = f"{type(error).__name__}: {error}"
-        for task in [task for task in self._to_give if task.until < _monotonic()]:
+        for task in [task for task in self._to_give if task.until < engine_time()]:
             self._to_give.remove(task)
             self._answer(task, None)

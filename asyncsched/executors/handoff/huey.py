@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from asyncsched._core.errors import ConfigurationError
 from asyncsched._core.text import safe_repr
 from asyncsched.abc import Answer
 from asyncsched.executors.handoff.base import HandoffExecutor, TaskLost
+from asyncsched.executors.handoff.courier import engine_time
 
 try:
     import huey
@@ -28,11 +28,6 @@ LONGEST = 86_400.0
 
 LOOK_EVERY = 60.0
 """Seconds between two looks through the whole queue, once a task has been waited for so long."""
-
-
-def _monotonic() -> float:
-    # The consumer is in the real world: no virtual clock applies.
-    return time.monotonic()
 
 
 class HueyEngine:
@@ -86,7 +81,7 @@ class HueyEngine:
 
     def _given_up(self, ids: Sequence[str]) -> dict[str, Answer]:
         """Return an answer for each task that left the queue and has been waited for too long."""
-        now = _monotonic()
+        now = engine_time()
         late = [id for id in ids if now - self._waited_since.setdefault(id, now) >= self._longest]
         if not late or now < self._look_again:
             return {}

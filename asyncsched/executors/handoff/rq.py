@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import importlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from asyncsched._core.arguments.functions import refuse_unless_sync
 from asyncsched._core.errors import ConfigurationError
 from asyncsched.abc import Answer
 from asyncsched.executors.handoff.base import HandoffExecutor
+from asyncsched.executors.handoff.courier import engine_time
 from asyncsched.executors.handoff.named import import_path
 
 try:
@@ -76,7 +76,7 @@ class RQEngine:
                 found[id] = _answer(Result.restore(id, number.decode(), fields, connection, serializer))
             except Exception as error:  # its value cannot be read in this process
                 found[id] = Answer(error=error)
-        if (now := _monotonic()) >= self._look_again:
+        if (now := engine_time()) >= self._look_again:
             self._look_again, self._seen = now + LOOK_EVERY, set()
         if look_at := [id for id in ids if id not in found and id not in self._seen]:
             for id, job in zip(look_at, Job.fetch_many(look_at, connection, serializer), strict=True):
@@ -105,11 +105,6 @@ class RQEngine:
 
     def page(self, id: str) -> str:
         return ""
-
-
-def _monotonic() -> float:
-    # Redis is in the real world: no virtual clock applies.
-    return time.monotonic()
 
 
 _NOT_IMPORTED = "Invalid attribute name: "

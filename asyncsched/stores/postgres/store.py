@@ -1,7 +1,8 @@
 """The ledger in PostgreSQL: for instances on any number of hosts; it loses nothing at ``kill -9``.
 
-One thread writes, with group commit, and another adds runs while the first is in a transaction; one reads; one beats, so
-that nothing else makes a beat late; one receives and sends notifications (``LISTEN`` and ``NOTIFY``). Polling finds every change, a notification only makes it quicker.
+One thread writes, with group commit, and another adds runs while the first is in a transaction; one reads; one beats,
+so that nothing else makes a beat late; one receives and sends notifications (``LISTEN`` and ``NOTIFY``). Polling finds
+every change, a notification only makes it quicker.
 """
 
 from __future__ import annotations

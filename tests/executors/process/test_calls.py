@@ -28,7 +28,7 @@ from asyncsched.executors.process import RemoteError
 from asyncsched.executors.process import calls as packing
 from tests.executors import jobs
 from tests.executors.conftest import on_every_loop
-from tests.executors.helpers import Attempt, Holding, Link, attempts, call, new_run
+from tests.executors.helpers import Attempt, Holding, Link, attempts, begun, call, new_run
 from tests.waiting import soon
 
 on_one = pytest.mark.only_on("asyncio")
@@ -463,7 +463,7 @@ async def test_a_job_in_a_worker_sees_that_it_was_asked_to_end(tmp_path: Path) -
     marker, seen = tmp_path / "pid", tmp_path / "seen"
     async with ProcessExecutor(1, kill_grace=10) as executor, attempts() as start:
         attempt = start(call(executor, jobs.until_cancelled, str(marker), str(seen)))
-        await soon(lambda: marker.exists() and bool(marker.read_text()))
+        await begun(marker)
         attempt.cancel()
         await attempt.ended()
         assert seen.read_text() == "False True"

@@ -24,7 +24,7 @@ from asyncsched.executors.process import WorkerDied
 from asyncsched.executors.process.worker import WorkerProcess
 from tests.executors import jobs
 from tests.executors.conftest import on_every_loop
-from tests.executors.helpers import Attempt, attempts, call
+from tests.executors.helpers import Attempt, attempts, begun, call
 from tests.leftovers import eventually
 from tests.waiting import PATIENCE, soon
 
@@ -54,7 +54,7 @@ async def test_cancelling_a_run_kills_its_worker_and_the_next_run_gets_a_new_one
     async with ProcessExecutor(1) as executor:
         async with attempts() as start:
             attempt = start(call(executor, jobs.nap, 60, str(marker)))
-            await soon(lambda: marker.exists() and bool(marker.read_text()))
+            await begun(marker)
             attempt.cancel()
             await attempt.ended()
         assert isinstance(attempt.error, anyio.get_cancelled_exc_class())
@@ -69,7 +69,7 @@ async def test_a_worker_that_ignores_the_signal_is_killed_after_the_grace(tmp_pa
     marker = tmp_path / "pid"
     async with ProcessExecutor(1, kill_grace=0.1) as executor, attempts() as start:
         attempt = start(call(executor, jobs.stubborn, str(marker)))
-        await soon(lambda: marker.exists() and bool(marker.read_text()))
+        await begun(marker)
         began = time.monotonic()
         attempt.cancel()
         for _ in range(5):  # whoever asks again and again must not get past the grave
@@ -85,7 +85,7 @@ async def test_a_worker_that_is_ended_may_clean_up(tmp_path: Path) -> None:
     marker, left = tmp_path / "pid", tmp_path / "left"
     async with ProcessExecutor(1, kill_grace=5) as executor, attempts() as start:
         attempt = start(call(executor, jobs.tidy, str(marker), str(left)))
-        await soon(lambda: marker.exists() and bool(marker.read_text()))
+        await begun(marker)
         attempt.cancel()
         await attempt.ended()
         assert left.read_text() == "cleaned up"
@@ -96,7 +96,7 @@ async def test_what_a_killed_job_has_started_is_killed_with_it(tmp_path: Path) -
     marker = tmp_path / "pid"
     async with ProcessExecutor(1) as executor, attempts() as start:
         attempt = start(call(executor, jobs.with_child, str(marker)))
-        await soon(lambda: marker.exists() and bool(marker.read_text()))
+        await begun(marker)
         attempt.cancel()
         await attempt.ended()
     assert eventually(lambda: not alive(pid_in(marker)))
@@ -108,7 +108,7 @@ async def test_a_signal_from_anybody_else_does_not_end_a_worker(tmp_path: Path) 
     marker = tmp_path / "pid"
     async with ProcessExecutor(1) as executor, attempts() as start:
         attempt = start(call(executor, jobs.nap, 0.3, str(marker)))
-        await soon(lambda: marker.exists() and bool(marker.read_text()))
+        await begun(marker)
         os.kill(pid_in(marker), signal.SIGTERM)
         assert (await attempt.ended()).value == pid_in(marker)
 
@@ -163,7 +163,7 @@ async def test_runs_that_are_still_there_when_the_executor_closes_end_with_their
     async with attempts() as start:
         async with ProcessExecutor(1) as executor:
             running = start(call(executor, jobs.nap, 60, str(marker)))
-            await soon(lambda: marker.exists() and bool(marker.read_text()))
+            await begun(marker)
             waiting = start(call(executor, jobs.pid))
             await soon(lambda: executor.busy == 2)
     assert isinstance(running.error, WorkerDied)

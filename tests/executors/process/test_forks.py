@@ -20,10 +20,9 @@ from asyncsched import Scheduler
 from asyncsched.executors import ProcessExecutor
 from asyncsched.executors.process import WorkerDied
 from tests.executors import forks, jobs
-from tests.executors.helpers import attempts, call
+from tests.executors.helpers import attempts, begun, call
 from tests.executors.process.test_ends import alive, pid_in, script
 from tests.leftovers import eventually
-from tests.waiting import soon
 
 pytestmark = pytest.mark.real_time  # processes end in real time
 
@@ -143,7 +142,7 @@ async def test_a_fork_of_the_app_costs_a_cancelled_job_nothing(tmp_path: Path) -
     async with ProcessExecutor(2, kill_grace=10) as executor, attempts() as start:
         await call(executor, jobs.pid)
         attempt = start(call(executor, jobs.tidy, str(marker), str(left)))
-        await soon(lambda: marker.exists() and bool(marker.read_text()))
+        await begun(marker)
         with fork_of_the_app():
             attempt.cancel()
             await attempt.ended()

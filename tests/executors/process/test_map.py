@@ -16,8 +16,8 @@ from asyncsched.executors import ItemFailed, MapFailed, ProcessExecutor
 from asyncsched.executors.process import WorkerDied
 from tests.executors import jobs, mapped
 from tests.executors.failures import ApiError
+from tests.executors.helpers import begun
 from tests.leftovers import eventually
-from tests.waiting import soon
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_time]
 
@@ -128,7 +128,7 @@ async def test_cancelling_the_run_around_it_kills_the_workers(tmp_path: Path) ->
 
     async with scheduler:
         handle = await scheduler.schedule_once(nightly)
-        await soon(lambda: marker.exists() and bool(marker.read_text()))
+        await begun(marker)
         await handle.cancel()
         with pytest.raises(RunCancelled):
             await handle.result()
@@ -146,7 +146,7 @@ async def test_a_worker_killed_from_outside_costs_its_item(tmp_path: Path) -> No
 
     async with scheduler_of(1) as scheduler, anyio.create_task_group() as group:
         group.start_soon(consume)
-        await soon(lambda: marker.exists() and bool(marker.read_text()))
+        await begun(marker)
         os.kill(int(marker.read_text()), signal.SIGKILL)
     assert isinstance(found[0], ItemFailed)
     assert "SIGKILL" in str(found[0])

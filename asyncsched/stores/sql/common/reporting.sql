@@ -43,7 +43,7 @@ SELECT start, succeeded, failed, cancelled, skipped, late FROM asyncsched_period
 WHERE namespace = :namespace AND start >= :since;
 
 -- name: put_period
--- Insert or replace a period.
+-- Insert or replace a period. What was missed stands in two columns: an instance of an older version knows one only.
 INSERT INTO asyncsched_periods (namespace, start, succeeded, failed, cancelled, missed, late, skipped)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (namespace, start) DO UPDATE SET
