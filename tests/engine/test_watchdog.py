@@ -93,12 +93,15 @@ async def test_a_job_that_blocks_the_loop_is_named_with_its_time_and_its_stack(
     began = time.monotonic()
     run_id = await watched.run(blocks, "crunch")
     await soon(lambda: bool(watched.told))
-    job, told_id, milliseconds, stack = watched.told[0]
+    (told,) = [one for one in watched.told if one[0] is not None]  # a busy machine makes stalls of its own
+    job, told_id, milliseconds, stack = told
     assert job == "crunch"
     assert told_id == run_id or (sys.version_info < (3, 12) and told_id is None)
     assert 60 < milliseconds < (time.monotonic() - began) * 1000
     assert "time.sleep(0.01)" in stack
-    record = next(record for record in caplog.records if record.name == "asyncsched.stall")
+    (record,) = [
+        one for one in caplog.records if one.name == "asyncsched.stall" and "job 'crunch'" in one.message
+    ]
     assert record.levelno == logging.WARNING
     assert (
         f"job 'crunch'{f' (run {told_id})' if told_id else ''} blocked the event loop for" in record.message
@@ -176,7 +179,7 @@ async def test_a_loop_that_does_not_come_back_is_told_of_before_it_does(
     monkeypatch.setattr(stall, "STILL_BLOCKED", 0.1)
     await watched.run(functools.partial(blocks, 20), "endless")
     await soon(lambda: bool(watched.told))
-    first, second, *_ = [record.message for record in caplog.records if record.name == "asyncsched.stall"]
+    first, second = [record.message for record in caplog.records if "job 'endless'" in record.message]
     assert "ms and still is" in first
     assert "still is" not in second
     assert [job for job, *_ in watched.told].count("endless") == 1

@@ -128,7 +128,7 @@ async def test_it_closes_in_time_although_the_database_hangs(
     shared_dsn: str, pg_shared: str, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     scheduler = Scheduler(
-        PostgresStore(proxy.dsn(pg_shared), timeout=2 * PATIENCE), shutdown_timeout=0.5, stall_threshold=None
+        PostgresStore(proxy.dsn(pg_shared), timeout=PATIENCE), shutdown_timeout=0.5, stall_threshold=None
     )
     ended = anyio.Event()
 
@@ -146,7 +146,7 @@ async def test_it_closes_in_time_although_the_database_hangs(
         proxy.freeze()
         began, cpu = time.monotonic(), time.process_time()
     took, cpu = time.monotonic() - began, time.process_time() - cpu
-    assert took < PATIENCE, took  # a busy machine is given its time; the store's own is twice that
+    assert took < 0.5 + 1 + 3, took  # a busy machine is given its time; the store's own is a minute
     assert cpu < 1
     assert ended.is_set()
     assert f"run {handle.id} of job 'work' ended as cancelled, and the store did not take it" in caplog.text
@@ -168,7 +168,9 @@ def test_a_process_ends_at_sigterm_although_the_database_hangs(
         proxy.freeze()
         time.sleep(0.3)  # let it run into the silence
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0, log.read_text()  # less than the store's own minute
+        began = time.monotonic()
+        assert process.wait(PATIENCE) == 0, log.read_text()
+        assert time.monotonic() - began < 1 + 1 + 5  # a busy machine is given its time
     finally:
         process.kill()
         process.wait()
