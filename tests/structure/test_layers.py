@@ -46,9 +46,7 @@ CIRCLES = [{"triggers.base", "triggers.combine"}]
 
 CLOCKS = {
     "_backends.clock": "the door",
-    "executors.handoff.courier": "how long an engine elsewhere may be away, in the real world that it is in",
-    "executors.handoff.huey": "how long the end of a task is waited for, in the real world that it is in",
-    "executors.handoff.rq": "how often jobs without a result are looked at, in the real world that they are in",
+    "executors.handoff.courier": "how long an engine and its tasks are waited for, in the real world that they are in",
     "executors.batches": "how long a thread or a process was busy with a batch",
     "executors.process.link": "how long a process has to answer and to die, a matter of the machine's own time",
     "cli.doctor": "how long a store takes to answer",
