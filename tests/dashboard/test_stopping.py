@@ -29,17 +29,17 @@ def answers(server: Server) -> bool:
         return False
 
 
-def watch(server: Server, heard: list[int], told: list[int]) -> None:
-    """Read one stream until it ends, and note whether it said so."""
+def watch(server: Server, number: int, heard: set[int], told: set[int]) -> None:
+    """Read one stream until it ends, and note that it began and whether it said that it ends."""
     try:
         with httpx.stream(
             "GET", f"{server.url}/scheduler/events?page=/", timeout=60, trust_env=False
         ) as stream:
             for line in stream.iter_lines():
                 if line.startswith("data:"):
-                    heard.append(1)
+                    heard.add(number)
                 if line == "event: bye":
-                    told.append(1)
+                    told.add(number)
     except httpx.TransportError:
         pass  # the server has gone
 
@@ -63,14 +63,15 @@ def test_a_server_stops_with_ten_pages_open(
         kind, tmp_path, *options, app="tests.browser.app:app", PAGE_DB=f"sqlite:///{tmp_path}/jobs.db"
     ) as server:
         until(lambda: answers(server), server.output)
-        heard: list[int] = []
-        told: list[int] = []
+        heard: set[int] = set()
+        told: set[int] = set()
         watchers = [
-            threading.Thread(target=watch, args=(server, heard, told), daemon=True) for _ in range(PAGES)
+            threading.Thread(target=watch, args=(server, number, heard, told), daemon=True)
+            for number in range(PAGES)
         ]
         for one in watchers:
             one.start()
-        until(lambda: len(heard) >= PAGES)
+        until(lambda: len(heard) == PAGES)
         began = time.monotonic()
         server.signal(signal.SIGTERM)
         server.wait()
