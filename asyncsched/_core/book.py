@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 PERIOD = 30 * SECOND
 """The time that one period of the whole scheduler covers."""
 
-PERIODS_KEPT = 49 * HOUR // PERIOD
+HOURS_KEPT = 49
+PERIODS_KEPT = HOURS_KEPT * HOUR // PERIOD
 
 
 class Period:
     """The figures of the whole scheduler for half a minute."""
 
-    __slots__ = ("cancelled", "failed", "late", "skipped", "succeeded")
+    __slots__ = ("cancelled", "failed", "late", "skipped", "succeeded", "took")
 
     def __init__(
         self,
@@ -33,12 +34,14 @@ class Period:
         cancelled: int = 0,
         skipped: dict[str, int] | None = None,
         late: Bins | None = None,
+        took: Bins | None = None,
     ) -> None:
         self.succeeded = succeeded
         self.failed = failed
         self.cancelled = cancelled
         self.skipped = skipped or {}  # the slots without a run, by reason
         self.late = late or {}
+        self.took = took or {}
 
     def merge(self, more: Period) -> None:
         """Add the figures of the same half minute."""
@@ -48,6 +51,7 @@ class Period:
         for reason, count in more.skipped.items():
             self.skip(reason, count)
         add_bins(self.late, more.late)
+        add_bins(self.took, more.took)
 
     def ended(self, states: Mapping[str, int]) -> None:
         """Count runs that have ended, by state."""
@@ -72,11 +76,12 @@ class Period:
 class Book:
     """All tallies by their subject, and the periods of the whole scheduler by their beginning."""
 
-    __slots__ = ("periods", "tallies")
+    __slots__ = ("_hours", "periods", "tallies")
 
     def __init__(self) -> None:
         self.tallies: dict[str, Tally] = {}
         self.periods: dict[Instant, Period] = {}
+        self._hours: dict[int, Period] = {}  # sums of periods, until one of them changes
 
     def tally(self, subject: str) -> Tally:
         """Return the tally of a subject, which exists from then on."""
@@ -88,6 +93,7 @@ class Book:
     def period(self, at: Instant) -> Period:
         """Return the period of a moment, which exists from then on."""
         start = at - at % PERIOD
+        self._hours.pop(at // HOUR, None)
         found = self.periods.get(start)
         if found is None:
             found = self.periods[start] = Period()
@@ -106,7 +112,16 @@ class Book:
         for some in _of_one_period(runs, now):
             at = some[0].finished_at or now
             period = self.period(at)
-            period.ended(tally.count(some, at, period.late))
+            period.ended(tally.count(some, at, period.late, period.took))
+
+    def take(self, newer: Book) -> None:
+        """Replace the figures that another book has anew, and keep the others."""
+        self.tallies.update(newer.tallies)
+        self.periods.update(newer.periods)
+        for start in newer.periods:
+            self._hours.pop(start // HOUR, None)
+        drop_old(self.periods, PERIODS_KEPT)
+        drop_old(self._hours, HOURS_KEPT)
 
     def skipped(self, schedule: str, skip: LastSkip) -> None:
         """Count slots that got no run."""
@@ -115,9 +130,25 @@ class Book:
 
     def between(self, start: Instant, end: Instant) -> Period:
         """Return the sum of the periods that begin from ``start`` on and before ``end``."""
+        first, last = -(-start // HOUR), end // HOUR
+        if first >= last:
+            return self._sum(start, end)
+        total = self._sum(start, first * HOUR)
+        for number in range(first, last):
+            total.merge(self._hour(number))
+        total.merge(self._sum(last * HOUR, end))
+        return total
+
+    def _hour(self, number: int) -> Period:
+        found = self._hours.get(number)
+        if found is None:
+            found = self._hours[number] = self._sum(number * HOUR, (number + 1) * HOUR)
+        return found
+
+    def _sum(self, start: Instant, end: Instant) -> Period:
         total = Period()
-        for at, period in self.periods.items():
-            if start <= at < end:
+        for at in range(-(-start // PERIOD) * PERIOD, end, PERIOD):
+            if (period := self.periods.get(at)) is not None:
                 total.merge(period)
         return total
 

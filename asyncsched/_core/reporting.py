@@ -97,7 +97,7 @@ class ReportingStore(Protocol):
         ...
 
     async def tallies(self, version: int) -> tuple[Book, int]:
-        """Return the tallies that were written since a version, and all periods of two days; and the new version."""
+        """Return the tallies and periods that were written since a version, and the new version."""
         ...
 
     def along(self, entry: Entry) -> AbstractContextManager[None]:

@@ -229,7 +229,7 @@ class RunStatistics:
         states: the number of runs by outcome.
         skipped: the number of slots without a run by reason: ``missed``, ``overlap``, ``paused`` ….
         late: from the due time to the beginning of the first attempt.
-        took: the duration of the last attempt; empty for the whole scheduler.
+        took: the duration of the last attempt.
 
     """
 
@@ -265,7 +265,7 @@ class Statistics:
         total = self.book.between(end - round(hours * HOUR), end)
         states = {"succeeded": total.succeeded, "failed": total.failed, "cancelled": total.cancelled}
         skipped = {"missed": 0, "overlap": 0, **total.skipped}
-        return RunStatistics(states, skipped, Spread(total.late), Spread({}))
+        return RunStatistics(states, skipped, Spread(total.late), Spread(total.took))
 
     def _of(self, subject: str, hours: int) -> RunStatistics:
         tally = self.book.tallies.get(subject) or Tally()

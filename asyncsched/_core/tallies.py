@@ -185,13 +185,16 @@ class Tally:
             drop_old(self.hours, HOURS_KEPT)
         return found
 
-    def count(self, runs: Sequence[RunRecord], at: Instant, lateness: Bins) -> dict[str, int]:
+    def count(
+        self, runs: Sequence[RunRecord], at: Instant, lateness: Bins, durations: Bins
+    ) -> dict[str, int]:
         """Count runs that have ended within one hour, in the order of their ends.
 
         Args:
             runs: the runs.
             at: a moment of that hour, and the end of those that have no time of an end.
             lateness: how late they began is counted here, too.
+            durations: how long they took is counted here, too.
 
         Returns:
             How many runs ended in each state.
@@ -200,6 +203,7 @@ class Tally:
         hour = self.hour(at)
         begun = [run for run in runs if run.started_at is not None]
         late = binned([run.late for run in begun if run.late is not None])
+        took = binned([(run.finished_at or at) - (run.started_at or 0) for run in begun])
         states = dict(Counter([run.state for run in runs]))
         # Nearly all succeed, and of many successes the last one tells all.
         for run in runs if len(states) > 1 or "succeeded" not in states else runs[-1:]:
@@ -211,9 +215,9 @@ class Tally:
                 self._count_failure(run, ended)
         for state, count in states.items():
             hour.states[state] = hour.states.get(state, 0) + count
-        add_bins(hour.took, binned([(run.finished_at or at) - (run.started_at or 0) for run in begun]))
-        add_bins(hour.late, late)
-        add_bins(lateness, late)
+        for bins, to in ((took, (hour.took, durations)), (late, (hour.late, lateness))):
+            for one in to:
+                add_bins(one, bins)
         self.recent.extend([_recent(run, at) for run in runs[-RECENT:]])
         return states
 
@@ -284,5 +288,6 @@ class Tally:
 
 
 def drop_old(kept: dict[int, Any], most: int) -> None:
-    while len(kept) > most:
-        del kept[min(kept)]
+    if (more := len(kept) - most) > 0:
+        for oldest in [min(kept)] if more == 1 else sorted(kept)[:more]:
+            del kept[oldest]

@@ -159,8 +159,7 @@ class Bookkeeper:
             await self._count()
             return self._counted
         newer, self._version = await self._store.tallies(self._version)
-        self._known.tallies.update(newer.tallies)
-        self._known.periods = newer.periods
+        self._known.take(newer)
         return self._known
 
     def forget(self, schedule: str) -> None:

@@ -24,8 +24,8 @@ BACK, AHEAD = 15, 60
 
 BARS = (BACK + AHEAD) * 60 // BIN
 
-LATENESS_EDGES = (0.01, 0.1, 1.0, 10.0, 60.0)
-LATENESS_WORDS = ("<10 ms", "<100 ms", "<1 s", "<10 s", "<1 min", "≥1 min")
+EDGES = (0.01, 0.1, 1.0, 10.0, 60.0)
+EDGE_WORDS = ("<10 ms", "<100 ms", "<1 s", "<10 s", "<1 min", "≥1 min")
 
 
 def _svg(name: str, height: int, label: str, parts: Sequence[Markup], role: str = "img") -> Markup:
@@ -174,31 +174,33 @@ def lateness(counts: Sequence[int], grace: float) -> Markup:
     """Return the histogram of lateness; the colour turns at the grace."""
     if not any(counts):
         return Markup('<p class="none">No starts yet</p>')
-    most = max(counts)
+    uppers = (*EDGES, float("inf"))
+    tones = [
+        "ok" if upper <= max(grace, 1) else "late" if upper <= max(grace, 10) else "failed"
+        for upper in uppers
+    ]
+    return _histogram("lateness", f"Lateness of {plural(sum(counts), 'start')} in 24 hours", counts, tones)
+
+
+def all_durations(counts: Sequence[int]) -> Markup:
+    """Return the histogram of the durations of many runs."""
+    if not any(counts):
+        return Markup('<p class="none">No runs yet</p>')
+    label = f"Duration of {plural(sum(counts), 'run')} in 24 hours"
+    return _histogram("durations", label, counts, ["ok"] * len(counts))
+
+
+def _histogram(name: str, label: str, counts: Sequence[int], tones: Sequence[str]) -> Markup:
+    most, width = max(counts), 100 / len(counts)
     parts = []
-    width = 100 / len(counts)
-    uppers = (*LATENESS_EDGES, float("inf"))
-    for place, (count, words) in enumerate(zip(counts, LATENESS_WORDS, strict=True)):
-        x = place * width
-        high = 92 * count / most if count else 0
-        upper = uppers[place]
-        name = "ok" if upper <= max(grace, 1) else "late" if upper <= max(grace, 10) else "failed"
-        parts.append(
-            rect(
-                x + width * 0.06,
-                120 - max(high, 1.5),
-                width * 0.88,
-                max(high, 1.5),
-                name if count else f"{name} soft",
-            )
-        )
-        parts.append(
-            text(
-                x + width / 2, 112 - max(high, 1.5), f"{count:,}".replace(",", " "), "strong" if count else ""
-            )
-        )
+    for place, (count, colour, words) in enumerate(zip(counts, tones, EDGE_WORDS, strict=True)):
+        x, high = place * width, max(92 * count / most, 1.5)
+        colour = colour if count else f"{colour} soft"
+        parts.append(rect(x + width * 0.06, 120 - high, width * 0.88, high, colour))
+        number = f"{count:,}".replace(",", " ")
+        parts.append(text(x + width / 2, 112 - high, number, "strong" if count else ""))
         parts.append(text(x + width / 2, 138, words))
-    return _svg("lateness", 156, f"Lateness of {plural(sum(counts), 'start')} in 24 hours", parts)
+    return _svg(name, 156, label, parts)
 
 
 def past_periods(now: datetime, periods: Mapping[Instant, Period]) -> list[tuple[datetime, int, int]]:

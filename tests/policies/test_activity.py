@@ -151,6 +151,7 @@ async def test_figures_are_counted_as_runs_end(make_scheduler: Make) -> None:
         assert of_report.took.counts(1, 10) == [0, 8, 0]
         assert found.one_offs("once").runs == 1
         assert found.total().states == {"succeeded": 6, "failed": 3, "cancelled": 0}
+        assert found.total().took.counts(1, 10) == [1, 8, 0]
         tally = found.book.tallies["schedule:report"]
         assert [one.state for one in tally.recent] == ["succeeded"] * 5 + ["failed"] * 3
         assert tally.failed == 3

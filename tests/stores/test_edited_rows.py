@@ -501,3 +501,50 @@ async def test_a_run_whose_holder_has_no_row_begins_again(database: Database) ->
             "UPDATE asyncsched_runs SET state = 'running', holder = 77, attempt = 1, started_at = 1, ready_at = NULL"
         )
         assert await handle.result(400) == 2
+
+
+# ── figures ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["3", "nonsense", '{"a":1}', '{"9999":1}', '{"5":"a"}', '{"5":[]}', "[1]"]
+)
+async def test_figures_that_make_no_sense_begin_anew(database: Database, nonsense: str) -> None:
+    scheduler = database.scheduler()
+    ticking(scheduler, "tick")
+    async with scheduler:
+        await anyio.sleep(60 * 60)
+        for table, column in (
+            ("periods", "skipped"),
+            ("periods", "late"),
+            ("periods", "took"),
+            ("tallies", "figures"),
+        ):
+            database.edit(f"UPDATE asyncsched_{table} SET {column} = '{nonsense}'")
+        await anyio.sleep(60 * 60 + 5)
+    async with database.scheduler() as scheduler:
+        statistics = await scheduler.statistics()
+        total = statistics.total(3)
+        assert total.runs == 120
+        assert total.took.percentile(0.95) is not None
+        assert total.late.percentile(0.95) is not None
+        assert statistics.schedule("tick").runs >= 60
+
+
+async def test_what_an_instance_of_an_older_version_counts_is_read(database: Database) -> None:
+    scheduler = database.scheduler()
+    ticking(scheduler, "tick")
+    async with scheduler:
+        await anyio.sleep(60 * 10 + 5)
+        before = await scheduler.statistics()
+        assert before.total(1).runs == 10
+        start = max(before.book.periods)
+        # As version 10 of the tables did: it knows neither durations nor the number of the write.
+        for number in (1, 2):
+            database.edit(
+                "INSERT INTO asyncsched_periods"
+                " (namespace, start, succeeded, failed, cancelled, missed, late, skipped)"
+                f" VALUES ('default', {start - 30_000_000}, {number}, 0, 0, 0, '{{}}', '{{}}')"
+                f" ON CONFLICT (namespace, start) DO UPDATE SET succeeded = {number}"
+            )
+            assert (await scheduler.statistics()).total(1).runs == 10 + number

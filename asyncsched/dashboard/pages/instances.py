@@ -1,4 +1,4 @@
-"""The instances: which processes, their last heartbeat, what they run, their version and role, and how late all begin."""
+"""The instances: which processes, their last heartbeat, version and role, and the durations and lateness of all runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def instances(site: Site, c: Context) -> Page:
     running = Counter(run.instance for run in s.live if run.state == "running")
     rows = [(one, name_of(one, s.instances), running.get(one.id, 0)) for one in s.instances]
     versions = {one.version for one in s.instances}
-    late = s.statistics.total(24).late
+    total = s.statistics.total(24)
     lost = await site.scheduler.activity(action=DEAD, limit=_LOST)
     drawn = site.draw(
         "instances",
@@ -36,8 +36,9 @@ async def instances(site: Site, c: Context) -> Page:
         site.scheduler.durable,
         SILENT,
         lost,
-        charts.lateness(late.counts(*charts.LATENESS_EDGES), GRACE) if late.count else "",
-        percentiles(late.percentile),
+        total.runs,
+        (charts.all_durations(total.took.counts(*charts.EDGES)), percentiles(total.took.percentile)),
+        (charts.lateness(total.late.counts(*charts.EDGES), GRACE), percentiles(total.late.percentile)),
     )
     return Page(
         "Instances · asyncsched",

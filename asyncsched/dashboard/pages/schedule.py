@@ -61,7 +61,7 @@ async def schedule(site: Site, c: Context) -> Page:
         "line": draw("line", strip_of(slots, now, c.root, id, _quiet(row)), reasons_of(slots, now), now),
         "explain": draw("explain", c, id, c.query.get("at", ""), *await _explained(site, id, c.query.get("at", ""))),
         "charts": draw(
-            "charts", charts.durations([*row.tally.recent], links), charts.lateness(numbers.late.counts(*charts.LATENESS_EDGES), row.grace),
+            "charts", charts.durations([*row.tally.recent], links), charts.lateness(numbers.late.counts(*charts.EDGES), row.grace),
             percentiles(numbers.took.percentile), percentiles(numbers.late.percentile), row.grace,
         ),
         "body": draw("body", c, row, facts.runs[:RUNS], facts.coming[:DUE], _settings(site, row), now, c.root),

@@ -24,9 +24,8 @@ class Reporting(Connected):
         await self._call(reporting.add_tallies, reporting.Adding(counted, source, number))
 
     async def tallies(self, version: int) -> tuple[Book, int]:
-        """Return the tallies that were written since a version, all periods, and the new version."""
-        now = self.clock.wall()
-        found: tuple[Book, int] = await self._read(lambda session: reporting.tallies(session, version, now))
+        """Return the tallies and periods that were written since a version, and the new version."""
+        found: tuple[Book, int] = await self._read(lambda session: reporting.tallies(session, version))
         return found
 
     def along(self, entry: Entry) -> AbstractContextManager[None]:

@@ -38,17 +38,23 @@ WHERE namespace = :namespace AND subject = :old AND NOT EXISTS (
 );
 
 -- name: periods
--- The periods from one on.
-SELECT start, succeeded, failed, cancelled, skipped, late FROM asyncsched_periods
-WHERE namespace = :namespace AND start >= :since;
+-- The periods from one to another.
+SELECT start, succeeded, failed, cancelled, skipped, late, took FROM asyncsched_periods
+WHERE namespace = :namespace AND start BETWEEN :first AND :last;
+
+-- name: periods_since
+-- The periods that were written since a version.
+SELECT start, succeeded, failed, cancelled, skipped, late, took FROM asyncsched_periods
+WHERE namespace = :namespace AND version > :version;
 
 -- name: put_period
 -- Insert or replace a period. What was missed stands in two columns: an instance of an older version knows one only.
-INSERT INTO asyncsched_periods (namespace, start, succeeded, failed, cancelled, missed, late, skipped)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO asyncsched_periods (namespace, start, succeeded, failed, cancelled, missed, late, skipped, took, version)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (namespace, start) DO UPDATE SET
     succeeded = excluded.succeeded, failed = excluded.failed, cancelled = excluded.cancelled,
-    missed = excluded.missed, late = excluded.late, skipped = excluded.skipped;
+    missed = excluded.missed, late = excluded.late, skipped = excluded.skipped, took = excluded.took,
+    version = excluded.version;
 
 -- name: prune_periods
 -- Drop the periods that are too old.

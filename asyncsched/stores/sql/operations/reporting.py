@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from asyncsched._core.book import PERIOD, PERIODS_KEPT, Book, Period
 from asyncsched._core.instants import Instant
 from asyncsched._core.reporting import ActivityQuery, ActivityRecord
 from asyncsched._core.rules.retention import DEAD_LETTERS
-from asyncsched._core.tallies import Tally
+from asyncsched._core.tallies import EDGES, Bins, Tally
 from asyncsched.stores.sql.rows import activity_row, text
 from asyncsched.stores.sql.session import Session
 
@@ -41,7 +42,7 @@ def add_tallies(session: Session, request: Adding) -> None:
             tally.merge(newer)
         rows.append((session.namespace, subject, _json(tally.to_json()), version))
     session.many("put_tally", rows)
-    _add_periods(session, counted)
+    _add_periods(session, counted, version)
     session.do("set_counted", source=source, number=number, version=version)
 
 
@@ -51,10 +52,10 @@ def forget_tally(session: Session, subject: str) -> None:
     session.many("put_tally", [(session.namespace, text(subject), _json(Tally().to_json()), version)])
 
 
-def _add_periods(session: Session, counted: Book) -> None:
+def _add_periods(session: Session, counted: Book, version: int) -> None:
     if not counted.periods:
         return
-    stand = _periods(session, min(counted.periods))
+    stand = _periods(session.all("periods", first=min(counted.periods), last=max(counted.periods)))
     rows = []
     for start, newer in counted.periods.items():
         one = stand.setdefault(start, Period())
@@ -69,30 +70,43 @@ def _add_periods(session: Session, counted: Book) -> None:
                 one.skipped.get("missed", 0),
                 _json(one.late),
                 _json(one.skipped),
+                _json(one.took),
+                version,
             )
         )
     session.many("put_period", rows)
 
 
-def tallies(session: Session, version: int, now: Instant) -> tuple[Book, int]:
-    """Return the tallies that were written since a version, all periods of two days, and the new version."""
+def tallies(session: Session, version: int) -> tuple[Book, int]:
+    """Return the tallies and periods that were written since a version, and the new version."""
     row = session.one("tallies_version")  # first: what is written meanwhile is read again the next time
     book = Book()
     book.tallies = {subject: _tally(kept) for subject, kept in session.all("tallies_since", version=version)}
-    book.periods = _periods(session, now - PERIODS_KEPT * PERIOD)
+    book.periods = _periods(session.all("periods_since", version=version))
     return book, row[0] if row else version
 
 
-def _periods(session: Session, since: Instant) -> dict[Instant, Period]:
+def _periods(rows: Iterable[Sequence[Any]]) -> dict[Instant, Period]:
     return {
-        start: Period(
-            succeeded,
-            failed,
-            cancelled,
-            json.loads(skipped),
-            {int(bin): n for bin, n in json.loads(late).items()},
-        )
-        for start, succeeded, failed, cancelled, skipped, late in session.all("periods", since=since)
+        start: Period(succeeded, failed, cancelled, _counts(skipped), _bins(late), _bins(took))
+        for start, succeeded, failed, cancelled, skipped, late, took in rows
+    }
+
+
+def _counts(kept: str) -> dict[str, int]:
+    """Return counts by a word; those that were edited so that they make no sense begin anew."""
+    try:
+        return {word: int(count) for word, count in json.loads(kept).items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _bins(kept: str) -> Bins:
+    counts = _counts(kept)
+    return {
+        int(number): count
+        for number, count in counts.items()
+        if number.isdecimal() and int(number) <= len(EDGES)
     }
 
 
