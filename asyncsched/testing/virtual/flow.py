@@ -144,16 +144,20 @@ class Flow:
     @property
     def held(self) -> bool:
         """Whether there is any hold, however old."""
-        return self._oldest() is not None
+        return bool(self._holds) or any(returncode() is None for returncode, _ in self._children)
 
     def _oldest(self) -> float | None:
-        oldest = next(iter(self._holds.copy().values()), None)
-        if self._children:
-            self._children = [child for child in self._children if child[0]() is None]
-        if self._children:
-            since = self._children[0][1]
-            oldest = since if oldest is None else min(oldest, since)
-        return oldest
+        # The children as they were at the last look: one that has ended since may have bytes that nobody has read.
+        return min(
+            [*list(self._holds.copy().values())[:1], *(since for _, since in self._children[:1])],
+            default=None,
+        )
+
+    def _a_child_has_ended(self) -> bool:
+        alive = [child for child in self._children if child[0]() is None]
+        ended = len(alive) < len(self._children)
+        self._children = alive
+        return ended
 
     def busy(self) -> None:
         """Note that something is ready, so that the next idle moment gets its I/O grace again."""
@@ -170,6 +174,9 @@ class Flow:
 
         """
         self._flowing_to = None
+        if self._children and self._a_child_has_ended():
+            self._graced = False
+            return 0.0  # that may be after the last poll, so its last bytes and its end are read first
         if listening and not self._graced and (deadline < inf or self.settlers):
             self._graced = True  # bytes sent a moment ago may still be on their way
             return self.io_grace

@@ -27,6 +27,7 @@ from asyncsched._core.errors import ConfigurationError, SchedulerStateError
 from asyncsched._core.instants import MINUTE, SECOND
 from asyncsched.abc import Clock
 from asyncsched.testing import VirtualClock, VirtualTimeError, virtual, virtual_backend
+from asyncsched.testing.virtual.flow import LOOK_AT_CHILDREN, Flow
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -601,6 +602,27 @@ def test_time_stands_still_until_a_child_process_has_ended(backend: str) -> None
             assert clock.monotonic() == 0
 
     clock.run(main, backend=backend)
+
+
+def test_the_last_bytes_of_a_child_process_are_read_before_time_goes_on() -> None:
+    flow = Flow(math.inf, 0.01)
+    ended: list[int] = []
+    flow.watch(lambda: ended[0] if ended else None)
+    assert flow.idle(60, listening=True) == 0.01
+    assert flow.idle(60, listening=True) == LOOK_AT_CHILDREN
+    ended.append(0)  # after the loop has polled, and with bytes in its pipe
+    assert (flow.idle(60, listening=True), flow.now) == (0, 0), "the loop polls again"
+    assert (flow.idle(60, listening=True), flow.now) == (0.01, 0)
+    assert (flow.idle(60, listening=True), flow.now) == (0, 60)
+
+
+def test_a_child_process_that_ends_between_two_looks_holds_until_the_next() -> None:
+    flow = Flow(math.inf, 0.01)
+    looks = iter([None, 0, 0, 0])
+    flow.watch(lambda: next(looks))
+    assert (flow.idle(60, listening=False), flow.now) == (LOOK_AT_CHILDREN, 0)
+    assert (flow.idle(60, listening=False), flow.now) == (0, 0)
+    assert (flow.idle(60, listening=False), flow.now) == (0, 60)
 
 
 def test_a_child_process_holds_even_if_nobody_waits_for_it(backend: str) -> None:
