@@ -89,8 +89,8 @@ class Context:
     def expression(self, schedule: Schedule) -> str:
         """Return a schedule's cron expression with its zone, or ``""``."""
         expression = schedule.trigger.expression if isinstance(schedule.trigger, Cron) else ""
-        zone = zone_name(schedule)
-        return f"{expression}{' · ' if expression and zone else ''}{zone}"
+        parts = (expression, zone_name(schedule))
+        return " ·\N{NO-BREAK SPACE}".join(part for part in parts if part)
 
     def zone(self, schedule: Schedule) -> tzinfo | None:
         """Return the zone of a schedule, for the times at a touch."""

@@ -160,6 +160,9 @@ def long_jobs(scheduler: Scheduler) -> None:
     @scheduler.interval(hours=1)
     async def fine() -> None: ...
 
+    @scheduler.cron("*/5 8-18 * * mon,wed,fri", timezone="America/Argentina/Buenos_Aires")
+    async def far_away() -> None: ...
+
 
 async def long(scheduler: Scheduler) -> None:
     await anyio.sleep(3 * 3600 + 100)

@@ -73,7 +73,7 @@ def drawn(request: pytest.FixtureRequest) -> Drawn:
 
 def test_no_text_is_cut_or_covered_in_any_window(chromium: Any, drawn: Drawn) -> None:
     wrong = []
-    for width in (390, 1024, 1440):
+    for width in (390, 1024, 1280, 1440):
         tab = open_tab(chromium, drawn, width, "light")
         for name, address in drawn.pages.items():
             tab.goto(f"{ROOT}{address}")

@@ -33,7 +33,7 @@ async def test_all_well_is_said_in_green(scheduler: Scheduler, look: Look) -> No
         assert "All 2 schedules on time" in page
         assert "<title>✓ asyncsched</title>" in page
         assert "Last 3 runs: none failed" in page
-        assert "0 * * * * · Europe/Berlin" in page
+        assert "0 * * * * ·\N{NO-BREAK SPACE}Europe/Berlin" in page
         assert 'class="card needs"' not in page
 
 
