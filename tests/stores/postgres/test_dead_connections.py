@@ -130,10 +130,11 @@ async def test_it_closes_in_time_although_the_database_hangs(
     scheduler = Scheduler(
         PostgresStore(proxy.dsn(pg_shared), timeout=PATIENCE), shutdown_timeout=0.5, stall_threshold=None
     )
-    ended = anyio.Event()
+    begun, ended = anyio.Event(), anyio.Event()
 
     @scheduler.job()
     async def work() -> str:
+        begun.set()
         try:
             await anyio.sleep_forever()
         finally:
@@ -141,12 +142,11 @@ async def test_it_closes_in_time_although_the_database_hangs(
 
     async with scheduler:
         handle = await scheduler.schedule_once(work)
-        while (await handle.status()).state != "running":
-            await anyio.sleep(0.01)
+        await begun.wait()  # its state is "running" before, when the answer to the claim is still on its way
         proxy.freeze()
         began, cpu = time.monotonic(), time.process_time()
     took, cpu = time.monotonic() - began, time.process_time() - cpu
-    assert took < 0.5 + 1 + 3, took  # a busy machine is given its time; the store's own is a minute
+    assert took < PATIENCE / 3, took  # a busy machine is given its time; the store's own is PATIENCE
     assert cpu < 1
     assert ended.is_set()
     assert f"run {handle.id} of job 'work' ended as cancelled, and the store did not take it" in caplog.text
@@ -170,7 +170,7 @@ def test_a_process_ends_at_sigterm_although_the_database_hangs(
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         assert process.wait(PATIENCE) == 0, log.read_text()
-        assert time.monotonic() - began < 1 + 1 + 5  # a busy machine is given its time
+        assert time.monotonic() - began < PATIENCE / 3  # a busy machine is given its time
     finally:
         process.kill()
         process.wait()
