@@ -210,8 +210,8 @@ class Runner:
 
     # ── ending attempts ──────────────────────────────────────────────────────────────────────
 
-    def give_up(self, attempt: RunningAttempt) -> None:
-        """Record the run's outcome without waiting for its code any longer."""
+    def give_up(self, attempt: RunningAttempt, after: float = GRACE) -> None:
+        """Record the run's outcome without waiting for its code any longer, so many seconds after its cancellation."""
         if attempt.phase == "over" or attempt.abandoned:
             return
         attempt.abandoned = True
@@ -220,12 +220,12 @@ class Runner:
         if attempt.phase != "new":
             self.given_up += 1
             logger.error(
-                "job %r did not end after it was cancelled (%s): its code swallows cancellation and goes on, and "
-                "its place is freed",
-                attempt.run.job, attempt.cancel_requested,
+                "job %r did not end within %g s of its cancellation (%s): its place is freed, and code that swallows "
+                "cancellation goes on",
+                attempt.run.job, after, attempt.cancel_requested,
                 extra={"run_id": f"{attempt.run.id:032x}", "job": attempt.run.job},
             )  # fmt: skip
-            error = TimeoutError(f"the attempt did not end within {GRACE:g} s of its cancellation")
+            error = TimeoutError(f"the attempt did not end within {after:g} s of its cancellation")
         self._end(attempt, None, error)
 
     def cancel(self, run_id: int, why: str) -> None:
@@ -244,10 +244,10 @@ class Runner:
         for attempt in list(self.running.values()):
             attempt.cancel(why)
 
-    def give_up_all(self) -> None:
+    def give_up_all(self, after: float) -> None:
         """Record the outcome of every run whose attempt has not ended, without waiting for its code."""
         for attempt in list(self.running.values()):
-            self.give_up(attempt)
+            self.give_up(attempt, after)
 
     async def note(self, run: RunRecord) -> None:
         """Write the run's progress and reference into the store."""

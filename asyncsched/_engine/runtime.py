@@ -270,7 +270,7 @@ class Runtime:
             for worker in self.workers:
                 await worker.runner.idle()
         for worker in self.workers:
-            worker.runner.give_up_all()
+            worker.runner.give_up_all(_LAST_CHANCE)
         end = self.environment.clock.monotonic() + _LAST_WORDS
         await self._recorded(lambda: self.environment.clock.monotonic() < end)
 
