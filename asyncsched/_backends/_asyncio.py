@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio.lowlevel
 
-from asyncsched._backends.base import Backend, Future, Main, Sleeper, Task
+from asyncsched._backends.base import TURNS, Backend, Future, Main, Sleeper, Task
 
 logger = logging.getLogger("asyncsched.scheduler")
 
@@ -89,8 +89,9 @@ class _AsyncioBackend:
     def call_soon_threadsafe(self, call: Callable[[], object]) -> None:
         self._loop.call_soon_threadsafe(call)
 
-    async def pause(self) -> None:
-        await asyncio.sleep(0)
+    async def pause(self, turns: int = TURNS) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
 
 
 def _raise(error: BaseException) -> None:

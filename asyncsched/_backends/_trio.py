@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio.lowlevel
 
 from asyncsched._backends._asyncio import _STUBBORN
-from asyncsched._backends.base import Backend, Future, Main, Sleeper, Task
+from asyncsched._backends.base import TURNS, Backend, Future, Main, Sleeper, Task
 
 if TYPE_CHECKING:
     import trio
@@ -97,8 +97,9 @@ class _TrioBackend:
     def call_soon_threadsafe(self, call: Callable[[], object]) -> None:
         self._token.run_sync_soon(call)
 
-    async def pause(self) -> None:
-        await self._trio.lowlevel.checkpoint()
+    async def pause(self, turns: int = TURNS) -> None:
+        for _ in range(turns):
+            await self._trio.lowlevel.checkpoint()
 
 
 class _TrioSleeper:

@@ -19,6 +19,10 @@ logger = logging.getLogger("asyncsched.scheduler")
 
 Main = Coroutine[Any, Any, None]
 
+TURNS = 3
+"""The turns of the loop between two portions of long work: in so many a server reads, answers and writes a request, which
+otherwise waits for a portion in each of them."""
+
 
 class Task(Protocol):
     """A running coroutine that can be cancelled."""
@@ -74,8 +78,8 @@ class Backend(Protocol):
         """Call ``call`` in the loop's thread, soon; from any thread."""
         ...
 
-    async def pause(self) -> None:
-        """Let everything else that is ready run once."""
+    async def pause(self, turns: int = TURNS) -> None:
+        """Let everything else that is ready run, and what that makes ready, for some turns of the loop."""
         ...
 
 

@@ -77,11 +77,12 @@ transactions a second of all four, with their polls, beats and figures. Where th
     "7a, requests beside 1,000 jobs": """\
 All 1,000 are due in the same moment of each second, and take 13 ms of the loop: of 400 requests a second, five come in
 that time, which is just more than one in a hundred, so that the 99th percentile is a request of those five. It has
-its turn between portions of the burst (64 firings, 32 begins: half a millisecond each) and needs two or three of them, to be
-read, answered and written: 1.3 ms in place of 0.23. APScheduler makes it wait for the whole burst, 8 ms. Portions of a
-quarter (16 and 8) were tried, in two rounds of three by turns: 2.2 to 2.5 × in place of 5.5 to 6.6 ×, for 10 % more CPU of
-each firing; that is short of 1.3 as well, and every app would pay for it. Spread over the second the same jobs cost a
-request 0.1 ms (0.94 to 1.5 × in those rounds), and `jitter=` spreads them.""",
+its turn between portions of the burst (64 firings, 32 begins: half a millisecond each). Where each portion was followed by
+one turn of the loop, it had to wait for three of them, to be read, answered and written: 1.0 ms in place of 0.25 without
+jobs. With three turns between portions it waits for one: 0.6 to 0.8 ms, for 1 to 2 % more CPU in a burst. Portions of a
+quarter were tried as well, and bring the same for 10 % more CPU of each firing, which every app would pay. APScheduler
+makes a request wait for the whole burst, 8 ms. Spread over the second the same jobs are not felt: 0.9 to 1.4 × in most
+rounds, and `jitter=` spreads them.""",
     "Transactions of a firing": """\
 Two are the claim, which fires the slot and begins the run, and the record of its end. The half beside them is the
 figures of schedules and of the whole, which are written for all firings of a second at once.""",

@@ -161,7 +161,7 @@ class ParallelLoop:
             while not self._is_over():
                 if self._has_room() and (batch := self._take()) is not None:
                     self._begin_call(*batch)
-                    await self._backend.pause()
+                    await self._backend.pause(1)
                 elif not self._is_over():  # taking may have shown that there is no other item
                     await self._changed.wait()
         finally:
