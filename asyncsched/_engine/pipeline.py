@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, cast
 
 from asyncsched._core.arguments.copies import copied
@@ -52,20 +53,25 @@ def make_runnable(job: Job, executor: Executor, environment: Environment) -> Run
 
 def _innermost(job: Job, executor: Executor) -> Call:
     """Return the call inside all policies: the executor with the run's arguments."""
-    run = executor.run
-    func = job.func
     elsewhere = executor.traits.elsewhere
     send = propagating(job) if job.carry and elsewhere else None
-    own = (lambda given: given) if elsewhere else copied  # another process gets a copy in any case
+    # A partial, as it is two objects for the garbage collector, and a function in here would be seven.
+    return partial(_call, executor, job.func, send, _as_given if elsewhere else copied)
 
-    def call(current: CurrentRun) -> Any:
-        attempt: Any = current._link
-        args, kwargs = attempt.arguments or own(attempt.run.arguments)
-        if attempt.provided is not None:
-            kwargs = {**kwargs, **attempt.provided}
-        return run(current, func if send is None else send(), args, kwargs)
 
-    return call
+def _call(
+    executor: Executor, func: Callable[..., Any], send: Callable[[], Callable[..., Any]] | None,
+    own: Callable[[Any], Any], current: CurrentRun,
+) -> Any:  # fmt: skip
+    attempt: Any = current._link
+    args, kwargs = attempt.arguments or own(attempt.run.arguments)
+    if attempt.provided is not None:
+        kwargs = {**kwargs, **attempt.provided}
+    return executor.run(current, func if send is None else send(), args, kwargs)
+
+
+def _as_given(given: Given) -> Given:
+    return given  # another process gets a copy in any case
 
 
 class Runnables(dict[str, "Runnable"]):

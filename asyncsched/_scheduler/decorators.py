@@ -192,6 +192,8 @@ def _check_call(
         if callable(wrong[0]):
             raise ConfigurationError(f"write {name}({example}) with its parentheses")
         raise ConfigurationError(f"write {name}({example}), not {safe_repr(wrong[0])}")
+    if options.keys() <= JobOptions.__annotations__.keys():
+        return
     known = sorted({*(inspect.unwrap(decorator).__kwdefaults__ or ()), *JobOptions.__annotations__})
     for option in options:
         if option not in known:

@@ -164,9 +164,10 @@ def check_flag(value: object, what: str) -> bool:
 
 
 def _name(func: Callable[..., Any], options: Mapping[str, Any]) -> str:
-    if "name" not in options and name_of(func) == "<lambda>":
+    called = name_of(func)
+    if "name" not in options and called == "<lambda>":
         return "lambda"
-    return check_name(options.get("name", name_of(func)), f"job {name_of(func)!r}: name")
+    return check_name(options.get("name", called), f"job {called!r}: name")
 
 
 def _aliases(value: object, what: str) -> tuple[str, ...]:

@@ -132,12 +132,17 @@ async def test_code_outside_any_job_is_told_of_differently_and_seldom(
 
 @on_every_loop
 @pytest.mark.anyio
-async def test_a_loop_that_waits_is_never_woken(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_loop_that_waits_is_never_woken(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     calls: list[object] = []
     await watched.run(functools.partial(anyio.sleep, 0.1), "settle in")
     monkeypatch.setattr(watched.watcher._port, "call_soon", calls.append)
     await watched.run(functools.partial(anyio.sleep, 0.2), "sleeper")
-    assert len(calls) <= 1  # one if it looked in the very moment in which the sleeper began
+    stalls = sum(
+        one.name == "asyncsched.stall" for one in caplog.records
+    )  # a busy machine's own: asked for, and told
+    assert len(calls) <= 1 + 2 * stalls  # one if it looked in the very moment in which the sleeper began
 
 
 @pytest.mark.anyio

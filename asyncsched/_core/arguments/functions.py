@@ -31,6 +31,8 @@ def unpartial(func: Callable[..., Any]) -> Any:
 
 def is_coroutine_function(func: Callable[..., Any]) -> bool:
     """Return whether calling ``func`` makes a coroutine."""
+    if isinstance(func, FunctionType) and func.__code__.co_flags & inspect.CO_COROUTINE:
+        return True
     return _is(inspect.iscoroutinefunction, func)
 
 
@@ -66,6 +68,12 @@ def check_function(func: object, what: str) -> None:
         ConfigurationError: a coroutine object, a generator function, a class, or nothing callable.
 
     """
+    if (
+        isinstance(func, FunctionType)
+        and not func.__code__.co_flags & _GENERATORS
+        and not _lacks_object(func)
+    ):
+        return  # nearly every one
     if inspect.iscoroutine(func):
         func.close()
         raise ConfigurationError(

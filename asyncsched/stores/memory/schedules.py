@@ -23,7 +23,7 @@ class ScheduleEntry:
         self.live: dict[int, RunRecord] = {}  # runs of origin "schedule" without an outcome
         self.slots: dict[Instant, RunRecord] = {}  # runs of origin "schedule", by their slot
         self.others: dict[int, RunRecord] = {}  # runs of another origin, such as "backfill"
-        self.stretches: list[Stretch] = []
+        self.stretches: list[Stretch] | tuple[()] = ()  # an empty list would be one more object to collect
 
     @property
     def blank(self) -> bool:
@@ -106,10 +106,11 @@ class ScheduleEntry:
 
     def skip(self, stretch: Stretch, before: Instant | None = None) -> Stretch:
         """Record a stretch; it lengthens the newest if that has the same reason and ends at ``before``."""
-        kept = self.stretches
+        kept = self.stretches or []
         written = lengthened(kept[-1] if kept else None, stretch, before)
         if written is stretch:
             kept.append(stretch)
+            self.stretches = kept
             if len(kept) > STRETCHES_KEPT:
                 del kept[: STRETCHES_KEPT // 10]
         else:

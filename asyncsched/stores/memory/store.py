@@ -101,7 +101,7 @@ class MemoryStore:
         # Its slots cannot be explained any more: only its runs stay, until they are pruned.
         entry = self._entry(id)
         known, entry.record = entry.record is not None, None
-        entry.stretches.clear()
+        entry.stretches = ()
         self._history.drop_schedule(id)
         if entry.blank:
             del self._entries[id]
@@ -335,7 +335,7 @@ class MemoryStore:
     async def prune(self, now: Now, schedule: str | None = None) -> int:
         if schedule is None:
             return self._history.prune(now.wall)
-        self._entry(schedule).stretches.clear()
+        self._entry(schedule).stretches = ()
         return self._history.forget_schedule(schedule)
 
     def _forget(self, run: RunRecord) -> None:
