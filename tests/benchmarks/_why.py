@@ -37,11 +37,11 @@ an app with FastAPI has already. Of the rest, some 100 million are the methods o
 their first value, which saved 120 million), and 60 million the reading of 160 modules. It is imported with the scheduler,
 and not at its first firing, where it would hold up requests.""",
     "Start with 50,000 schedules": """\
-In memory, where all of them are made anew: 2.4 s for `add_schedules`, 2.8 s for 50,000 declared functions. Of that 0.8 and
-1.4 s are Python's garbage collector, which looks through the growing heap again whenever it has grown by a quarter;
-a declared job is 22 objects that it knows. An app that declares so many may do so between `gc.disable()`
-and `gc.enable()`, which takes 1.6 and 1.4 s; a library should not switch off its host's collector. The largest parts of
-the rest are `inspect.signature` of each function, the parsing of 20,000 cron texts (0.3 s) and their words. Over
+In memory, where all of them are made anew: 1.8 s for 50,000 declared functions and 1.9 s for `add_schedules`, where 2 are the
+goal. Of that 0.7 and 0.4 s are Python's garbage collector, which looks through the growing heap again whenever it has grown
+by a quarter: a declared job is 15 objects that it knows, a schedule 6 or 7 (22 and 8 before, and 2.4 and 2.0 s). A library should
+not switch off its host's collector; an app that declares so many may do so between `gc.disable()` and `gc.enable()`. The
+largest parts of the rest are `inspect.signature` of each function, the parsing of 20,000 cron texts (0.3 s) and their words. Over
 SQLite and PostgreSQL, where the schedules are in the database already, a start takes half a second.""",
     "5a and 5b, 64 writers and run to succeeded": """\
 Both are as fast as one interpreter: 14.5 µs of CPU for an enqueue would be 69,000 a second, of which 63,000 are reached,
