@@ -506,29 +506,27 @@ async def test_a_run_whose_holder_has_no_row_begins_again(database: Database) ->
 # ── figures ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "nonsense", ["3", "nonsense", '{"a":1}', '{"9999":1}', '{"5":"a"}', '{"5":[]}', "[1]"]
-)
-async def test_figures_that_make_no_sense_begin_anew(database: Database, nonsense: str) -> None:
+async def test_figures_that_make_no_sense_begin_anew(database: Database) -> None:
     scheduler = database.scheduler()
     ticking(scheduler, "tick")
     async with scheduler:
-        await anyio.sleep(60 * 60)
-        for table, column in (
-            ("periods", "skipped"),
-            ("periods", "late"),
-            ("periods", "took"),
-            ("tallies", "figures"),
-        ):
-            database.edit(f"UPDATE asyncsched_{table} SET {column} = '{nonsense}'")
-        await anyio.sleep(60 * 60 + 5)
-    async with database.scheduler() as scheduler:
-        statistics = await scheduler.statistics()
-        total = statistics.total(3)
-        assert total.runs == 120
-        assert total.took.percentile(0.95) is not None
-        assert total.late.percentile(0.95) is not None
-        assert statistics.schedule("tick").runs >= 60
+        for nonsense in ("3", "nonsense", '{"a":1}', '{"9999":1}', '{"5":"a"}', '{"5":[]}', "[1]"):
+            before = (await scheduler.statistics()).total(3).runs
+            for table, column in (
+                ("periods", "skipped"),
+                ("periods", "late"),
+                ("periods", "took"),
+                ("tallies", "figures"),
+            ):
+                database.edit(f"UPDATE asyncsched_{table} SET {column} = '{nonsense}'")
+            await anyio.sleep(3 * 60 + 5)
+            async with database.scheduler() as other:
+                statistics = await other.statistics()
+                total = statistics.total(3)
+                assert total.runs == before + 3
+                assert total.took.percentile(0.95) is not None
+                assert total.late.percentile(0.95) is not None
+                assert statistics.schedule("tick").runs == 3
 
 
 async def test_what_an_instance_of_an_older_version_counts_is_read(database: Database) -> None:
