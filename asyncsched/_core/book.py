@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 PERIOD = 30 * SECOND
 """The time that one period of the whole scheduler covers."""
 
-HOURS_KEPT = 49
-PERIODS_KEPT = HOURS_KEPT * HOUR // PERIOD
+PERIODS_KEPT = 49 * HOUR // PERIOD
 
 
 class Period:
@@ -121,7 +120,7 @@ class Book:
         for start in newer.periods:
             self._hours.pop(start // HOUR, None)
         drop_old(self.periods, PERIODS_KEPT)
-        drop_old(self._hours, HOURS_KEPT)
+        drop_old(self._hours, PERIODS_KEPT * PERIOD // HOUR)
 
     def skipped(self, schedule: str, skip: LastSkip) -> None:
         """Count slots that got no run."""

@@ -215,9 +215,10 @@ class Tally:
                 self._count_failure(run, ended)
         for state, count in states.items():
             hour.states[state] = hour.states.get(state, 0) + count
-        for bins, to in ((took, (hour.took, durations)), (late, (hour.late, lateness))):
-            for one in to:
-                add_bins(one, bins)
+        add_bins(hour.took, took)
+        add_bins(durations, took)
+        add_bins(hour.late, late)
+        add_bins(lateness, late)
         self.recent.extend([_recent(run, at) for run in runs[-RECENT:]])
         return states
 
@@ -288,6 +289,6 @@ class Tally:
 
 
 def drop_old(kept: dict[int, Any], most: int) -> None:
-    if (more := len(kept) - most) > 0:
-        for oldest in [min(kept)] if more == 1 else sorted(kept)[:more]:
+    if len(kept) > most:
+        for oldest in sorted(kept)[: len(kept) - most]:
             del kept[oldest]

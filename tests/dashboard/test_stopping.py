@@ -11,16 +11,12 @@ import httpx
 import pytest
 
 import asyncsched
-from asyncsched.dashboard.live import LONGEST
 from tests.servers.conftest import Server, serving
 from tests.waiting import until
 
 PACKAGE = f"{Path(asyncsched.__file__).parent}/"
 
 PAGES = 10
-
-SOON = LONGEST / 2
-"""Seconds within which a server ends. On an idle machine it takes 1 to 2; a stream that is not told lasts twice this."""
 
 # A server is another process, and how long it takes to stop is the promise.
 pytestmark = [pytest.mark.real_time, pytest.mark.blocking_ok, pytest.mark.timeout(120)]
@@ -51,17 +47,18 @@ def watch(server: Server, number: int, heard: set[int], told: set[int]) -> None:
 @pytest.mark.parametrize(
     "kind, options, most",
     [
-        ("uvicorn-asyncio", (), SOON),
-        ("uvicorn-asyncio", ("--workers", "4"), SOON),
-        ("uvicorn-asyncio", ("--reload",), SOON),
-        ("hypercorn-asyncio", (), SOON),
-        ("hypercorn-trio", (), SOON),
-        ("granian", (), LONGEST + SOON),
+        ("uvicorn-asyncio", (), 4.0),
+        ("uvicorn-asyncio", ("--workers", "4"), 6.0),
+        ("uvicorn-asyncio", ("--reload",), 6.0),
+        ("hypercorn-asyncio", (), 6.0),
+        ("hypercorn-trio", (), 6.0),
+        ("granian", (), 32.0),
     ],
 )
 def test_a_server_stops_with_ten_pages_open(
     kind: str, options: tuple[str, ...], most: float, tmp_path: Path
 ) -> None:
+    # Some times what it takes on an idle machine: this one may be busy.
     with serving(
         kind, tmp_path, *options, app="tests.browser.app:app", PAGE_DB=f"sqlite:///{tmp_path}/jobs.db"
     ) as server:

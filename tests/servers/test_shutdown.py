@@ -70,7 +70,7 @@ def test_threads_and_processes_hold_no_server_up(start: Start, kind: str) -> Non
     server.signal()
     server.wait()
     lines = server.lines()
-    assert "job 'block' did not end" not in server.output()  # a busy machine takes its time to kill the other
+    assert "did not end" not in server.output(), server.output()
     assert "event RunUnsuccessful block cancelled shutdown" in lines
     assert "event RunUnsuccessful burn cancelled shutdown" in lines
     until(lambda: not any(map(alive, children)))
