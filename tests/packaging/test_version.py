@@ -36,6 +36,13 @@ def test_the_changelog_has_it_as_the_newest_version() -> None:
     assert found[0] == VERSION
 
 
+def test_each_version_of_the_changelog_has_each_section_once_and_in_order() -> None:
+    order = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+    for part in re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.M)[1:]:
+        sections = re.findall(r"^### (.+)$", part, re.M)
+        assert sections == [name for name in order if name in sections], part.splitlines()[0]
+
+
 def test_the_typed_marker_and_the_command_are_declared() -> None:
     metadata = ProjectMetadata(str(ROOT), PluginManager()).core
     assert metadata.scripts == {"asyncsched": "asyncsched.__main__:main"}
