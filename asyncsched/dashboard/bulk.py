@@ -29,6 +29,7 @@ from asyncsched.dashboard.bodies import (
 )
 from asyncsched.dashboard.choosing import matching
 from asyncsched.dashboard.jsons import dumps
+from asyncsched.dashboard.live import unheard
 from asyncsched.dashboard.pages.failures import error_of, place_of
 from asyncsched.dashboard.problems import Problem
 from asyncsched.dashboard.words import plural
@@ -106,6 +107,7 @@ class BatchStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the answer."""
+        send = unheard(send)
         headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import anyio
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from asyncsched._core.errors import AsyncSchedError, NotFound
 from asyncsched._engine.server import current_server
@@ -214,6 +214,16 @@ class EventStream:
         return True
 
 
+def unheard(send: Send) -> Send:
+    """Return a ``send`` that is silent where the client has gone: the ASGI specification lets servers raise OSError then."""
+
+    async def quiet(message: Message) -> None:
+        with suppress(OSError):
+            await send(message)
+
+    return quiet
+
+
 def event(data: object, id: str = "", name: str = "") -> bytes:
     """Return one event as bytes."""
     head = (f"id: {id}\n" if id else "") + (f"event: {name}\n" if name else "")
@@ -235,7 +245,7 @@ async def serve_events(
         every: seconds between two steps.
 
     """
-    packed = Packed(scope)
+    packed, send = Packed(scope), unheard(send)
     await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *packed.headers]})
     if scope["method"] == "HEAD":
         await send({"type": "http.response.body", "body": b""})

@@ -9,8 +9,10 @@ import anyio
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.types import Message
 
-from asyncsched import Scheduler, current_run
+from asyncsched import Interval, Scheduler, current_run
 from asyncsched.dashboard import Dashboard, api_router
 from asyncsched.testing import VirtualClock
 from tests.dashboard.conftest import WRITES, Look
@@ -125,3 +127,46 @@ async def test_two_schedulers_in_one_app_behind_a_proxy(virtual_clock: VirtualCl
             assert (await client.post(f"/{path}/schedules/{other}/pause", json={})).status_code == 404
         assert [one.subject for one in await first.activity()] == ["beta", "alpha"]
         assert [one.subject for one in await second.activity()] == ["alpha", "beta"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/scheduler/events", b""),
+        ("POST", "/scheduler/api/v1/bulk", b'{"action": "pause", "filter": {"all": true}, "expected": 9}'),
+    ],
+)
+async def test_a_server_that_refuses_to_send_to_a_client_that_has_gone_gets_no_error(
+    scheduler: Scheduler, method: str, path: str, body: bytes
+) -> None:
+    # ASGI 2.4: "send" after a disconnect should raise a subclass of OSError.
+    app = Starlette()
+    app.mount("/scheduler", Dashboard(scheduler))
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}, {"type": "http.disconnect"}])
+    refused = 0
+
+    async def receive() -> Message:
+        await anyio.sleep(0.5)
+        return next(messages)
+
+    async def send(message: Message) -> None:
+        nonlocal refused
+        if message["type"] == "http.response.body":
+            refused += 1
+            raise ConnectionResetError("the client has gone")
+
+    @scheduler.job()
+    async def check(number: int) -> None: ...
+
+    async with scheduler:
+        for number in range(9):
+            await scheduler.add_schedule(check, Interval(hours=1), id=str(number), args=(number,))
+        headers = {"host": "127.0.0.1:8000", **WRITES, "accept": "application/x-ndjson"}
+        scope = {
+            "type": "http", "method": method, "path": path, "query_string": b"", "root_path": "", "scheme": "http",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            "client": ("127.0.0.1", 5000), "server": ("127.0.0.1", 8000),
+        }  # fmt: skip
+        await app(scope, receive, send)
+        assert refused
+        assert len(await scheduler.schedules(paused=True)) == (9 if body else 0)
