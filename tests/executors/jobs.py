@@ -210,6 +210,12 @@ def tells_and_waits(marker: str) -> None:
         time.sleep(0.01)
 
 
+def pid_when(marker: str) -> int:
+    while not Path(marker).exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
 def until_cancelled(marker: str, seen: str) -> None:
     before = current_run().cancelled
     try:

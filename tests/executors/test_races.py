@@ -74,9 +74,9 @@ async def test_a_worker_is_not_handed_to_a_waiter_that_was_cancelled_in_the_same
 
 
 async def test_a_worker_that_dies_while_it_is_handed_over_is_not_given_the_run(
-    executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch
+    executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    release = ProcessExecutor._give_place
+    release, over = ProcessExecutor._give_place, tmp_path / "over"
 
     def release_and_die(self: ProcessExecutor, worker: WorkerProcess) -> None:
         release(self, worker)
@@ -85,10 +85,11 @@ async def test_a_worker_that_dies_while_it_is_handed_over_is_not_given_the_run(
 
     monkeypatch.setattr(ProcessExecutor, "_give_place", release_and_die)
     async with attempts() as start:
-        working = start(call(executor, jobs.pid))
+        working = start(call(executor, jobs.pid_when, str(over)))
         await soon(lambda: executor.busy == 1)
         waiting = start(call(executor, jobs.pid))
         await soon(lambda: len(executor._waiting) == 1)
+        over.touch()
         with anyio.fail_after(10):
             first, second = (await working.ended()).value, (await waiting.ended()).value
     assert waiting.error is None

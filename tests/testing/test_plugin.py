@@ -19,7 +19,8 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     ours = [] if installed else ["-p", "asyncsched.testing.plugin"]
 
     def run(*arguments: str, others: tuple[str, ...] = ("-p", "no:asyncio")) -> pytest.RunResult:
-        return pytester.runpytest(*ours, "-p", "no:cacheprovider", *others, *arguments)
+        plain = ("-p", "no:cacheprovider", "-p", "no:schemathesis")  # its import warns on Python 3.14
+        return pytester.runpytest(*ours, *plain, *others, *arguments)
 
     return run
 

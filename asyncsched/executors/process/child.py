@@ -6,6 +6,7 @@ write, freely.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import pickle
@@ -34,6 +35,8 @@ def serve(messages: int, lifeline: int) -> None:
     for fd in (messages, lifeline):
         os.set_inheritable(fd, False)
     end_with(lifeline)
+    if sys.version_info >= (3, 14):  # else the stack of C stands where the job's own frames are looked for
+        faulthandler.enable(c_stack=False)
     pipe = Pipe(socket.socket(fileno=messages))
     pipe.obey_signals()
     for stream in (sys.stdout, sys.stderr):
