@@ -27,7 +27,7 @@ from asyncsched.stores.sql.rows import Quarantine
 from asyncsched.stores.sql.session import Params, Ruling, Session
 from asyncsched.stores.sql.statements import load
 from asyncsched.stores.sql.store import SqlStore
-from asyncsched.stores.sqlite.file import Rights, check_place, lock_holder, lock_is_ours, opening
+from asyncsched.stores.sqlite.file import Rights, check_place, is_there, lock_holder, lock_is_ours, opening
 from asyncsched.stores.sqlite.file import path_of as path_of
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class SqliteSession(Session):
         self._restored = self._rights.restored
         self.queries = load("sqlite")  # in the thread, because it reads files
         # Only the session that prepares the store makes the file, and never again: it would be another ledger.
-        makes = self._writes and not self.opened and not self.path.exists()
+        makes = self._writes and not self.opened and not is_there(self.path)
         mode = "rwc" if makes else "rw"
         made = sqlite3.connect(
             f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None,
