@@ -29,7 +29,7 @@ from asyncsched.dashboard.bodies import (
 )
 from asyncsched.dashboard.choosing import matching
 from asyncsched.dashboard.jsons import dumps
-from asyncsched.dashboard.live import unheard
+from asyncsched.dashboard.live import ignoring_disconnects
 from asyncsched.dashboard.pages.failures import error_of, place_of
 from asyncsched.dashboard.problems import Problem
 from asyncsched.dashboard.words import plural
@@ -107,7 +107,7 @@ class BatchStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the answer."""
-        send = unheard(send)
+        send = ignoring_disconnects(send)
         headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 

@@ -214,7 +214,7 @@ class EventStream:
         return True
 
 
-def unheard(send: Send) -> Send:
+def ignoring_disconnects(send: Send) -> Send:
     """Return a ``send`` that is silent where the client has gone: the ASGI specification lets servers raise OSError then."""
 
     async def quiet(message: Message) -> None:
@@ -245,7 +245,7 @@ async def serve_events(
         every: seconds between two steps.
 
     """
-    packed, send = Packed(scope), unheard(send)
+    packed, send = Packed(scope), ignoring_disconnects(send)
     await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *packed.headers]})
     if scope["method"] == "HEAD":
         await send({"type": "http.response.body", "body": b""})

@@ -58,7 +58,7 @@ def watch(server: Server, number: int, heard: set[int], told: set[int]) -> None:
 def test_a_server_stops_with_ten_pages_open(
     kind: str, options: tuple[str, ...], most: float, tmp_path: Path
 ) -> None:
-    # Some times what it takes on an idle machine: this one may be busy.
+    # A few times what a stop takes on an idle machine: this one may be busy.
     with serving(
         kind, tmp_path, *options, app="tests.browser.app:app", PAGE_DB=f"sqlite:///{tmp_path}/jobs.db"
     ) as server:

@@ -202,15 +202,10 @@ def tells(times: int) -> None:
     run.extend_timeout(1.5)
 
 
-def tells_and_waits(marker: str) -> None:
+def tells_and_waits(marker: str) -> int:
     run = current_run()
     run.progress(0, 2, "begun")
     run.progress(1, 2, "half")
-    while not Path(marker).exists():
-        time.sleep(0.01)
-
-
-def pid_when(marker: str) -> int:
     while not Path(marker).exists():
         time.sleep(0.01)
     return os.getpid()

@@ -85,7 +85,7 @@ async def test_a_worker_that_dies_while_it_is_handed_over_is_not_given_the_run(
 
     monkeypatch.setattr(ProcessExecutor, "_give_place", release_and_die)
     async with attempts() as start:
-        working = start(call(executor, jobs.pid_when, str(over)))
+        working = start(call(executor, jobs.tells_and_waits, str(over)))
         await soon(lambda: executor.busy == 1)
         waiting = start(call(executor, jobs.pid))
         await soon(lambda: len(executor._waiting) == 1)

@@ -35,7 +35,8 @@ def serve(messages: int, lifeline: int) -> None:
     for fd in (messages, lifeline):
         os.set_inheritable(fd, False)
     end_with(lifeline)
-    if sys.version_info >= (3, 14):  # else the stack of C stands where the job's own frames are looked for
+    if sys.version_info >= (3, 14):
+        # The stack of C would push the job's frames out of the last lines, which the error keeps.
         faulthandler.enable(c_stack=False)
     pipe = Pipe(socket.socket(fileno=messages))
     pipe.obey_signals()

@@ -58,20 +58,6 @@ def check_place(path: Path, mounts: str = "/proc/mounts") -> None:
         )
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is such a file. From Python 3.14 on, ``Path.exists`` hides why that cannot be told.
-
-    Raises:
-        OSError: the name is too long, say.
-
-    """
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
-
-
 def _file_system(path: Path, mounts: str) -> str:
     kind, longest = "", -1
     for line in _lines(mounts):

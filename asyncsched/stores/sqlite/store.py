@@ -27,7 +27,7 @@ from asyncsched.stores.sql.rows import Quarantine
 from asyncsched.stores.sql.session import Params, Ruling, Session
 from asyncsched.stores.sql.statements import load
 from asyncsched.stores.sql.store import SqlStore
-from asyncsched.stores.sqlite.file import Rights, check_place, is_there, lock_holder, lock_is_ours, opening
+from asyncsched.stores.sqlite.file import Rights, check_place, lock_holder, lock_is_ours, opening
 from asyncsched.stores.sqlite.file import path_of as path_of
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class SqliteSession(Session):
         self._restored = self._rights.restored
         self.queries = load("sqlite")  # in the thread, because it reads files
         # Only the session that prepares the store makes the file, and never again: it would be another ledger.
-        makes = self._writes and not self.opened and not is_there(self.path)
+        makes = self._writes and not self.opened and not self.exists()
         mode = "rwc" if makes else "rw"
         made = sqlite3.connect(
             f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None,
@@ -203,7 +203,11 @@ class SqliteSession(Session):
         self.execute("BEGIN IMMEDIATE")
 
     def exists(self) -> bool:
-        return self.path.exists()
+        try:
+            self.path.stat()  # from Python 3.14 on, Path.exists hides that a name is too long
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def set_up(self) -> None:
         mode = self.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -269,7 +273,7 @@ class SqliteSession(Session):
         if code == sqlite3.SQLITE_READONLY:
             return StoreUnavailable(f"{self.path} cannot be written to: the file or its folder is read-only")
         made = self.opened or not self._writes
-        if code == sqlite3.SQLITE_CANTOPEN and made and not self.path.exists():
+        if code == sqlite3.SQLITE_CANTOPEN and made and not self.exists():
             return StoreUnavailable(
                 f"{self.path} was removed while it was in use; put it back, or restart to begin a new one"
             )
