@@ -201,8 +201,7 @@ class Membership:
             except Exception:
                 self._cannot_see()
                 logger.exception("a poll for changes failed; the next one comes")
-            if self._store.trouble:  # known before a beat runs into its timeout
-                self._note_trouble(self._store.trouble)
+            self._note_trouble_of_the_store()
             if not self._closing:
                 pause = self._store.poll_every
                 await self._poller.sleep(began, min(pause, self._astray.every) if self._astray else pause)
@@ -308,6 +307,7 @@ class Membership:
 
     def health(self) -> Health:
         """Return the present fault of the store, if there is one, and the time of the last beat."""
+        self._note_trouble_of_the_store()
         since = self._trouble_since
         return Health(
             self._trouble,
@@ -324,6 +324,11 @@ class Membership:
                 "the store cannot be reached: %s; running attempts go on, and the store is tried again", error
             )
         self._note_trouble(str(error))
+
+    def _note_trouble_of_the_store(self) -> None:
+        """Note what the store knows before a beat runs into its timeout, and while a poll waits for it."""
+        if self._store.trouble:
+            self._note_trouble(self._store.trouble)
 
     def _note_trouble(self, trouble: str) -> None:
         if not self._trouble:

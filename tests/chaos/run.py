@@ -258,9 +258,8 @@ class Chaos:
                 self.report.slowest = max(self.report.slowest, waited)
                 if waited > self.report.patience:
                     self.report.late.append(f"{mark[0]} attempt {mark[1]}: {waited:.1f} s")
-                    logger.info(
-                        "late: %s (the store was away %.1f s ago)", self.report.late[-1], now - self._away
-                    )
+                    away = f"was away {now - self._away:.1f} s ago" if self._away else "was never away"
+                    logger.info("late: %s (the store %s)", self.report.late[-1], away)
         return {mark: since.get(mark, max(died, now - _LOOK)) for mark, died in dead.items()}
 
     def _held_back(self, run: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,29 @@ async def test_sqlite_says_what_is_wrong_and_since_when(
     assert any("cannot be written to" in line and "holds its lock" in line for line in lines)
     assert "database is locked" not in caplog.text
     assert "again" in caplog.text
+
+
+@pytest.mark.real_time  # a lock is waited for in the machine's time
+async def test_a_lock_is_told_of_while_a_dead_instance_waits_to_be_declared_dead(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    store = SqliteStore(file, timeout=2 * PATIENCE, beat=0.5, lease=1.5, poll=0.1)
+    dying = Scheduler(SqliteStore(file, beat=0.5, lease=1.5), stall_threshold=None)
+    declare_dead, waits = store.declare_dead, anyio.Event()
+    async with dying, Scheduler(store, stall_threshold=None) as scheduler, AsyncExitStack() as lock:
+
+        async def met_by_a_lock(*args: Any) -> Any:
+            if not waits.is_set():
+                await lock.enter_async_context(locked(file))
+                waits.set()
+            return await declare_dead(*args)
+
+        store.declare_dead = met_by_a_lock  # type: ignore[method-assign]
+        dying._running().main.membership.close()  # type: ignore[union-attr]  # it beats no more, as if killed
+        await waits.wait()
+        await soon(lambda: "holds its lock" in scheduler.health().trouble)
+        assert not scheduler.ready()
+        await lock.aclose()
+        await soon(lambda: scheduler.health().ok)
 
 
 @pytest.mark.real_time  # a server that is down is found out about in the machine's time
