@@ -150,6 +150,8 @@ class ExecutorTraits(NamedTuple):
     An executor announces the begin if a start-up comes first, as that of a new process, which may take
     longer than the timeout.
     """
+    kills: bool = False
+    """Nothing of a cancelled run goes on, whatever its function does."""
     batches: bool = False
     """``run_each`` calls a function with many items in one go, for less than as many calls of ``run`` would cost."""
 

@@ -62,7 +62,6 @@ class Runner:
         self.endings = endings
         self.progressed = board.changed
         self.running: dict[int, RunningAttempt] = {}
-        self.given_up = 0
         self._early: dict[int, str] = {}  # cancels of runs that a claim under way may bring
         self._waiting: deque[RunningAttempt] = deque()  # claimed, and to begin in the next turns of the loop
         self._beginning = False
@@ -210,21 +209,28 @@ class Runner:
 
     # ── ending attempts ──────────────────────────────────────────────────────────────────────
 
-    def give_up(self, attempt: RunningAttempt, after: float = GRACE) -> None:
-        """Record the run's outcome without waiting for its code any longer, so many seconds after its cancellation."""
+    def give_up(self, attempt: RunningAttempt, after: float = GRACE, goes_on: bool = True) -> None:
+        """Record the run's outcome without waiting for its code any longer, so many seconds after its cancellation.
+
+        Args:
+            attempt: the attempt.
+            after: the seconds.
+            goes_on: whether its code may go on for ever, which is told of.
+
+        """
         if attempt.phase == "over" or attempt.abandoned:
             return
         attempt.abandoned = True
         self._leave(attempt)
         error: Exception = NeverBegan()
         if attempt.phase != "new":
-            self.given_up += 1
-            logger.error(
-                "job %r did not end within %g s of its cancellation (%s): its place is freed, and code that swallows "
-                "cancellation goes on",
-                attempt.run.job, after, attempt.cancel_requested,
-                extra={"run_id": f"{attempt.run.id:032x}", "job": attempt.run.job},
-            )  # fmt: skip
+            if goes_on:
+                logger.error(
+                    "job %r did not end within %g s of its cancellation (%s): its place is freed, and code that "
+                    "swallows cancellation goes on",
+                    attempt.run.job, after, attempt.cancel_requested,
+                    extra={"run_id": f"{attempt.run.id:032x}", "job": attempt.run.job},
+                )  # fmt: skip
             error = TimeoutError(f"the attempt did not end within {after:g} s of its cancellation")
         self._end(attempt, None, error)
 
@@ -247,7 +253,8 @@ class Runner:
     def give_up_all(self, after: float) -> None:
         """Record the outcome of every run whose attempt has not ended, without waiting for its code."""
         for attempt in list(self.running.values()):
-            self.give_up(attempt, after)
+            # The end of what is killed is certain, and the executor waits for it: only the record does not.
+            self.give_up(attempt, after, goes_on=not attempt.runnable.executor.traits.kills)
 
     async def note(self, run: RunRecord) -> None:
         """Write the run's progress and reference into the store."""

@@ -205,7 +205,7 @@ def test_what_is_no_executor_is_refused_with_the_class_to_inherit(executor: Any)
 
 
 def test_an_executor_has_traits_that_are_right_for_most() -> None:
-    assert ExecutorTraits() == (False, True, False, False, False)
+    assert ExecutorTraits() == (False, True, False, False, False, False)
 
 
 @pytest.mark.anyio

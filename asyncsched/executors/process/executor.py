@@ -53,7 +53,7 @@ class ProcessExecutor(Executor):
 
     # A new worker has to start and to import the job's module first, which may take longer than the job.
     # A timeout that counted this time would kill one new worker after another.
-    traits = ExecutorTraits(elsewhere=True, announces=True, batches=True)
+    traits = ExecutorTraits(elsewhere=True, announces=True, kills=True, batches=True)
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ import anyio
 import psutil
 import pytest
 
+from asyncsched import Scheduler
 from asyncsched.executors import ProcessExecutor
 from asyncsched.executors.process import WorkerDied
 from asyncsched.executors.process.worker import WorkerProcess
@@ -89,6 +90,24 @@ async def test_a_worker_that_is_ended_may_clean_up(tmp_path: Path) -> None:
         attempt.cancel()
         await attempt.ended()
         assert left.read_text() == "cleaned up"
+
+
+@pytest.mark.anyio
+async def test_at_shutdown_no_job_is_said_to_go_on_whose_process_is_killed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    marker = tmp_path / "pid"
+    # Longer than a run has at shutdown until its outcome is recorded, as on a machine that is busy.
+    executors = {"process": ProcessExecutor(1, kill_grace=0.6)}
+    scheduler = Scheduler(executors=executors, shutdown_timeout=0, stall_threshold=None)
+    scheduler.job(executor="process")(jobs.stubborn)
+    async with scheduler:
+        handle = await scheduler.schedule_once(jobs.stubborn, str(marker))
+        await begun(marker)
+    run = await handle.status()
+    assert (run.state, run.why) == ("cancelled", "shutdown")
+    assert "goes on" not in caplog.text
+    assert not psutil.pid_exists(pid_in(marker))
 
 
 @pytest.mark.anyio
