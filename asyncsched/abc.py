@@ -59,6 +59,7 @@ from asyncsched._core.records import (
 from asyncsched._core.reporting import BEGUN, ActivityQuery, ActivityRecord, Entry, ReportingStore
 from asyncsched._core.requests import (
     Added,
+    Cancelled,
     Changes,
     Claim,
     Claimed,
@@ -80,7 +81,7 @@ from asyncsched._core.trigger import DescribedTrigger, InstantTrigger, Trigger, 
 
 __all__ = (
     "ActivityQuery", "ActivityRecord", "Added", "Answer", "AttachedObserver", "AttemptRecord", "BEGUN", "Batch", "Call",
-    "Carried", "CarryingObserver", "Changes", "Claim", "Claimed", "Clock", "Closed", "Closing", "ClusterStore",
+    "Cancelled", "Carried", "CarryingObserver", "Changes", "Claim", "Claimed", "Clock", "Closed", "Closing", "ClusterStore",
     "CurrentRun", "DescribedTrigger", "DrivenClock", "Ending", "Entry", "ErrorInfo", "Event", "Executor",
     "ExecutorTraits", "FAILURES", "Fenced", "Figures", "Firing", "ImmediateStore", "InstanceRecord", "Instant",
     "InstantTrigger", "JobPause", "Now", "Observer", "Opening", "Permit", "PermitRule", "Policy", "Progress",
@@ -161,8 +162,8 @@ class Store(Protocol):
         """Write a held run's progress."""
         ...
 
-    async def cancel(self, run_id: int, why: str, now: Now) -> RunRecord | None:
-        """Cancel a pending run, or request its cancel from its holder. Returns the row, or ``None``."""
+    async def cancel(self, run_id: int, why: str, now: Now) -> Cancelled:
+        """Cancel a pending run, or request its cancel from its holder."""
         ...
 
     async def move(self, run_id: int, due: Instant, steady: bool, now: Now) -> RunRecord | None:

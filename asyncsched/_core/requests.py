@@ -182,6 +182,13 @@ class Added(NamedTuple):
     conflict: bool = False
 
 
+class Cancelled(NamedTuple):
+    """The answer to a cancel: the run as it stands, or ``None``, and whether this cancel has ended it."""
+
+    run: RunRecord | None
+    ended: bool = False
+
+
 class Closing(NamedTuple):
     """A request to close a dead letter: by ``run``, which is to come of it, or by a ``note``.
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import current_thread, get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -23,6 +23,8 @@ from asyncsched._scheduler.once import due_time
 if TYPE_CHECKING:
     from asyncsched._engine.waiters import Waiters
     from asyncsched._engine.worker import Worker
+
+T = TypeVar("T")
 
 
 def view_here(record: RunRecord, job: Job | None, worker: Worker) -> Run:
@@ -104,21 +106,14 @@ class RunControl:
 
     async def cancel(self, run_id: int, why: str) -> RunRecord | None:
         """End a pending run, or ask its holder to cancel it. Returns the run, or ``None``."""
-        before = await self.query(run_id)
-        if before is None:
+        if await self.query(run_id) is None:
             return None  # a write would not find it either, and might wait for a user's transaction
         worker = self._worker
-        lived, now = before.live, worker.timeline.now()
-        record = await self._answer(worker.store.cancel(run_id, why, now))
-        if record is not None and record.state == "running":
-            worker.runner.cancel(run_id, why)
-        elif (
-            record is not None
-            and lived
-            and record.finished_at == now.wall
-            and run_id not in worker.runner.known()
-        ):
+        record, ended = await self._answer(worker.store.cancel(run_id, why, worker.timeline.now()))
+        if record is not None and ended:
             worker.endings.run_ended(record, self.job_of(record.job))  # it ended here, not at its holder
+        elif record is not None and record.state == "running":
+            worker.runner.cancel(run_id, why)
         return record
 
     async def move(self, run_id: int, due: Instant, steady: bool) -> RunRecord | None:
@@ -142,7 +137,7 @@ class RunControl:
         self._check_loop()
         return due_time(delay, at, self._worker.timeline.now())
 
-    async def _answer(self, answer: Awaitable[RunRecord | None]) -> RunRecord | None:
+    async def _answer(self, answer: Awaitable[T]) -> T:
         """Return the store's answer; raise ``SchedulerClosed`` if the store was closed with the scheduler."""
         try:
             return await answer

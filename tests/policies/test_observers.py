@@ -512,3 +512,20 @@ async def test_loggers_that_the_configuration_leaves_alone_are_not_told_of(
     logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
     async with Scheduler(clock=virtual_clock):
         pass
+
+
+async def test_a_run_that_is_cancelled_twice_at_one_moment_is_told_of_once(make_scheduler: Make) -> None:
+    ear = Ear()
+    scheduler = make_scheduler(observers=[ear])
+
+    @scheduler.job(rate_limit=RateLimit("1/h", drop=True))
+    async def seldom() -> None: ...
+
+    async with scheduler:
+        handles = [await scheduler.schedule_once(seldom, delay=delay) for delay in (0, 0, 9, 9)]
+        async with anyio.create_task_group() as group:
+            for handle in handles * 2:
+                group.start_soon(handle.cancel)
+        for handle in handles:
+            await handle.wait()
+    assert sorted(run.id for run in ear.finished()) == sorted(handle.id for handle in handles)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from asyncsched.abc import (
     FAILURES,
     Added,
+    Cancelled,
     Claim,
     Claimed,
     Closed,
@@ -310,14 +311,15 @@ class SmallStore(Store):
     async def note(self, run: RunRecord, now: Now) -> None:
         """Do nothing: the progress stands on the record already."""
 
-    async def cancel(self, run_id: int, why: str, now: Now) -> RunRecord | None:
+    async def cancel(self, run_id: int, why: str, now: Now) -> Cancelled:
         run = self._runs.get(run_id)
+        pending = run is not None and run.state == "pending"
         if run is not None and run.state == "running":
             self._ask_to_end(run, why)
-        elif run is not None and run.state == "pending":
+        elif run is not None and pending:
             transitions.drop(run, why, now.wall)
         self._notify()
-        return run
+        return Cancelled(run, ended=pending)
 
     def _ask_to_end(self, run: RunRecord, why: str) -> None:
         if run.cancel_requested is None:

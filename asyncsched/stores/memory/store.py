@@ -9,6 +9,7 @@ from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import JobPause, RunRecord, ScheduleRecord, Stretch
 from asyncsched._core.requests import (
     Added,
+    Cancelled,
     Claim,
     Claimed,
     Closed,
@@ -298,13 +299,13 @@ class MemoryStore:
     async def note(self, run: RunRecord, now: Now) -> None:
         pass  # the progress is on the record already
 
-    async def cancel(self, run_id: int, why: str, now: Now) -> RunRecord | None:
+    async def cancel(self, run_id: int, why: str, now: Now) -> Cancelled:
         run = self._runs.get(run_id)
-        if run is not None and run.state == "running":
-            self._request_cancel(run, why)
-        elif run is not None and run.state == "pending":
+        if pending := run is not None and run.state == "pending":
             self._drop(run, why, now)
-        return run
+        elif run is not None and run.state == "running":
+            self._request_cancel(run, why)
+        return Cancelled(run, ended=pending)
 
     def _request_cancel(self, run: RunRecord, why: str) -> None:
         if run.cancel_requested is None:

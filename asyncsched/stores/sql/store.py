@@ -25,14 +25,26 @@ To add a database beside SQLite and PostgreSQL, these are the parts to know:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 
 from asyncsched._backends.turns import portions
 from asyncsched._core.instants import Instant, Now
-from asyncsched._core.records import InstanceRecord, JobPause, RunRecord, ScheduleRecord, Stretch
-from asyncsched._core.requests import Added, Changes, Claim, Claimed, Closed, Closing, Ending, RunQuery, Watch
+from asyncsched._core.records import JobPause, RunRecord, ScheduleRecord, Stretch
+from asyncsched._core.requests import (
+    Added,
+    Cancelled,
+    Changes,
+    Claim,
+    Claimed,
+    Closed,
+    Closing,
+    Ending,
+    RunQuery,
+    Watch,
+)
 from asyncsched._core.rules.retention import Bounds
 from asyncsched._core.rules.transitions import end
+from asyncsched.stores.sql.cluster import Cluster
 from asyncsched.stores.sql.group_commit import Operation, each
 from asyncsched.stores.sql.locked import DIVIDE, LEAVE_OUT
 from asyncsched.stores.sql.operations import history, limiter, renaming
@@ -71,7 +83,7 @@ _KEYED = 4
 """How many rows a run with a key counts for: its key is queried before the insert."""
 
 
-class SqlStore(ByUser, Reporting):
+class SqlStore(ByUser, Cluster, Reporting):
     """A ledger of schedules and runs in a database.
 
     Args:
@@ -214,10 +226,10 @@ class SqlStore(ByUser, Reporting):
     async def note(self, run: RunRecord, now: Now) -> None:
         await self._write("note", Noting(run), about=run.id)
 
-    async def cancel(self, run_id: int, why: str, now: Now) -> RunRecord | None:
-        run: RunRecord | None = await self._call(cancel, Cancelling(run_id, why, now), about=run_id)
+    async def cancel(self, run_id: int, why: str, now: Now) -> Cancelled:
+        answer: Cancelled = await self._call(cancel, Cancelling(run_id, why, now, []), about=run_id)
         self._notify()
-        return run
+        return answer
 
     async def move(self, run_id: int, due: Instant, steady: bool, now: Now) -> RunRecord | None:
         run: RunRecord | None = await self._call(move, Moving(run_id, due, now), about=run_id)
@@ -260,14 +272,6 @@ class SqlStore(ByUser, Reporting):
         """Return the store's time: the host's wall clock, or the virtual clock's."""
         return self.clock.wall()
 
-    async def join(self, instance: InstanceRecord, now: Now) -> InstanceRecord:
-        joined: InstanceRecord = await self._call(members.join, members.Joining(instance, now))
-        return joined
-
-    async def beat(self, incarnation: int, now: Now, lag: int = 0) -> bool:
-        alive: bool = await self._write("beat", members.Beating(incarnation, now, lag), urgent=True)
-        return alive
-
     async def poll(self, watch: Watch) -> Changes | None:
         wanted = last = self._last_claim
         # Jobs may have been registered since then, and executors may have capacity again.
@@ -286,31 +290,6 @@ class SqlStore(ByUser, Reporting):
             return None
         return changes
 
-    async def declare_dead(self, incarnation: int, beat: int, now: Now) -> dict[str, int] | None:
-        fenced: dict[str, int] | None = await self._call(
-            members.declare_dead, members.DeclaringDead(incarnation, beat, now), about=LEAVE_OUT
-        )
-        return fenced
-
-    async def sweep(self, now: Now) -> dict[str, int]:
-        fenced: dict[str, int] = await self._call(members.sweep, now, about=LEAVE_OUT)
-        return fenced
-
-    async def held(self, incarnation: int) -> dict[int, Instant]:
-        held: dict[int, Instant] = await self._call(members.held, incarnation)
-        return held
-
-    async def let_go(self, incarnation: int, held: Mapping[int, Instant] | None, now: Now) -> dict[str, int]:
-        releasing = members.Releasing(incarnation, None if held is None else dict(held), now)
-        fenced: dict[str, int] = await self._call(members.release_held, releasing, about=LEAVE_OUT)
-        return fenced
-
-    async def leave(self, incarnation: int, known: Set[int], now: Now) -> None:
-        held = frozenset(known)
-        await self._write(
-            "leave", lambda session: members.leave(session, incarnation, held, now), about=LEAVE_OUT
-        )
-
     async def job_names(self) -> list[str]:
         found: list[str] = await self._read(lambda session: [name for (name,) in session.all("job_names")])
         return found
@@ -326,10 +305,6 @@ class SqlStore(ByUser, Reporting):
         if total:
             self._notify()
         return ids, total
-
-    async def instances(self) -> list[InstanceRecord]:
-        found: list[InstanceRecord] = await self._read(members.instances)
-        return found
 
     @property
     def lost_answers(self) -> int:

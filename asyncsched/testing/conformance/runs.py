@@ -147,19 +147,21 @@ async def each_of_many_runs_that_end_at_once_has_its_own_outcome(stage: Stage) -
 async def a_pending_run_is_cancelled_at_once(stage: Stage) -> None:
     run = stage.run(delay=HOUR)
     await stage.add(run)
-    ended = await stage.store.cancel(run.id, "cancelled", stage.now)
-    assert (ended.state, ended.why, ended.finished_at) == ("cancelled", "cancelled", stage.at)
+    cancelled, ended = await stage.store.cancel(run.id, "cancelled", stage.now)
+    assert ended
+    assert (cancelled.state, cancelled.why, cancelled.finished_at) == ("cancelled", "cancelled", stage.at)
+    assert not (await stage.store.cancel(run.id, "cancelled", stage.now)).ended
     stage.wait(HOUR)
     assert not (await stage.claim()).runs
-    assert await stage.store.cancel(12345, "cancelled", stage.now) is None
+    assert await stage.store.cancel(12345, "cancelled", stage.now) == (None, False)
 
 
 @case
 async def a_running_runs_cancel_is_requested_and_wins_over_a_retry(stage: Stage) -> None:
     await stage.add(stage.run(max_attempts=3))
     (run,) = (await stage.claim()).runs
-    cancel_requested = await stage.store.cancel(run.id, "cancelled", stage.now)
-    assert cancel_requested.state == "running"
+    cancelled, ended = await stage.store.cancel(run.id, "cancelled", stage.now)
+    assert (cancelled.state, ended) == ("running", False)
     await stage.end(run, "pending", why="retry", ready_at=stage.at, attempt="failed")
     found = await stage.kept(run.id)
     assert (found.state, found.why, run.state) == ("cancelled", "cancelled", "cancelled")

@@ -108,7 +108,7 @@ async def cancel_and_move(stage: Stage) -> None:
     waiting = await stage.store.runs(RunQuery(states=("pending",), limit=2))
     for run in waiting:
         assert await stage.store.move(run.id, stage.at + 1, False, stage.now)
-        assert await stage.store.cancel(run.id, "asked", stage.now)
+        assert (await stage.store.cancel(run.id, "asked", stage.now)).ended
     assert len(await stage.store.runs(RunQuery(ids=(waiting[0].id,)))) == 1
     assert len(await stage.store.runs(RunQuery(ids=[run.id for run in waiting]))) == 2
     await run_of_slot(stage.store, "s1", million.NOW)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from asyncsched._core.instants import Instant, Now
 from asyncsched._core.records import RunRecord
+from asyncsched._core.requests import Cancelled
 from asyncsched._core.rules import transitions
 from asyncsched.stores.sql.operations.limiter import Limits
 from asyncsched.stores.sql.rows import as_dict, text
@@ -36,14 +37,15 @@ def move(session: Session, request: Moving) -> RunRecord | None:
 
 
 class Cancelling(NamedTuple):
-    """A request to end a run."""
+    """A request to end a run. The request is tried again after a commit without an answer: ``tried`` tells of that."""
 
     run_id: int
     why: str
     now: Now
+    tried: list[bool]
 
 
-def cancel(session: Session, request: Cancelling) -> RunRecord | None:
+def cancel(session: Session, request: Cancelling) -> Cancelled:
     """End a pending run, or request its holder to cancel it."""
     id = session.write_id(request.run_id)
     run = session.a_run("run", id=id)
@@ -51,15 +53,17 @@ def cancel(session: Session, request: Cancelling) -> RunRecord | None:
         session.hold((run.schedule,))
     run = session.a_run("lock_run", id=id)
     if run is None or not run.live:
-        return run
+        before = ("cancelled", request.why, request.now.wall) if request.tried else None
+        return Cancelled(run, run is not None and (run.state, run.why, run.finished_at) == before)
     session.changed((run,))
     session.keep_entry()
-    if run.state == "running":
-        request_cancel(session, (run,), request.why)
-    else:
+    if pending := run.state == "pending":
+        request.tried.append(True)
         finish_pending(session, run, request.why, request.now.wall)
         session.announce()
-    return session.a_run("run", id=id)
+    else:
+        request_cancel(session, (run,), request.why)
+    return Cancelled(session.a_run("run", id=id), ended=pending)
 
 
 def request_cancel(session: Session, runs: Iterable[RunRecord], why: str) -> None:
