@@ -1,7 +1,8 @@
 """Runs that the store says are running, and that nobody executes: found, and freed.
 
 The answer to a claim may be lost: then this instance holds runs that it never heard of. And of a dead instance those
-runs are left that another transaction had locked when it was declared dead.
+runs are left that another transaction had locked when it was declared dead. The instance that did so may be gone, too:
+each one looks for such runs when it starts, and when another one has gone.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Astray:
         self._searched = float("-inf")
         self.every = min(1.0, store.beat_every)
         """Seconds between two searches, while there is something to search for."""
-        self.left = False
-        """Whether runs of a dead instance were locked, and are left to be swept."""
+        self.left = True
+        """Whether runs may be left that an instance holds that is there no more."""
 
     def __bool__(self) -> bool:
         """Whether there may be such runs."""
@@ -64,11 +65,16 @@ class Astray:
         if not self or self._clock.monotonic() < self._searched + self.every:
             return
         self._searched = self._clock.monotonic()
-        await self._release_unknown(incarnation)
+        if self._store.unconfirmed or self._unconfirmed:
+            await self._release_unknown(incarnation)
         if self.left:
-            now = self._timeline.now()
-            fenced = await self._store.sweep(now)
-            self.left = "locked" in fenced
+            await self._sweep()
+
+    async def _sweep(self) -> None:
+        now = self._timeline.now()
+        fenced = await self._store.sweep(now)
+        self.left = "locked" in fenced
+        if fenced:
             self._agenda.notify()
             await tell_lost(self._store, self._runner.endings, fenced, now)
 

@@ -86,6 +86,7 @@ class Membership:
         self._members_known = True  # the last change of the living instances was taken in
         self._trouble = ""
         self._trouble_since: Instant | None = None
+        self._told = False  # the log has told of the trouble
         self._last_beat: Instant | None = None
 
     # ── a life ───────────────────────────────────────────────────────────────────────────────
@@ -201,7 +202,9 @@ class Membership:
             except Exception:
                 self._cannot_see()
                 logger.exception("a poll for changes failed; the next one comes")
-            self._note_trouble_of_the_store()
+            if self._store.trouble:  # known before a beat runs into its timeout, and logged where it is known
+                self._note_trouble(self._store.trouble)
+                self._told = True
             if not self._closing:
                 pause = self._store.poll_every
                 await self._poller.sleep(began, min(pause, self._astray.every) if self._astray else pause)
@@ -266,6 +269,10 @@ class Membership:
             watched[incarnation] = known if known is not None and known[0] == beat else (beat, now)
         if watched.keys() != self._beats.keys():
             self._members_known = False
+            if not self._beats.keys() <= watched.keys():
+                self._astray.left = (
+                    True  # also what its declarer, which may be dead by now, had to leave behind
+                )
         self._beats = watched
 
     async def _declare_the_dead(self) -> None:
@@ -307,7 +314,8 @@ class Membership:
 
     def health(self) -> Health:
         """Return the present fault of the store, if there is one, and the time of the last beat."""
-        self._note_trouble_of_the_store()
+        if self._store.trouble:  # a poll may be waiting for the store that would have noted it
+            self._note_trouble(self._store.trouble)
         since = self._trouble_since
         return Health(
             self._trouble,
@@ -319,16 +327,12 @@ class Membership:
         self._missed = True
         if self._bus.wants(StoreFailed):
             self._bus.emit(StoreFailed(to_datetime(self._timeline.now().wall), str(error)))
-        if not self._trouble:
+        if not self._told:
             logger.error(
                 "the store cannot be reached: %s; running attempts go on, and the store is tried again", error
             )
+        self._told = True
         self._note_trouble(str(error))
-
-    def _note_trouble_of_the_store(self) -> None:
-        """Note what the store knows before a beat runs into its timeout, and while a poll waits for it."""
-        if self._store.trouble:
-            self._note_trouble(self._store.trouble)
 
     def _note_trouble(self, trouble: str) -> None:
         if not self._trouble:
@@ -337,5 +341,6 @@ class Membership:
 
     def _recovered(self) -> None:
         if self._trouble and not (self._blind or self._store.trouble):
-            logger.warning("the store answers again")
-            self._trouble, self._trouble_since = "", None
+            if self._told:
+                logger.warning("the store answers again")
+            self._trouble, self._trouble_since, self._told = "", None, False

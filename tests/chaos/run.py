@@ -319,7 +319,7 @@ class Chaos:
         while left and time.monotonic() < deadline:
             await anyio.sleep(_LOOK)  # the instances work on in real time
             left = {id for id in left if not (await observer.run(id)).finished}
-        self.report.stuck = sorted(left)
+        self.report.stuck = [str(await observer.run(id)) for id in sorted(left)]
 
     async def _unexplained(self, observer: Scheduler, schedule: str, ran: set[Any]) -> int:
         """Return how many slots between the first and the last run have no record."""

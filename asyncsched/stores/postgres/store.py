@@ -58,6 +58,7 @@ class PostgresStore(SqlStore):
         self._notifications: Notifications | None = None
         self._ghosts = Ghosts()
         self._notices = 0
+        self._cut_off_sought = time.monotonic()
         self._time = (0, float("-inf"))  # the server's time, and the monotonic time of its answer
 
     def _make_session(self, quarantine: Quarantine, writes: bool) -> Session:
@@ -135,6 +136,7 @@ class PostgresStore(SqlStore):
 
     def _poll(self, session: Session, watch: Watch, wanted: Claim | None) -> Changes | None:
         self._transactions.look(session)
+        self._end_cut_off(session)
         executors, jobs = ((), ()) if wanted is None else (wanted.free, wanted.jobs or ())
         rows = session.all(
             "poll", holder=watch.holder, now=self._wall(), executors=session.array(executors),
@@ -143,6 +145,13 @@ class PostgresStore(SqlStore):
         own, beats = members.ledger(rows)
         self._notices += own[1]
         return members.changes(session, watch, (own[0], self._notices, *own[2:]), beats)
+
+    def _end_cut_off(self, session: Session) -> None:
+        """Free the locks of an instance whose host or network ended in the middle of a transaction, every few seconds."""
+        seconds = self.lease / 3
+        if time.monotonic() > self._cut_off_sought + seconds:
+            self._cut_off_sought = time.monotonic()
+            session.all("end_cut_off", seconds=seconds)
 
     def _wall(self) -> Instant | None:
         """Return the virtual clock's time, or ``None`` where the server's clock is the cluster's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
@@ -15,6 +15,7 @@ psycopg = pytest.importorskip("psycopg")
 
 from asyncsched import RunHandle, Scheduler, StoreUnavailable, current_run
 from asyncsched.stores.postgres import PostgresStore
+from asyncsched.stores.postgres.connection import Line
 from tests.postgres import Server
 from tests.waiting import PATIENCE, soon
 
@@ -41,7 +42,7 @@ def make(shared_dsn: str, ticks: list[float]) -> Callable[..., Scheduler]:
     """Return what makes one more instance, whose calls wait longer than any lock here is held."""
 
     def make(**options: Any) -> Scheduler:
-        store = PostgresStore(shared_dsn, beat=0.2, lease=LEASE, **{"timeout": PATIENCE, **options})
+        store = PostgresStore(shared_dsn, beat=0.2, **{"lease": LEASE, "timeout": PATIENCE, **options})
         scheduler = Scheduler(store, stall_threshold=None)
 
         @scheduler.interval(seconds=0.05)
@@ -279,21 +280,65 @@ async def test_nobody_is_declared_dead_for_a_table_that_is_locked(
         assert await handle.cancel()
 
 
+def die_with(handles: list[RunHandle[Any]], pg_server: Server, database: str) -> None:
+    """Have an instance that is there no more hold runs."""
+    ids = ", ".join(f"'{handle.id}'" for handle in handles)
+    pg_server.run(
+        "insert into asyncsched_instances select namespace, 7, 1, 0, 'gone', 1, '', 'both', '[]', '[]', 0, 0 "
+        "from asyncsched_ledger",
+        "update asyncsched_runs set state = 'running', holder = 7, attempt = 1, started_at = 1, ready_at = null, "
+        f"max_attempts = 2 where id in ({ids})",
+        database=database,
+    )
+
+
 async def test_of_an_instance_that_died_all_runs_but_the_locked_ones_go_on(
     make: Callable[..., Scheduler], shared_dsn: str, pg_server: Server, pg_shared: str
 ) -> None:
     async with make() as scheduler:
         handles = [await scheduler.schedule_once("greet", "ann", delay=3600) for _ in range(3)]
-        ids = ", ".join(f"'{handle.id}'" for handle in handles)
-        pg_server.run(
-            "insert into asyncsched_instances select namespace, 7, 1, 0, 'gone', 1, '', 'both', '[]', '[]', 0, 0 "
-            "from asyncsched_ledger",
-            "update asyncsched_runs set state = 'running', holder = 7, attempt = 1, started_at = 1, ready_at = null, "
-            f"max_attempts = 2 where id in ({ids})",
-            database=pg_shared,
-        )
+        die_with(handles, pg_server, pg_shared)
         with stranger(shared_dsn, f"select 1 from asyncsched_runs where id = '{handles[0].id}' for update"):
             for handle in handles[1:]:
                 assert await handle.result(PATIENCE) == "hello ann"
             assert (await handles[0].status()).state == "running"
         assert await handles[0].result(PATIENCE) == "hello ann"
+
+
+@pytest.mark.parametrize("successor", ["was there before", "starts afterwards"])
+async def test_locked_runs_of_an_instance_that_died_go_on_though_the_one_that_declared_it_dead_has_ended_too(
+    make: Callable[..., Scheduler], shared_dsn: str, pg_server: Server, pg_shared: str, successor: str
+) -> None:
+    async with AsyncExitStack() as life, AsyncExitStack() as other_life:
+        second = make(lease=600)  # it declares nobody dead
+        if successor == "was there before":
+            await other_life.enter_async_context(second)
+        first = await life.enter_async_context(make())
+        locked, free = [await first.schedule_once("greet", "ann", delay=3600) for _ in range(2)]
+        die_with([locked, free], pg_server, pg_shared)
+        with stranger(shared_dsn, f"select 1 from asyncsched_runs where id = '{locked.id}' for update"):
+            assert await free.result(PATIENCE) == "hello ann"
+            await life.aclose()  # as in a rolling deploy
+            if successor == "starts afterwards":
+                await other_life.enter_async_context(second)
+        assert await second.handle(locked.id).result(PATIENCE) == "hello ann"
+
+
+async def test_an_instance_that_was_cut_off_between_two_statements_holds_up_no_run_for_longer_than_a_timeout(
+    make: Callable[..., Scheduler], shared_dsn: str
+) -> None:
+    async with make() as scheduler:
+        handle = await scheduler.schedule_once("greet", "ann", delay=0.3)
+        # What its host's end leaves of it: the server waits for the rest of a pipeline that never comes.
+        cut_off = Line(shared_dsn, "writer", timeout=1).connect()
+        try:
+            cut_off.pgconn.enter_pipeline_mode()
+            lock = f"select 1 from asyncsched_runs where id = '{handle.id}' for update"
+            for statement in ("begin", lock):
+                cut_off.pgconn.send_query_params(statement.encode(), None)
+            cut_off.pgconn.send_flush_request()
+            while cut_off.pgconn.flush():
+                pass
+            assert await handle.result(PATIENCE) == "hello ann"
+        finally:
+            cut_off.pgconn.finish()
