@@ -324,21 +324,27 @@ async def test_locked_runs_of_an_instance_that_died_go_on_though_the_one_that_de
         assert await second.handle(locked.id).result(PATIENCE) == "hello ann"
 
 
-async def test_an_instance_that_was_cut_off_between_two_statements_holds_up_no_run_for_longer_than_a_timeout(
-    make: Callable[..., Scheduler], shared_dsn: str
+@pytest.mark.parametrize("state", ["active", "idle in transaction"])
+async def test_an_instance_that_was_cut_off_between_two_statements_holds_up_no_run_for_ever(
+    make: Callable[..., Scheduler], shared_dsn: str, pg_server: Server, state: str
 ) -> None:
     async with make() as scheduler:
         handle = await scheduler.schedule_once("greet", "ann", delay=0.3)
         # What its host's end leaves of it: the server waits for the rest of a pipeline that never comes.
-        cut_off = Line(shared_dsn, "writer", timeout=1).connect()
+        cut_off = Line(shared_dsn, "writer", timeout=0.2).connect()
         try:
             cut_off.pgconn.enter_pipeline_mode()
             lock = f"select 1 from asyncsched_runs where id = '{handle.id}' for update"
             for statement in ("begin", lock):
                 cut_off.pgconn.send_query_params(statement.encode(), None)
+            if state == "idle in transaction":
+                cut_off.pgconn.pipeline_sync()
             cut_off.pgconn.send_flush_request()
             while cut_off.pgconn.flush():
                 pass
+            await anyio.sleep(0.5)
+            seen = f"select state from pg_stat_activity where pid = {cut_off.info.backend_pid}"
+            assert pg_server.run(seen) == [(state,)]  # the timeouts of the server do not see it
             assert await handle.result(PATIENCE) == "hello ann"
         finally:
             cut_off.pgconn.finish()

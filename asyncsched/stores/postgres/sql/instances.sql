@@ -56,9 +56,9 @@ WHERE l.relation = 'asyncsched_runs'::regclass AND l.mode = 'RowExclusiveLock' A
     AND a.application_name NOT LIKE 'asyncsched %%';
 
 -- name: end_cut_off
--- End the connections of instances that fell silent between two statements of a pipeline so many seconds ago. The
--- server has no timeout for that: it is not "idle in transaction", and a statement's time ends with the statement.
+-- End the connections of instances that fell silent in a transaction so many seconds ago. The server's own timeouts do
+-- not: inside a pipeline no statement is under way, and the session is not idle, even where it is listed as idle.
 SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a
 WHERE a.datname = current_database() AND a.usename = current_user AND a.application_name LIKE 'asyncsched %%'
-    AND a.state = 'active' AND a.wait_event IN ('ClientRead', 'ClientWrite')
+    AND a.xact_start IS NOT NULL AND a.wait_event IN ('ClientRead', 'ClientWrite')
     AND a.state_change <= clock_timestamp() - make_interval(secs => :seconds);
