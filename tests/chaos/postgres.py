@@ -97,7 +97,9 @@ class Troubles:
 
         held: list[str] = []
         try:
-            with psycopg.connect(self.own_dsn, application_name="a stranger") as connection:
+            # If others hold a lock for ever, that is to be counted, and not to be waited for.
+            limit = "-c lock_timeout=30s"
+            with psycopg.connect(self.own_dsn, application_name="a stranger", options=limit) as connection:
                 cursor = connection.execute(statement.encode())
                 if cursor.description:
                     held = [id.replace("-", "") for row in cursor.fetchall() for id in row if id]
