@@ -284,15 +284,13 @@ class MemoryStore:
         """Free the key and the turn of a run with an outcome, and return the entry of its schedule, if any."""
         if run.rare is not None:
             self._keys.settle(run)
-        entry = None
-        if run.schedule is not None:
-            entry = self._entries.get(run.schedule)
-            if entry is not None and run.origin == "schedule":
-                entry.live.pop(run.id, None)
-                if entry.live and (following := entry.next_to_go()) is not None:
-                    wake(following)
-                    self._waiting.until_ready(following)
-                    self._waiting.notify()
+        entry = None if run.schedule is None else self._entries.get(run.schedule)
+        if entry is not None and run.origin == "schedule":
+            entry.live.pop(run.id, None)
+            if entry.live and (following := entry.next_to_go()) is not None:
+                wake(following)
+                self._waiting.until_ready(following)
+                self._waiting.notify()
         self._history.push(run, now.wall, entry is not None and entry.record is not None)
         return entry
 
@@ -301,11 +299,12 @@ class MemoryStore:
 
     async def cancel(self, run_id: int, why: str, now: Now) -> Cancelled:
         run = self._runs.get(run_id)
-        if pending := run is not None and run.state == "pending":
-            self._drop(run, why, now)
-        elif run is not None and run.state == "running":
+        if run is not None and run.state == "running":
             self._request_cancel(run, why)
-        return Cancelled(run, ended=pending)
+        if run is None or run.state != "pending":
+            return Cancelled(run)
+        self._drop(run, why, now)
+        return Cancelled(run, ended=True)
 
     def _request_cancel(self, run: RunRecord, why: str) -> None:
         if run.cancel_requested is None:
