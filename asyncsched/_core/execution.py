@@ -151,7 +151,7 @@ class ExecutorTraits(NamedTuple):
     longer than the timeout.
     """
     kills: bool = False
-    """Nothing of a cancelled run goes on, whatever its function does."""
+    """``run`` ends a cancelled function for certain, and returns when nothing of it goes on."""
     batches: bool = False
     """``run_each`` calls a function with many items in one go, for less than as many calls of ``run`` would cost."""
 

@@ -270,9 +270,8 @@ class Membership:
         if watched.keys() != self._beats.keys():
             self._members_known = False
             if not self._beats.keys() <= watched.keys():
-                self._astray.left = (
-                    True  # also what its declarer, which may be dead by now, had to leave behind
-                )
+                # The instance that declared it dead may have found its runs locked, and may be gone as well.
+                self._astray.left = True
         self._beats = watched
 
     async def _declare_the_dead(self) -> None:

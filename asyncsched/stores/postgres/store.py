@@ -28,6 +28,9 @@ from asyncsched.stores.sql.rows import Quarantine
 from asyncsched.stores.sql.session import Session
 from asyncsched.stores.sql.store import SqlStore
 
+_BUSY = 1.0
+"""Seconds without a word in a transaction for which every instance is allowed to be busy, however short its lease."""
+
 _FRESH = 1.0
 """Seconds after a beat in which the server's time is not queried again."""
 
@@ -148,7 +151,7 @@ class PostgresStore(SqlStore):
 
     def _end_cut_off(self, session: Session) -> None:
         """Free the locks of an instance whose host or network ended in the middle of a transaction, every few seconds."""
-        seconds = self.lease / 3
+        seconds = max(self.lease / 3, _BUSY)
         if time.monotonic() > self._cut_off_sought + seconds:
             self._cut_off_sought = time.monotonic()
             session.all("end_cut_off", seconds=seconds)
