@@ -84,7 +84,9 @@ async def test_sqlite_says_what_is_wrong_and_since_when(
 
 
 @pytest.mark.real_time  # a lock is waited for in the machine's time
-async def test_a_lock_is_told_of_while_a_dead_instance_waits_to_be_declared_dead(tmp_path: Path) -> None:
+async def test_a_lock_is_told_of_while_a_dead_instance_waits_to_be_declared_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "ledger.db"
     store = SqliteStore(file, timeout=2 * PATIENCE, beat=0.5, lease=1.5, poll=0.1)
     dying = Scheduler(SqliteStore(file, beat=0.5, lease=1.5), stall_threshold=None)
@@ -97,7 +99,7 @@ async def test_a_lock_is_told_of_while_a_dead_instance_waits_to_be_declared_dead
                 waits.set()
             return await declare_dead(*args)
 
-        store.declare_dead = met_by_a_lock  # type: ignore[method-assign]
+        monkeypatch.setattr(store, "declare_dead", met_by_a_lock)
         dying._running().main.membership.close()  # type: ignore[union-attr]  # it beats no more, as if killed
         await waits.wait()
         await soon(lambda: "holds its lock" in scheduler.health().trouble)

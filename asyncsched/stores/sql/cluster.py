@@ -33,7 +33,8 @@ class Cluster(Connected):
         return fenced
 
     async def sweep(self, now: Now) -> dict[str, int]:
-        if not await self._read(lambda session: session.all("astray")):  # mostly: and the writer may be busy
+        # Mostly there are none, and a reader need not wait for a writer that is busy.
+        if not await self._read(lambda session: session.all("astray")):
             return {}
         fenced: dict[str, int] = await self._call(members.sweep, now, about=LEAVE_OUT)
         return fenced
