@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from asyncsched._core.errors import StoreUnavailable
+from asyncsched.stores.sql.operations.cancelling import Cancelling, cancel
 from asyncsched.stores.sqlite import SqliteStore
 from asyncsched.testing import VirtualClock
 from asyncsched.testing.conformance import Stage
@@ -43,6 +44,16 @@ async def test_what_ends_in_the_batch_in_which_its_instance_leaves_is_recorded_f
         group.start_soon(stage.end, held)
     assert await stage.state(run) == "succeeded"
     assert await stage.store.instances() == []
+
+
+async def test_a_cancel_that_is_tried_again_because_its_answer_was_lost_has_ended_the_run(
+    stage: Stage,
+) -> None:
+    await stage.add(run := stage.run(delay=3600))
+    request = Cancelling(run.id, "cancelled", stage.now, [])
+    for _ in range(2):  # the second time as after a commit without an answer
+        assert (await stage.store._call(cancel, request)).ended
+    assert not (await stage.store.cancel(run.id, "cancelled", stage.now)).ended  # another call ended nothing
 
 
 @pytest.fixture
